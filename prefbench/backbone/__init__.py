@@ -1,0 +1,1 @@
+"""What is trained: causal language models (and, later, exact finite worlds)."""

@@ -1,0 +1,467 @@
+"""Causal language models as a backbone: any decoder that transformers loads, whole or with LoRA.
+
+Tokens are prepared in one place (`Codec`, `collate`) and every number of a response, sampled or
+trained on, comes from the same mask and position ids: padding never has a position, is never
+attended to and is never scored, whatever token it is made of.
+
+Sampling is pure: temperature 1, no truncation, so the distribution sampled from is the one whose
+log-probabilities are trained on. Row i uses row i of one table of uniform numbers by inverting the
+cumulative distribution, so a sample does not depend on how rows are batched.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from prefbench import seeds
+from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
+from prefbench.backbone.simple_policies import load_simple_policy
+from prefbench.learn import bradley_terry, pairwise, ppo
+from prefbench.learn.training import sorted_batches, trainable_state
+
+if TYPE_CHECKING:
+    from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
+    from prefbench.learn.welfare import Welfare
+    from prefbench.store import Store, Work
+
+Ids = list[int]
+Pooling = Literal["last", "mean"]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Text to tokens and back, the same way everywhere."""
+
+    tokenizer: Any
+    stops: frozenset[int]
+    """Tokens that end a response."""
+    response_tokens: int
+    context: int
+    """Longest sequence the model takes."""
+
+    def prompts(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of prompts, the last ones that leave room for a response; never empty."""
+        room = self.context - self.response_tokens
+        filler = self.tokenizer.bos_token_id
+        if filler is None:
+            filler = next(iter(self.stops), 0)
+        result: list[Ids] = []
+        for ids in self.tokenizer(list(texts))["input_ids"]:
+            # Some tokenizers end every text; a prompt is meant to go on.
+            body = ids[:-1] if ids and ids[-1] in self.stops and len(ids) > 1 else ids
+            result.append(body[-room:] or [filler])
+        return result
+
+    def responses(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of responses, with the end token where the length limit did not cut them off."""
+        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return [(ids + end)[: self.response_tokens] for ids in encoded]
+
+    def decode(self, responses: Sequence[Ids]) -> list[str]:
+        """Text of sampled responses, without the end token."""
+        bodies = [ids[:-1] if ids and ids[-1] in self.stops else ids for ids in responses]
+        decoded: list[str] = self.tokenizer.batch_decode(
+            bodies, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return decoded
+
+
+@dataclass
+class Batch:
+    """Token tensors of prompts with their responses."""
+
+    inputs: dict[str, torch.Tensor]
+    """`input_ids`, `attention_mask`, `position_ids`, each [rows, length]."""
+    before: torch.Tensor
+    """[rows, T] column of the token before each response token: where it is predicted from."""
+    response: torch.Tensor
+    """[rows, T] response tokens, zero where `mask` is false."""
+    mask: torch.Tensor
+    """[rows, T] which of them are real."""
+    last: torch.Tensor
+    """[rows] column of the last real token."""
+
+
+def collate(
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    device: torch.device,
+    *,
+    filler: int = 0,
+    side: Literal["left", "right"] = "right",
+) -> Batch:
+    """Pad rows to one length. The filler and the side change nothing that is computed from the batch."""
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    width = max(lengths)
+    tall = max(1, max(len(r) for r in responses))
+    rows = len(prompts)
+    ids = np.full((rows, width), filler, dtype=np.int64)
+    attention = np.zeros((rows, width), dtype=np.int64)
+    before = np.zeros((rows, tall), dtype=np.int64)
+    response = np.zeros((rows, tall), dtype=np.int64)
+    mask = np.zeros((rows, tall), dtype=bool)
+    last = np.zeros(rows, dtype=np.int64)
+    for i, (p, r) in enumerate(zip(prompts, responses, strict=True)):
+        offset = width - lengths[i] if side == "left" else 0
+        ids[i, offset : offset + lengths[i]] = p + r
+        attention[i, offset : offset + lengths[i]] = 1
+        before[i, : len(r)] = offset + len(p) - 1 + np.arange(len(r))
+        response[i, : len(r)] = r
+        mask[i, : len(r)] = True
+        last[i] = offset + lengths[i] - 1
+    position = np.maximum(attention.cumsum(axis=1) - 1, 0)
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    inputs = {
+        "input_ids": tensor(ids),
+        "attention_mask": tensor(attention),
+        "position_ids": tensor(position),
+    }
+    return Batch(inputs, tensor(before), tensor(response), tensor(mask), tensor(last))
+
+
+def call(model: nn.Module, inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
+    """Run a transformers model, leaving out position ids where its architecture has none (ALiBi)."""
+    given = dict(inputs)
+    if "position_ids" not in _parameters(model):
+        given.pop("position_ids")
+    return model(**given, **more)
+
+
+_signatures: dict[type, frozenset[str]] = {}
+
+
+def _parameters(model: nn.Module) -> frozenset[str]:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kind = type(inner)
+    if kind not in _signatures:
+        _signatures[kind] = frozenset(inspect.signature(inner.forward).parameters)
+    return _signatures[kind]
+
+
+def pick(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """`values[i, columns[i, t]]` for values [rows, length, ...] and columns [rows, T]."""
+    return values[torch.arange(len(values), device=values.device)[:, None], columns]
+
+
+def token_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """log pi of each response token, [rows, T], zero at padding. Computed in float32."""
+    chosen = pick(logits, batch.before).float().log_softmax(-1)
+    logprobs = chosen.gather(-1, batch.response[..., None])[..., 0]
+    return logprobs * batch.mask
+
+
+class RewardModel(nn.Module):
+    """A copy of the reference's transformer with a scalar head.
+
+    `pooling` says what the head reads: the last token's state, as is usual for large models, or
+    the mean of its values over response tokens, from which a small model learns far sooner.
+    """
+
+    def __init__(self, trunk: nn.Module, width: int, pooling: Pooling) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.pooling = pooling
+        self.head = nn.Linear(width, 1)
+        nn.init.normal_(self.head.weight, std=1 / (width + 1) ** 0.5)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Rewards of a batch, [rows], float32."""
+        hidden = call(self.trunk, batch.inputs, use_cache=False).last_hidden_state
+        if self.pooling == "last":
+            final = pick(hidden, batch.last[:, None])[:, 0]
+            score: torch.Tensor = self.head(final.float())[:, 0]
+            return score
+        each = self.head(pick(hidden, batch.before + 1).float())[..., 0] * batch.mask
+        return each.sum(1) / batch.mask.sum(1).clamp(min=1)
+
+
+@dataclass
+class LMReward(Reward):
+    """A fitted reward model."""
+
+    model: RewardModel
+    backbone: CausalLM
+
+    @torch.no_grad()
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """Reward of each response, float64 [n]."""
+        result = np.empty(len(prompts))
+        for rows, batch in self.backbone.batches(prompts, responses):
+            result[rows] = self.model(batch).double().cpu().numpy()
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write the trainable weights (all of them, or adapters and head)."""
+        from safetensors.torch import save_file
+
+        save_file({k: v.contiguous() for k, v in trainable_state(self.model).items()}, path)
+
+
+@dataclass
+class LMPolicy(Policy):
+    """A language model that answers prompts."""
+
+    model: Any
+    backbone: CausalLM
+
+    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
+        """`n` responses to each prompt."""
+        codec = self.backbone.codec
+        uniform = torch.rand((len(prompts) * n, codec.response_tokens), generator=generator, dtype=torch.float64)
+        ids = sample_tokens(self.model, codec, codec.prompts(prompts), n, uniform)
+        texts = codec.decode(ids)
+        return [texts[i * n : (i + 1) * n] for i in range(len(prompts))]
+
+    @torch.no_grad()
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """log pi(response | prompt) in nats, [n]."""
+        result = np.empty(len(prompts))
+        for rows, batch in self.backbone.batches(prompts, responses):
+            logits = call(self.model, batch.inputs, use_cache=False).logits
+            result[rows] = token_logprobs(logits, batch).double().sum(1).cpu().numpy()
+        return result
+
+    def save(self, folder: Path) -> None:
+        """A folder that transformers (or peft, for LoRA) loads."""
+        self.model.save_pretrained(folder)
+        self.backbone.codec.tokenizer.save_pretrained(folder)
+
+
+@torch.no_grad()
+def sample_tokens(
+    model: Any,
+    codec: Codec,
+    prompts: Sequence[Ids],
+    n: int,
+    uniform: torch.Tensor,
+    *,
+    rows_at_once: int = 256,
+) -> list[Ids]:
+    """`n` responses for each prompt, as token ids including the end token.
+
+    Each prompt is read once and its cache shared by its samples; rows that have ended leave the batch.
+
+    Args:
+        model: a transformers causal language model in evaluation mode.
+        codec: says what ends a response and how long it may be.
+        prompts: token ids.
+        n: samples per prompt.
+        uniform: [len(prompts) * n, response_tokens] numbers in [0, 1), one row per sample.
+    """
+    device = next(model.parameters()).device
+    stops = torch.tensor(sorted(codec.stops), device=device)
+    results: list[Ids] = [[] for _ in range(len(prompts) * n)]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    per_batch = max(1, rows_at_once // n)
+    for start in range(0, len(order), per_batch):
+        chosen = order[start : start + per_batch]
+        batch = collate([prompts[i] for i in chosen], [[]] * len(chosen), device, side="left")
+        output = call(model, batch.inputs, use_cache=True)
+        logits = output.logits[:, -1]
+        cache = output.past_key_values
+        attention = batch.inputs["attention_mask"]
+        position = batch.inputs["position_ids"][:, -1:]
+        if n > 1:
+            cache.batch_repeat_interleave(n)
+            logits, attention, position = (t.repeat_interleave(n, 0) for t in (logits, attention, position))
+        rows = torch.tensor([i * n + j for i in chosen for j in range(n)])
+        draws = uniform[rows].to(device)
+        drawn = torch.full(draws.shape, -1, dtype=torch.long, device=device)
+        alive = torch.arange(len(rows), device=device)  # rows still in the batch
+        for t in range(codec.response_tokens):
+            cumulative = logits.double().softmax(-1).cumsum(-1)
+            # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
+            target = draws[alive, t, None] * cumulative[:, -1:]
+            token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
+            drawn[alive, t] = token[:, 0]
+            if t + 1 == codec.response_tokens:
+                break
+            going = ~torch.isin(token[:, 0], stops)
+            if not going.any():
+                break
+            if not going.all():
+                keep = going.nonzero()[:, 0]
+                alive, token, attention, position = (x[keep] for x in (alive, token, attention, position))
+                cache.batch_select_indices(keep)
+            attention = torch.cat([attention, attention.new_ones((len(attention), 1))], 1)
+            position = position + 1
+            step = {"input_ids": token, "attention_mask": attention, "position_ids": position}
+            output = call(model, step, past_key_values=cache, use_cache=True)
+            logits, cache = output.logits[:, -1], output.past_key_values
+        for row, ids in zip(rows.tolist(), drawn.tolist(), strict=True):
+            results[row] = [i for i in ids if i >= 0]
+    return results
+
+
+class CausalLM:
+    """The backbone: a reference language model and everything trained from it."""
+
+    def __init__(
+        self,
+        model: Any,
+        codec: Codec,
+        *,
+        digest: str,
+        store: Store,
+        lora: Mapping[str, Any] | None = None,
+        policy_learning_rate: float,
+        reward_learning_rate: float,
+        reward_pooling: Pooling,
+        tokens_at_once: int = 16384,
+        work: Work,
+    ) -> None:
+        self.codec = codec
+        self.digest = digest
+        self.store = store
+        self.work = work
+        self.lora = lora
+        self.policy_learning_rate = policy_learning_rate
+        self.reward_learning_rate = reward_learning_rate
+        self.reward_pooling: Pooling = reward_pooling
+        self.tokens_at_once = tokens_at_once
+        self.device = next(model.parameters()).device
+        model.eval()  # no dropout anywhere: the sampled distribution is the trained one
+        model.requires_grad_(False)
+        self.reference = LMPolicy(model, self)
+
+    @property
+    def width(self) -> int:
+        """Size of the hidden state."""
+        return int(self.reference.model.config.get_text_config().hidden_size)
+
+    def at(self, work: Work) -> CausalLM:
+        """This backbone with its progress and checkpoints going to `work`."""
+        other = copy.copy(self)
+        other.work = work
+        other.reference = LMPolicy(self.reference.model, other)
+        return other
+
+    def cached(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
+        """The folder of a stage; see `prefbench.store.Store.stage`."""
+        return self.store.stage(name, key, compute)
+
+    def batches(
+        self, prompts: Sequence[str], responses: Sequence[str]
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Rows and tensors of texts, sorted by length."""
+        if not prompts:
+            return
+        p, r = self.codec.prompts(prompts), self.codec.responses(responses)
+        lengths = [len(a) + len(b) for a, b in zip(p, r, strict=True)]
+        for rows in sorted_batches(lengths, self.tokens_at_once):
+            yield rows, collate([p[i] for i in rows], [r[i] for i in rows], self.device)
+
+    @torch.no_grad()
+    def features(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """Mean and sum over response tokens of the reference's last hidden state, float64 [n, 2 width].
+
+        The sum sees what accumulates (length, summed valence), the mean what does not (tone).
+        """
+        result = np.empty((len(prompts), 2 * self.width))
+        for rows, batch in self.batches(prompts, responses):
+            output = call(self.reference.model, batch.inputs, use_cache=False, output_hidden_states=True)
+            hidden = pick(output.hidden_states[-1].float(), batch.before + 1) * batch.mask[..., None]
+            total = hidden.sum(1)
+            mean = total / batch.mask.sum(1, keepdim=True).clamp(min=1)
+            result[rows] = torch.cat([mean, total], 1).double().cpu().numpy()
+        return result
+
+    def trainable_copy(self, seed: int) -> Any:
+        """A copy of the reference to train: every weight, or LoRA adapters on it."""
+        model = copy.deepcopy(self.reference.model)
+        if self.lora is None:
+            return model.requires_grad_(True)
+        from peft import LoraConfig, get_peft_model
+
+        with seeds.torch_seeded(seed, "lora"):
+            adapted = get_peft_model(model, LoraConfig(target_modules="all-linear", **self.lora))
+        return adapted.eval()
+
+    def new_reward(self, seed: int) -> RewardModel:
+        """A reward model that starts as the reference with a random head."""
+        model = self.trainable_copy(seed)
+        inner = model.get_base_model() if self.lora is not None else model
+        with seeds.torch_seeded(seed, "head"):
+            return RewardModel(inner.base_model, self.width, self.reward_pooling).to(self.device)
+
+    def fit_reward(
+        self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
+    ) -> Reward:
+        """Maximum-likelihood Bradley-Terry reward (`learn/bradley_terry.py`)."""
+        assert start is None or isinstance(start, LMReward)
+        return bradley_terry.fit(self, pairs, options, seed=seed, name=name, start=start)
+
+    def load_reward(self, path: Path) -> Reward:
+        """Read back what `LMReward.save` wrote."""
+        from safetensors.torch import load_file
+
+        model = self.new_reward(seed=0)
+        with torch.no_grad():
+            stored = load_file(path, device=str(self.device))
+            for name, weight in trainable_state(model).items():
+                weight.copy_(stored[name])
+        return LMReward(model, self)
+
+    def optimise(
+        self,
+        prompts: Sequence[str],
+        rewards: RewardFunction,
+        welfare: Welfare,
+        options: PPOOptions,
+        *,
+        seed: int,
+        names: Sequence[str],
+    ) -> Policy:
+        """A policy with high welfare, by PPO (`learn/ppo.py`)."""
+        return ppo.train(self, prompts, rewards, welfare, options, seed=seed, names=names)
+
+    def fit_pairwise(
+        self, pairs: Pairs, loss: pairwise.PairwiseLoss, options: PairwiseOptions, *, seed: int
+    ) -> Policy:
+        """A policy fitted to pairs (`learn/pairwise.py`)."""
+        return pairwise.train(self, pairs, loss, options, seed=seed)
+
+    def load_policy(self, folder: Path) -> Policy:
+        """Read back a policy of any kind that this backbone makes."""
+        simple = load_simple_policy(folder, self.reference)
+        if simple is not None:
+            return simple
+        if (folder / "adapter_config.json").exists():
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(copy.deepcopy(self.reference.model), folder)
+        else:
+            model = type(self.reference.model).from_pretrained(folder, use_safetensors=True)
+        return LMPolicy(model.to(self.device).eval().requires_grad_(False), self)
+
+
+def describe_weights(folder: Path) -> str:
+    """A digest that changes when a model folder does: small files whole, large ones by size and ends."""
+    import hashlib
+
+    state = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in {".json", ".safetensors", ".gguf", ".model", ".txt"}:
+            size = path.stat().st_size
+            state.update(json.dumps([path.name, size]).encode())
+            with path.open("rb") as file:
+                state.update(file.read(1 << 20))
+                if size > 1 << 20:
+                    file.seek(-(1 << 20), 2)
+                    state.update(file.read())
+    return state.hexdigest()

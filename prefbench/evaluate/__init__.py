@@ -1,0 +1,1 @@
+"""Win rates, fairness measures and the statistics behind their intervals."""

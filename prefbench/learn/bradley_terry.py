@@ -1,0 +1,187 @@
+"""Bradley-Terry rewards: P(y+ beats y- at x) = sigmoid(r(x, y+) - r(x, y-)).
+
+`fit` trains a reward model on a language-model backbone, `fit_linear` the convex special case on
+frozen features, and `fit_rewards` is what aligners call: one reward for each set of pairs, stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from prefbench import seeds
+from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.training import State, bucketed_batches, minimise
+from prefbench.problem import text_digest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from prefbench.backbone.causal_lm import CausalLM, LMReward
+    from prefbench.store import Work
+
+
+def pairs_of(rows: Dataset) -> Pairs:
+    """Preference rows as `Pairs`, with `user_id` and `group` where the rows show them."""
+    columns = rows.column_names
+    return Pairs(
+        list(rows["prompt"]),
+        list(rows["chosen"]),
+        list(rows["rejected"]),
+        np.asarray(rows["user_id"]) if "user_id" in columns else None,
+        np.asarray(rows["group"], dtype=object) if "group" in columns else None,
+    )
+
+
+def pairs_digest(pairs: Pairs) -> str:
+    """Identifies labelled pairs, weights included, in stage keys."""
+    parts = [*pairs.prompts, *pairs.chosen, *pairs.rejected]
+    for extra in (pairs.user_id, pairs.group, pairs.weights):
+        parts.extend(map(str, [] if extra is None else extra.tolist()))
+    return text_digest(parts)
+
+
+def loss(margin: torch.Tensor) -> torch.Tensor:
+    """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs]."""
+    return -functional.logsigmoid(margin).mean()
+
+
+def log_likelihood(margin: np.ndarray) -> np.ndarray:
+    """log sigmoid(r+ - r-) of each pair, elementwise."""
+    return -np.logaddexp(0.0, -margin)
+
+
+def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
+    """The pairs of one epoch: each once, or as many drawn in proportion to the weights."""
+    if pairs.weights is None:
+        return np.arange(len(pairs))
+    return rng.choice(len(pairs), size=len(pairs), p=pairs.weights / pairs.weights.sum())
+
+
+def fit(
+    backbone: CausalLM,
+    pairs: Pairs,
+    options: RewardOptions,
+    *,
+    seed: int,
+    name: str,
+    start: LMReward | None = None,
+) -> LMReward:
+    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
+    from prefbench.backbone.causal_lm import LMReward, collate
+
+    model = backbone.new_reward(seed)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
+    codec = backbone.codec
+    prompts = codec.prompts(pairs.prompts)
+    chosen, rejected = codec.responses(pairs.chosen), codec.responses(pairs.rejected)
+    lengths = [len(p) + max(len(a), len(b)) for p, a, b in zip(prompts, chosen, rejected, strict=True)]
+    batches: list[np.ndarray] = []
+    for epoch in range(options.reward_epochs):
+        rng = seeds.rng(seed, "reward", name, epoch)
+        rows = drawn_rows(pairs, rng)
+        cut = bucketed_batches([lengths[i] for i in rows], options.reward_batch, rng)
+        batches.extend(rows[positions] for positions in cut)
+
+    def loss_at(step: int) -> torch.Tensor:
+        rows = batches[step]
+        batch = collate(
+            [prompts[i] for i in rows] * 2,
+            [chosen[i] for i in rows] + [rejected[i] for i in rows],
+            backbone.device,
+        )
+        scores = model(batch)
+        return loss(scores[: len(rows)] - scores[len(rows) :])
+
+    rate = options.reward_learning_rate or backbone.reward_learning_rate
+    state = State([model], rate, options.reward_weight_decay)
+    minimise(state, loss_at, len(batches), backbone.work, f"reward-{name}")
+    return LMReward(model, backbone)
+
+
+def fit_linear(difference: np.ndarray, penalty: float = 1.0) -> np.ndarray:
+    """Maximum-likelihood linear Bradley-Terry reward with a ridge penalty.
+
+    Args:
+        difference: feature differences chosen minus rejected, [pairs, d].
+        penalty: weight of |w|^2 / 2 beside the summed negative log-likelihood.
+
+    Returns:
+        The weights w [d] that minimise sum -log sigmoid(w . difference) + penalty |w|^2 / 2.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = difference @ w
+        value = -log_likelihood(margin).sum() + penalty * (w @ w) / 2
+        return float(value), penalty * w - difference.T @ expit(-margin)
+
+    found = minimize(objective, np.zeros(difference.shape[1]), jac=True, method="L-BFGS-B")
+    return np.asarray(found.x)
+
+
+def fit_rewards(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int) -> Rewards:
+    """One stored reward per entry of `data` (a name to its pairs), normalised on all the responses.
+
+    The responses in preference pairs are samples of the reference policy, so their mean and spread
+    are the reference's.
+    """
+    key = {
+        "reference": backbone.digest,
+        "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
+        "options": {k: v for k, v in options.model_dump().items() if k.startswith("reward_")},
+        "seed": seed,
+    }
+
+    def compute(work: Work) -> None:
+        bound = backbone.at(work)
+        models = [bound.fit_reward(pairs, options, seed=seed, name=name) for name, pairs in data.items()]
+        save_rewards(work.path, normalised(models, list(data), list(data.values())))
+
+    return load_rewards(backbone, backbone.cached("rewards", key, compute))
+
+
+def normalised(models: Sequence[Reward], names: Sequence[str], data: Sequence[Pairs]) -> Rewards:
+    """Rewards centred and scaled on every response of the pairs: zero mean, unit spread."""
+    prompts = [text for pairs in data for text in [*pairs.prompts, *pairs.prompts]]
+    responses = [text for pairs in data for text in [*pairs.chosen, *pairs.rejected]]
+    raw = np.stack([model.score(prompts, responses) for model in models], axis=1)
+    return Rewards(list(models), list(names), raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6))
+
+
+def save_rewards(folder: Path, rewards: Rewards) -> None:
+    """Write weights as safetensors and the rest as JSON."""
+    for index, model in enumerate(rewards.models):
+        model.save(folder / f"reward-{index}.safetensors")
+    content = {
+        "names": rewards.names,
+        "shift": rewards.shift.tolist(),
+        "scale": rewards.scale.tolist(),
+        "assignment": None if rewards.assignment is None else sorted(rewards.assignment.items()),
+        "em": rewards.em,
+    }
+    (folder / "rewards.json").write_text(json.dumps(content, indent=1))
+
+
+def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
+    """Read back what `save_rewards` wrote."""
+    content = json.loads((folder / "rewards.json").read_text())
+    models = [backbone.load_reward(folder / f"reward-{i}.safetensors") for i in range(len(content["names"]))]
+    assignment = content["assignment"]
+    return Rewards(
+        models,
+        content["names"],
+        np.asarray(content["shift"]),
+        np.asarray(content["scale"]),
+        None if assignment is None else {int(user): int(cluster) for user, cluster in assignment},
+        content["em"],
+    )

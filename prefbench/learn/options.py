@@ -1,0 +1,108 @@
+"""Options of the learning algorithms. Apart from the algorithms, so that listing them needs no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from prefbench.registry import Options
+
+
+class RewardOptions(Options):
+    """Bradley-Terry reward models (`learn/bradley_terry.py`)."""
+
+    reward_epochs: int = Field(4, ge=1)
+    """Passes over the pairs."""
+    reward_batch: int = Field(32, ge=1)
+    """Pairs per gradient step."""
+    reward_learning_rate: float | None = Field(None, gt=0)
+    """Peak AdamW learning rate; none means the model's own default."""
+    reward_weight_decay: float = Field(0.01, ge=0)
+    """AdamW weight decay."""
+
+
+class EMOptions(RewardOptions):
+    """Mixture of rewards by hard expectation-maximisation (`learn/em.py`)."""
+
+    clusters: int = Field(2, ge=1, le=64)
+    """Number of reward models K, the paper's |U|."""
+    em_restarts: int = Field(10, ge=0)
+    """Random starts tried besides the spectral one; the likeliest is kept."""
+    em_iterations: int = Field(10, ge=1)
+    """Most E- and M-steps with reward models."""
+    em_refit_epochs: int = Field(1, ge=1)
+    """Passes over a cluster's pairs when its members changed."""
+
+
+class PPOOptions(Options):
+    """Proximal policy optimisation (`learn/ppo.py`)."""
+
+    iterations: int = Field(60, ge=1)
+    """Rounds of sampling and updating."""
+    batch: int = Field(128, ge=2)
+    """Prompts sampled per iteration."""
+    minibatches: int = Field(4, ge=1)
+    """Gradient steps per epoch."""
+    epochs: int = Field(2, ge=1)
+    """Passes over each batch of samples."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak Adam learning rate; none means the model's own default."""
+    kl_coefficient: float = Field(0.05, ge=0)
+    """Weight beta of the per-token KL penalty, in units of normalised reward per nat."""
+    kl_target: float | None = Field(None, gt=0)
+    """Nats per response that an adaptive beta steers to; none keeps beta fixed."""
+    kl_horizon: float = Field(2000, gt=0)
+    """Responses over which an adaptive beta reacts."""
+    discount: float = Field(1.0, gt=0, le=1)
+    """Gamma of generalised advantage estimation."""
+    gae_lambda: float = Field(0.95, ge=0, le=1)
+    """Lambda of generalised advantage estimation."""
+    clip: float = Field(0.2, gt=0)
+    """Clip range of the probability ratio."""
+    value_clip: float = Field(0.2, gt=0)
+    """Clip range of the value update."""
+    value_coefficient: float = Field(0.1, ge=0)
+    """Weight of the value loss."""
+    whiten_advantages: bool = True
+    """Give each batch's advantages zero mean and unit variance."""
+    early_stop_kl: float | None = Field(0.1, gt=0)
+    """Nats per token between old and new policy at which the rest of an iteration's updates is skipped."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping."""
+    kl_limit: float = Field(200.0, gt=0)
+    """Nats per response from the reference at which the run is called diverged."""
+
+
+class SingleRewardOptions(RewardOptions, PPOOptions):
+    """A reward model and PPO on it."""
+
+
+class WelfareOptions(RewardOptions, PPOOptions):
+    """Several reward models and PPO on their welfare."""
+
+    welfare: Literal["population_min", "per_sample_min", "mean"] = "population_min"
+    """How the groups' rewards become one: the paper's Algorithm 1, its authors' scripts, or the average."""
+    normalise: bool = True
+    """Centre each reward on reference responses and divide by its spread there before comparing groups."""
+
+
+class MaxMinOptions(EMOptions, WelfareOptions):
+    """Clusters of annotators by EM, a reward model each, and PPO on their welfare."""
+
+
+class PairwiseOptions(Options):
+    """Direct preference optimisation (`learn/pairwise.py`)."""
+
+    beta: float = Field(0.1, gt=0)
+    """Strength of the implicit KL penalty."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Assumed share of flipped labels (conservative DPO)."""
+    epochs: int = Field(4, ge=1)
+    """Passes over the pairs."""
+    batch: int = Field(32, ge=1)
+    """Pairs per gradient step."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak AdamW learning rate; none means the model's own default."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping."""

@@ -1,0 +1,294 @@
+"""Proximal policy optimisation of a language model against any welfare of rewards.
+
+Each iteration samples a batch of responses, scores them ([batch, groups]), lets the welfare make one number
+of each row, charges a per-token KL penalty against the reference, and takes clipped policy and
+value steps on generalised advantages. `PPOOptions` explains every option.
+
+A response is a trajectory: its tokens are the actions, the score arrives with the last one, and
+log-probabilities are those of the distribution sampled from (temperature 1, nothing truncated).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from prefbench import seeds
+from prefbench.backbone.base import RewardFunction
+from prefbench.errors import Diverged
+from prefbench.learn.options import PPOOptions
+from prefbench.learn.training import State, schedule
+from prefbench.learn.welfare import Welfare
+
+if TYPE_CHECKING:
+    from prefbench.backbone.causal_lm import CausalLM, LMPolicy
+
+
+def kl_penalised(
+    score: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, coefficient: float
+) -> torch.Tensor:
+    """Per-token rewards [rows, T]: -beta (log pi - log pi_ref), plus the score on the last real token.
+
+    Summed over a response this is score - beta KL-estimate, so maximising its expectation maximises
+    E[r] - beta KL(pi || pi_ref). A row without tokens has nowhere to put a score and gets none.
+    """
+    rewards = -coefficient * kl * mask
+    lengths = mask.sum(1)
+    rows = torch.nonzero(lengths)[:, 0]
+    rewards[rows, lengths[rows] - 1] += score[rows]
+    return rewards
+
+
+def gae(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, discount: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Generalised advantage estimation over the real tokens of each row.
+
+    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lambda A_{t+1}, with V and A zero past the end.
+    Source: Schulman et al. 2016, eq. 16. All arguments [rows, T]; returns advantages and returns A + V.
+    """
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros(len(rewards), dtype=rewards.dtype, device=rewards.device)
+    next_value = torch.zeros_like(following)
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        delta = rewards[:, t] + discount * next_value - values[:, t]
+        following = (delta + discount * lam * following) * mask[:, t]
+        advantages[:, t] = following
+        next_value = values[:, t] * mask[:, t]
+    return advantages, (advantages + values) * mask
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over real tokens."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit variance over real tokens; zero at padding."""
+    centred = (values - masked_mean(values, mask)) * mask
+    variance = masked_mean(centred**2, mask)
+    return centred / (variance.sqrt() + 1e-8)
+
+
+def policy_loss(
+    logprob: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, mask: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Clipped surrogate -E[min(rho A, clip(rho, 1 - e, 1 + e) A)], rho = pi / pi_old.
+
+    Source: Schulman et al. 2017, eq. 7.
+    """
+    ratio = (logprob - old).exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return -masked_mean(torch.min(ratio * advantage, clipped * advantage), mask)
+
+
+def value_loss(
+    value: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Half the larger of the squared errors of the value and of the value clipped near the old one."""
+    clipped = old + (value - old).clamp(-clip, clip)
+    return 0.5 * masked_mean(torch.max((value - returns) ** 2, (clipped - returns) ** 2), mask)
+
+
+def adapt(coefficient: float, kl: float, target: float, samples: int, horizon: float) -> float:
+    """Proportional control of beta towards a KL target (Ziegler et al. 2019, section 2.2)."""
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return coefficient * (1 + error * samples / horizon)
+
+
+@dataclass
+class Rollout:
+    """A batch of sampled responses and everything known of them before the update."""
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    texts: list[str]
+    logprob: torch.Tensor
+    value: torch.Tensor
+    reference: torch.Tensor
+    mask: torch.Tensor
+
+
+class ValueHead(nn.Module):
+    """State values from the policy's last hidden state; zero at first, so early advantages are returns."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[rows, T, width] to [rows, T]."""
+        value: torch.Tensor = self.linear(hidden.float())[..., 0]
+        return value
+
+
+def train(
+    backbone: CausalLM,
+    prompts: Sequence[str],
+    rewards: RewardFunction,
+    welfare: Welfare,
+    options: PPOOptions,
+    *,
+    seed: int,
+    names: Sequence[str],
+) -> LMPolicy:
+    """Optimise the welfare of `rewards` from the reference policy.
+
+    Args:
+        backbone: the language model; its reference is the start and the anchor.
+        prompts: what to sample responses to.
+        rewards: (prompts, responses) to normalised rewards [n, groups].
+        welfare: [n, groups] to one number per response [n].
+        options: see `PPOOptions`.
+        seed: the run's seed; iteration t uses only children of it that are named by t.
+        names: the groups' names, for progress and the training history.
+
+    Raises:
+        Diverged: a loss is not finite, or the policy is further from the reference than `kl_limit`.
+    """
+    from prefbench.backbone.causal_lm import LMPolicy
+
+    work = backbone.work
+    model = backbone.trainable_copy(seed)
+    head = ValueHead(backbone.width).to(backbone.device)
+    state = State([model, head], options.learning_rate or backbone.policy_learning_rate)
+    encoded = backbone.codec.prompts(prompts)
+    coefficient = options.kl_coefficient
+    history: list[dict[str, float]] = []
+    saved = work.load("ppo")
+    if saved is not None:
+        tensors, meta = saved
+        state.restore(tensors)
+        coefficient, history = meta["coefficient"], list(meta["history"])
+    for iteration in range(len(history), options.iterations):
+        chosen = seeds.rng(seed, "ppo", "prompts", iteration).choice(
+            len(prompts), size=options.batch, replace=options.batch > len(prompts)
+        )
+        rollout = sample(backbone, model, head, [encoded[i] for i in chosen], seed, iteration)
+        matrix = rewards([prompts[i] for i in chosen], rollout.texts)
+        if not np.isfinite(matrix).all():
+            raise Diverged(f"a reward is not finite at iteration {iteration}: check the reward model.")
+        score = torch.from_numpy(np.asarray(welfare(matrix), dtype=np.float32)).to(backbone.device)
+        per_token_kl = rollout.logprob - rollout.reference
+        kl = float((per_token_kl * rollout.mask).sum(1).mean())
+        if not math.isfinite(kl) or kl > options.kl_limit:
+            raise Diverged(
+                f"the policy is {kl:.0f} nats from the reference at iteration {iteration}: raise "
+                "aligner.kl_coefficient or lower aligner.learning_rate."
+            )
+        losses = update(
+            backbone,
+            model,
+            head,
+            state,
+            rollout,
+            kl_penalised(score, per_token_kl, rollout.mask, coefficient),
+            options,
+            schedule(iteration, options.iterations, 1),
+            seeds.rng(seed, "ppo", "minibatches", iteration),
+        )
+        if options.kl_target is not None:
+            coefficient = adapt(coefficient, kl, options.kl_target, options.batch, options.kl_horizon)
+        means = {f"reward/{name}": float(value) for name, value in zip(names, matrix.mean(0), strict=True)}
+        lengths = rollout.mask.sum(1).float()
+        row = {**means, "kl": kl, "tokens": float(lengths.mean()), "coefficient": coefficient, **losses}
+        history.append(row)
+        work.report(iteration + 1, options.iterations, **means, kl=kl)
+        if work.due():
+            work.save("ppo", state.tensors(), {"coefficient": coefficient, "history": history})
+    (work.path / "history.json").write_text(json.dumps(history, indent=0))
+    return LMPolicy(model.requires_grad_(False), backbone)
+
+
+@torch.no_grad()
+def sample(
+    backbone: CausalLM, model: nn.Module, head: nn.Module, prompts: list[list[int]], seed: int, iteration: int
+) -> Rollout:
+    """Sample a response to each prompt; log-probabilities and values as training will see them."""
+    from prefbench.backbone.causal_lm import call, collate, pick, sample_tokens, token_logprobs
+    from prefbench.learn.training import sorted_batches
+
+    codec = backbone.codec
+    generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
+    uniform = torch.rand((len(prompts), codec.response_tokens), generator=generator, dtype=torch.float64)
+    responses = sample_tokens(model, codec, prompts, 1, uniform)
+    shape = (len(prompts), max(len(r) for r in responses))
+    logprob, value, reference = (torch.zeros(shape, device=backbone.device) for _ in range(3))
+    mask = torch.zeros(shape, dtype=torch.bool, device=backbone.device)
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    for rows in sorted_batches(lengths, backbone.tokens_at_once):
+        batch = collate([prompts[i] for i in rows], [responses[i] for i in rows], backbone.device)
+        output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
+        anchor = call(backbone.reference.model, batch.inputs, use_cache=False).logits
+        index, wide = torch.from_numpy(rows.copy()).to(backbone.device), batch.mask.shape[1]
+        logprob[index, :wide] = token_logprobs(output.logits, batch)
+        reference[index, :wide] = token_logprobs(anchor, batch)
+        value[index, :wide] = head(pick(output.hidden_states[-1], batch.before)) * batch.mask
+        mask[index, :wide] = batch.mask
+    return Rollout(prompts, responses, codec.decode(responses), logprob, value, reference, mask)
+
+
+def update(
+    backbone: CausalLM,
+    model: nn.Module,
+    head: nn.Module,
+    state: State,
+    rollout: Rollout,
+    rewards: torch.Tensor,
+    options: PPOOptions,
+    rate: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Epochs of clipped minibatch steps on one rollout, ended early when the policy has moved enough."""
+    from prefbench.backbone.causal_lm import call, collate, pick, token_logprobs
+
+    advantages, returns = gae(rewards, rollout.value, rollout.mask, options.discount, options.gae_lambda)
+    if options.whiten_advantages:
+        advantages = whiten(advantages, rollout.mask)
+    lengths = rollout.mask.sum(1).cpu().numpy()
+    policy_losses, value_losses = [], []
+    moved = 0.0
+    for _ in range(options.epochs):
+        # Sorting inside an epoch would make every minibatch one kind of response, so only the columns
+        # past a minibatch's longest response are dropped.
+        for rows in np.array_split(rng.permutation(len(lengths)), min(options.minibatches, len(lengths))):
+            batch = collate(
+                [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows], backbone.device
+            )
+            index, wide = torch.from_numpy(rows).to(backbone.device), batch.mask.shape[1]
+            output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
+            logprob = token_logprobs(output.logits, batch)
+            old = rollout.logprob[index, :wide]
+            with torch.no_grad():
+                difference = logprob - old
+                # Low-variance, never negative estimate of KL(old || new).
+                moved = float(masked_mean(difference.exp() - 1 - difference, batch.mask))
+            if options.early_stop_kl is not None and moved > options.early_stop_kl:
+                return _losses(policy_losses, value_losses, moved)
+            surrogate = policy_loss(logprob, old, advantages[index, :wide], batch.mask, options.clip)
+            value = head(pick(output.hidden_states[-1], batch.before))
+            error = value_loss(
+                value, rollout.value[index, :wide], returns[index, :wide], batch.mask, options.value_clip
+            )
+            state.step(surrogate + options.value_coefficient * error, rate, options.max_grad_norm)
+            policy_losses.append(float(surrogate.detach()))
+            value_losses.append(float(error.detach()))
+    return _losses(policy_losses, value_losses, moved)
+
+
+def _losses(policy: list[float], value: list[float], moved: float) -> dict[str, float]:
+    return {
+        "policy_loss": float(np.mean(policy)) if policy else 0.0,
+        "value_loss": float(np.mean(value)) if value else 0.0,
+        "old_to_new_kl": moved,
+        "updates": float(len(policy)),
+    }

@@ -1,0 +1,148 @@
+"""Pairs, labels and what an aligner is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from prefbench import seeds
+from prefbench.problem import Problem, apportion
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+HELD_OUT_PAIRS = 800  # enough to read a reward model's accuracy to about 3.5 points
+
+
+def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Let each group's annotators label their pairs, and describe how much the groups disagree.
+
+    Args:
+        pairs: columns `split, prompt, response_a, response_b`, one row per prompt.
+        problem: groups with their utilities, annotators and preference noise.
+        seed: the run's seed; the draws come from its child "labels".
+
+    Returns:
+        Rows `split, prompt, chosen, rejected, user_id, group, chosen_utility/<g>..., rejected_utility/<g>...`,
+        and the conflict report. Every split has the same shares of annotators. The probability that a
+        beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
+        spread is the standard deviation of the group's utility over all reference responses, so one
+        temperature means the same noise for valences and for words. Temperature 0 labels without noise;
+        equal utilities are then a fair coin.
+    """
+    prompts = pairs["prompt"].tolist()
+    both = [*pairs["response_a"], *pairs["response_b"]]
+    utility = np.stack([group.utility(prompts * 2, both) for group in problem.groups], axis=1)
+    if not np.isfinite(utility).all():
+        raise ValueError("a utility returned NaN or infinity.")
+    spread = np.maximum(utility.std(axis=0), 1e-9)
+    utility_a, utility_b = utility[: len(pairs)], utility[len(pairs) :]
+    prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
+
+    rng = seeds.rng(seed, "labels")
+    user_group = np.repeat(
+        np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
+    )
+    user_id = np.empty(len(pairs), dtype=np.int64)
+    for split in ("train", "validation", "test"):
+        rows = np.flatnonzero(pairs["split"] == split)
+        user_id[rows] = rng.permutation(np.arange(len(rows)) % problem.annotators)
+    # Ids are shuffled so that nothing about the group can be read off the number.
+    shuffled = rng.permutation(problem.annotators)
+    group = user_group[user_id]
+    a_wins = rng.random(len(pairs)) < prefers_a[np.arange(len(pairs)), group]
+
+    rows = pd.DataFrame(
+        {
+            "split": pairs["split"],
+            "prompt": prompts,
+            "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
+            "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
+            "user_id": shuffled[user_id],
+            "group": [problem.groups[g].name for g in group],
+        }
+    )
+    for index, member in enumerate(problem.groups):
+        for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
+            rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
+    return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
+
+def preference_probability(difference: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Bradley-Terry P(a beats b) for utility differences [n, groups] and temperatures [groups]."""
+    cold = temperature <= 0
+    with np.errstate(over="ignore"):
+        noisy = 1 / (1 + np.exp(-difference / np.where(cold, 1.0, temperature)))
+    return np.where(cold, np.sign(difference) / 2 + 0.5, noisy)
+
+
+def _conflict(
+    utility: np.ndarray, difference: np.ndarray, prefers_a: np.ndarray, problem: Problem
+) -> dict[str, Any]:
+    """How much the groups disagree on reference responses, for each pair of groups.
+
+    `diversity` is the total variation between the groups' preference distributions (Definition 1 of
+    MaxMin-RLHF), which for two outcomes is the mean of |P_i(a beats b) - P_j(a beats b)|.
+    """
+    report: dict[str, Any] = {}
+    names = [group.name for group in problem.groups]
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            opposed = np.sign(difference[:, i]) * np.sign(difference[:, j]) < 0
+            flat = utility[:, [i, j]].std(axis=0).min() == 0
+            report[f"{names[i]} vs {names[j]}"] = {
+                "utility_correlation": None if flat else float(np.corrcoef(utility[:, i], utility[:, j])[0, 1]),
+                "diversity": float(np.abs(prefers_a[:, i] - prefers_a[:, j]).mean()),
+                "pairs_disagreed_on": float(opposed.mean()),
+            }
+    return report
+
+
+@dataclass(frozen=True)
+class View:
+    """All that an aligner sees. The harness leaves out whatever `needs` does not name."""
+
+    preferences: DatasetDict
+    """Splits `train` and `validation` with columns prompt, chosen, rejected, and `user_id` or `group`
+    where needed."""
+    prompts: tuple[str, ...]
+    """Train prompts, to optimise a policy on."""
+    seed: int
+    """The run's seed: draw from named children of it (`prefbench.seeds`)."""
+    shares: dict[str, float] | None = None
+    """Group names and shares of annotators; only with `group` or `oracle`."""
+    utilities: Callable[[Sequence[str], Sequence[str]], np.ndarray] | None = None
+    """True utilities [n, groups] of (prompts, responses); only with `oracle`."""
+
+
+def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed: int) -> View:
+    """Hide from an aligner every column and function that it did not say it needs."""
+    from datasets import Dataset, DatasetDict
+
+    columns = ["prompt", "chosen", "rejected"]
+    columns += [name for name in ("user_id", "group") if name in needs]
+
+    def visible(split: str) -> Dataset:
+        return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
+
+    named = bool(needs & {"group", "oracle"})
+    return View(
+        preferences=DatasetDict(train=visible("train"), validation=visible("validation")),
+        prompts=problem.prompts.train,
+        seed=seed,
+        shares={group.name: group.share for group in problem.groups} if named else None,
+        utilities=true_utilities(problem) if "oracle" in needs else None,
+    )
+
+
+def true_utilities(problem: Problem) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+    """The groups' utilities side by side: a function of (prompts, responses) to [n, groups]."""
+
+    def utilities(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        return np.stack([group.utility(prompts, responses) for group in problem.groups], axis=1)
+
+    return utilities

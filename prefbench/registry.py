@@ -1,0 +1,212 @@
+"""Tasks, aligners and models, registered by decorator and found through one entry-point group.
+
+A built-in, an installed third-party package and a single file given by `--plugin` all enter here:
+importing the module runs its decorators. Importing must stay cheap (no torch at the top of a
+plug-in), since `prefbench list` imports every one of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from prefbench.errors import UserError
+
+Kind = Literal["task", "aligner", "model"]
+NEEDS = frozenset({"user_id", "group", "oracle"})
+GROUP = "prefbench"
+
+
+class Options(BaseModel):
+    """Base of every option set: frozen, typed, unknown names refused, field docstrings as help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NoOptions(Options):
+    """For whatever has nothing to set."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered task, aligner or model."""
+
+    kind: Kind
+    name: str
+    function: Callable[..., Any]
+    options: type[BaseModel]
+    version: int = 1
+    needs: frozenset[str] = frozenset()
+    """What an aligner may see beyond prompt, chosen and rejected."""
+    provides: frozenset[str] = frozenset()
+    """What a task can show of that."""
+
+    @property
+    def doc(self) -> str:
+        """The whole docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.partition("\n")[0]
+
+
+_entries: dict[tuple[Kind, str], Entry] = {}
+_loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
+
+
+def _register(entry: Entry) -> None:
+    known = _entries.get((entry.kind, entry.name))
+    if known is not None and known.function.__module__ != entry.function.__module__:
+        raise UserError(
+            f"{entry.kind} '{entry.name}' is defined by both {known.function.__module__} and "
+            f"{entry.function.__module__}: rename one of them."
+        )
+    _entries[(entry.kind, entry.name)] = entry
+
+
+def task(
+    name: str, *, version: int = 1, provides: Iterable[str] = NEEDS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(data, minority_ratio, seed, *, options...) -> Problem` as a task.
+
+    Its typed keyword-only arguments are its options. Bump `version` with any change that can move
+    a number: the leaderboard's key is `task@version`.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        hints = _hints(function)
+        fields: dict[str, Any] = {
+            parameter.name: (hints[parameter.name], parameter.default)
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        options = create_model(f"{name}_options", __base__=Options, **fields)
+        shows = _checked_needs(name, provides)
+        _register(Entry("task", name, function, options, version=version, provides=shows))
+        return function
+
+    return register
+
+
+def aligner(
+    name: str, *, needs: Iterable[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        options = _hints(function).get("options")
+        if not (isinstance(options, type) and issubclass(options, BaseModel)):
+            raise UserError(
+                f"aligner '{name}': annotate its third argument, `options`, with a subclass of "
+                "prefbench.registry.Options (NoOptions if it has none)."
+            )
+        _register(Entry("aligner", name, function, options, needs=_checked_needs(name, needs)))
+        return function
+
+    return register
+
+
+def model(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(request, options: SomeOptions) -> Backbone` as a model preset."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        options = _hints(function)["options"]
+        _register(Entry("model", name, function, options))
+        return function
+
+    return register
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise UserError(
+            f"{function.__module__}.{function.__name__}: an annotation names {error.name}, which is not imported "
+            "at run time; import it outside `if TYPE_CHECKING:`."
+        ) from None
+
+
+def _checked_needs(name: str, needs: Iterable[str]) -> frozenset[str]:
+    unknown = set(needs) - NEEDS
+    if unknown:
+        raise UserError(f"'{name}' names {sorted(unknown)}; what can be needed is {sorted(NEEDS)}.")
+    return frozenset(needs)
+
+
+def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
+    """Import every installed plug-in and the given files; return what failed, and why.
+
+    A broken installed plug-in is left out and named in the result; a broken `--plugin` file was
+    asked for by name, so it raises `UserError`.
+    """
+    for point in entry_points(group=GROUP):
+        key = f"{point.name} ({point.value})"
+        if key not in _loaded:
+            try:
+                point.load()
+                _loaded[key] = None
+            except Exception as error:  # a stranger's module may raise anything
+                _loaded[key] = f"{type(error).__name__}: {error}".replace("\n", " ")
+    for file in files:
+        _load_file(file)
+    return {name: reason for name, reason in _loaded.items() if reason is not None}
+
+
+def _load_file(file: str) -> None:
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"--plugin {file}: no such Python file.")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"prefbench_plugin_{digest}"
+    if name in sys.modules:
+        return
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except UserError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise UserError(f"--plugin {file} could not be imported: {reason}") from error
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """Every registered entry of a kind, by name. Call `load_plugins` first."""
+    return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
+
+
+def get(kind: Kind, name: str) -> Entry:
+    """The entry called `name`, or a `UserError` that names the nearest one."""
+    found = _entries.get((kind, name))
+    if found is not None:
+        return found
+    known = [entry.name for entry in entries(kind)]
+    failed = [f"{plugin}: {reason}" for plugin, reason in _loaded.items() if reason is not None]
+    blame = f" (a plug-in failed to import: {'; '.join(failed)})" if failed else ""
+    raise UserError(f"unknown {kind} '{name}'.{suggest(name, known)}{blame}")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' when something is near, else the list of what there is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known) or 'none'}."

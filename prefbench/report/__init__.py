@@ -1,0 +1,1 @@
+"""Records, leaderboard, gate and what a person sees."""

@@ -1,0 +1,630 @@
+"""The leaderboard: every configuration over its seeds, with intervals, and ranks that admit ties.
+
+A board is what may be compared: one task@version with its options, model, data, minority ratio and
+way of measuring. A row is one aligner with its options on a board, over seeds. Its worst group is the
+one whose win rate, averaged over seeds, is lowest (the smallest of the means; averaging each seed's
+own minimum would mix groups). Its intervals come from a bootstrap over seeds and then prompts.
+
+A row that lacks a seed that the board has, or a group, or the evidence for one, is shown as
+incomplete and takes no rank: an average over what happens to be there is no result.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from prefbench.errors import UserError
+from prefbench.evaluate import statistics
+from prefbench.evaluate.statistics import Floats, Interval
+from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
+from prefbench.report.record import Record, find_records, item_outcomes, read_items, sorted_items
+from prefbench.seeds import rng
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pydantic import BaseModel
+
+METRICS = (
+    "worst_group_win_rate",
+    "minority_win_rate",
+    "majority_win_rate",
+    "mean_win_rate",
+    "gap",
+)
+_TEXT = ("task", "model", "data", "aligner", "variant", "needs", "status", "seeds", "worst_group")
+_TEXT_LAST = ("config_hash", "version", "date")
+_WHOLE = ("tie_rank", "n_seeds", "n_prompts")
+_NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
+COLUMNS = (
+    *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
+    *("n_seeds", "seeds", "n_prompts", "worst_group"),
+    *(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")),
+    *_NUMBERS,
+    *_TEXT_LAST,
+)
+"""Of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is the
+smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
+specification without its seed; `date` is of the last run."""
+
+DECIMALS = 6
+"""Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""
+RANK_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """One seed's evidence, prompts ordered by id."""
+
+    seed: int
+    prompts: tuple[tuple[int, str], ...]
+    """Id and text of each prompt: what makes two rows comparable prompt by prompt."""
+    scores: Floats
+    """`[prompts, groups]`, each prompt's mean outcome over samples, in 0..1."""
+
+
+@dataclass
+class Row:
+    """One configuration: its records by seed and, where they are whole, its scores."""
+
+    records: dict[int, Record]
+    groups: tuple[Group, ...] = ()
+    seeds: list[SeedScores] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    """Why it is not complete, if it is not."""
+
+    @property
+    def first(self) -> Record:
+        """The record of the smallest seed."""
+        return self.records[min(self.records)]
+
+    @property
+    def status(self) -> str:
+        """`ok`, `diverged` or `incomplete: why`."""
+        if any(record.status == "diverged" for record in self.records.values()):
+            return "diverged"
+        return f"incomplete: {'; '.join(self.trouble)}" if self.trouble else "ok"
+
+    @property
+    def measurable(self) -> bool:
+        """Whether every seed that ran can be averaged, though another may be missing."""
+        return bool(self.seeds) and len(self.seeds) == len(self.records)
+
+    @property
+    def means(self) -> Floats:
+        """Win rate of each group, averaged over seeds, `[groups]`."""
+        return np.asarray(np.mean([seed.scores.mean(axis=0) for seed in self.seeds], axis=0))
+
+    def metric_scores(self, metric: str) -> list[Floats]:
+        """Per seed, the prompts' scores whose mean is the metric, `[prompts]`.
+
+        For the worst group it is the column of the group that is worst in this row: the choice is
+        taken as given, which is right unless two groups are about equally badly off.
+        """
+        measures = fairness(self.means, self.groups)
+        if metric == "worst_group_win_rate":
+            return [seed.scores[:, measures.worst] for seed in self.seeds]
+        statistic = fairness_statistics(self.groups)[metric]
+        return [statistic(seed.scores) for seed in self.seeds]
+
+
+def config_hash(spec: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a specification whatever its seed."""
+    from prefbench.spec import digest
+
+    return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
+
+
+def board_key(record: Record) -> str:
+    """What a row may be compared within: everything but the aligner, its options and the seed."""
+    spec = {k: v for k, v in record.spec.items() if k not in ("aligner", "aligner_options", "seed")}
+    return json.dumps([record.task, record.task_version, spec], sort_keys=True)
+
+
+def variant(spec: Mapping[str, Any]) -> str:
+    """The options that are not the defaults, as `aligner.beta=0.5, task.noise=2`; empty if none.
+
+    Defaults come from the registry. The options of something that is not registered here (a plug-in
+    that was not given) cannot be told from defaults, so its rows show the specification's hash.
+    """
+    changed = []
+    for kind in ("task", "aligner", "model", "evaluate"):
+        options = spec.get(f"{kind}_options") or {}
+        if not options:
+            continue
+        known = _option_types(kind, str(spec.get(kind, "")))
+        if known is None:
+            return f"config {config_hash(spec)}"
+        for name in sorted(options):
+            field = known.model_fields.get(name)
+            if field is None or options[name] != _plain(field.get_default(call_default_factory=True)):
+                changed.append(f"{kind}.{name}={json.dumps(options[name])}")
+    return ", ".join(changed)
+
+
+def _option_types(kind: str, name: str) -> type[BaseModel] | None:
+    from prefbench import registry, spec
+
+    if kind == "evaluate":
+        return spec.EvaluateOptions
+    entries = {entry.name: entry for entry in registry.entries(cast(registry.Kind, kind))}
+    if kind == "model" and name not in entries:
+        name = "pretrained"  # a folder or a hub id
+    return entries[name].options if name in entries else None
+
+
+def _plain(value: Any) -> Any:
+    """A default as it looks in a specification, after its trip through JSON."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value, fallback=str)
+
+
+# ------------------------------------------------------------------------------------------- rows
+
+
+def load_rows(runs_dir: Path) -> list[Row]:
+    """The rows of a runs folder, complete or not, ordered by board, aligner and configuration.
+
+    Of two runs of one specification the later one counts, with a warning.
+
+    Raises:
+        UserError: if there is no folder or no record in it.
+    """
+    found: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
+    for folder, record in find_records(runs_dir):
+        key = (board_key(record), record.aligner, config_hash(record.spec))
+        runs = found.setdefault(key, {})
+        known = runs.get(record.seed)
+        if known is not None:
+            later = record.provenance.started >= known[1].provenance.started
+            kept, dropped = (folder, known[0]) if later else (known[0], folder)
+            warnings.warn(f"'{kept}' and '{dropped}' are the same run: only the first counts", stacklevel=2)
+            if not later:
+                continue
+        runs[record.seed] = (folder, record)
+    if not found:
+        raise UserError(f"no record in '{runs_dir}': make one with `prefbench run --runs-dir {runs_dir}`.")
+
+    seeds_of: dict[str, set[int]] = {}
+    groups_of: dict[str, set[str]] = {}
+    for (board, _, _), runs in found.items():
+        seeds_of.setdefault(board, set()).update(runs)
+        for _, record in runs.values():
+            groups_of.setdefault(board, set()).update(group.name for group in record.groups)
+    return [_row(found[key], seeds_of[key[0]], groups_of[key[0]]) for key in sorted(found)]
+
+
+def _row(runs: Mapping[int, tuple[Path, Record]], seeds: set[int], groups: set[str]) -> Row:
+    row = Row({seed: record for seed, (_, record) in sorted(runs.items())})
+    missing = sorted(seeds - set(runs))
+    if missing:
+        row.trouble.append(f"no seed {', '.join(map(str, missing))}")
+    for seed, (folder, record) in sorted(runs.items()):
+        if record.status != "ok":
+            row.trouble.append(f"seed {seed} {record.status}")
+            continue
+        lacking = sorted(groups - {group.name for group in record.groups})
+        if lacking:
+            row.trouble.append(f"seed {seed} lacks group {', '.join(lacking)}")
+            continue
+        described = tuple(Group(group.name, group.share, group.is_minority) for group in record.groups)
+        try:
+            scores = _seed_scores(folder, seed, [group.name for group in described])
+        except UserError as error:
+            warnings.warn(f"'{folder}': {error}", stacklevel=3)
+            row.trouble.append(f"seed {seed} has no usable items")
+            continue
+        if row.groups and [g.name for g in row.groups] != [g.name for g in described]:
+            order = [[g.name for g in described].index(group.name) for group in row.groups]
+            scores = SeedScores(seed, scores.prompts, scores.scores[:, order])
+        else:
+            row.groups = row.groups or described
+        row.seeds.append(scores)
+    return row
+
+
+def _seed_scores(folder: Path, seed: int, groups: Sequence[str]) -> SeedScores:
+    ordered, samples = sorted_items(read_items(folder), groups)
+    one_each = ordered.iloc[::samples]
+    prompts = tuple(zip(one_each["prompt_id"].tolist(), one_each["prompt"].tolist(), strict=True))
+    return SeedScores(seed, prompts, item_outcomes(ordered, groups).mean(axis=1))
+
+
+def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
+    """Every metric of a row with its two-level interval; deterministic.
+
+    All metrics share their resamples, which are drawn from the configuration's own hash.
+    """
+    draws = rng(int(config_hash(row.first.spec), 16), "leaderboard")
+    replicates = statistics.resample_means([seed.scores for seed in row.seeds], draws)
+    n_prompts = sum(len(seed.scores) for seed in row.seeds)
+    result = {}
+    for name, statistic in fairness_statistics(row.groups).items():
+        estimate = float(statistic(row.means))
+        interval = statistics.percentile_interval(statistic(replicates), estimate, n_prompts)
+        result[name] = (estimate, interval)
+    return result
+
+
+def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
+    """One specification over seeds: each metric's mean and two-level 95% interval.
+
+    Args:
+        folders: of the runs, which differ in their seed only.
+
+    Returns:
+        `n_seeds`, `seeds`, `n_prompts` (over seeds), `status`, `worst_group`, `groups` (win rate by
+        name, averaged over seeds), and for each metric its value, `_low` and `_high`. The measured
+        values are None unless every seed is whole.
+
+    Raises:
+        UserError: if the runs are not of one specification, or none is given.
+    """
+    from prefbench.report.record import read_record
+
+    runs: dict[int, tuple[Path, Record]] = {}
+    for folder in folders:
+        record = read_record(folder)
+        if record.seed in runs:
+            raise UserError(f"'{folder}' and '{runs[record.seed][0]}' have the same seed: give one of them.")
+        runs[record.seed] = (Path(folder), record)
+    if not runs:
+        raise UserError("no runs to summarise: name at least one run's folder.")
+    if len({(board_key(r), r.aligner, config_hash(r.spec)) for _, r in runs.values()}) > 1:
+        raise UserError("the runs differ in more than their seed: summarise runs of one specification.")
+    names = {group.name for _, record in runs.values() for group in record.groups}
+    row = _row(runs, set(runs), names)
+    cells = _measured(row)
+    by_group = dict(zip([g.name for g in row.groups], row.means.tolist(), strict=True)) if row.seeds else {}
+    return {
+        "n_seeds": len(runs),
+        "seeds": sorted(runs),
+        "n_prompts": cells["n_prompts"],
+        "status": row.status,
+        "worst_group": cells["worst_group"],
+        "groups": by_group if row.measurable else {},
+        **{name: cells[name] for m in METRICS for name in (m, f"{m}_low", f"{m}_high")},
+    }
+
+
+# ------------------------------------------------------------------------------------------ table
+
+
+def build(runs_dir: Path) -> pd.DataFrame:
+    """The leaderboard of a runs folder: one row per configuration, over seeds, in `COLUMNS`.
+
+    Rows are ordered by board, then rank, then worst-group win rate, unranked ones last. The same runs
+    always give the same frame.
+
+    Raises:
+        UserError: if there is no folder or no record in it.
+    """
+    rows = load_rows(runs_dir)
+    ranks: dict[int, int] = {}
+    boards: dict[str, list[Row]] = {}
+    for row in rows:
+        boards.setdefault(board_key(row.first), []).append(row)
+    ordered: list[Row] = []
+    for key in sorted(boards, key=lambda k: (_cell_key(boards[k][0]), k)):
+        ranked = tie_ranks([row for row in boards[key] if row.status == "ok"])
+        ranks |= {id(row): rank for row, rank in ranked}
+        ordered += [row for row, _ in ranked]
+        ordered += [row for row in boards[key] if row.status != "ok"]
+    return _frame([_cells(row, ranks.get(id(row))) for row in ordered])
+
+
+def _cell_key(row: Row) -> tuple[str, str, str, float]:
+    first = row.first
+    return (f"{first.task}@{first.task_version}", first.model, first.data, -first.minority_ratio)
+
+
+def tie_ranks(rows: Sequence[Row]) -> list[tuple[Row, int]]:
+    """Rank the complete rows of one board by worst-group win rate, with ties where noise allows one.
+
+    The best row is compared with each of the others, prompt by prompt within seeds; the p values
+    (two-sided, from `statistics.mean_difference`) are corrected by Holm. It and all rows that it does
+    not beat at 5% share its rank; the rest are ranked again the same way, after as many places. So a
+    noisy row may share a rank that a slightly better but more certain one just misses.
+
+    Returns:
+        Rows with ranks, best first within a rank.
+    """
+    left = sorted(rows, key=lambda row: (-_worst(row), row.first.aligner, config_hash(row.first.spec)))
+    result: list[tuple[Row, int]] = []
+    while left:
+        best, others = left[0], left[1:]
+        adjusted = statistics.holm([_p_value(best, other) for other in others])
+        tied = [best, *(row for row, p in zip(others, adjusted, strict=True) if p >= RANK_LEVEL)]
+        rank = len(result) + 1
+        result += [(row, rank) for row in tied]
+        left = [row for row, p in zip(others, adjusted, strict=True) if p < RANK_LEVEL]
+    return result
+
+
+def _worst(row: Row) -> float:
+    return round(float(row.means.min()), 12)
+
+
+def compare(first: Row, second: Row, metric: str) -> tuple[statistics.Difference, bool]:
+    """First minus second on a metric, and whether it could be taken prompt by prompt.
+
+    It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows'
+    variances are added.
+    """
+    ours, theirs = first.metric_scores(metric), second.metric_scores(metric)
+    same = [s.seed for s in first.seeds] == [s.seed for s in second.seeds] and all(
+        a.prompts == b.prompts for a, b in zip(first.seeds, second.seeds, strict=True)
+    )
+    if same:
+        return statistics.mean_difference([a - b for a, b in zip(ours, theirs, strict=True)]), True
+    a, b = statistics.mean_difference(ours), statistics.mean_difference(theirs)
+    se = float(np.hypot(a.se, b.se))
+    df = se**4 / (a.se**4 / a.df + b.se**4 / b.df)
+    return statistics.Difference(a.estimate - b.estimate, se, df), False
+
+
+def _p_value(best: Row, other: Row) -> float:
+    difference, _ = compare(best, other, "worst_group_win_rate")
+    tail = statistics.t_upper_tail(abs(difference.estimate) / difference.se, difference.df)
+    return min(1.0, 2 * tail)
+
+
+def _measured(row: Row) -> dict[str, Any]:
+    """The measured cells of a row; None where a seed that ran cannot be averaged."""
+    names = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
+    cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *_NUMBERS])
+    if not row.measurable:
+        return cells
+    for name, (estimate, interval) in two_level_intervals(row).items():
+        cells[name], cells[f"{name}_low"], cells[f"{name}_high"] = (
+            round(value, DECIMALS) for value in (estimate, *interval)
+        )
+    cells["n_prompts"] = sum(len(seed.scores) for seed in row.seeds)
+    cells["worst_group"] = row.groups[int(row.means.argmin())].name
+    for name in ("kl", "mean_length", "reference_length", "empty_rate"):
+        values = [getattr(record, name) for record in row.records.values()]
+        cells[name] = None if None in values else round(float(np.mean(values)), DECIMALS)
+    cells["mde"] = round(statistics.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
+    return cells
+
+
+def _cells(row: Row, rank: int | None) -> dict[str, Any]:
+    first = row.first
+    return {
+        "task": f"{first.task}@{first.task_version}",
+        "model": first.model,
+        "data": first.data,
+        "minority_ratio": first.minority_ratio,
+        "aligner": first.aligner,
+        "variant": variant(first.spec),
+        "needs": " ".join(first.needs) or "nothing",
+        "status": row.status,
+        "tie_rank": rank,
+        "n_seeds": len(row.records),
+        "seeds": _join(row.records),
+        **_measured(row),
+        "config_hash": config_hash(first.spec),
+        "version": _join(sorted({r.provenance.prefbench for r in row.records.values()})),
+        "date": max(record.provenance.started for record in row.records.values())[:10],
+    }
+
+
+def _join(values: Iterable[object]) -> str:
+    return " ".join(str(value) for value in values)
+
+
+def _frame(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame with the columns' types: text, whole numbers that may be missing, and numbers."""
+    import pandas as pd
+
+    frame = pd.DataFrame([dict(row) for row in cells], columns=list(COLUMNS))
+    for name in COLUMNS:
+        if name in (*_TEXT, *_TEXT_LAST):
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str).astype("str")
+        elif name in _WHOLE:
+            frame[name] = pd.to_numeric(frame[name]).astype("Int64")
+        else:
+            frame[name] = pd.to_numeric(frame[name]).astype("float64")
+    return frame
+
+
+# -------------------------------------------------------------------------------------------- CSV
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _guard(text: str) -> str:
+    """Text that a spreadsheet shows rather than runs: an apostrophe before what starts a formula.
+
+    An apostrophe before such a start is doubled, so that reading gives back what was written.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def _unguard(text: str) -> str:
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV text, one line per row; numbers as they are, text guarded against formulas."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(frame.columns)
+    missing = frame.isna().to_numpy()
+    for i, row in enumerate(frame.itertuples(index=False, name=None)):
+        writer.writerow(
+            "" if missing[i, j] else _guard(value) if isinstance(value, str) else repr(_number(value))
+            for j, value in enumerate(row)
+        )
+    return buffer.getvalue()
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if isinstance(value, int | np.integer) else float(value)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write the leaderboard so that a reader sees the old file or the whole new one."""
+    from prefbench.store import write_atomically
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_csv(frame))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A leaderboard that `write_csv` wrote, with the same types.
+
+    Raises:
+        UserError: if it is missing, lacks a column, or has text where a number belongs.
+    """
+    path = Path(path)
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except FileNotFoundError:
+        raise UserError(f"no leaderboard at '{path}': make one with `prefbench leaderboard build`.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"leaderboard '{path}' cannot be read ({error}): build it again.") from None
+    header, body = (rows[0], rows[1:]) if rows else ([], [])
+    lacking = [name for name in COLUMNS if name not in header]
+    if lacking:
+        raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
+    cells = []
+    for number, row in enumerate(body, start=2):
+        if len(row) != len(header):
+            raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
+        by_name = dict(zip(header, row, strict=True))
+        cells.append({name: _parse(name, by_name[name], path, number) for name in COLUMNS})
+    return _frame(cells)
+
+
+def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | None:
+    if name in (*_TEXT, *_TEXT_LAST):
+        return _unguard(text)
+    if not text:
+        return None
+    try:
+        number = int(text) if name in _WHOLE else float(text)
+    except ValueError:
+        number = float("nan")
+    if not (0 < number < 2**53 if name in _WHOLE else np.isfinite(number)):
+        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
+    if name.removesuffix("_low").removesuffix("_high") in METRICS and not 0 <= number <= 1:
+        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
+    return number
+
+
+# ---------------------------------------------------------------------------------------- display
+
+SHOWN = (
+    *("rank", "task", "model", "data", "ratio", "aligner", "needs", "seeds"),
+    *("worst group", "minority", "majority", "mean", "gap", "KL", "words", "status"),
+)
+
+
+_EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "minority")
+"""Columns that a narrow terminal does without, first to go first. The worst group always stays."""
+
+
+def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") -> str:
+    """The leaderboard for a reader, as text that ends without a newline.
+
+    Args:
+        frame: from `build` or `read_csv`.
+        fmt: `rich` for a terminal (coloured if standard output is one), `markdown` for a page, `csv` for
+            all columns. Intervals look like `0.78 [0.74, 0.82]`.
+
+    Raises:
+        UserError: if the format is unknown.
+    """
+    if fmt == "csv":
+        return to_csv(frame).rstrip("\n")
+    if fmt not in ("rich", "markdown"):
+        raise UserError(f"unknown format '{fmt}': choose rich, markdown or csv.")
+    rows = [_shown(row) for row in frame.to_dict("records")]
+    if fmt == "markdown":
+        from tabulate import tabulate
+
+        clean = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
+        return tabulate(clean, headers=SHOWN, tablefmt="github", disable_numparse=True)
+
+    return _rich_table(rows)
+
+
+def _rich_table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows as a table that fits the terminal, columns left out rather than cells broken."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    # What all rows agree on is said once, above, and leaves room for what differs.
+    same = [i for i in range(1, 5) if len({row[i] for row in rows}) == 1]
+    widths = {}
+    for i, name in enumerate(SHOWN):
+        cells = [name, *(row[i] for row in rows)]
+        # The last column may wrap at spaces.
+        whole = cells if i < len(SHOWN) - 1 else [word for cell in cells for word in cell.split()]
+        if i not in same:
+            widths[i] = max(map(cell_len, whole))
+    left_out = []
+    for name in _EXPENDABLE:
+        if sum(width + 2 for width in widths.values()) + 2 <= console.width:
+            break
+        if widths.pop(SHOWN.index(name), None) is not None:
+            left_out.append(name)
+
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
+    if same:
+        table.title = Text(", ".join(f"{SHOWN[i]} {rows[0][i]}" for i in same))
+    if left_out:
+        table.caption = Text(f"too narrow for {', '.join(left_out)}: see the markdown or csv format")
+        table.caption_justify = "left"
+    for i, width in widths.items():
+        table.add_column(SHOWN[i], min_width=width, no_wrap=i < len(SHOWN) - 1)
+    for row in rows:
+        table.add_row(*(Text(row[i]) for i in widths))
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _shown(row: Mapping[Any, Any]) -> list[str]:
+    import pandas as pd
+
+    def number(name: str, digits: int) -> str:
+        return "" if pd.isna(row[name]) else f"{row[name]:.{digits}f}"
+
+    def interval(metric: str) -> str:
+        if pd.isna(row[metric]):
+            return ""
+        return f"{number(metric, 2)} [{number(f'{metric}_low', 2)}, {number(f'{metric}_high', 2)}]"
+
+    aligner = f"{row['aligner']} ({row['variant']})" if row["variant"] else str(row["aligner"])
+    worst = interval("worst_group_win_rate")
+    return [
+        "" if pd.isna(row["tie_rank"]) else str(row["tie_rank"]),
+        str(row["task"]),
+        str(row["model"]),
+        str(row["data"]),
+        f"{row['minority_ratio']:g}",
+        aligner,
+        str(row["needs"]),
+        str(row["n_seeds"]),
+        f"{worst} {row['worst_group']}" if worst else "",
+        *(interval(metric) for metric in METRICS[1:]),
+        number("kl", 2),
+        number("mean_length", 1),
+        str(row["status"]),
+    ]

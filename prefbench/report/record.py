@@ -1,0 +1,636 @@
+"""The record of a run: what was run, what came out for each group, and the evidence to check it.
+
+A run's folder holds `record.json`, described by the models below and by the JSON Schema made from
+them, and `items.parquet`, one row per prompt and sample. `summarise` makes every measured number of
+the record out of the items alone. The run calls it to write the record and `verify` calls it to
+check one, so the two agree by construction or somebody edited a file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from prefbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefbench.evaluate.statistics import Floats
+
+SCHEMA_VERSION = 1
+RECORD_FILE = "record.json"
+ITEMS_FILE = "items.parquet"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Bounds = tuple[Share, Share]
+
+
+class _Model(BaseModel):
+    """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class GroupRecord(_Model):
+    """One group's result."""
+
+    name: str
+    """As the task calls it."""
+    share: Share
+    """Of annotators, and so of preference pairs."""
+    is_minority: bool
+    """Whether the task calls it a minority."""
+    utility: str
+    """What the group values."""
+    unit: str
+    """Of the utility."""
+    n_prompts: int = Field(ge=1)
+    """Test prompts, none left out."""
+    wins: Count
+    """Comparisons won against the reference policy, over prompts x samples."""
+    ties: Count
+    """Comparisons tied (utilities within 1e-9)."""
+    losses: Count
+    """Comparisons lost, every empty response among them."""
+    win_rate: Share
+    """(wins + ties / 2) / comparisons."""
+    ci_low: Share
+    """Lower end of the 95% interval: Wilson for one sample per prompt, else a bootstrap over prompts."""
+    ci_high: Share
+    """Upper end of that interval."""
+    mean_utility: float | None
+    """Of the policy's responses, in `unit`."""
+    reference_utility: float | None
+    """Of the reference policy's responses that they were compared with, in `unit`."""
+    reward_accuracy: Share | None = None
+    """Share of held-out pairs that the learned reward orders as this group does; null without a reward."""
+
+    @model_validator(mode="after")
+    def _add_up(self) -> GroupRecord:
+        compared = self.wins + self.ties + self.losses
+        if compared == 0 or compared % self.n_prompts:
+            raise ValueError(f"{compared} comparisons do not divide among {self.n_prompts} prompts")
+        if abs(self.win_rate - (self.wins + self.ties / 2) / compared) > 1e-9:
+            raise ValueError("win_rate is not (wins + ties / 2) / comparisons")
+        if self.ci_low > self.ci_high:
+            raise ValueError("ci_low is above ci_high")
+        return self
+
+
+class EmRecord(_Model):
+    """How the mixture of annotators was found."""
+
+    clusters: int = Field(ge=1)
+    """Mixture components fitted."""
+    iterations: Count
+    """Of the chosen restart."""
+    log_likelihood: tuple[float, ...]
+    """After each iteration, nats, of the chosen restart."""
+    start: Literal["spectral", "random"]
+    """How the chosen restart began."""
+    restarts: int = Field(ge=1)
+    """Starts tried."""
+    chosen_restart: Count
+    """Index of the one with the largest likelihood."""
+    cluster_sizes: tuple[Count, ...]
+    """Annotators in each cluster."""
+    adjusted_rand_index: float | None
+    """Agreement of clusters and true groups, 1 perfect, 0 chance; null if the truth is unknown."""
+    accuracy: Share | None
+    """Share of annotators placed rightly under the best matching of clusters to groups."""
+    stopped: str
+    """Why iteration ended."""
+
+
+class Provenance(_Model):
+    """Where a number comes from."""
+
+    prefbench: str
+    """Version."""
+    git: str | None
+    """Commit of the source tree, if it ran from one."""
+    python: str
+    """Version."""
+    torch: str | None
+    """Version."""
+    transformers: str | None
+    """Version."""
+    hardware: str
+    """Processor or accelerator."""
+    threads: int = Field(ge=1)
+    """Torch threads."""
+    started: str
+    """ISO 8601, UTC."""
+
+
+class Record(_Model):
+    """One run: one task, aligner, model, minority ratio and seed."""
+
+    schema_version: Literal[1] = 1
+    """Of this format."""
+    status: Literal["ok", "diverged", "failed"]
+    """Measured fields are null unless `ok`."""
+    spec: dict[str, Any]
+    """The run's whole specification, defaults filled in; running it again gives this record."""
+    spec_hash: str = Field(min_length=8)
+    """Names the specification, and with it the run."""
+    task: str
+    """Name."""
+    task_version: int = Field(ge=1)
+    """Results of different versions are not comparable."""
+    aligner: str
+    """Name."""
+    needs: tuple[Literal["group", "oracle", "user_id"], ...]
+    """What the aligner saw beyond prompt, chosen and rejected; sorted."""
+    model: str
+    """Preset, folder or hub id."""
+    data: str
+    """Where the prompts come from."""
+    minority_ratio: float = Field(gt=0, le=0.5)
+    """Share of annotators in the minority."""
+    seed: Count
+    """Of the run."""
+    groups: tuple[GroupRecord, ...]
+    """One per group of the task; empty unless `ok`."""
+    worst_group: str | None
+    """The group with the smallest win rate; it need not be the minority."""
+    worst_group_win_rate: Share | None
+    """Its win rate. The smallest of several noisy rates: biased low."""
+    minority_win_rate: Share | None
+    """Of the group with the smallest share."""
+    majority_win_rate: Share | None
+    """Of the group with the largest share."""
+    mean_win_rate: Share | None
+    """Over groups, each counted once whatever its share."""
+    gap: Share | None
+    """The best group's win rate minus the worst group's."""
+    worst_group_win_rate_ci: Bounds | None
+    """95% interval from a bootstrap over prompts."""
+    minority_win_rate_ci: Bounds | None
+    """That group's own 95% interval."""
+    majority_win_rate_ci: Bounds | None
+    """That group's own 95% interval."""
+    mean_win_rate_ci: Bounds | None
+    """95% interval from a bootstrap over prompts."""
+    gap_ci: Bounds | None
+    """95% interval from a bootstrap over prompts; a largest minus a smallest rate is biased high."""
+    mde: Share | None
+    """Smallest difference between two runs' win rates for one group that this many prompts per run
+    tell from none: 80% power, two-sided 5%, unpaired, worst case."""
+    n_prompts: int | None = Field(ge=1)
+    """Test prompts."""
+    samples_per_prompt: int | None = Field(ge=1)
+    """Responses drawn per prompt."""
+    kl: float | None
+    """Divergence from the reference policy, nats per response; sampled, so it may fall just below 0."""
+    mean_length: float | None = Field(ge=0)
+    """Words per response, to read beside every win rate."""
+    reference_length: float | None = Field(ge=0)
+    """Words per response of the reference policy."""
+    empty_rate: Share | None
+    """Share of responses without text; each is counted as a loss."""
+    em: EmRecord | None
+    """Set if the aligner fitted a mixture of annotators."""
+    task_report: dict[str, Any]
+    """The task's own account of how its groups conflict."""
+    regret: float | None = None
+    """Utility lost against the exact optimum, where the backbone can compute one."""
+    message: str | None
+    """Why the run diverged or failed."""
+    timings: dict[str, Annotated[float, Field(ge=0)]]
+    """Seconds per stage."""
+    provenance: Provenance
+    """Versions, hardware and start time."""
+
+    @field_validator("spec", "task_report", mode="before")
+    @classmethod
+    def _plain_json(cls, value: Any) -> Any:
+        try:
+            return json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not plain JSON: {error}") from None
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _sorted(cls, value: Any) -> Any:
+        return sorted(set(value)) if isinstance(value, list | tuple | set | frozenset) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        measured = {name: getattr(self, name) for name in MEASURED}
+        if self.status == "ok":
+            missing = [name for name, value in measured.items() if value is None and name != "kl"]
+            if missing or not self.groups:
+                raise ValueError(f"status is ok but {', '.join(missing) or 'groups'} is missing")
+            if self.message is not None:
+                raise ValueError("status is ok but there is a message")
+            self._check_groups()
+        else:
+            present = [name for name, value in measured.items() if value is not None]
+            if present or self.groups:
+                raise ValueError(f"status is {self.status} but {', '.join(present) or 'groups'} is set")
+            if not self.message:
+                raise ValueError(f"status is {self.status} but no message says why")
+        return self
+
+    def _check_groups(self) -> None:
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names):
+            raise ValueError("two groups have one name")
+        if self.worst_group not in names:
+            raise ValueError(f"worst_group '{self.worst_group}' is no group")
+        assert self.n_prompts is not None and self.samples_per_prompt is not None
+        for group in self.groups:
+            compared = group.wins + group.ties + group.losses
+            if group.n_prompts != self.n_prompts or compared != self.n_prompts * self.samples_per_prompt:
+                raise ValueError(f"group '{group.name}' does not count every prompt and sample")
+
+
+MEASURED = (
+    "worst_group",
+    "worst_group_win_rate",
+    "minority_win_rate",
+    "majority_win_rate",
+    "mean_win_rate",
+    "gap",
+    "worst_group_win_rate_ci",
+    "minority_win_rate_ci",
+    "majority_win_rate_ci",
+    "mean_win_rate_ci",
+    "gap_ci",
+    "mde",
+    "n_prompts",
+    "samples_per_prompt",
+    "kl",
+    "mean_length",
+    "reference_length",
+    "empty_rate",
+)
+"""The record's fields that `summarise` fills, beside `groups`; null for a run that did not end well."""
+
+
+# ------------------------------------------------------------------------------ reading and writing
+
+
+def write_record(record: Record, folder: Path) -> Path:
+    """Write `record.json` into `folder`, so that a reader sees the old one or the whole new one.
+
+    Returns:
+        The file's path.
+    """
+    from prefbench.store import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RECORD_FILE
+    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, text + "\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file, or in a run's folder.
+
+    Raises:
+        UserError: if it is missing, not JSON, of a newer format, or has a field that does not fit.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / RECORD_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise UserError(f"no record at '{path}': give a run's folder or its {RECORD_FILE}.") from None
+    except OSError as error:
+        raise UserError(f"record '{path}' cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"record '{path}' is not JSON ({_line(error)}): run it again.") from None
+    if not isinstance(data, dict):
+        raise UserError(f"record '{path}' is not a JSON object: run it again.")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        mend = "upgrade prefbench" if newer else "run it again"
+        raise UserError(
+            f"record '{path}' has schema_version {version!r}, this prefbench reads {SCHEMA_VERSION}: {mend}."
+        )
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "as a whole"
+        raise UserError(f"record '{path}' is not valid, field {where}: {_line(first['msg'])}.") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def find_records(runs_dir: Path) -> list[tuple[Path, Record]]:
+    """Every run folder directly inside `runs_dir` that has a readable record, sorted by name.
+
+    A record that cannot be read is left out with a warning that names it.
+
+    Returns:
+        Pairs of a run's folder and its record.
+
+    Raises:
+        UserError: if `runs_dir` is no folder.
+    """
+    runs_dir = Path(runs_dir)
+    if not runs_dir.is_dir():
+        raise UserError(f"runs folder '{runs_dir}' does not exist: name one with --runs-dir.")
+    found = []
+    for path in sorted(runs_dir.glob(f"*/{RECORD_FILE}")):
+        try:
+            found.append((path.parent, read_record(path)))
+        except UserError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `record.json`."""
+    schema = Record.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def comparable(record: Record) -> dict[str, Any]:
+    """The record without what may differ between two runs of one specification: times and places."""
+    return record.model_dump(mode="json", exclude={"timings", "provenance"})
+
+
+# --------------------------------------------------------------------------------------- evidence
+
+ITEM_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "prompt_id": ("int64", "identifies the prompt within the test split"),
+    "sample": ("int64", "0, 1, ... for each prompt; the same number for all of them"),
+    "prompt": ("string", "as the policy saw it"),
+    "response": ("string", "the policy's"),
+    "reference_response": ("string", "the reference policy's response that it was compared with"),
+    "empty": ("bool", "whether the response has no text; then it is a loss"),
+    "words": ("int64", "in the response"),
+    "reference_words": ("int64", "in the reference response"),
+    "kl": ("float64", "log pi(response) - log pi_ref(response), nats; null in all rows if unknown"),
+    "utility/<group>": ("float64", "one column per group: that group's utility of the response"),
+    "reference_utility/<group>": ("float64", "one column per group: of the reference response"),
+}
+"""Columns of `items.parquet`: type and meaning."""
+
+
+def item_columns(groups: Iterable[str]) -> list[str]:
+    """The column names for these groups, in order."""
+    fixed = [name for name in ITEM_COLUMNS if "<group>" not in name]
+    names = list(groups)
+    return fixed + [f"utility/{name}" for name in names] + [f"reference_utility/{name}" for name in names]
+
+
+def write_items(items: pd.DataFrame, folder: Path) -> Path:
+    """Write `items.parquet` into `folder` through a temporary file beside it."""
+    from prefbench.store import clear_disk_errors
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ITEMS_FILE
+    beside = folder / f".{ITEMS_FILE}.{os.getpid()}.tmp"
+    with clear_disk_errors():
+        try:
+            items.to_parquet(beside, index=False)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    return path
+
+
+def read_items(folder: Path) -> pd.DataFrame:
+    """The items beside a record.
+
+    Raises:
+        UserError: if the file is missing or is not parquet.
+    """
+    import pandas as pd
+
+    path = Path(folder) / ITEMS_FILE
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+        raise UserError(f"'{path}' is not readable parquet ({_line(error)[:80]}): run it again.") from None
+
+
+def sorted_items(items: pd.DataFrame, groups: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """The items ordered by prompt and sample, checked to be complete, and the samples per prompt.
+
+    Raises:
+        UserError: if a column is missing or a prompt lacks a sample.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    texts = {name for name, (kind, _) in ITEM_COLUMNS.items() if kind == "string"}
+    for name in item_columns(groups):
+        if name not in items.columns:
+            raise UserError(f"{ITEMS_FILE} has no column '{name}': run it again.")
+        unknown_kl = name == "kl" and items[name].isna().all()
+        if name not in texts and not unknown_kl and not is_numeric_dtype(items[name]):
+            raise UserError(f"{ITEMS_FILE}: column '{name}' is not numeric: run it again.")
+    if items.empty:
+        raise UserError(f"{ITEMS_FILE} has no rows: run it again.")
+    ordered = items.sort_values(["prompt_id", "sample"], kind="stable", ignore_index=True)
+    samples = int(ordered["sample"].max()) + 1
+    whole = len(ordered) == samples * ordered["prompt_id"].nunique()
+    if not whole or (ordered["sample"] != ordered.index % samples).any():
+        raise UserError(f"{ITEMS_FILE} lacks some of samples 0 to {samples - 1} of a prompt: run it again.")
+    return ordered, samples
+
+
+def item_outcomes(items: pd.DataFrame, groups: Sequence[str]) -> Floats:
+    """Outcomes `[prompts, samples, groups]` of the items, prompts ordered by `prompt_id`.
+
+    Raises:
+        UserError: if the items are incomplete or a utility is not a finite number.
+    """
+    import numpy as np
+
+    from prefbench.evaluate.win_rate import outcomes
+
+    ordered, samples = sorted_items(items, groups)
+    shape = (len(ordered) // samples, samples)
+
+    def utilities(prefix: str) -> Floats:
+        columns = [f"{prefix}/{name}" for name in groups]
+        return np.asarray(ordered[columns].to_numpy(dtype=np.float64)).reshape(*shape, len(columns))
+
+    reference_empty = ordered["reference_response"].fillna("").str.strip() == ""
+    try:
+        return outcomes(
+            utilities("utility"),
+            utilities("reference_utility"),
+            ordered["empty"].to_numpy(dtype=bool).reshape(shape),
+            reference_empty.to_numpy(dtype=bool).reshape(shape),
+        )
+    except ValueError as error:
+        raise UserError(f"{ITEMS_FILE}: {_line(error)}: run it again.") from None
+
+
+def summarise(
+    items: pd.DataFrame, groups: Sequence[tuple[str, float, bool]], rng_seed: int
+) -> dict[str, Any]:
+    """Every measured number of a record, from its items alone.
+
+    Args:
+        items: rows as `ITEM_COLUMNS` says, in any order.
+        groups: name, share and whether it is a minority, of every group.
+        rng_seed: of the bootstrap; a run gives its own seed, so that anyone can repeat it.
+
+    Returns:
+        `groups`, a list of dictionaries with the fields of `GroupRecord` except `utility`, `unit`
+        and `reward_accuracy`, and every field named in `MEASURED`. Intervals are 95%. The intervals
+        of the minority and the majority are those groups' own; of the worst group, mean and gap,
+        which depend on several groups, a bootstrap over prompts.
+
+    Raises:
+        UserError: if the items are incomplete.
+    """
+    from prefbench.evaluate import statistics
+    from prefbench.evaluate.win_rate import (
+        Group,
+        fairness,
+        fairness_statistics,
+        group_results,
+        minority_and_majority,
+    )
+    from prefbench.seeds import rng
+
+    known = [Group(*group) for group in groups]
+    names = [group.name for group in known]
+    ordered, samples = sorted_items(items, names)
+    scores = item_outcomes(ordered, names)
+    n_prompts = len(scores)
+    results = group_results(scores, known, [rng(rng_seed, "interval", name) for name in names])
+    measures = fairness([result.win_rate for result in results], known)
+    by_prompt = scores.mean(axis=1)
+    replicates = statistics.resample_means([by_prompt], rng(rng_seed, "interval"))
+    minority, majority = minority_and_majority(known)
+    own = {"minority_win_rate": results[minority].interval, "majority_win_rate": results[majority].interval}
+
+    summary: dict[str, Any] = {
+        "groups": [
+            {
+                "name": result.name,
+                "share": result.share,
+                "is_minority": result.is_minority,
+                "n_prompts": result.n_prompts,
+                "wins": result.wins,
+                "ties": result.ties,
+                "losses": result.losses,
+                "win_rate": result.win_rate,
+                "ci_low": result.interval.low,
+                "ci_high": result.interval.high,
+                "mean_utility": _mean(ordered[f"utility/{result.name}"]),
+                "reference_utility": _mean(ordered[f"reference_utility/{result.name}"]),
+            }
+            for result in results
+        ],
+        "worst_group": names[measures.worst],
+    }
+    for name, statistic in fairness_statistics(known).items():
+        estimate = getattr(measures, name)
+        interval = own.get(name) or statistics.percentile_interval(statistic(replicates), estimate, n_prompts)
+        summary[name] = estimate
+        summary[f"{name}_ci"] = (interval.low, interval.high)
+    summary |= {
+        "mde": statistics.minimum_detectable_effect(n_prompts),
+        "n_prompts": n_prompts,
+        "samples_per_prompt": samples,
+        "kl": _mean_kl(ordered["kl"]),
+        "mean_length": _mean(ordered["words"]),
+        "reference_length": _mean(ordered["reference_words"]),
+        "empty_rate": _mean(ordered["empty"]),
+    }
+    return summary
+
+
+def _mean_kl(column: pd.Series[float]) -> float | None:
+    unknown = int(column.isna().sum())
+    if unknown == len(column):
+        return None
+    if unknown:
+        raise UserError(f"{ITEMS_FILE} lacks kl in {unknown} of {len(column)} rows: give it in all or none.")
+    return _mean(column)
+
+
+def _mean(column: pd.Series[float]) -> float:
+    """The mean of a column that must not have gaps or infinities: nothing is averaged over."""
+    mean = float(column.mean(skipna=False))
+    if not math.isfinite(mean):
+        raise UserError(f"{ITEMS_FILE}: column '{column.name}' has a value that is not finite.")
+    return mean
+
+
+def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
+    """What in a run's record does not follow from its items and its specification.
+
+    Args:
+        folder: of the run.
+        tolerance: how far a number may be off. Sums in another order differ in the last digits.
+
+    Returns:
+        A sentence for each thing that differs; empty if the record is what the evidence gives.
+
+    Raises:
+        UserError: if the record or the items cannot be read.
+    """
+    from prefbench.spec import digest
+
+    record = read_record(folder)
+    wrong = []
+    if not digest(record.spec).startswith(record.spec_hash):
+        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
+    for name in ("task", "aligner", "model", "data", "minority_ratio", "seed"):
+        if record.spec.get(name) != getattr(record, name):
+            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    if record.status != "ok":
+        return wrong
+    items = read_items(folder)
+    groups = [(group.name, group.share, group.is_minority) for group in record.groups]
+    found = summarise(items, groups, record.seed)
+    for name in MEASURED:
+        wrong += _differs(name, getattr(record, name), found[name], tolerance)
+    for group, values in zip(record.groups, found["groups"], strict=True):
+        for name, value in values.items():
+            wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
+    blank = items["response"].fillna("").str.strip() == ""
+    unflagged = int((blank & ~items["empty"].astype(bool)).sum())
+    if unflagged:
+        wrong.append(f"{unflagged} responses without text are not marked empty")
+    return wrong
+
+
+def _differs(name: str, written: Any, found: Any, tolerance: float) -> list[str]:
+    if isinstance(written, tuple) and isinstance(found, tuple):
+        same = all(abs(a - b) <= tolerance for a, b in zip(written, found, strict=True))
+    elif isinstance(written, float) and isinstance(found, float):
+        same = abs(written - found) <= tolerance * max(1.0, abs(found))
+    else:
+        same = bool(written == found)
+    return [] if same else [f"{name} is {written}, the items give {found}"]

@@ -1,0 +1,421 @@
+"""One run, stage by stage, from a specification to a record."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import prefbench
+from prefbench import registry, seeds
+from prefbench.backbone.base import Aligned, Backbone, Policy
+from prefbench.backbone.models import ModelRequest
+from prefbench.errors import Diverged, PrefbenchError
+from prefbench.problem import Problem, apportion, text_digest
+from prefbench.problem.preferences import HELD_OUT_PAIRS, label_pairs, make_view, true_utilities
+from prefbench.problem.utilities import count_words, is_empty
+from prefbench.report.record import Record, summarise, write_items, write_record
+from prefbench.spec import RunSpec, get_model
+from prefbench.store import Reporter, Store, Work, content_digest
+
+
+def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
+    """Run a specification, continuing whatever of it is already stored.
+
+    Args:
+        spec: what to run; `prefbench.spec.make_spec` has checked it.
+        runs_dir: where stages and records are kept.
+        reporter: who is told how it goes.
+
+    Returns:
+        The run's folder and its record. A run that diverged or whose aligner failed has a record that
+        says so.
+
+    Raises:
+        UserError: the data or the model cannot be used. Nothing was written.
+    """
+    started = datetime.now(UTC)
+    entry = registry.get("task", spec.task)
+    problem: Problem = entry.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
+    apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    store = Store(runs_dir, reporter)
+    model_entry = get_model(spec.model)
+    request = ModelRequest(spec.model, problem, store, spec.seed)
+    backbone: Backbone = model_entry.function(request, model_entry.options(**spec.model_options))
+    folder = runs_dir / run_name(spec)
+    base = _base_fields(spec, entry, started)
+    try:
+        measured, items = _measure(spec, problem, backbone, store)
+        record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
+        write_items(items, folder)
+    except (Diverged, _AlignerFailed) as error:
+        status = "diverged" if isinstance(error, Diverged) else "failed"
+        record = Record(
+            status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store)
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "items.parquet").unlink(missing_ok=True)
+        if isinstance(error, _AlignerFailed):
+            (folder / "error.txt").write_text(error.trace)
+    write_record(record, folder)
+    return folder, record
+
+
+class _AlignerFailed(PrefbenchError):
+    """The aligner raised something that is not ours."""
+
+    def __init__(self, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
+def run_name(spec: RunSpec) -> str:
+    """The run's folder: readable, safe whatever the names hold, and unique by the specification's hash."""
+    parts = [spec.task, spec.aligner, Path(spec.model).name, f"r{spec.minority_ratio:g}", f"s{spec.seed}"]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part).strip("._") for part in parts)
+    return f"{readable}-{spec.hash[:12]}"
+
+
+def _timings(store: Store) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in store.timings.items()}
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labelled pairs and where they are stored."""
+
+    rows: pd.DataFrame
+    conflict: dict[str, Any]
+    digest: str
+
+
+def _measure(
+    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Everything after the reference: the record's measured fields and the items behind them."""
+    pairs, pairs_digest = _pairs(spec, problem, backbone, store)
+    labels = _labels(spec, problem, pairs, pairs_digest, store)
+    policy, policy_folder = _policy(spec, problem, backbone, labels, store)
+    samples = spec.evaluate_options["samples"]
+    ours = _samples(spec, problem, policy, backbone, content_digest(policy_folder), "policy", samples, store)
+    theirs = _samples(
+        spec, problem, backbone.reference, backbone, backbone.digest, "reference", samples, store
+    )
+    items = _scores(problem, ours, theirs, store)
+    counts = apportion([group.share for group in problem.groups], problem.annotators)
+    groups = [
+        (group.name, count / problem.annotators, group.name == problem.minority)
+        for group, count in zip(problem.groups, counts, strict=True)
+    ]
+    measured = summarise(items, groups, spec.seed)
+    evidence = json.loads((policy_folder / "evidence.json").read_text())
+    accuracy = _reward_accuracy(problem, labels.rows, policy_folder, evidence)
+    for row, group in zip(measured["groups"], problem.groups, strict=True):
+        row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
+    measured["em"] = _em_report(labels.rows, evidence)
+    measured["task_report"] = {**problem.report, "conflict": labels.conflict}
+    return measured, items
+
+
+def _pairs(
+    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
+) -> tuple[pd.DataFrame, str]:
+    """Two reference responses to each train, validation and held-out prompt."""
+    split_prompts = {
+        "train": problem.prompts.train,
+        "validation": problem.prompts.validation,
+        "test": problem.prompts.test[:HELD_OUT_PAIRS],
+    }
+    prompts = [prompt for members in split_prompts.values() for prompt in members]
+    key = {
+        "reference": backbone.digest,
+        "prompts": text_digest(prompts),
+        "response_tokens": problem.response_tokens,
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        sampled = backbone.at(work).reference.sample(prompts, 2, seeds.torch_generator(spec.seed, "pairs"))
+        frame = pd.DataFrame(
+            {
+                "split": [name for name, members in split_prompts.items() for _ in members],
+                "prompt": prompts,
+                "response_a": [row[0] for row in sampled],
+                "response_b": [row[1] for row in sampled],
+            }
+        )
+        frame.to_parquet(work.path / "pairs.parquet", index=False)
+
+    folder = store.stage("pairs", key, compute)
+    return pd.read_parquet(folder / "pairs.parquet"), content_digest(folder)
+
+
+def _labels(spec: RunSpec, problem: Problem, pairs: pd.DataFrame, pairs_digest: str, store: Store) -> _Labels:
+    """Annotators' labels, and how much the groups disagree."""
+    key = {
+        "pairs": pairs_digest,
+        "groups": [[group.name, group.utility.name] for group in problem.groups],
+        "task": _code_digest(registry.get("task", spec.task)),
+        "annotators": apportion([group.share for group in problem.groups], problem.annotators),
+        "temperature": problem.temperature,
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        rows, conflict = label_pairs(pairs, problem, spec.seed)
+        rows.to_parquet(work.path / "labels.parquet", index=False)
+        (work.path / "conflict.json").write_text(json.dumps(conflict, indent=1))
+
+    folder = store.stage("labels", key, compute)
+    conflict = json.loads((folder / "conflict.json").read_text())
+    return _Labels(pd.read_parquet(folder / "labels.parquet"), conflict, content_digest(folder))
+
+
+def _policy(
+    spec: RunSpec, problem: Problem, backbone: Backbone, labels: _Labels, store: Store
+) -> tuple[Policy, Path]:
+    """The aligner's policy, and what its rewards say about held-out pairs."""
+    entry = registry.get("aligner", spec.aligner)
+    key = {
+        "aligner": entry.name,
+        "code": _code_digest(entry),
+        "options": dict(spec.aligner_options),
+        "model": dict(spec.model_options),
+        "reference": backbone.digest,
+        "labels": labels.digest,
+        "prompts": text_digest(problem.prompts.train),
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        view = make_view(labels.rows, problem, entry.needs, spec.seed)
+        try:
+            made = entry.function(view, backbone.at(work), entry.options(**spec.aligner_options))
+        except PrefbenchError:
+            raise
+        except Exception as error:  # a stranger's aligner may raise anything
+            if _is_environment(error):
+                raise
+            line = f"aligner '{entry.name}' failed with {type(error).__name__}: {error}".replace("\n", " ")
+            raise _AlignerFailed(line, traceback.format_exc()) from error
+        aligned = made if isinstance(made, Aligned) else Aligned(made)
+        aligned.policy.save(work.path)
+        rewards = aligned.rewards
+        evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
+        if rewards is not None:
+            held_out = labels.rows[labels.rows["split"] == "test"]
+            prompts = held_out["prompt"].tolist()
+            margins = rewards(prompts, held_out["chosen"].tolist()) - rewards(
+                prompts, held_out["rejected"].tolist()
+            )
+            frame = pd.DataFrame(margins, columns=[f"margin/{i}" for i in range(margins.shape[1])])
+            frame.to_parquet(work.path / "margins.parquet", index=False)
+            assignment = None if rewards.assignment is None else sorted(rewards.assignment.items())
+            evidence = {"rewards": rewards.names, "assignment": assignment, "em": rewards.em}
+        (work.path / "evidence.json").write_text(json.dumps(evidence, indent=1))
+
+    folder = store.stage("policy", key, compute)
+    return backbone.load_policy(folder), folder
+
+
+def _is_environment(error: Exception) -> bool:
+    """Troubles that are the machine's and not the aligner's: they go up unchanged."""
+    return isinstance(error, OSError | MemoryError)
+
+
+def _samples(
+    spec: RunSpec,
+    problem: Problem,
+    policy: Policy,
+    backbone: Backbone,
+    policy_digest: str,
+    role: str,
+    n: int,
+    store: Store,
+) -> pd.DataFrame:
+    """Responses to the test prompts; `role` keeps the reference's own samples apart from an aligner's."""
+    prompts = list(problem.prompts.test)
+    key = {
+        "policy": policy_digest,
+        "role": role,
+        "prompts": text_digest(prompts),
+        "samples": n,
+        "response_tokens": problem.response_tokens,
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        sampled = policy.sample(prompts, n, seeds.torch_generator(spec.seed, "samples", role))
+        frame = pd.DataFrame(
+            {
+                "prompt_id": np.repeat(np.arange(len(prompts)), n),
+                "sample": np.tile(np.arange(n), len(prompts)),
+                "prompt": np.repeat(np.asarray(prompts, dtype=object), n),
+                "response": [text for row in sampled for text in row],
+            }
+        )
+        if role == "policy":
+            texts = frame["prompt"].tolist(), frame["response"].tolist()
+            ours = policy.logprob(*texts)
+            reference = None if ours is None else backbone.reference.logprob(*texts)
+            frame["kl"] = np.nan if ours is None or reference is None else ours - reference
+        frame.to_parquet(work.path / "samples.parquet", index=False)
+
+    folder = store.stage("samples", key, compute)
+    return pd.read_parquet(folder / "samples.parquet")
+
+
+def _scores(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Every group's utility of every response: the evidence behind the record."""
+    key = {
+        "samples": text_digest(
+            [*ours["prompt"], *ours["response"], *theirs["response"], ours["kl"].to_json(double_precision=15)]
+        ),
+        "groups": [[group.name, group.utility.name] for group in problem.groups],
+    }
+
+    def compute(work: Work) -> None:
+        items = ours[["prompt_id", "sample", "prompt", "response"]].copy()
+        items["reference_response"] = theirs["response"]
+        items["empty"] = [is_empty(text) for text in items["response"]]
+        items["words"] = [count_words(text) for text in items["response"]]
+        items["reference_words"] = [count_words(text) for text in items["reference_response"]]
+        items["kl"] = ours["kl"]
+        utilities = true_utilities(problem)
+        prompts = items["prompt"].tolist()
+        for prefix, column in (("utility", "response"), ("reference_utility", "reference_response")):
+            values = utilities(prompts, items[column].tolist())
+            for index, group in enumerate(problem.groups):
+                items[f"{prefix}/{group.name}"] = values[:, index]
+        items.to_parquet(work.path / "items.parquet", index=False)
+
+    return pd.read_parquet(store.stage("scores", key, compute) / "items.parquet")
+
+
+def _reward_accuracy(
+    problem: Problem, rows: pd.DataFrame, policy_folder: Path, evidence: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """Share of held-out pairs that a reward orders as the group's utility does, ties one half.
+
+    A group is held against the reward that serves it: the only one, the one of its name, or the one of
+    the cluster that most of its annotators were placed in. Pairs that the group is indifferent about
+    do not count.
+    """
+    names = [group.name for group in problem.groups]
+    if evidence["rewards"] is None:
+        return dict.fromkeys(names)
+    margins = pd.read_parquet(policy_folder / "margins.parquet").to_numpy()
+    held_out = rows[rows["split"] == "test"]
+    result: dict[str, float | None] = {}
+    for name in names:
+        preferred = np.sign(held_out[f"chosen_utility/{name}"] - held_out[f"rejected_utility/{name}"])
+        margin = margins[:, _serving(name, rows, evidence)]
+        counted = preferred.to_numpy() != 0
+        agree = (np.sign(margin) * preferred.to_numpy() + 1) / 2
+        result[name] = float(agree[counted].mean()) if counted.any() else None
+    return result
+
+
+def _serving(group: str, rows: pd.DataFrame, evidence: Mapping[str, Any]) -> int:
+    if evidence["assignment"] is not None:
+        cluster = dict(evidence["assignment"])
+        members = rows.loc[rows["group"] == group, "user_id"].unique()
+        return int(np.bincount([cluster[user] for user in members if user in cluster]).argmax())
+    names = evidence["rewards"]
+    return names.index(group) if group in names else 0
+
+
+def _em_report(rows: pd.DataFrame, evidence: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How EM went, with the agreement between its clusters and the true groups."""
+    if evidence["em"] is None:
+        return None
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score
+
+    cluster = dict(evidence["assignment"])
+    truth = rows.drop_duplicates("user_id").set_index("user_id")["group"]
+    users = sorted(cluster)
+    groups = pd.factorize(truth.loc[users])[0]
+    found = np.array([cluster[user] for user in users])
+    table = np.zeros((groups.max() + 1, found.max() + 1))
+    np.add.at(table, (groups, found), 1)
+    matched = linear_sum_assignment(table, maximize=True)
+    return {
+        **evidence["em"],
+        "adjusted_rand_index": float(adjusted_rand_score(groups, found)),
+        "accuracy": float(table[matched].sum() / len(users)),
+    }
+
+
+def _base_fields(spec: RunSpec, entry: registry.Entry, started: datetime) -> dict[str, Any]:
+    return {
+        "spec": spec.to_dict(),
+        "spec_hash": spec.hash,
+        "task": spec.task,
+        "task_version": entry.version,
+        "aligner": spec.aligner,
+        "needs": sorted(registry.get("aligner", spec.aligner).needs),
+        "model": spec.model,
+        "data": spec.data,
+        "minority_ratio": spec.minority_ratio,
+        "seed": spec.seed,
+        "regret": None,
+        "provenance": _provenance(started),
+    }
+
+
+def _unmeasured() -> dict[str, Any]:
+    from prefbench.report.record import MEASURED
+
+    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "task_report": {}}
+
+
+def _provenance(started: datetime) -> dict[str, Any]:
+    import torch
+    import transformers
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "prefbench": prefbench.__version__,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "hardware": gpu or platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of prefbench's own source tree, where it runs from one."""
+    source = Path(prefbench.__file__).parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _code_digest(entry: registry.Entry) -> str:
+    """Of the file that defines a task or an aligner: an edited plug-in is never served a stale result."""
+    file = inspect.getsourcefile(sys.modules[entry.function.__module__])
+    assert file is not None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,189 @@
+"""What to run: one frozen object, the same whether it came from the command line or from TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from prefbench import registry
+from prefbench.errors import UserError
+
+SECTIONS = ("task", "aligner", "model", "evaluate")
+
+
+class EvaluateOptions(registry.Options):
+    """How a policy is measured."""
+
+    samples: int = Field(1, ge=1, le=64)
+    """Responses per test prompt."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. Options are complete (defaults filled in), so equal runs have equal hashes.
+
+    `data` is as the user named it; two folders with the same name differ in the stages' hashes, which
+    are taken over content.
+    """
+
+    task: str
+    aligner: str
+    model: str
+    data: str
+    minority_ratio: float
+    seed: int
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    aligner_options: Mapping[str, Any] = field(default_factory=dict)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    evaluate_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able form, as the record stores it."""
+        return {
+            key: dict(value) if isinstance(value, Mapping) else value
+            for key, value in self.__dict__.items()
+        }
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that name this run."""
+        return digest(self.to_dict())[:16]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_ratio(text: str | float) -> float:
+    """`0.2`, `4:1` or `20%` as the minority's share, to four decimals.
+
+    Rounding makes `10:1` and `0.0909` the same run, as they are for any number of annotators that
+    a person would label with.
+    """
+    try:
+        if isinstance(text, str) and ":" in text:
+            majority, minority = (float(part) for part in text.split(":"))
+            ratio = minority / (majority + minority)
+        elif isinstance(text, str) and text.endswith("%"):
+            ratio = float(text[:-1]) / 100
+        else:
+            ratio = float(text)
+    except (ValueError, ZeroDivisionError):
+        ratio = float("nan")
+    ratio = round(ratio, 4)
+    if not 0 < ratio <= 0.5:
+        raise UserError(
+            f"minority ratio '{text}' is not in (0, 0.5]: give a share such as 0.2 or a ratio such as 4:1."
+        )
+    return ratio
+
+
+def parse_sets(items: Iterable[str]) -> dict[str, dict[str, str]]:
+    """`--set task.annotators=20` items as `{"task": {"annotators": "20"}}`."""
+    result: dict[str, dict[str, str]] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise UserError(f"--set {item}: write it as SECTION.NAME=VALUE, for example task.annotators=40.")
+        result.setdefault(section, {})[key] = value.strip()
+    return result
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """A run file: the long option names as keys, and tables `[set.task]`, `[set.aligner]` and so on."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(f"--config {path}: no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"--config {path}: not a readable TOML file ({error}).") from None
+
+
+def make_spec(
+    *,
+    task: str | None = None,
+    aligner: str | None = None,
+    model: str = "nano",
+    data: str = "synthetic",
+    minority_ratio: str | float = 0.2,
+    seed: int = 0,
+    sets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> RunSpec:
+    """Check every name and option against the registry and fill in the defaults.
+
+    Raises:
+        UserError: one line on the first thing that is wrong. Nothing has been written by then.
+    """
+    if task is None or aligner is None:
+        missing = "--task" if task is None else "--aligner"
+        raise UserError(f"{missing} is missing: name one from `prefbench list {missing[2:]}s`.")
+    task_entry = registry.get("task", task)
+    aligner_entry = registry.get("aligner", aligner)
+    model_entry = get_model(model)
+    lacking = aligner_entry.needs - task_entry.provides
+    if lacking:
+        raise UserError(
+            f"aligner '{aligner}' needs {', '.join(sorted(lacking))}, which task '{task}' does not provide; "
+            f"it provides {', '.join(sorted(task_entry.provides)) or 'nothing beyond the pairs'}."
+        )
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise UserError(f"seed '{seed}' is not a whole number from 0 up.")
+    sets = sets or {}
+    for section in sets:
+        if section not in SECTIONS:
+            raise UserError(f"unknown option section '{section}'.{registry.suggest(section, SECTIONS)}")
+    return RunSpec(
+        task=task,
+        aligner=aligner,
+        model=model,
+        data=data,
+        minority_ratio=parse_ratio(minority_ratio),
+        seed=seed,
+        task_options=resolve(task_entry.options, sets.get("task", {}), "task", task),
+        aligner_options=resolve(aligner_entry.options, sets.get("aligner", {}), "aligner", aligner),
+        model_options=resolve(model_entry.options, sets.get("model", {}), "model", model),
+        evaluate_options=resolve(EvaluateOptions, sets.get("evaluate", {}), "evaluate", "evaluator"),
+    )
+
+
+def get_model(name: str) -> registry.Entry:
+    """The preset called `name`, or the `pretrained` loader for a folder or a hub id.
+
+    A bare word that is no folder and almost a preset is taken for a misspelling, not for a hub id.
+    """
+    presets = [entry.name for entry in registry.entries("model") if entry.name != "pretrained"]
+    if name in presets:
+        return registry.get("model", name)
+    path_like = name.startswith((".", "/", "~")) or name.endswith("/")
+    if path_like and not Path(name).expanduser().is_dir():
+        raise UserError(f"model folder '{name}' does not exist.")
+    if "/" not in name and not Path(name).is_dir():
+        near = registry.suggest(name, presets)
+        if "Did you mean" in near:
+            raise UserError(f"unknown model '{name}'.{near}")
+    return registry.get("model", "pretrained")
+
+
+def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:
+    """`given` checked and coerced by the option types, with defaults filled in, as plain JSON values."""
+    for key in given:
+        if key not in options.model_fields:
+            near = registry.suggest(key, options.model_fields)
+            raise UserError(f"unknown option {section}.{key} of '{owner}'.{near}")
+    try:
+        return options.model_validate(dict(given)).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"option {section}.{name}={first['input']!r}: {first['msg']}.") from None

@@ -1,0 +1,248 @@
+"""Stages addressed by the hash of what they depend on. This is also how a killed run continues.
+
+A stage is computed in `<runs>/stages/<name>/<hash>.partial/`, where it may leave checkpoints, and is
+renamed to `<hash>/` once `done.json` (its key and the checksum of every file) is on disk. So a folder without
+the suffix is whole, and whatever was killed goes on from its last checkpoint.
+
+A lock file keeps two processes from computing one stage: the second waits and then reads the
+result. The lock is the operating system's, so it goes when its owner dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prefbench import __version__
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.spec import digest
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT_SECONDS = 10.0
+
+
+class Reporter(Protocol):
+    """Who is told how a run goes."""
+
+    def begin(self, stage: str, stored: bool) -> None:
+        """A stage starts; `stored` says that it only has to be read."""
+
+    def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
+        """A step inside a stage, with figures worth showing."""
+
+    def end(self, stage: str, seconds: float) -> None:
+        """A stage is complete."""
+
+    def note(self, message: str) -> None:
+        """A line that a person should see."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, stage: str, stored: bool) -> None:
+        """Nothing."""
+
+    def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def end(self, stage: str, seconds: float) -> None:
+        """Nothing."""
+
+    def note(self, message: str) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Work:
+    """The folder of a stage while it is being computed: checkpoints and progress."""
+
+    stage: str
+    path: Path
+    reporter: Reporter = field(default_factory=Silent)
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    def report(self, done: int, total: int, **values: float) -> None:
+        """Tell the reporter how far a loop is."""
+        self.reporter.step(self.stage, done, total, values)
+
+    def due(self) -> bool:
+        """Whether the last checkpoint is old enough that a loop should save one."""
+        return time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+
+    def save(self, name: str, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+        """Write a checkpoint (tensors and JSON in one safetensors file), replacing the last one."""
+        from safetensors.torch import save_file
+
+        target = self.path / f"{name}.checkpoint"
+        beside = target.with_suffix(".tmp")
+        contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        with clear_disk_errors():
+            save_file(contiguous, beside, metadata={"meta": json.dumps(meta)})
+            _sync(beside)
+            os.replace(beside, target)
+        self._saved_at = time.monotonic()
+
+    def load(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """The last checkpoint of that name, or None; an unreadable one counts as none."""
+        from safetensors import SafetensorError, safe_open
+
+        target = self.path / f"{name}.checkpoint"
+        if not target.exists():
+            return None
+        try:
+            with safe_open(target, framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(file.metadata()["meta"])
+        except (SafetensorError, KeyError, ValueError):
+            return None
+
+
+class Store:
+    """The stages of one runs folder."""
+
+    def __init__(self, root: Path, reporter: Reporter | None = None) -> None:
+        self.root = root / "stages"
+        self.reporter: Reporter = reporter or Silent()
+        self.timings: dict[str, float] = {}
+        # Only looked at here: bad input found later must leave nothing behind.
+        existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise self._unwritable("not a folder that can be written")
+
+    def _unwritable(self, why: str) -> UserError:
+        return UserError(
+            f"the runs folder '{self.root.parent}' cannot be used ({why}): name another with --runs-dir."
+        )
+
+    def stage(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
+        """The folder of the stage `name` that depends on `key`, computed now if it is not there.
+
+        Args:
+            name: one of the flow's stages; also a folder name.
+            key: everything the result depends on, as JSON values.
+            compute: writes the result into `work.path`; called at most once.
+        """
+        # Another version of prefbench may compute a stage differently.
+        final = self.root / name / digest({"prefbench": __version__, "stage": name, "key": key})[:32]
+        started = time.monotonic()
+        if _is_whole(final):
+            self.reporter.begin(name, stored=True)
+        else:
+            with self._lock(final):
+                if _is_whole(final):  # somebody else computed it while we waited
+                    self.reporter.begin(name, stored=True)
+                else:
+                    self._compute(name, key, compute, final)
+        seconds = time.monotonic() - started
+        self.timings[name] = self.timings.get(name, 0.0) + seconds
+        self.reporter.end(name, seconds)
+        return final
+
+    def _compute(
+        self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None], final: Path
+    ) -> None:
+        self.reporter.begin(name, stored=False)
+        partial = final.with_suffix(".partial")
+        with clear_disk_errors():
+            partial.mkdir(parents=True, exist_ok=True)
+            started = time.monotonic()
+            compute(Work(name, partial, self.reporter))
+            for leftover in [*partial.glob("*.checkpoint"), *partial.glob("*.tmp")]:
+                leftover.unlink()
+            done = {
+                "stage": name,
+                "key": key,
+                "files": {
+                    str(file.relative_to(partial)): checksum(file)
+                    for file in sorted(partial.rglob("*"))
+                    if file.is_file() and file.name != "done.json"
+                },
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            write_atomically(partial / "done.json", json.dumps(done, indent=1))
+            if final.exists():  # a damaged earlier copy
+                shutil.rmtree(final)
+            os.replace(partial, final)
+
+    @contextlib.contextmanager
+    def _lock(self, final: Path) -> Iterator[None]:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._unwritable(str(error.strerror)) from None
+        with final.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a stage is complete and every file still has the size and checksum it was stored with."""
+    try:
+        done = json.loads((folder / "done.json").read_text())
+        return all(checksum(folder / name) == expected for name, expected in done["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def content_digest(folder: Path) -> str:
+    """Names what a finished stage holds: equal for equal files, whatever they were computed from."""
+    return digest(json.loads((folder / "done.json").read_text())["files"])[:32]
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never half."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with clear_disk_errors():
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def clear_disk_errors() -> Iterator[None]:
+    """Turn a full disk into one line; what was stored before stays as it is."""
+    try:
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
+        if isinstance(error, PrefbenchError) or not full:
+            raise
+        raise PrefbenchError(
+            "the disk is full: free some space and run the same command again; finished stages are intact."
+        ) from error

