@@ -45,6 +45,6 @@ def _optimise(view: View, backbone: Backbone, welfare: Welfare, options: PPOOpti
     shift, scale = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-6)
 
     def rewards(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        return (utilities(prompts, responses) - shift) / scale
+        return np.asarray((utilities(prompts, responses) - shift) / scale)
 
     return backbone.optimise(view.prompts, rewards, welfare, options, seed=view.seed, names=list(shares))

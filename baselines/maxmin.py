@@ -23,12 +23,12 @@ def maxmin_known_groups(view: View, backbone: Backbone, options: WelfareOptions)
     """maxmin with the true groups in place of EM: what inferring the groups costs."""
     import numpy as np
 
-    from prefbench.learn.bradley_terry import fit_rewards, pairs_of
+    from prefbench.learn.bradley_terry import fit_groups, pairs_of
 
     pairs = pairs_of(view.preferences["train"])
     assert view.shares is not None
     members = {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
-    rewards = fit_rewards(backbone, members, options, view.seed)
+    rewards = fit_groups(backbone, members, options, view.seed)
     return _optimise_minimum(view, backbone, rewards, options)
 
 

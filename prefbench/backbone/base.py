@@ -63,7 +63,7 @@ class Rewards:
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""
         raw = np.stack([model.score(prompts, responses) for model in self.models], axis=1)
-        return (raw - self.shift) / self.scale
+        return np.asarray((raw - self.shift) / self.scale)
 
     def raw(self) -> Rewards:
         """The same rewards as they were fitted, neither centred nor scaled."""
@@ -112,12 +112,17 @@ class Pairs:
 class Backbone(Protocol):
     """The model family that is aligned, with its reference policy and its training loops."""
 
-    reference: Policy
+    @property
+    def reference(self) -> Policy:
+        """The reference policy pi_ref."""
+
     digest: str
     """Identifies the reference's weights in stage keys."""
+    training: Mapping[str, Any]
+    """What else of the backbone its training loops depend on, as JSON values, for stage keys."""
 
-    def features(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        """Frozen features of responses under the reference, float64 [n, d]."""
+    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
+        """What a fitted reward sees in responses before it scores them, float64 [n, d]."""
 
     def fit_reward(
         self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None

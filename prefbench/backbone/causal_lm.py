@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prefbench.store import Store, Work
 
 Ids = list[int]
-Pooling = Literal["last", "mean"]
+Pooling = Literal["last", "sum"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def call(model: nn.Module, inputs: Mapping[str, torch.Tensor], **more: Any) -> A
 _signatures: dict[type, frozenset[str]] = {}
 
 
-def _parameters(model: nn.Module) -> frozenset[str]:
+def _parameters(model: Any) -> frozenset[str]:
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     kind = type(inner)
     if kind not in _signatures:
@@ -167,8 +167,9 @@ def token_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 class RewardModel(nn.Module):
     """A copy of the reference's transformer with a scalar head.
 
-    `pooling` says what the head reads: the last token's state, as is usual for large models, or
-    the mean of its values over response tokens, from which a small model learns far sooner.
+    With `last` pooling the head reads the last token's state, as is usual for large models. With `sum` it
+    values every response token and the reward is their sum, as DPO's implicit reward is: a small
+    model learns what accumulates far sooner that way.
     """
 
     def __init__(self, trunk: nn.Module, width: int, pooling: Pooling) -> None:
@@ -186,8 +187,8 @@ class RewardModel(nn.Module):
             final = pick(hidden, batch.last[:, None])[:, 0]
             score: torch.Tensor = self.head(final.float())[:, 0]
             return score
-        each = self.head(pick(hidden, batch.before + 1).float())[..., 0] * batch.mask
-        return each.sum(1) / batch.mask.sum(1).clamp(min=1)
+        each: torch.Tensor = self.head(pick(hidden, batch.before + 1).float())[..., 0]
+        return (each * batch.mask).sum(1)
 
 
 @dataclass
@@ -221,8 +222,12 @@ class LMPolicy(Policy):
 
     def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
         """`n` responses to each prompt."""
+        if not prompts:
+            return []
         codec = self.backbone.codec
-        uniform = torch.rand((len(prompts) * n, codec.response_tokens), generator=generator, dtype=torch.float64)
+        uniform = torch.rand(
+            (len(prompts) * n, codec.response_tokens), generator=generator, dtype=torch.float64
+        )
         ids = sample_tokens(self.model, codec, codec.prompts(prompts), n, uniform)
         texts = codec.decode(ids)
         return [texts[i * n : (i + 1) * n] for i in range(len(prompts))]
@@ -333,6 +338,12 @@ class CausalLM:
         self.policy_learning_rate = policy_learning_rate
         self.reward_learning_rate = reward_learning_rate
         self.reward_pooling: Pooling = reward_pooling
+        self.training: Mapping[str, Any] = {
+            "lora": lora,
+            "policy_learning_rate": policy_learning_rate,
+            "reward_learning_rate": reward_learning_rate,
+            "reward_pooling": reward_pooling,
+        }
         self.tokens_at_once = tokens_at_once
         self.device = next(model.parameters()).device
         model.eval()  # no dropout anywhere: the sampled distribution is the trained one
@@ -355,9 +366,7 @@ class CausalLM:
         """The folder of a stage; see `prefbench.store.Store.stage`."""
         return self.store.stage(name, key, compute)
 
-    def batches(
-        self, prompts: Sequence[str], responses: Sequence[str]
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    def batches(self, prompts: Sequence[str], responses: Sequence[str]) -> Iterator[tuple[np.ndarray, Batch]]:
         """Rows and tensors of texts, sorted by length."""
         if not prompts:
             return
@@ -367,16 +376,16 @@ class CausalLM:
             yield rows, collate([p[i] for i in rows], [r[i] for i in rows], self.device)
 
     @torch.no_grad()
-    def features(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        """Mean and sum over response tokens of the reference's last hidden state, float64 [n, 2 width].
+    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
+        """Mean and sum over response tokens of a reward model's last hidden state, float64 [n, 2 width].
 
         The sum sees what accumulates (length, summed valence), the mean what does not (tone).
         """
+        assert isinstance(reward, LMReward)
         result = np.empty((len(prompts), 2 * self.width))
         for rows, batch in self.batches(prompts, responses):
-            output = call(self.reference.model, batch.inputs, use_cache=False, output_hidden_states=True)
-            hidden = pick(output.hidden_states[-1].float(), batch.before + 1) * batch.mask[..., None]
-            total = hidden.sum(1)
+            hidden = call(reward.model.trunk, batch.inputs, use_cache=False).last_hidden_state
+            total = (pick(hidden, batch.before + 1).float() * batch.mask[..., None]).sum(1)
             mean = total / batch.mask.sum(1, keepdim=True).clamp(min=1)
             result[rows] = torch.cat([mean, total], 1).double().cpu().numpy()
         return result

@@ -57,7 +57,14 @@ def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
         model = _new_gpt2(tokenizer, options, request.seed).to(device)
         ids = [[*row, tokenizer.eos_token_id] for row in tokenizer(list(problem.corpus))["input_ids"]]
         losses = fit_language_model(
-            model, ids, options.context, options.steps, options.batch, options.learning_rate, request.seed, work
+            model,
+            ids,
+            options.context,
+            options.steps,
+            options.batch,
+            options.learning_rate,
+            request.seed,
+            work,
         )
         model.save_pretrained(work.path)
         tokenizer.save_pretrained(work.path)
@@ -183,8 +190,8 @@ def load_pretrained(request: ModelRequest, options: PretrainedOptions) -> Causal
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if local:
             raise UserError(
-                f"model folder '{request.name}' could not be loaded ({_one_line(error)}): it needs config.json, "
-                "tokenizer files and .safetensors weights, or a GGUF file."
+                f"model folder '{request.name}' could not be loaded ({_one_line(error)}): it needs "
+                "config.json, tokenizer files and .safetensors weights, or a GGUF file."
             ) from None
         raise UserError(
             f"model '{request.name}' is no preset or folder and could not be fetched from the hub "
@@ -196,16 +203,22 @@ def load_pretrained(request: ModelRequest, options: PretrainedOptions) -> Causal
             f"model '{request.name}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
             "they do not belong together."
         )
-    context = min(options.context, getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
+    context = min(
+        options.context, getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)
+    )
     if context <= problem.response_tokens:
-        raise UserError(f"model.context={context} leaves no room for {problem.response_tokens} response tokens.")
+        raise UserError(
+            f"model.context={context} leaves no room for {problem.response_tokens} response tokens."
+        )
     codec = Codec(tokenizer, _stops(model, tokenizer), problem.response_tokens, context)
     digest = describe_weights(folder) if local else f"{request.name}@{model.config._commit_hash}"
     model = model.to(device)
     lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
     reference: dict[str, Any] = {"model": digest, "dtype": options.dtype}
     if options.sft_steps:
-        reference["sft"] = options.model_dump(include={"sft_steps", "sft_batch", "sft_learning_rate", "context"})
+        reference["sft"] = options.model_dump(
+            include={"sft_steps", "sft_batch", "sft_learning_rate", "context"}
+        )
         reference["lora"] = lora
         reference["corpus"] = text_digest(problem.corpus)
         reference["seed"] = request.seed
@@ -243,7 +256,9 @@ def _gguf(folder: Path, named: str | None) -> dict[str, str]:
         return {}
     found = sorted(path.name for path in folder.glob("*.gguf"))
     if len(found) > 1:
-        raise UserError(f"'{folder}' holds several GGUF files: choose one with --set model.gguf_file={found[0]}.")
+        raise UserError(
+            f"'{folder}' holds several GGUF files: choose one with --set model.gguf_file={found[0]}."
+        )
     return {"gguf_file": found[0]} if found else {}
 
 
@@ -269,7 +284,7 @@ def _fine_tune(
     request: ModelRequest,
     options: PretrainedOptions,
 ) -> tuple[Any, str]:
-    """Train on the corpus as a stored stage; LoRA adapters are merged, so the reference is one plain model."""
+    """Train on the corpus as a stored stage; LoRA is merged, so the reference is one plain model."""
     texts = list(request.problem.corpus)
 
     def compute(work: Work) -> None:

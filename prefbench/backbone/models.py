@@ -57,8 +57,8 @@ class NanoOptions(ModelOptions):
     """Default for aligners that train the policy."""
     reward_learning_rate: float = Field(2e-3, gt=0)
     """Default for reward models."""
-    reward_pooling: Literal["last", "mean"] = "mean"
-    """What a reward model's head reads: the last token, or every response token, averaged."""
+    reward_pooling: Literal["last", "sum"] = "sum"
+    """What a reward model's head reads: the last token, or every response token, summed."""
 
 
 class PretrainedOptions(ModelOptions):
@@ -86,8 +86,8 @@ class PretrainedOptions(ModelOptions):
     """Default for aligners that train the policy."""
     reward_learning_rate: float = Field(2e-4, gt=0)
     """Default for reward models."""
-    reward_pooling: Literal["last", "mean"] = "last"
-    """What a reward model's head reads: the last token, or every response token, averaged."""
+    reward_pooling: Literal["last", "sum"] = "last"
+    """What a reward model's head reads: the last token, or every response token, summed."""
 
 
 @model("nano")

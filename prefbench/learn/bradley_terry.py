@@ -1,13 +1,14 @@
 """Bradley-Terry rewards: P(y+ beats y- at x) = sigmoid(r(x, y+) - r(x, y-)).
 
 `fit` trains a reward model on a language-model backbone, `fit_linear` the convex special case on
-frozen features, and `fit_rewards` is what aligners call: one reward for each set of pairs, stored.
+frozen features; `fit_everybody` and `fit_groups` are what aligners call, and store what they fit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def loss(margin: torch.Tensor) -> torch.Tensor:
 
 def log_likelihood(margin: np.ndarray) -> np.ndarray:
     """log sigmoid(r+ - r-) of each pair, elementwise."""
-    return -np.logaddexp(0.0, -margin)
+    return np.asarray(-np.logaddexp(0.0, -margin))
 
 
 def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
@@ -129,22 +130,53 @@ def fit_linear(difference: np.ndarray, penalty: float = 1.0) -> np.ndarray:
     return np.asarray(found.x)
 
 
-def fit_rewards(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int) -> Rewards:
-    """One stored reward per entry of `data` (a name to its pairs), normalised on all the responses.
+def fit_everybody(backbone: Backbone, pairs: Pairs, options: RewardOptions, seed: int) -> Rewards:
+    """One stored reward for all pairs, blind to whose they are; single_reward and EM share it."""
+    return _fit_stored(backbone, {"everybody": replace(pairs, user_id=None, group=None)}, options, seed, None)
 
-    The responses in preference pairs are samples of the reference policy, so their mean and spread
-    are the reference's.
+
+def fit_groups(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int) -> Rewards:
+    """One stored reward per group (its name to its pairs), each starting from everybody's.
+
+    A small group has few pairs; what everybody attends to need not be learned from those alone.
+    """
+    parts = list(data.values())
+    pooled = Pairs(
+        [text for part in parts for text in part.prompts],
+        [text for part in parts for text in part.chosen],
+        [text for part in parts for text in part.rejected],
+    )
+    start = fit_everybody(backbone, pooled, options, seed).models[0]
+    return _fit_stored(backbone, data, group_options(options), seed, start)
+
+
+def group_options(options: RewardOptions) -> RewardOptions:
+    """The options of a group's fit: fewer passes, since it starts from everybody's reward."""
+    return options.model_copy(update={"reward_epochs": options.reward_group_epochs})
+
+
+def _fit_stored(
+    backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int, start: Reward | None
+) -> Rewards:
+    """Fit as a stage, normalised on all responses of the pairs.
+
+    Those are samples of the reference policy, so their mean and spread are the reference's.
     """
     key = {
         "reference": backbone.digest,
+        "training": dict(backbone.training),
         "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
         "options": {k: v for k, v in options.model_dump().items() if k.startswith("reward_")},
+        "warm": start is not None,
         "seed": seed,
     }
 
     def compute(work: Work) -> None:
         bound = backbone.at(work)
-        models = [bound.fit_reward(pairs, options, seed=seed, name=name) for name, pairs in data.items()]
+        models = [
+            bound.fit_reward(pairs, options, seed=seed, name=name, start=start)
+            for name, pairs in data.items()
+        ]
         save_rewards(work.path, normalised(models, list(data), list(data.values())))
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))

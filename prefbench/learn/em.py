@@ -3,22 +3,25 @@
 E-step: u(h) = argmax_u prod over h's pairs of sigmoid(r_u(y+) - r_u(y-)), one cluster per annotator.
 M-step: r_u = argmin of the Bradley-Terry negative log-likelihood of the pairs of u's annotators.
 
-Hard EM keeps whatever structure it starts from, so the start decides. Reward models are dear and
-linear rewards on the reference's frozen features are cheap: the whole algorithm runs first on those, from
-a spectral start and from many random ones, and the likeliest assignment starts the reward models.
+Hard EM keeps whatever structure it starts from, so the start decides. A reward model fitted to everybody
+has learned what anybody attends to, even where its own score averages the disagreement away; on its frozen
+features linear rewards are cheap. So the whole algorithm runs first on those, from a spectral
+start and from many random ones, and the likeliest assignment starts the reward models.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.bradley_terry import (
+    fit_everybody,
     fit_linear,
+    group_options,
     load_rewards,
     log_likelihood,
     normalised,
@@ -31,13 +34,14 @@ if TYPE_CHECKING:
     from prefbench.store import Work
 
 LINEAR_ITERATIONS = 50
+LINEAR_PENALTY = 100.0  # few pairs and many features: an annotator's likelihood must not be memorised
 
 
 def fit_mixture(backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int) -> Rewards:
     """Infer which annotators agree and fit one reward per cluster, as a stored stage.
 
     Args:
-        backbone: makes the reward models and the frozen features.
+        backbone: makes the reward models and their features.
         pairs: preference pairs with `user_id`.
         options: number of clusters, restarts and the reward models' options.
         seed: the run's seed.
@@ -48,25 +52,28 @@ def fit_mixture(backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int)
     relevant = set(EMOptions.model_fields)
     key = {
         "reference": backbone.digest,
+        "training": dict(backbone.training),
         "pairs": pairs_digest(pairs),
         "options": {k: v for k, v in options.model_dump().items() if k in relevant},
         "seed": seed,
     }
 
+    # The same stage as single_reward's: neither needs to know whose labels they are.
+    everybody = fit_everybody(backbone, pairs, options, seed).models[0]
+
     def compute(work: Work) -> None:
-        save_rewards(work.path, _expectation_maximisation(backbone.at(work), pairs, options, seed))
+        save_rewards(work.path, _expectation_maximisation(backbone.at(work), pairs, everybody, options, seed))
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
 
 def _expectation_maximisation(
-    backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int
+    backbone: Backbone, pairs: Pairs, everybody: Reward, options: EMOptions, seed: int
 ) -> Rewards:
     assert pairs.user_id is not None
     users, user_of_pair = np.unique(pairs.user_id, return_inverse=True)
-    start = best_start(
-        feature_differences(backbone, pairs), user_of_pair, options.clusters, options.em_restarts, seed
-    )
+    difference = feature_differences(backbone, pairs, everybody)
+    start = best_start(difference, user_of_pair, options.clusters, options.em_restarts, seed)
     assignment = start.assignment
     models: list[Reward | None] = [None] * options.clusters
     per_user = np.zeros((len(users), options.clusters))
@@ -79,14 +86,12 @@ def _expectation_maximisation(
             mine = np.flatnonzero(assignment[user_of_pair] == cluster)
             if len(mine) == 0:
                 continue  # nobody prefers it: it keeps its reward, and the E-step may send it someone
-            first = models[cluster] is None
-            epochs = options.reward_epochs if first else options.em_refit_epochs
             models[cluster] = backbone.fit_reward(
                 pairs[mine],
-                options.model_copy(update={"reward_epochs": epochs}),
+                group_options(options),
                 seed=seed,
                 name=f"em-{iteration}-{cluster}",
-                start=models[cluster],
+                start=models[cluster] or everybody,
             )
             per_user[:, cluster] = _user_likelihood(models[cluster], pairs, user_of_pair, len(users))
         fitted = [cluster for cluster, model in enumerate(models) if model is not None]
@@ -102,7 +107,10 @@ def _expectation_maximisation(
             stopped = "assignment stable"
             break
         changed = np.array(
-            [(moved == c).sum() > 0 and ((moved == c) != (assignment == c)).any() for c in range(options.clusters)]
+            [
+                (moved == c).sum() > 0 and ((moved == c) != (assignment == c)).any()
+                for c in range(options.clusters)
+            ]
         )
         assignment = moved
         trace.append(float(per_user[np.arange(len(users)), assignment].sum()))
@@ -115,7 +123,7 @@ def _expectation_maximisation(
         "iterations": iteration + 1,
         "log_likelihood": [value / len(pairs) for value in trace],
         "start": start.name,
-        "restarts": options.em_restarts,
+        "restarts": options.em_restarts + 1,
         "chosen_restart": start.index,
         "cluster_sizes": [int((assignment == c).sum()) for c in range(options.clusters)],
         "stopped": stopped,
@@ -123,20 +131,18 @@ def _expectation_maximisation(
     return rewards
 
 
-def _user_likelihood(
-    model: Reward | None, pairs: Pairs, user_of_pair: np.ndarray, users: int
-) -> np.ndarray:
+def _user_likelihood(model: Reward | None, pairs: Pairs, user_of_pair: np.ndarray, users: int) -> np.ndarray:
     assert model is not None
     margin = model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected)
-    return np.bincount(user_of_pair, weights=log_likelihood(margin), minlength=users)
+    return np.asarray(np.bincount(user_of_pair, weights=log_likelihood(margin), minlength=users))
 
 
-def feature_differences(backbone: Backbone, pairs: Pairs) -> np.ndarray:
+def feature_differences(backbone: Backbone, pairs: Pairs, reward: Reward) -> np.ndarray:
     """Chosen minus rejected features [pairs, d], in units of each feature's spread over responses."""
-    chosen = backbone.features(pairs.prompts, pairs.chosen)
-    rejected = backbone.features(pairs.prompts, pairs.rejected)
+    chosen = backbone.features(pairs.prompts, pairs.chosen, reward)
+    rejected = backbone.features(pairs.prompts, pairs.rejected, reward)
     spread = np.concatenate([chosen, rejected]).std(axis=0)
-    return (chosen - rejected) / np.maximum(spread, 1e-6)
+    return np.asarray((chosen - rejected) / np.maximum(spread, 1e-6))
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,7 @@ def linear_em(
         per_user = np.empty((users, clusters))
         for cluster in range(clusters):
             mine = assignment[user_of_pair] == cluster
-            weights = fit_linear(difference[mine])
+            weights = fit_linear(difference[mine], LINEAR_PENALTY)
             per_pair = log_likelihood(difference @ weights)
             per_user[:, cluster] = np.bincount(user_of_pair, weights=per_pair, minlength=users)
         moved = per_user.argmax(axis=1)

@@ -14,6 +14,8 @@ class RewardOptions(Options):
 
     reward_epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
+    reward_group_epochs: int = Field(2, ge=1)
+    """Passes over one group's or cluster's pairs, starting from everybody's reward."""
     reward_batch: int = Field(32, ge=1)
     """Pairs per gradient step."""
     reward_learning_rate: float | None = Field(None, gt=0)
@@ -31,14 +33,12 @@ class EMOptions(RewardOptions):
     """Random starts tried besides the spectral one; the likeliest is kept."""
     em_iterations: int = Field(10, ge=1)
     """Most E- and M-steps with reward models."""
-    em_refit_epochs: int = Field(1, ge=1)
-    """Passes over a cluster's pairs when its members changed."""
 
 
 class PPOOptions(Options):
     """Proximal policy optimisation (`learn/ppo.py`)."""
 
-    iterations: int = Field(60, ge=1)
+    iterations: int = Field(40, ge=1)
     """Rounds of sampling and updating."""
     batch: int = Field(128, ge=2)
     """Prompts sampled per iteration."""
@@ -48,7 +48,7 @@ class PPOOptions(Options):
     """Passes over each batch of samples."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak Adam learning rate; none means the model's own default."""
-    kl_coefficient: float = Field(0.05, ge=0)
+    kl_coefficient: float = Field(0.2, ge=0)
     """Weight beta of the per-token KL penalty, in units of normalised reward per nat."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per response that an adaptive beta steers to; none keeps beta fixed."""

@@ -51,7 +51,7 @@ def gae(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimation over the real tokens of each row.
 
-    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lambda A_{t+1}, with V and A zero past the end.
+    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lambda A_{t+1}; V and A are zero past the end.
     Source: Schulman et al. 2016, eq. 16. All arguments [rows, T]; returns advantages and returns A + V.
     """
     advantages = torch.zeros_like(rewards)
@@ -182,7 +182,7 @@ def train(
         kl = float((per_token_kl * rollout.mask).sum(1).mean())
         if not math.isfinite(kl) or kl > options.kl_limit:
             raise Diverged(
-                f"the policy is {kl:.0f} nats from the reference at iteration {iteration}: raise "
+                f"the policy is {kl:.3g} nats from the reference at iteration {iteration}: raise "
                 "aligner.kl_coefficient or lower aligner.learning_rate."
             )
         losses = update(
@@ -255,7 +255,8 @@ def update(
     if options.whiten_advantages:
         advantages = whiten(advantages, rollout.mask)
     lengths = rollout.mask.sum(1).cpu().numpy()
-    policy_losses, value_losses = [], []
+    policy_losses: list[float] = []
+    value_losses: list[float] = []
     moved = 0.0
     for _ in range(options.epochs):
         # Sorting inside an epoch would make every minibatch one kind of response, so only the columns

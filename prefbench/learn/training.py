@@ -67,7 +67,9 @@ class State:
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), max_grad_norm)
         value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(float(norm))):
-            raise Diverged(f"the loss is {value} and its gradient norm {float(norm)}: lower the learning rate.")
+            raise Diverged(
+                f"the loss is {value} and its gradient norm {float(norm)}: lower the learning rate."
+            )
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * rate
         self.optimiser.step()
@@ -75,7 +77,7 @@ class State:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that training has changed."""
-        result = {f"weight.{name}": p for name, p in self.parameters.items()}
+        result: dict[str, torch.Tensor] = {f"weight.{name}": p for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
             for key, value in self.optimiser.state[p].items():
                 result[f"adam.{key}.{name}"] = value

@@ -19,7 +19,7 @@ def population_min(rewards: np.ndarray) -> np.ndarray:
 
     The KL penalty is the same for every group, so the argmin over F_r is the argmin over mean rewards.
     """
-    return rewards[:, int(rewards.mean(axis=0).argmin())]
+    return np.asarray(rewards[:, int(rewards.mean(axis=0).argmin())])
 
 
 def per_sample_min(rewards: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def mean(weights: Sequence[float] | None = None) -> Welfare:
     """The utilitarian welfare: the groups' average reward, weighted by `weights` or equally."""
 
     def average(rewards: np.ndarray) -> np.ndarray:
-        return np.average(rewards, axis=1, weights=weights)
+        return np.asarray(np.average(rewards, axis=1, weights=weights))
 
     return average
 

@@ -27,8 +27,8 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         seed: the run's seed; the draws come from its child "labels".
 
     Returns:
-        Rows `split, prompt, chosen, rejected, user_id, group, chosen_utility/<g>..., rejected_utility/<g>...`,
-        and the conflict report. Every split has the same shares of annotators. The probability that a
+        Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
+        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators. The probability that a
         beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
         spread is the standard deviation of the group's utility over all reference responses, so one
         temperature means the same noise for valences and for words. Temperature 0 labels without noise;
@@ -47,10 +47,16 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
     user_group = np.repeat(
         np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
     )
+    # Pairs left over after whole rounds go to annotators of every group in proportion, not to the first ones.
+    in_turn = np.argsort(
+        np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(user_group)]), kind="stable"
+    )
     user_id = np.empty(len(pairs), dtype=np.int64)
     for split in ("train", "validation", "test"):
-        rows = np.flatnonzero(pairs["split"] == split)
-        user_id[rows] = rng.permutation(np.arange(len(rows)) % problem.annotators)
+        members = np.flatnonzero(pairs["split"] == split)
+        rounds, rest = divmod(len(members), problem.annotators)
+        everybody = np.tile(np.arange(problem.annotators), rounds)
+        user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
     # Ids are shuffled so that nothing about the group can be read off the number.
     shuffled = rng.permutation(problem.annotators)
     group = user_group[user_id]
@@ -95,7 +101,9 @@ def _conflict(
             opposed = np.sign(difference[:, i]) * np.sign(difference[:, j]) < 0
             flat = utility[:, [i, j]].std(axis=0).min() == 0
             report[f"{names[i]} vs {names[j]}"] = {
-                "utility_correlation": None if flat else float(np.corrcoef(utility[:, i], utility[:, j])[0, 1]),
+                "utility_correlation": None
+                if flat
+                else float(np.corrcoef(utility[:, i], utility[:, j])[0, 1]),
                 "diversity": float(np.abs(prefers_a[:, i] - prefers_a[:, j]).mean()),
                 "pairs_disagreed_on": float(opposed.mean()),
             }

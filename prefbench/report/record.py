@@ -98,9 +98,10 @@ class EmRecord(_Model):
     clusters: int = Field(ge=1)
     """Mixture components fitted."""
     iterations: Count
-    """Of the chosen restart."""
+    """Rounds of fitting reward models and placing annotators anew."""
     log_likelihood: tuple[float, ...]
-    """After each iteration, nats, of the chosen restart."""
+    """Nats per pair under each annotator's own cluster, after every M-step and every E-step that moved
+    somebody."""
     start: Literal["spectral", "random"]
     """How the chosen restart began."""
     restarts: int = Field(ge=1)
@@ -480,7 +481,7 @@ def item_outcomes(items: pd.DataFrame, groups: Sequence[str]) -> Floats:
         columns = [f"{prefix}/{name}" for name in groups]
         return np.asarray(ordered[columns].to_numpy(dtype=np.float64)).reshape(*shape, len(columns))
 
-    reference_empty = ordered["reference_response"].fillna("").str.strip() == ""
+    reference_empty = ordered["reference_words"] == 0
     try:
         return outcomes(
             utilities("utility"),

@@ -1,0 +1,16 @@
+# Run inside the virtual environment that has the dev extra (CONTRIBUTING.md says how to make one).
+PYTHON ?= python
+
+.PHONY: check test format
+
+check:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest
+
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
