@@ -24,7 +24,7 @@ def population_min(rewards: np.ndarray) -> np.ndarray:
 
 def per_sample_min(rewards: np.ndarray) -> np.ndarray:
     """Lowest reward of each response; E[min_u r_u] <= min_u E[r_u], so it is the harsher of the two."""
-    return rewards.min(axis=1)
+    return np.asarray(rewards.min(axis=1))
 
 
 def mean(weights: Sequence[float] | None = None) -> Welfare:

@@ -28,7 +28,8 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
 
     Returns:
         Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
-        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators. The probability that a
+        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators
+        as far as whole numbers go. The probability that a
         beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
         spread is the standard deviation of the group's utility over all reference responses, so one
         temperature means the same noise for valences and for words. Temperature 0 labels without noise;
