@@ -118,6 +118,7 @@ class Store:
         self.root = root / "stages"
         self.reporter: Reporter = reporter or Silent()
         self.timings: dict[str, float] = {}
+        self._inside: list[float] = []
         # Only looked at here: bad input found later must leave nothing behind.
         existing = next(path for path in (root, *root.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -137,6 +138,7 @@ class Store:
             compute: writes the result into `work.path`; called at most once.
         """
         # Another version of prefbench may compute a stage differently.
+        self._inside.append(0.0)
         final = self.root / name / digest({"prefbench": __version__, "stage": name, "key": key})[:32]
         started = time.monotonic()
         if _is_whole(final):
@@ -148,7 +150,10 @@ class Store:
                 else:
                     self._compute(name, key, compute, final)
         seconds = time.monotonic() - started
-        self.timings[name] = self.timings.get(name, 0.0) + seconds
+        # A stage may open another (policy opens rewards): each second is counted once.
+        self.timings[name] = self.timings.get(name, 0.0) + seconds - self._inside.pop()
+        if self._inside:
+            self._inside[-1] += seconds
         self.reporter.end(name, seconds)
         return final
 

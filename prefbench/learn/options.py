@@ -38,7 +38,7 @@ class EMOptions(RewardOptions):
 class PPOOptions(Options):
     """Proximal policy optimisation (`learn/ppo.py`)."""
 
-    iterations: int = Field(40, ge=1)
+    iterations: int = Field(60, ge=1)
     """Rounds of sampling and updating."""
     batch: int = Field(128, ge=2)
     """Prompts sampled per iteration."""
@@ -48,7 +48,7 @@ class PPOOptions(Options):
     """Passes over each batch of samples."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak Adam learning rate; none means the model's own default."""
-    kl_coefficient: float = Field(0.2, ge=0)
+    kl_coefficient: float = Field(0.15, ge=0)
     """Weight beta of the per-token KL penalty, in units of normalised reward per nat."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per response that an adaptive beta steers to; none keeps beta fixed."""
