@@ -601,8 +601,8 @@ def gate(
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[
         str, typer.Option(help="worst_group, minority, majority or mean, each with _win_rate.")
-    ] = "worst_group_win_rate",
-    margin: Annotated[float, typer.Option(help="The drop that is tolerated: 0.03 is three points.")] = 0.05,
+    ] = "minority_win_rate",
+    margin: Annotated[float, typer.Option(help="The drop that is tolerated: 0.03 is three points.")] = 0.03,
     level: Annotated[float, typer.Option(help="Chance of a false alarm.")] = 0.05,
     strict: Annotated[
         bool, typer.Option("--strict", help="Close also for undecided rows and for those not run again.")

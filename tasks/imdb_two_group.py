@@ -28,7 +28,7 @@ from prefbench_tasks.synthetic_reviews import synthetic_reviews
 if TYPE_CHECKING:
     import numpy as np
 
-VALIDATION_PROMPTS = 400
+VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
 
 
@@ -69,7 +69,9 @@ def imdb_two_group(
     layout.
     """
     training = annotators * pairs_per_annotator
-    needed = training + VALIDATION_PROMPTS + test_prompts
+    validation = training // VALIDATION_SHARE
+    sizes = (training, validation, test_prompts)
+    needed = sum(sizes)
     if data == "synthetic":
         if synthetic_size < needed:
             raise UserError(
@@ -80,7 +82,7 @@ def imdb_two_group(
         corpus = Corpus("synthetic", reviews.texts, reviews.labels)
     else:
         corpus = load_reviews(data, minimum=needed)
-    prompts, texts = _split(corpus, prompt_words, training, test_prompts, seeds.rng(seed, "prompts"))
+    prompts, texts = _split(corpus, prompt_words, sizes, seeds.rng(seed, "prompts"))
     feeling, report = _sentiment(sentiment, corpus)
     utilities: dict[str, Utility] = {
         "sentiment": feeling,
@@ -109,7 +111,7 @@ def imdb_two_group(
 
 
 def _split(
-    corpus: Corpus, prompt_words: int, training: int, testing: int, rng: np.random.Generator
+    corpus: Corpus, prompt_words: int, sizes: tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[Prompts, tuple[str, ...]]:
     """Prompts of the three splits, and the texts whose reviews gave no test prompt."""
     first: dict[str, int] = {}  # de-duplicated by prompt, in random order
@@ -120,7 +122,8 @@ def _split(
         prompt = " ".join(words[:prompt_words])
         first.setdefault(prompt, index)
     prompts = list(first)
-    needed = training + VALIDATION_PROMPTS + testing
+    training, checking, testing = sizes
+    needed = sum(sizes)
     if len(prompts) < needed:
         raise UserError(
             f"{len(corpus.texts)} reviews give {len(prompts)} different prompts of {prompt_words} words, but "
@@ -128,8 +131,8 @@ def _split(
             "task.prompt_words."
         )
     test = tuple(prompts[:testing])
-    validation = tuple(prompts[testing : testing + VALIDATION_PROMPTS])
-    train = tuple(prompts[testing + VALIDATION_PROMPTS : needed])
+    validation = tuple(prompts[testing : testing + checking])
+    train = tuple(prompts[testing + checking : needed])
     held_out = set(test)
     kept = tuple(text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out)
     return Prompts(train, validation, test), kept

@@ -136,7 +136,7 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cau
         *,
         tokenizer: Any = None,
         lora: dict[str, Any] | None = None,
-        pooling: str = "mean",
+        pooling: str = "sum",
         response_tokens: int = 6,
         context: int = 32,
         seed: int = 0,

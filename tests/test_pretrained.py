@@ -111,13 +111,15 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
     model = str(found.submodule_search_locations[0])
     data = str(REAL) if REAL.exists() else "synthetic"
     sets = [
-        "task.test_prompts=32",
+        "task.test_prompts=16",
+        "task.annotators=4",
         "task.pairs_per_annotator=20",
-        "task.synthetic_size=3000",
-        "task.response_tokens=12",
-        "model.context=64",
-        "aligner.iterations=12",
-        "aligner.batch=32",
+        "task.response_tokens=10",
+        "model.context=48",
+        "aligner.iterations=8",
+        "aligner.batch=24",
+        "aligner.minibatches=2",
+        "aligner.epochs=1",
         "aligner.reward_epochs=2",
         "aligner.kl_coefficient=0.02",
         "aligner.learning_rate=3e-4",
@@ -127,6 +129,6 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
     assert record.status == "ok"
     history = json.loads(next((tmp_path / "runs" / "stages" / "policy").glob("*/history.json")).read_text())
     reward = [row["reward/everybody"] for row in history]
-    # 4 iterations of 32 responses at unit spread: standard error 0.09 each side, 0.25 is two of the difference.
-    assert np.mean(reward[-4:]) - np.mean(reward[:4]) > 0.25
+    # Three iterations of 24 responses at unit spread: standard error 0.12 a side, 0.17 of the difference.
+    assert np.mean(reward[-3:]) - np.mean(reward[:3]) > 0.34
     assert record.kl > 0

@@ -115,8 +115,8 @@ class GateReport:
 def gate(
     baseline_csv: Path,
     runs_dir: Path,
-    metric: str = "worst_group_win_rate",
-    margin: float = 0.05,
+    metric: str = "minority_win_rate",
+    margin: float = 0.03,
     level: float = 0.05,
     strict: bool = False,
     baseline_runs: Path | None = None,

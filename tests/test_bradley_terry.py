@@ -1,0 +1,86 @@
+"""Bradley-Terry rewards: the convex case against scikit-learn, the trained one on an easy utility."""
+
+import numpy as np
+import pytest
+import torch
+
+from prefbench.backbone.base import Pairs
+from prefbench.learn import bradley_terry
+from prefbench.learn.options import RewardOptions
+from prefbench.store import Work
+
+
+def test_loss_and_likelihood_by_hand():
+    assert bradley_terry.loss(torch.zeros(3)).item() == pytest.approx(np.log(2))
+    margin = np.array([0.0, 2.0, -2.0])
+    expected = [-np.log(2), -np.log1p(np.exp(-2)), -np.log1p(np.exp(2))]
+    assert bradley_terry.log_likelihood(margin) == pytest.approx(expected)
+    assert np.isfinite(bradley_terry.log_likelihood(np.array([-1e4, 1e4]))).all()
+
+
+@pytest.mark.parametrize("penalty", [0.1, 1.0, 100.0])
+def test_the_linear_fit_is_scikit_learns(penalty):
+    """A pair is a positive example of its difference and a negative one of minus its difference."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    difference = rng.normal(size=(300, 4))
+    flip = rng.random(300) > 1 / (1 + np.exp(-difference @ [1.0, -2.0, 0.0, 0.5]))
+    difference[flip] *= -1
+    # Both copies together count every pair twice, so the penalty is halved against the loss.
+    mirrored = np.concatenate([difference, -difference])
+    labels = np.repeat([1, 0], 300)
+    reference = LogisticRegression(C=1 / (2 * penalty), fit_intercept=False, tol=1e-10, max_iter=10_000)
+    reference.fit(mirrored, labels)
+    ours = bradley_terry.fit_linear(difference, penalty)
+    assert ours == pytest.approx(reference.coef_[0], abs=2e-3)
+
+
+def easy_pairs(n: int = 64) -> Pairs:
+    """Long responses are preferred to short ones."""
+    return Pairs(["the film"] * n, [" was a joy from start to"] * n, [" was"] * n)
+
+
+def test_a_reward_model_learns_and_is_read_back(tmp_path, tiny_backbone):
+    backbone = tiny_backbone(folder=tmp_path, pooling="last")
+    pairs = easy_pairs()
+    reward = bradley_terry.fit(
+        backbone.at(Work("rewards", tmp_path)),
+        pairs,
+        RewardOptions(reward_epochs=5, reward_batch=16),
+        seed=0,
+        name="x",
+    )
+    chosen = reward.score(pairs.prompts, pairs.chosen)
+    assert (chosen > reward.score(pairs.prompts, pairs.rejected) + 1).all()
+    reward.save(tmp_path / "reward.safetensors")
+    again = backbone.load_reward(tmp_path / "reward.safetensors")
+    assert (again.score(pairs.prompts, pairs.chosen) == chosen).all()
+
+
+def test_stored_rewards_are_centred_scaled_and_shared(tmp_path, tiny_backbone):
+    backbone = tiny_backbone(folder=tmp_path)
+    pairs = easy_pairs()
+    options = RewardOptions(reward_epochs=1)
+    first = bradley_terry.fit_everybody(backbone, pairs, options, seed=0)
+    everything = first(pairs.prompts * 2, [*pairs.chosen, *pairs.rejected])
+    assert everything.mean() == pytest.approx(0, abs=1e-5) and everything.std() == pytest.approx(1, abs=1e-4)
+    # Whose labels they are is nothing to a reward for everybody: with user ids it is the same stage.
+    named = Pairs(pairs.prompts, pairs.chosen, pairs.rejected, user_id=np.arange(64) % 4)
+    bradley_terry.fit_everybody(backbone, named, options, seed=0)
+    folders = [p for p in (tmp_path / "stages" / "rewards").iterdir() if p.is_dir()]
+    assert len(folders) == 1
+    assert first.raw()(["the film"], [" was"])[0, 0] == pytest.approx(
+        first(["the film"], [" was"])[0, 0] * first.scale[0] + first.shift[0]
+    )
+
+
+def test_weights_decide_how_often_a_pair_is_drawn():
+    pairs = easy_pairs(100)
+    weights = np.r_[np.full(90, 1 / 90), np.full(10, 1 / 10)]  # two groups, drawn equally often
+    weighted = Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights)
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate([bradley_terry.drawn_rows(weighted, rng) for _ in range(100)])
+    # 10,000 draws at one half: standard error half a point.
+    assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.03)
+    assert bradley_terry.drawn_rows(pairs, rng).tolist() == list(range(100))
