@@ -7,6 +7,7 @@ there is nothing to disagree about.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
+OPENING_SENTENCES = 3
+SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
 
 
@@ -83,6 +86,8 @@ def imdb_two_group(
     else:
         corpus = load_reviews(data, minimum=needed)
     prompts, texts = _split(corpus, prompt_words, sizes, seeds.rng(seed, "prompts"))
+    if data != "synthetic":
+        texts = _openings(texts, prompt_words, seeds.rng(seed, "openings"))
     feeling, report = _sentiment(sentiment, corpus)
     utilities: dict[str, Utility] = {
         "sentiment": feeling,
@@ -122,7 +127,7 @@ def _split(
         prompt = " ".join(words[:prompt_words])
         first.setdefault(prompt, index)
     prompts = list(first)
-    training, checking, testing = sizes
+    _, checking, testing = sizes
     needed = sum(sizes)
     if len(prompts) < needed:
         raise UserError(
@@ -136,6 +141,20 @@ def _split(
     held_out = set(test)
     kept = tuple(text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out)
     return Prompts(train, validation, test), kept
+
+
+def _openings(texts: tuple[str, ...], prompt_words: int, rng: np.random.Generator) -> tuple[str, ...]:
+    """Each review up to the end of a sentence drawn from the first few that go past the prompt.
+
+    A real review is many times longer than a response: trained on whole ones, a model never learns to
+    stop within a response, and all responses are equally long.
+    """
+    chosen = []
+    for text in texts:
+        ends = [match.end() for match in SENTENCE_END.finditer(text)]
+        ends = [end for end in ends if len(text[:end].split()) > prompt_words][:OPENING_SENTENCES]
+        chosen.append(text[: ends[rng.integers(len(ends))]] if ends else text)
+    return tuple(chosen)
 
 
 def _sentiment(kind: str, corpus: Corpus) -> tuple[Utility, dict[str, Any]]:

@@ -46,7 +46,7 @@ def test_a_real_drop_falls(published):
     report = gate(published / "results.csv", new, margin=0.05)
     (row,) = report.rows
     assert (row.verdict, report.exit_code, row.paired) == ("fell", 1, False)
-    for part in ("FELL", "worst_group_win_rate", f"{row.old:.3f}", f"{row.new:.3f}", "0.05", "p = ", "900"):
+    for part in ("FELL", "minority_win_rate", f"{row.old:.3f}", f"{row.new:.3f}", "0.05", "p = ", "900"):
         assert part in row.sentence
     assert "\n" not in row.sentence
     json.dumps(report.to_dict(), allow_nan=False)

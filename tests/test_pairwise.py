@@ -38,7 +38,9 @@ def test_the_loss_is_trls(seed, beta, tmp_path, tiny_backbone):
     model = backbone.trainable_copy(0)
     with torch.no_grad():  # the policy must differ from the reference, or every D is zero
         for number, weight in enumerate(model.parameters()):
-            weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(100 * seed + number))
+            weight += 0.05 * torch.randn(
+                weight.shape, generator=torch.Generator().manual_seed(100 * seed + number)
+            )
     config = trl.DPOConfig(
         output_dir=str(tmp_path / "trl"),
         beta=beta,

@@ -17,7 +17,11 @@ REAL = Path(__file__).parents[2] / "shared" / "data" / "imdb"
 
 def run_with(model: str, folder: Path, sets: list[str], aligner: str = "single_reward", **more):
     spec = make_spec(
-        task="imdb_two_group", aligner=aligner, model=model, sets=parse_sets([*TASK_SETS, "model.threads=1", *sets]), **more
+        task="imdb_two_group",
+        aligner=aligner,
+        model=model,
+        sets=parse_sets([*TASK_SETS, "model.threads=1", *sets]),
+        **more,
     )
     return run(spec, folder / "runs")
 

@@ -142,7 +142,8 @@ def test_numbers_by_hand():
 def test_an_empty_reference_loses():
     items = make_items({"many": 0.0, "few": 0.0}, n=3)
     items["empty"], items["response"] = False, "x"
-    items.loc[1, "reference_response"] = "  "
+    items["reference_words"] = [3, 0, 3]  # " ..." has no word either
+    items.loc[1, "reference_response"] = " ..."
     assert r.summarise(items, GROUPS, 0)["groups"][0]["wins"] == 1
 
 

@@ -187,7 +187,10 @@ def test_a_file_is_no_runs_folder_and_looking_writes_nothing(tmp_path):
 
 def test_nothing_is_pickled_or_evaluated():
     forbidden = re.compile(r"\bpickle\b|torch\.(load|save)\(|(?<![\w.])(eval|exec)\(|trust_remote_code=True")
-    roots = [Path(prefbench.__file__).parent, *(Path(__file__).parents[1] / n for n in ("tasks", "baselines"))]
+    roots = [
+        Path(prefbench.__file__).parent,
+        *(Path(__file__).parents[1] / n for n in ("tasks", "baselines")),
+    ]
     found = [
         f"{path.name}:{number}: {line.strip()}"
         for root in roots
