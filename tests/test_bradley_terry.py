@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prefbench.backbone.base import Pairs
-from prefbench.learn import bradley_terry
+from prefbench.learn import bradley_terry, training
 from prefbench.learn.options import RewardOptions
 from prefbench.store import Work
 
@@ -80,7 +80,7 @@ def test_weights_decide_how_often_a_pair_is_drawn():
     weights = np.r_[np.full(90, 1 / 90), np.full(10, 1 / 10)]  # two groups, drawn equally often
     weighted = Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights)
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([bradley_terry.drawn_rows(weighted, rng) for _ in range(100)])
+    drawn = np.concatenate([training.drawn_rows(weighted, rng) for _ in range(100)])
     # 10,000 draws at one half: standard error half a point.
     assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.03)
-    assert bradley_terry.drawn_rows(pairs, rng).tolist() == list(range(100))
+    assert training.drawn_rows(pairs, rng).tolist() == list(range(100))

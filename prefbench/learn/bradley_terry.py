@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from prefbench import seeds
 from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
-from prefbench.learn.training import State, bucketed_batches, minimise
+from prefbench.learn.training import PairBatches, State, minimise
 from prefbench.problem import text_digest
 
 if TYPE_CHECKING:
@@ -59,13 +58,6 @@ def log_likelihood(margin: np.ndarray) -> np.ndarray:
     return np.asarray(-np.logaddexp(0.0, -margin))
 
 
-def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
-    """The pairs of one epoch: each once, or as many drawn in proportion to the weights."""
-    if pairs.weights is None:
-        return np.arange(len(pairs))
-    return rng.choice(len(pairs), size=len(pairs), p=pairs.weights / pairs.weights.sum())
-
-
 def fit(
     backbone: CausalLM,
     pairs: Pairs,
@@ -76,35 +68,20 @@ def fit(
     start: LMReward | None = None,
 ) -> LMReward:
     """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
-    from prefbench.backbone.causal_lm import LMReward, collate
+    from prefbench.backbone.causal_lm import LMReward
 
     model = backbone.new_reward(seed)
     if start is not None:
         model.load_state_dict(start.model.state_dict())
-    codec = backbone.codec
-    prompts = codec.prompts(pairs.prompts)
-    chosen, rejected = codec.responses(pairs.chosen), codec.responses(pairs.rejected)
-    lengths = [len(p) + max(len(a), len(b)) for p, a, b in zip(prompts, chosen, rejected, strict=True)]
-    batches: list[np.ndarray] = []
-    for epoch in range(options.reward_epochs):
-        rng = seeds.rng(seed, "reward", name, epoch)
-        rows = drawn_rows(pairs, rng)
-        cut = bucketed_batches([lengths[i] for i in rows], options.reward_batch, rng)
-        batches.extend(rows[positions] for positions in cut)
+    order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
 
     def loss_at(step: int) -> torch.Tensor:
-        rows = batches[step]
-        batch = collate(
-            [prompts[i] for i in rows] * 2,
-            [chosen[i] for i in rows] + [rejected[i] for i in rows],
-            backbone.device,
-        )
-        scores = model(batch)
-        return loss(scores[: len(rows)] - scores[len(rows) :])
+        scores = model(order[step])
+        return loss(scores[: len(scores) // 2] - scores[len(scores) // 2 :])
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
     state = State([model], rate, options.reward_weight_decay)
-    minimise(state, loss_at, len(batches), backbone.work, f"reward-{name}")
+    minimise(state, loss_at, len(order), backbone.work, f"reward-{name}")
     return LMReward(model, backbone)
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from prefbench import seeds
 from prefbench.backbone.base import Pairs
-from prefbench.learn.bradley_terry import drawn_rows
 from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.training import State, bucketed_batches, minimise
+from prefbench.learn.training import PairBatches, State, minimise
 
 if TYPE_CHECKING:
     from prefbench.backbone.causal_lm import CausalLM, LMPolicy
@@ -40,34 +37,19 @@ def train(
     backbone: CausalLM, pairs: Pairs, loss: PairwiseLoss, options: PairwiseOptions, *, seed: int
 ) -> LMPolicy:
     """Minimise a pairwise loss from the reference policy; reference log-probabilities are computed once."""
-    from prefbench.backbone.causal_lm import LMPolicy, call, collate, token_logprobs
+    from prefbench.backbone.causal_lm import LMPolicy, call, token_logprobs
 
     reference = backbone.reference
     ratio = reference.logprob(pairs.prompts, pairs.chosen) - reference.logprob(pairs.prompts, pairs.rejected)
     model = backbone.trainable_copy(seed)
-    codec = backbone.codec
-    prompts = codec.prompts(pairs.prompts)
-    chosen, rejected = codec.responses(pairs.chosen), codec.responses(pairs.rejected)
-    lengths = [len(p) + max(len(a), len(b)) for p, a, b in zip(prompts, chosen, rejected, strict=True)]
-    batches: list[np.ndarray] = []
-    for epoch in range(options.epochs):
-        rng = seeds.rng(seed, "pairwise", epoch)
-        rows = drawn_rows(pairs, rng)
-        batches.extend(
-            rows[positions] for positions in bucketed_batches([lengths[i] for i in rows], options.batch, rng)
-        )
+    order = PairBatches(backbone, pairs, options.batch, options.epochs, seed, "pairwise")
 
     def loss_at(step: int) -> torch.Tensor:
-        rows = batches[step]
-        batch = collate(
-            [prompts[i] for i in rows] * 2,
-            [chosen[i] for i in rows] + [rejected[i] for i in rows],
-            backbone.device,
-        )
+        batch = order[step]
         logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch).sum(1)
-        difference = logprobs[: len(rows)] - logprobs[len(rows) :]
-        return loss(difference - torch.from_numpy(ratio[rows]).to(difference)).mean()
+        difference = logprobs[: len(logprobs) // 2] - logprobs[len(logprobs) // 2 :]
+        return loss(difference - torch.from_numpy(ratio[order.rows[step]]).to(difference)).mean()
 
     state = State([model], options.learning_rate or backbone.policy_learning_rate)
-    minimise(state, loss_at, len(batches), backbone.work, "pairwise", max_grad_norm=options.max_grad_norm)
+    minimise(state, loss_at, len(order), backbone.work, "pairwise", max_grad_norm=options.max_grad_norm)
     return LMPolicy(model.requires_grad_(False), backbone)

@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from prefbench import seeds
 from prefbench.errors import Diverged
 
 if TYPE_CHECKING:
+    from prefbench.backbone.base import Pairs
+    from prefbench.backbone.causal_lm import Batch, CausalLM
     from prefbench.store import Work
 
 
@@ -40,6 +43,50 @@ def sorted_batches(lengths: Sequence[int], tokens: int) -> Iterator[np.ndarray]:
         size = max(1, tokens // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
+    """The pairs of one epoch: each once, or as many drawn in proportion to the weights."""
+    if pairs.weights is None:
+        return np.arange(len(pairs))
+    return rng.choice(len(pairs), size=len(pairs), p=pairs.weights / pairs.weights.sum())
+
+
+class PairBatches:
+    """Tokenised preference pairs in the order in which training takes them.
+
+    Item `step` is a batch with the chosen responses in its first half and the rejected ones, of the
+    same pairs, in its second; `rows[step]` says which pairs they are.
+    """
+
+    def __init__(
+        self, backbone: CausalLM, pairs: Pairs, size: int, epochs: int, seed: int, *names: str
+    ) -> None:
+        codec = backbone.codec
+        self.device = backbone.device
+        self.prompts = codec.prompts(pairs.prompts)
+        self.chosen, self.rejected = codec.responses(pairs.chosen), codec.responses(pairs.rejected)
+        texts = zip(self.prompts, self.chosen, self.rejected, strict=True)
+        lengths = [len(p) + max(len(a), len(b)) for p, a, b in texts]
+        self.rows: list[np.ndarray] = []
+        for epoch in range(epochs):
+            rng = seeds.rng(seed, *names, epoch)
+            drawn = drawn_rows(pairs, rng)
+            cut = bucketed_batches([lengths[i] for i in drawn], size, rng)
+            self.rows.extend(drawn[positions] for positions in cut)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, step: int) -> Batch:
+        from prefbench.backbone.causal_lm import collate
+
+        rows = self.rows[step]
+        return collate(
+            [self.prompts[i] for i in rows] * 2,
+            [self.chosen[i] for i in rows] + [self.rejected[i] for i in rows],
+            self.device,
+        )
 
 
 class State:
