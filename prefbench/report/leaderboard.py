@@ -533,6 +533,8 @@ SHOWN = (
 
 _EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "minority")
 """Columns that a narrow terminal does without, first to go first. The worst group always stays."""
+_WRAPPED = {"aligner": 32, "status": 32}
+"""Columns whose cells may take several lines, and their widest word before it is broken."""
 
 
 def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") -> str:
@@ -574,10 +576,11 @@ def _rich_table(rows: Sequence[Sequence[str]]) -> str:
     widths = {}
     for i, name in enumerate(SHOWN):
         cells = [name, *(row[i] for row in rows)]
-        # The last column may wrap at spaces.
-        whole = cells if i < len(SHOWN) - 1 else [word for cell in cells for word in cell.split()]
+        whole = [word for cell in cells for word in cell.split()] if name in _WRAPPED else cells
         if i not in same:
             widths[i] = max(map(cell_len, whole))
+            if name in _WRAPPED:  # a long list of options must not push the results out
+                widths[i] = min(widths[i], _WRAPPED[name])
     left_out = []
     for name in _EXPENDABLE:
         if sum(width + 2 for width in widths.values()) + 2 <= console.width:
@@ -592,7 +595,8 @@ def _rich_table(rows: Sequence[Sequence[str]]) -> str:
         table.caption = Text(f"too narrow for {', '.join(left_out)}: see the markdown or csv format")
         table.caption_justify = "left"
     for i, width in widths.items():
-        table.add_column(SHOWN[i], min_width=width, no_wrap=i < len(SHOWN) - 1)
+        wrapped = SHOWN[i] in _WRAPPED
+        table.add_column(SHOWN[i], min_width=width, no_wrap=not wrapped, overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[i]) for i in widths))
     with console.capture() as capture:
