@@ -68,7 +68,7 @@ def test_logprob_is_the_same_alone_and_in_any_batch(backbones, architecture, row
         torch.testing.assert_close(together[i, : len(row[1])], alone[0], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "sum"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @settings(max_examples=15)
 @given(row_batches, st.integers(0, VOCABULARY - 1), st.sampled_from(["left", "right"]))
@@ -124,18 +124,18 @@ def test_public_scores_do_not_depend_on_company_or_on_the_padding_token(tiny_bac
 # --- pooling ----------------------------------------------------------------------------------------------
 
 
-def test_pooling_reads_the_last_token_or_averages_the_response(backbones):
+def test_pooling_reads_the_last_token_or_sums_the_response(backbones):
     backbone = backbones["gpt2"]
     prompt, response = [5, 6, 7], [8, 9, 0]
     batch = collate([prompt, [5]], [response, [8, 0]], torch.device("cpu"))
-    for pooling in ("last", "mean"):
+    for pooling in ("last", "sum"):
         model = reward_model(backbone, pooling)
         with torch.no_grad():
             score = model(batch)[0]
             ids = torch.tensor([prompt + response])
             each = model.head(model.trunk(input_ids=ids).last_hidden_state)[0, :, 0]
         # The response is columns 3, 4 and 5; prompt columns count for nothing.
-        expected = each[5] if pooling == "last" else each[3:].mean()
+        expected = each[5] if pooling == "last" else each[3:].sum()
         torch.testing.assert_close(score, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -265,7 +265,7 @@ def test_long_and_empty_prompts_work_everywhere(backbones, architecture):
     sampled = backbone.reference.sample(prompts, 2, seeds.torch_generator(0, "s"))
     texts = [row[0] for row in sampled]
     assert np.isfinite(backbone.reference.logprob(prompts, texts)).all()
-    for pooling in ("last", "mean"):
+    for pooling in ("last", "sum"):
         reward = LMReward(reward_model(backbone, pooling), backbone)
         assert np.isfinite(reward.score(prompts, ["", texts[1]])).all()
 
@@ -330,7 +330,7 @@ def test_a_policy_is_read_back_exactly(tiny_backbone, tmp_path, architecture, lo
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("lora", [None, LORA])
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "sum"])
 def test_a_reward_is_read_back_exactly(tiny_backbone, tmp_path, architecture, lora, pooling):
     backbone = tiny_backbone(architecture, lora=lora, pooling=pooling)
     reward = backbone.fit_reward(PAIRS, RewardOptions(reward_epochs=1), seed=3, name="r")
