@@ -572,7 +572,8 @@ def _rich_table(rows: Sequence[Sequence[str]]) -> str:
 
     console = Console()
     # What all rows agree on is said once, above, and leaves room for what differs.
-    same = [i for i in range(1, 5) if len({row[i] for row in rows}) == 1]
+    sayable = (*range(1, 5), SHOWN.index("status"))
+    same = [i for i in sayable if len({row[i] for row in rows}) == 1]
     widths = {}
     for i, name in enumerate(SHOWN):
         cells = [name, *(row[i] for row in rows)]
