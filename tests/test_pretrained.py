@@ -126,7 +126,7 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
         "aligner.epochs=1",
         "aligner.reward_epochs=2",
         "aligner.kl_coefficient=0.02",
-        "aligner.learning_rate=3e-4",
+        "aligner.learning_rate=1e-3",
         "model.threads=2",
     ]
     _, record = run_with(model, tmp_path, sets, data=data)
@@ -135,4 +135,6 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
     reward = [row["reward/everybody"] for row in history]
     # Three iterations of 24 responses at unit spread: standard error 0.12 a side, 0.17 of the difference.
     assert np.mean(reward[-3:]) - np.mean(reward[:3]) > 0.34
-    assert record.kl > 0
+    # The record's estimate, from 16 responses, is as noisy as it is short; three batches of 24 are less so.
+    assert np.mean([row["kl"] for row in history[-3:]]) > 0.1
+    assert record.kl != 0, "the policy that was sampled is the reference"
