@@ -252,10 +252,17 @@ def result_table(record: Record) -> Table:
     _keep_whole(table.columns[1:])
     if record.status == "ok":
         kl = "unknown" if record.kl is None else f"{record.kl:.2f} nats"
-        table.caption = Text(
+        lines = [
             f"KL {kl}; {_number(record.mean_length)} words a response, reference "
-            f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty"
-        )
+            f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty",
+            f"{record.n_prompts} prompts: between two such runs, differences under "
+            f"{_number(record.mde)} may go unseen",
+        ]
+        if record.em is not None:
+            sizes = " and ".join(map(str, record.em.cluster_sizes))
+            agreement = record.em.adjusted_rand_index
+            lines.append(f"EM: clusters of {sizes} annotators, adjusted Rand index {_number(agreement)}")
+        table.caption = Text("\n".join(lines))
     return table
 
 
