@@ -115,26 +115,26 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
     model = str(found.submodule_search_locations[0])
     data = str(REAL) if REAL.exists() else "synthetic"
     sets = [
+        "task.minority=sentiment",
         "task.test_prompts=16",
         "task.annotators=4",
-        "task.pairs_per_annotator=20",
+        "task.pairs_per_annotator=12",
         "task.response_tokens=10",
         "model.context=48",
-        "aligner.iterations=8",
-        "aligner.batch=24",
-        "aligner.minibatches=2",
-        "aligner.epochs=1",
-        "aligner.reward_epochs=2",
-        "aligner.kl_coefficient=0.02",
-        "aligner.learning_rate=1e-3",
         "model.threads=2",
+        "aligner.iterations=8",
+        "aligner.batch=48",
+        "aligner.minibatches=2",
+        "aligner.kl_coefficient=0.01",
+        "aligner.learning_rate=5e-4",
     ]
-    _, record = run_with(model, tmp_path, sets, data=data)
+    # True utilities, which favour few words: a reward model fitted to 48 pairs would be a noisy aim.
+    _, record = run_with(model, tmp_path, sets, aligner="gold_utilitarian", data=data)
     assert record.status == "ok"
     history = json.loads(next((tmp_path / "runs" / "stages" / "policy").glob("*/history.json")).read_text())
-    reward = [row["reward/everybody"] for row in history]
-    # Three iterations of 24 responses at unit spread: standard error 0.12 a side, 0.17 of the difference.
-    assert np.mean(reward[-3:]) - np.mean(reward[:3]) > 0.34
-    # The record's estimate, from 16 responses, is as noisy as it is short; three batches of 24 are less so.
-    assert np.mean([row["kl"] for row in history[-3:]]) > 0.1
+    welfare = [0.8 * row["reward/conciseness"] + 0.2 * row["reward/sentiment"] for row in history]
+    # Two iterations of 48 responses at a spread below 1: standard error 0.10 a side, 0.14 of the difference.
+    assert np.mean(welfare[-2:]) - np.mean(welfare[:2]) > 0.28
+    # The record's estimate, from 16 responses, is as noisy as it is short; two batches of 48 are less so.
+    assert np.mean([row["kl"] for row in history[-2:]]) > 0.1
     assert record.kl != 0, "the policy that was sampled is the reference"
