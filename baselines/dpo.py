@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from prefbench.backbone.base import Backbone, Policy
 from prefbench.learn.options import PairwiseOptions
 from prefbench.problem.preferences import View
@@ -14,7 +12,7 @@ from prefbench.registry import aligner
 def dpo(view: View, backbone: Backbone, options: PairwiseOptions) -> Policy:
     """A policy fitted to the pairs directly, without a reward model."""
     from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.pairwise import dpo_loss
+    from prefbench.learn.pairwise import DPO
 
-    loss = partial(dpo_loss, beta=options.beta, label_smoothing=options.label_smoothing)
+    loss = DPO(options.beta, options.label_smoothing)
     return backbone.fit_pairwise(pairs_of(view.preferences["train"]), loss, options, seed=view.seed)

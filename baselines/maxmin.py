@@ -14,29 +14,24 @@ def maxmin(view: View, backbone: Backbone, options: MaxMinOptions) -> Aligned:
     from prefbench.learn.bradley_terry import pairs_of
     from prefbench.learn.em import fit_mixture
 
-    rewards = fit_mixture(backbone, pairs_of(view.preferences["train"]), options, view.seed)
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    rewards = fit_mixture(backbone, train, options, view.seed, held_out)
     return _optimise_minimum(view, backbone, rewards, options)
 
 
 @aligner("maxmin_known_groups", needs={"group"})
 def maxmin_known_groups(view: View, backbone: Backbone, options: WelfareOptions) -> Aligned:
     """maxmin with the true groups in place of EM: what inferring the groups costs."""
-    import numpy as np
+    from prefbench.learn.bradley_terry import fit_known_groups
 
-    from prefbench.learn.bradley_terry import fit_groups, pairs_of
-
-    pairs = pairs_of(view.preferences["train"])
-    assert view.shares is not None
-    members = {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
-    rewards = fit_groups(backbone, members, options, view.seed)
-    return _optimise_minimum(view, backbone, rewards, options)
+    return _optimise_minimum(view, backbone, fit_known_groups(view, backbone, options), options)
 
 
 def _optimise_minimum(view: View, backbone: Backbone, rewards: Rewards, options: WelfareOptions) -> Aligned:
-    from prefbench.learn.welfare import WELFARES
+    from prefbench.learn.welfare import Welfare
 
     if not options.normalise:
         rewards = rewards.raw()
-    welfare = WELFARES[options.welfare]
+    welfare = Welfare(options.welfare, step=options.dual_step)
     policy = backbone.optimise(view.prompts, rewards, welfare, options, seed=view.seed, names=rewards.names)
     return Aligned(policy, rewards)

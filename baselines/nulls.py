@@ -31,7 +31,7 @@ def reference(view: View, backbone: Backbone, options: NoOptions) -> Policy:
     return ReferencePolicy(backbone.reference)
 
 
-@aligner("constant")
+@aligner("constant", backbones={"causal_lm"})
 def constant(view: View, backbone: Backbone, options: ConstantOptions) -> Policy:
     """The same fixed text for every prompt."""
     from prefbench.backbone.simple_policies import ConstantPolicy

@@ -25,7 +25,7 @@ from prefbench import seeds
 from prefbench.backbone.base import Pairs
 from prefbench.backbone.causal_lm import CausalLM, Codec, LMReward, collate, token_logprobs
 from prefbench.learn.options import PairwiseOptions, PPOOptions
-from prefbench.learn.pairwise import dpo_loss
+from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
 from prefbench.store import Store, Work
 
@@ -116,7 +116,7 @@ def fresh(backbone: CausalLM, tmp_path: Path) -> CausalLM:
 @pytest.mark.benchmark(group="sample 128 prompts twice, 24 tokens at most")
 def test_sample(benchmark: BenchmarkFixture, backbone: CausalLM, pairs: Pairs) -> None:
     result = benchmark(
-        lambda: backbone.reference.sample(pairs.prompts, PER_PROMPT, torch.Generator().manual_seed(0))
+        lambda: backbone.reference.sample(pairs.prompts, PER_PROMPT, seeds.child(0, "s"))
     )
     assert len(result) == PROMPTS and len(result[0]) == PER_PROMPT
 
@@ -225,7 +225,7 @@ def test_ppo_iteration(benchmark: BenchmarkFixture, backbone: CausalLM, pairs: P
 def test_dpo_epoch(benchmark: BenchmarkFixture, backbone: CausalLM, pairs: Pairs, tmp_path: Path) -> None:
     options = PairwiseOptions(epochs=1, batch=BATCH)
     benchmark.pedantic(
-        lambda bound: bound.fit_pairwise(pairs, lambda d: dpo_loss(d, options.beta), options, seed=0),
+        lambda bound: bound.fit_pairwise(pairs, DPO(options.beta), options, seed=0),
         setup=lambda: ((fresh(backbone, tmp_path),), {}),
         rounds=10,
         warmup_rounds=1,
@@ -250,7 +250,7 @@ def test_dpo_epoch_naive(benchmark: BenchmarkFixture, backbone: CausalLM, pairs:
                     anchor = token_logprobs(reference(**batch.inputs).logits, batch).sum(1)
                 ratios.append(token_logprobs(model(**batch.inputs).logits, batch).sum(1) - anchor)
             optimiser.zero_grad()
-            dpo_loss(ratios[0] - ratios[1], 0.1).mean().backward()
+            DPO(0.1)(ratios[0] - ratios[1]).mean().backward()
             optimiser.step()
 
     benchmark.pedantic(train, rounds=10, warmup_rounds=1)

@@ -171,7 +171,7 @@ def run(
     aligner: Annotated[str | None, typer.Option(help="One of `prefbench list aligners`.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="One of `prefbench list models`, a folder or a hub id.  [default: nano]"),
+        typer.Option(help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]"),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="As the task says: `prefbench show TASK`.  [default: synthetic]")
@@ -357,13 +357,13 @@ def _hush() -> None:
     }.items():
         os.environ.setdefault(name, value)
     # They read the variables when they are imported, and something may have imported them before.
-    from huggingface_hub import utils as hub
-    from transformers.utils import logging
-
-    hub.disable_progress_bars()  # type: ignore[attr-defined]
-    logging.disable_progress_bar()
-    if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
-        logging.set_verbosity_error()
+    if "huggingface_hub" in sys.modules:
+        sys.modules["huggingface_hub"].utils.disable_progress_bars()
+    if "transformers" in sys.modules:
+        logging = sys.modules["transformers"].utils.logging
+        logging.disable_progress_bar()
+        if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
+            logging.set_verbosity_error()
 
 
 def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
@@ -625,6 +625,93 @@ def gate(
         print("\n".join(_one_line(sentence) for sentence in report.sentences))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def theory(
+    task: Annotated[str, typer.Option(help="A task for the finite model: `prefbench list tasks`.")],
+    minority_ratio: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="May be repeated.  [default: 0.05 0.1 0.2 0.35 0.5, as far as the number of groups allows]"
+        ),
+    ] = None,
+    beta: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="KL weight, in log odds of a label per nat. May be repeated.  [default: 0.1 0.2 0.5 1.0]"
+        ),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=V1,V2,...",
+            help="Go through values of a task option. May be repeated.  [default: diversity from 0.05 to 1, where "
+            "the task has it]",
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="task.NAME=VALUE", help="A task option that stays. May be repeated."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Worlds to draw, from seed 0 up.")] = 5,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the table and the figure go.")] = Path("theory"),
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold MaxMin-RLHF's impossibility theory against exact numbers.
+
+    Writes theory.csv, theory.png and theory.svg.
+    """
+    from prefbench.evaluate import theory
+    from prefbench.report.theory_plot import save_figure
+    from prefbench.spec import parse_ratio, parse_sets
+
+    _load_plugins(plugin)
+    given = parse_sets(sets or [])
+    if given.keys() - {"task"}:
+        raise UserError(f"--set {min(given.keys() - {'task'})}...: theory has options of the task only.")
+    frame = theory.sweep(
+        task,
+        minority_ratios=[parse_ratio(text) for text in minority_ratio] if minority_ratio else None,
+        betas=beta or theory.BETAS,
+        options=_swept(sweep) if sweep else None,
+        sets=given.get("task", {}),
+        seeds=seeds,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out / "theory.csv", index=False)
+    files = [out / "theory.csv", *save_figure(frame, out)]
+    bounds, words = theory.summary(frame), theory.verdicts(frame)
+    if as_json:
+        rows = json.loads(frame.to_json(orient="records", double_precision=15))
+        _print_json({"bounds": bounds, "verdicts": words, "rows": rows, "files": [str(file) for file in files]})
+        return
+    _print_table(
+        "How near each bound is: its lower side over its upper one (docs/theory.md says what they are)",
+        ["bound", "held", "median", "largest"],
+        [
+            [
+                bound["bound"],
+                f"{bound['held']}/{bound['instances']}",
+                *("" if bound[key] is None else f"{bound[key]:.2g}" for key in ("median_ratio", "largest_ratio")),
+            ]
+            for bound in bounds
+        ],
+    )
+    print("\n".join([*words, f"written: {', '.join(str(file) for file in files)}"]))
+
+
+def _swept(items: list[str]) -> dict[str, list[str]]:
+    """`--sweep diversity=0.1,0.5` items as `{"diversity": ["0.1", "0.5"]}`."""
+    result = {}
+    for item in items:
+        name, equals, values = item.partition("=")
+        listed = [value.strip() for value in values.split(",")]
+        if not (equals and name.strip() and all(listed)):
+            raise UserError(f"--sweep {item}: write it as NAME=V1,V2,... such as diversity=0.1,0.5.")
+        result[name.strip().removeprefix("task.")] = listed
+    return result
 
 
 @app.command()

@@ -25,6 +25,8 @@ from prefbench.errors import UserError
 
 Kind = Literal["task", "aligner", "model"]
 NEEDS = frozenset({"user_id", "group", "oracle"})
+BACKBONES = {"causal_lm": "nano", "finite": "finite"}
+"""What is trained, and the model that a task for it runs on by default."""
 GROUP = "prefbench"
 
 
@@ -51,6 +53,14 @@ class Entry:
     """What an aligner may see beyond prompt, chosen and rejected."""
     provides: frozenset[str] = frozenset()
     """What a task can show of that."""
+    backbones: frozenset[str] = frozenset(BACKBONES)
+    """What an aligner runs on; the one that a task is for or that a model is."""
+
+    @property
+    def backbone(self) -> str:
+        """The only one of `backbones`, for a task or a model."""
+        (only,) = self.backbones
+        return only
 
     @property
     def doc(self) -> str:
@@ -78,12 +88,13 @@ def _register(entry: Entry) -> None:
 
 
 def task(
-    name: str, *, version: int = 1, provides: Iterable[str] = NEEDS
+    name: str, *, version: int = 1, provides: Iterable[str] = NEEDS, backbone: str = "causal_lm"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(data, minority_ratio, seed, *, options...) -> Problem` as a task.
 
     Its typed keyword-only arguments are its options. Bump `version` with any change that can move
-    a number: the leaderboard's key is `task@version`.
+    a number: the leaderboard's key is `task@version`. `backbone` says what it is for: language models,
+    or `finite` where its `Problem` has a `World`.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,14 +109,20 @@ def task(
         }
         options = create_model(f"{name}_options", __base__=Options, **fields)
         shows = _checked_needs(name, provides)
-        _register(Entry("task", name, function, options, version=version, provides=shows))
+        on = _checked_backbones(name, {backbone})
+        _register(Entry("task", name, function, options, version=version, provides=shows, backbones=on))
         return function
 
     return register
 
 
-def aligner(name: str, *, needs: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner."""
+def aligner(
+    name: str, *, needs: Iterable[str] = (), backbones: Iterable[str] = BACKBONES
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner.
+
+    `backbones` names those it applies to, where these are not all.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         options = _hints(function).get("options")
@@ -114,18 +131,19 @@ def aligner(name: str, *, needs: Iterable[str] = ()) -> Callable[[Callable[..., 
                 f"aligner '{name}': annotate its third argument, `options`, with a subclass of "
                 "prefbench.registry.Options (NoOptions if it has none)."
             )
-        _register(Entry("aligner", name, function, options, needs=_checked_needs(name, needs)))
+        sees, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
+        _register(Entry("aligner", name, function, options, needs=sees, backbones=on))
         return function
 
     return register
 
 
-def model(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def model(name: str, *, backbone: str = "causal_lm") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(request, options: SomeOptions) -> Backbone` as a model preset."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         options = _hints(function)["options"]
-        _register(Entry("model", name, function, options))
+        _register(Entry("model", name, function, options, backbones=_checked_backbones(name, {backbone})))
         return function
 
     return register
@@ -146,6 +164,13 @@ def _checked_needs(name: str, needs: Iterable[str]) -> frozenset[str]:
     if unknown:
         raise UserError(f"'{name}' names {sorted(unknown)}; what can be needed is {sorted(NEEDS)}.")
     return frozenset(needs)
+
+
+def _checked_backbones(name: str, backbones: Iterable[str]) -> frozenset[str]:
+    unknown = set(backbones) - BACKBONES.keys()
+    if unknown:
+        raise UserError(f"'{name}' names backbone {sorted(unknown)}; there are {sorted(BACKBONES)}.")
+    return frozenset(backbones)
 
 
 def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:

@@ -28,7 +28,14 @@ from prefbench.errors import Diverged, PrefbenchError
 from prefbench.problem import Problem, apportion, text_digest
 from prefbench.problem.preferences import HELD_OUT_PAIRS, label_pairs, make_view, true_utilities
 from prefbench.problem.utilities import count_words, is_empty
-from prefbench.report.record import Record, summarise, write_items, write_record
+from prefbench.report.record import (
+    DISTRIBUTION_FILE,
+    ITEMS_FILE,
+    Record,
+    summarise,
+    write_items,
+    write_record,
+)
 from prefbench.spec import RunSpec, get_model
 from prefbench.store import Reporter, Store, Work, content_digest
 
@@ -59,14 +66,17 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, entry, started)
     try:
-        measured, items = _measure(spec, problem, backbone, store)
+        measured, items, distribution = _measure(spec, problem, backbone, store)
         record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
         write_items(items, folder)
+        if distribution is not None:
+            write_items(distribution, folder, DISTRIBUTION_FILE)
     except (Diverged, _AlignerFailed) as error:
         status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
         record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "items.parquet").unlink(missing_ok=True)
+        for evidence in (ITEMS_FILE, DISTRIBUTION_FILE):
+            (folder / evidence).unlink(missing_ok=True)
         if isinstance(error, _AlignerFailed):
             (folder / "error.txt").write_text(error.trace)
     else:
@@ -105,8 +115,8 @@ class _Labels:
 
 def _measure(
     spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Everything after the reference: the record's measured fields and the items behind them."""
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None]:
+    """Everything after the reference: the record's measured fields and the evidence behind them."""
     pairs, pairs_digest = _pairs(spec, problem, backbone, store)
     labels = _labels(spec, problem, pairs, pairs_digest, store)
     policy, policy_folder = _policy(spec, problem, backbone, labels, store)
@@ -128,7 +138,16 @@ def _measure(
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
     measured["em"] = _em_report(labels.rows, evidence)
     measured["task_report"] = {**problem.report, "conflict": labels.conflict}
-    return measured, items
+    distribution = backbone.distribution(policy, problem.prompts.test)
+    measured["regret"] = None
+    if distribution is not None and problem.world is not None:
+        from prefbench.evaluate.regret import regrets
+
+        columns = {f"utility/{i}": f"utility/{group.name}" for i, group in enumerate(problem.groups)}
+        distribution = distribution.rename(columns=columns)
+        names = [group.name for group in problem.groups]
+        measured["regret"] = regrets(distribution, names, problem.world.beta)
+    return measured, items, distribution
 
 
 def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> tuple[pd.DataFrame, str]:
@@ -147,7 +166,7 @@ def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) ->
     }
 
     def compute(work: Work) -> None:
-        sampled = backbone.at(work).reference.sample(prompts, 2, seeds.torch_generator(spec.seed, "pairs"))
+        sampled = backbone.at(work).reference.sample(prompts, 2, seeds.child(spec.seed, "pairs"))
         frame = pd.DataFrame(
             {
                 "split": [name for name, members in split_prompts.items() for _ in members],
@@ -258,7 +277,7 @@ def _samples(
     }
 
     def compute(work: Work) -> None:
-        sampled = policy.sample(prompts, n, seeds.torch_generator(spec.seed, "samples", role))
+        sampled = policy.sample(prompts, n, seeds.child(spec.seed, "samples", role))
         frame = pd.DataFrame(
             {
                 "prompt_id": np.repeat(np.arange(len(prompts)), n),
@@ -373,7 +392,6 @@ def _base_fields(spec: RunSpec, entry: registry.Entry, started: datetime) -> dic
         "data": spec.data,
         "minority_ratio": spec.minority_ratio,
         "seed": spec.seed,
-        "regret": None,
         "provenance": _provenance(started),
     }
 
@@ -381,22 +399,23 @@ def _base_fields(spec: RunSpec, entry: registry.Entry, started: datetime) -> dic
 def _unmeasured() -> dict[str, Any]:
     from prefbench.report.record import MEASURED
 
-    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "task_report": {}}
+    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "regret": None, "task_report": {}}
 
 
 def _provenance(started: datetime) -> dict[str, Any]:
-    import torch
-    import transformers
+    from importlib.metadata import version
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    # A run that needed no torch is not made to wait for it now.
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     return {
         "prefbench": prefbench.__version__,
         "git": _git_commit(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
         "hardware": gpu or platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": 1 if torch is None else torch.get_num_threads(),
         "started": started.isoformat(timespec="seconds"),
     }
 

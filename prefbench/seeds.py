@@ -30,10 +30,19 @@ def rng(seed: int, *names: str | int) -> np.random.Generator:
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU torch generator for the named child (CPU also on a GPU machine: same draws everywhere)."""
+    return as_torch(child(seed, *names))
+
+
+def as_torch(sequence: np.random.SeedSequence) -> torch.Generator:
+    """A CPU torch generator that draws what this seed sequence says."""
     import torch
 
-    state = int(child(seed, *names).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(state)
+    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def part(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """The `index`-th child of a seed sequence; unlike `spawn` it does not depend on earlier calls."""
+    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, index))
 
 
 @contextlib.contextmanager

@@ -114,13 +114,15 @@ def make_spec(
     *,
     task: str | None = None,
     aligner: str | None = None,
-    model: str = "nano",
+    model: str | None = None,
     data: str = "synthetic",
     minority_ratio: str | float = 0.2,
     seed: int = 0,
     sets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSpec:
     """Check every name and option against the registry and fill in the defaults.
+
+    Without a model the task's own default is taken.
 
     Raises:
         UserError: one line on the first thing that is wrong. Nothing has been written by then.
@@ -130,7 +132,17 @@ def make_spec(
         raise UserError(f"{missing} is missing: name one from `prefbench list {missing[2:]}s`.")
     task_entry = registry.get("task", task)
     aligner_entry = registry.get("aligner", aligner)
+    model = model or registry.BACKBONES[task_entry.backbone]
     model_entry = get_model(model)
+    if model_entry.backbone != task_entry.backbone:
+        raise UserError(
+            f"model '{model}' does not fit task '{task}', whose responses are "
+            f"{'enumerated' if task_entry.backbone == 'finite' else 'text that a language model writes'}: "
+            f"leave --model out, or say {registry.BACKBONES[task_entry.backbone]}."
+        )
+    if task_entry.backbone not in aligner_entry.backbones:
+        fits = [e.name for e in registry.entries("task") if e.backbone in aligner_entry.backbones]
+        raise UserError(f"aligner '{aligner}' does not apply to task '{task}', but to {', '.join(fits)}.")
     lacking = aligner_entry.needs - task_entry.provides
     if lacking:
         raise UserError(

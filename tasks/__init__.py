@@ -1,5 +1,17 @@
 """Built-in tasks, one file each; importing this package registers them."""
 
-from prefbench_tasks import imdb_two_group
+from prefbench_tasks import (
+    bandit_k_group,
+    bandit_two_group,
+    gridworld_two_group,
+    imdb_two_group,
+    worst_case_two_group,
+)
 
-__all__ = ["imdb_two_group"]
+__all__ = [
+    "bandit_k_group",
+    "bandit_two_group",
+    "gridworld_two_group",
+    "imdb_two_group",
+    "worst_case_two_group",
+]

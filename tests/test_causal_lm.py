@@ -21,7 +21,7 @@ from prefbench.backbone.causal_lm import (
     token_logprobs,
 )
 from prefbench.learn.options import PairwiseOptions, RewardOptions
-from prefbench.learn.pairwise import dpo_loss
+from prefbench.learn.pairwise import DPO
 from prefbench.learn.training import trainable_state
 
 ARCHITECTURES = ("gpt2", "llama")
@@ -237,11 +237,11 @@ def test_uniform_numbers_at_the_edges_give_a_token_of_the_vocabulary(backbones):
 def test_public_samples_repeat_and_depend_on_the_generator(backbones):
     policy = backbones["gpt2"].reference
     prompts = ["the film was", "one", "my sister said the"]
-    first = policy.sample(prompts, 2, seeds.torch_generator(0, "s"))
+    first = policy.sample(prompts, 2, seeds.child(0, "s"))
     assert [len(row) for row in first] == [2, 2, 2]
-    assert policy.sample(prompts, 2, seeds.torch_generator(0, "s")) == first
-    assert policy.sample(prompts, 2, seeds.torch_generator(1, "s")) != first
-    assert policy.sample([], 2, seeds.torch_generator(0, "s")) == []
+    assert policy.sample(prompts, 2, seeds.child(0, "s")) == first
+    assert policy.sample(prompts, 2, seeds.child(1, "s")) != first
+    assert policy.sample([], 2, seeds.child(0, "s")) == []
 
 
 # --- prompts and responses as tokens ----------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_a_long_prompt_keeps_its_end_and_an_empty_one_gets_a_token(backbones):
 def test_long_and_empty_prompts_work_everywhere(backbones, architecture):
     backbone = backbones[architecture]
     prompts = ["the film was a joy from start to finish. " * 5, ""]
-    sampled = backbone.reference.sample(prompts, 2, seeds.torch_generator(0, "s"))
+    sampled = backbone.reference.sample(prompts, 2, seeds.child(0, "s"))
     texts = [row[0] for row in sampled]
     assert np.isfinite(backbone.reference.logprob(prompts, texts)).all()
     for pooling in ("last", "sum"):
@@ -310,7 +310,7 @@ PAIRS = Pairs(
 
 def pairwise(backbone, epochs=1):
     options = PairwiseOptions(epochs=epochs, batch=4)
-    return backbone.fit_pairwise(PAIRS, lambda d: dpo_loss(d, 0.1), options, seed=0)
+    return backbone.fit_pairwise(PAIRS, DPO(0.1), options, seed=0)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -324,8 +324,8 @@ def test_a_policy_is_read_back_exactly(tiny_backbone, tmp_path, architecture, lo
     before = policy.logprob(PAIRS.prompts, PAIRS.chosen)
     np.testing.assert_array_equal(again.logprob(PAIRS.prompts, PAIRS.chosen), before)
     assert not np.allclose(before, backbone.reference.logprob(PAIRS.prompts, PAIRS.chosen), atol=1e-4)
-    drawn = policy.sample(PAIRS.prompts, 1, seeds.torch_generator(0, "s"))
-    assert again.sample(PAIRS.prompts, 1, seeds.torch_generator(0, "s")) == drawn
+    drawn = policy.sample(PAIRS.prompts, 1, seeds.child(0, "s"))
+    assert again.sample(PAIRS.prompts, 1, seeds.child(0, "s")) == drawn
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -46,8 +46,9 @@ def classification_likelihood(difference, user, assignment, clusters):
     total = 0.0
     for cluster in range(clusters):
         mine = assignment[user] == cluster
-        weights = fit_linear(difference[mine], em.LINEAR_PENALTY)
-        total += log_likelihood(difference[mine] @ weights).sum() - em.LINEAR_PENALTY * weights @ weights / 2
+        penalty = difference.shape[1] / em.LINEAR_PRIOR_VARIANCE
+        weights = fit_linear(difference[mine], penalty)
+        total += log_likelihood(difference[mine] @ weights).sum() - penalty * weights @ weights / 2
     return total
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
+from prefbench.learn.options import IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
 
 if TYPE_CHECKING:
-    import torch
+    import pandas as pd
 
     from prefbench.learn.pairwise import PairwiseLoss
     from prefbench.learn.welfare import Welfare
@@ -25,8 +25,8 @@ RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 class Policy(Protocol):
     """Something that answers prompts."""
 
-    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
-        """`n` responses to each prompt; row i depends on the generator and on i, not on batching."""
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """`n` responses to each prompt, drawn by `draw` alone; row i does not depend on batching."""
 
     def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:
         """log pi(response | prompt) in nats, [n]; None where the policy has no tractable probability."""
@@ -145,12 +145,51 @@ class Backbone(Protocol):
         """A policy with high welfare of rewards, kept near the reference by a KL penalty."""
 
     def fit_pairwise(
-        self, pairs: Pairs, loss: PairwiseLoss, options: PairwiseOptions, *, seed: int
+        self,
+        pairs: Pairs,
+        loss: PairwiseLoss,
+        options: PairwiseOptions | IPOOptions,
+        *,
+        seed: int,
+        group_step: float | None = None,
+        name: str = "policy",
     ) -> Policy:
-        """A policy fitted directly to preference pairs (the DPO family)."""
+        """A policy fitted directly to preference pairs (the DPO family).
+
+        With `group_step` it minimises the largest mean loss of a group: the step of the ascent on the
+        groups' weights. An aligner that fits several policies gives each a name, for checkpoints.
+        """
+
+    def expect(
+        self,
+        policy: Policy,
+        prompts: Sequence[str],
+        function: RewardFunction,
+        *,
+        batch: int,
+        seed: int,
+        names: Sequence[str | int],
+    ) -> np.ndarray:
+        """Mean of a function [n, K] over prompts and the policy's responses, [K].
+
+        Exact where responses can be listed, else over one response to each of `batch` prompts, all of it
+        drawn by the named child of the seed.
+        """
+
+    def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """The policy whose parameters are the weighted average of those of trained policies."""
+
+    def log_linear(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """pi ~ prod_k pi_k ** w_k, for a language model token by token."""
 
     def load_policy(self, folder: Path) -> Policy:
         """Read back what `Policy.save` wrote."""
+
+    def distribution(self, policy: Policy, prompts: Sequence[str]) -> pd.DataFrame | None:
+        """Every response to these prompts with its probabilities and utilities (`evaluate/regret.py`).
+
+        None where responses cannot be listed or the policy's probabilities are not known.
+        """
 
     def at(self, work: Work) -> Backbone:
         """This backbone with its progress and checkpoints going to `work`."""

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,11 +27,12 @@ from torch import nn
 from prefbench import seeds
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
 from prefbench.backbone.simple_policies import load_simple_policy
+from prefbench.errors import PrefbenchError
 from prefbench.learn import bradley_terry, pairwise, ppo
 from prefbench.learn.training import sorted_batches, trainable_state
 
 if TYPE_CHECKING:
-    from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
+    from prefbench.learn.options import IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
     from prefbench.learn.welfare import Welfare
     from prefbench.store import Store, Work
 
@@ -213,6 +215,68 @@ class LMReward(Reward):
         save_file({k: v.contiguous() for k, v in trainable_state(self.model).items()}, path)
 
 
+class LogLinear(nn.Module):
+    """Several language models as one: pi(token) ~ prod_k pi_k(token) ** w_k at each step.
+
+    The product over whole responses has no tractable normaliser; this one is normalised token by token, as
+    decoding-time mixtures are.
+    """
+
+    def __init__(self, parts: Sequence[Any], powers: Sequence[float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.powers = tuple(float(power) for power in powers)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_ids: torch.Tensor,
+        past_key_values: _Caches | None = None,
+        use_cache: bool = False,
+    ) -> Any:
+        """Logits [rows, length, vocabulary] of the product, and every part's cache."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+        pasts = [None] * len(self.parts) if past_key_values is None else past_key_values.parts
+        outputs = [
+            call(part, inputs, use_cache=use_cache, past_key_values=past)
+            for part, past in zip(self.parts, pasts, strict=True)
+        ]
+        logits = torch.stack(
+            [
+                power * output.logits.float().log_softmax(-1)
+                for power, output in zip(self.powers, outputs, strict=True)
+            ]
+        ).sum(0)
+        caches = _Caches([output.past_key_values for output in outputs]) if use_cache else None
+        return SimpleNamespace(logits=logits, past_key_values=caches)
+
+
+@dataclass
+class _Caches:
+    """The caches of several models, cut and repeated together."""
+
+    parts: list[Any]
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        for part in self.parts:
+            part.batch_repeat_interleave(repeats)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        for part in self.parts:
+            part.batch_select_indices(indices)
+
+
+def _model_of(policy: Policy) -> Any:
+    if not isinstance(policy, LMPolicy):
+        raise PrefbenchError(f"{type(policy).__name__} is no language model whose weights could be combined.")
+    return policy.model
+
+
+def _trained_weights(model: nn.Module, lora: bool) -> dict[str, torch.Tensor]:
+    return {name: p for name, p in model.named_parameters() if not lora or "lora_" in name}
+
+
 @dataclass
 class LMPolicy(Policy):
     """A language model that answers prompts."""
@@ -220,13 +284,13 @@ class LMPolicy(Policy):
     model: Any
     backbone: CausalLM
 
-    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """`n` responses to each prompt."""
         if not prompts:
             return []
         codec = self.backbone.codec
         uniform = torch.rand(
-            (len(prompts) * n, codec.response_tokens), generator=generator, dtype=torch.float64
+            (len(prompts) * n, codec.response_tokens), generator=seeds.as_torch(draw), dtype=torch.float64
         )
         ids = sample_tokens(self.model, codec, codec.prompts(prompts), n, uniform)
         texts = codec.decode(ids)
@@ -242,7 +306,13 @@ class LMPolicy(Policy):
         return result
 
     def save(self, folder: Path) -> None:
-        """A folder that transformers (or peft, for LoRA) loads."""
+        """A folder that transformers (or peft, for LoRA) loads; of a product, one for each factor."""
+        if isinstance(self.model, LogLinear):
+            (folder / "log_linear.json").write_text(json.dumps(list(self.model.powers)))
+            for k, part in enumerate(self.model.parts):
+                (folder / f"part-{k}").mkdir(exist_ok=True)
+                LMPolicy(part, self.backbone).save(folder / f"part-{k}")
+            return
         self.model.save_pretrained(folder)
         self.backbone.codec.tokenizer.save_pretrained(folder)
 
@@ -440,16 +510,64 @@ class CausalLM:
         return ppo.train(self, prompts, rewards, welfare, options, seed=seed, names=names)
 
     def fit_pairwise(
-        self, pairs: Pairs, loss: pairwise.PairwiseLoss, options: PairwiseOptions, *, seed: int
+        self,
+        pairs: Pairs,
+        loss: pairwise.PairwiseLoss,
+        options: PairwiseOptions | IPOOptions,
+        *,
+        seed: int,
+        group_step: float | None = None,
+        name: str = "policy",
     ) -> Policy:
         """A policy fitted to pairs (`learn/pairwise.py`)."""
-        return pairwise.train(self, pairs, loss, options, seed=seed)
+        return pairwise.train(self, pairs, loss, options, seed=seed, group_step=group_step, name=name)
+
+    def expect(
+        self,
+        policy: Policy,
+        prompts: Sequence[str],
+        function: RewardFunction,
+        *,
+        batch: int,
+        seed: int,
+        names: Sequence[str | int],
+    ) -> np.ndarray:
+        """Mean of a function over one sampled response to each of `batch` prompts, [K]."""
+        rng = seeds.rng(seed, *names, "prompts")
+        some = rng.choice(len(prompts), size=min(batch, len(prompts)), replace=False)
+        asked = [prompts[i] for i in some]
+        drawn = policy.sample(asked, 1, seeds.child(seed, *names))
+        return np.asarray(function(asked, [row[0] for row in drawn]).mean(axis=0))
+
+    @torch.no_grad()
+    def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """The policy whose trained weights (all of them, or the adapters') are averaged."""
+        models = [_model_of(policy) for policy in policies]
+        soup = copy.deepcopy(models[0])
+        states = [_trained_weights(model, self.lora is not None) for model in models]
+        for name, target in _trained_weights(soup, self.lora is not None).items():
+            parts = [weight * state[name].double() for weight, state in zip(weights, states, strict=True)]
+            target.copy_(torch.stack(parts).sum(0))
+        return LMPolicy(soup, self)
+
+    def log_linear(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """The product of the policies' next-token distributions to these powers, normalised at each token."""
+        product = LogLinear([_model_of(policy) for policy in policies], weights)
+        return LMPolicy(product.eval().requires_grad_(False), self)
+
+    def distribution(self, policy: Policy, prompts: Sequence[str]) -> None:
+        """None: the responses of a language model cannot be listed."""
 
     def load_policy(self, folder: Path) -> Policy:
         """Read back a policy of any kind that this backbone makes."""
-        simple = load_simple_policy(folder, self.reference)
+        simple = load_simple_policy(folder, self)
         if simple is not None:
             return simple
+        if (folder / "log_linear.json").exists():
+            powers = json.loads((folder / "log_linear.json").read_text())
+            return self.log_linear(
+                [self.load_policy(folder / f"part-{k}") for k in range(len(powers))], powers
+            )
         if (folder / "adapter_config.json").exists():
             from peft import PeftModel
 

@@ -90,6 +90,21 @@ class PretrainedOptions(ModelOptions):
     """What a reward model's head reads: the last token, or every response token, summed."""
 
 
+class FiniteOptions(Options):
+    """Worlds whose responses can be listed."""
+
+    reward: Literal["linear", "tabular"] = "linear"
+    """Rewards linear in the world's features, or with a parameter for each state and response."""
+    policy: Literal["linear", "tabular"] = "linear"
+    """The same for policies fitted to pairs; what is optimised against rewards is free of this."""
+    penalty: float = Field(0.1, gt=0)
+    """Ridge penalty of every fit: weight of |w|^2 / 2 beside the summed loss of the pairs."""
+    optimiser: Literal["exact", "ppo"] = "exact"
+    """How rewards are optimised: in closed form, or by PPO on samples."""
+    policy_learning_rate: float = Field(0.05, gt=0)
+    """Default of PPO."""
+
+
 @model("nano")
 def nano(request: ModelRequest, options: NanoOptions) -> Backbone:
     """GPT-2 architecture of about 0.1 M parameters, trained on the task's corpus on first use."""
@@ -104,3 +119,14 @@ def pretrained(request: ModelRequest, options: PretrainedOptions) -> Backbone:
     from prefbench.backbone.loading import load_pretrained
 
     return load_pretrained(request, options)
+
+
+@model("finite", backbone="finite")
+def finite(request: ModelRequest, options: FiniteOptions) -> Backbone:
+    """Tables in place of a language model, for tasks whose responses can be listed: every answer is exact."""
+    from prefbench.backbone.finite import Finite
+    from prefbench.store import Work
+
+    assert request.problem.world is not None, "a task for the finite backbone gives a world"
+    work = Work("reference", request.store.root)
+    return Finite(request.problem.world, options, request.store, work)

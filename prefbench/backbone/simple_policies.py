@@ -1,4 +1,4 @@
-"""Policies made of another policy, without training: fixed text, and selection among samples."""
+"""Policies made of other policies, without training: fixed text, selection among samples, mixtures."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from prefbench.backbone.base import Policy
+from prefbench import seeds
+from prefbench.backbone.base import Backbone, Policy
 from prefbench.problem.utilities import count_words
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class ConstantPolicy(Policy):
 
     text: str
 
-    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """The text, whatever the prompt."""
         return [[self.text] * n for _ in prompts]
 
@@ -43,10 +41,10 @@ class ExtremeLengthPolicy(Policy):
     which: Literal["longest", "shortest"]
     candidates: int
 
-    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """`n` independent selections per prompt; of equally long candidates the first."""
         pick = max if self.which == "longest" else min
-        drawn = self.base.sample(prompts, n * self.candidates, generator)
+        drawn = self.base.sample(prompts, n * self.candidates, draw)
         return [
             [pick(row[i * self.candidates : (i + 1) * self.candidates], key=count_words) for i in range(n)]
             for row in drawn
@@ -67,9 +65,9 @@ class ReferencePolicy(Policy):
 
     base: Policy
 
-    def sample(self, prompts: Sequence[str], n: int, generator: torch.Generator) -> list[list[str]]:
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """The reference's samples."""
-        return self.base.sample(prompts, n, generator)
+        return self.base.sample(prompts, n, draw)
 
     def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:
         """The reference's log-probabilities."""
@@ -80,11 +78,43 @@ class ReferencePolicy(Policy):
         _write(folder, {"kind": "reference"})
 
 
+@dataclass(frozen=True)
+class MixturePolicy(Policy):
+    """Answers each time as one of several policies, chosen with fixed probabilities."""
+
+    parts: tuple[Policy, ...]
+    weights: tuple[float, ...]
+
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """`n` responses to each prompt, each from a part drawn for it."""
+        rng = np.random.default_rng(seeds.part(draw, len(self.parts)))
+        chosen = rng.choice(len(self.parts), size=(len(prompts), n), p=np.asarray(self.weights))
+        drawn = [part.sample(prompts, n, seeds.part(draw, k)) for k, part in enumerate(self.parts)]
+        return [[drawn[k][i][j] for j, k in enumerate(row)] for i, row in enumerate(chosen.tolist())]
+
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:
+        """log sum_k w_k pi_k(response | prompt), [n]."""
+        logs = [part.logprob(prompts, responses) for part in self.parts]
+        known = [log for log in logs if log is not None]
+        if len(known) < len(logs):
+            return None
+        with np.errstate(divide="ignore"):
+            weighted = np.stack(known) + np.log(np.asarray(self.weights))[:, None]
+        return np.asarray(np.logaddexp.reduce(weighted, axis=0))
+
+    def save(self, folder: Path) -> None:
+        """A folder for each part and a line of JSON."""
+        for k, part in enumerate(self.parts):
+            (folder / f"part-{k}").mkdir(exist_ok=True)
+            part.save(folder / f"part-{k}")
+        _write(folder, {"kind": "mixture", "weights": list(self.weights)})
+
+
 def _write(folder: Path, content: dict[str, object]) -> None:
     (folder / "policy.json").write_text(json.dumps(content))
 
 
-def load_simple_policy(folder: Path, reference: Policy) -> Policy | None:
+def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
     """The policy of this module saved in `folder`, or None where another kind lies there."""
     path = folder / "policy.json"
     if not path.exists():
@@ -93,5 +123,8 @@ def load_simple_policy(folder: Path, reference: Policy) -> Policy | None:
     if content["kind"] == "constant":
         return ConstantPolicy(content["text"])
     if content["kind"] == "reference":
-        return ReferencePolicy(reference)
-    return ExtremeLengthPolicy(reference, content["kind"], content["candidates"])
+        return ReferencePolicy(backbone.reference)
+    if content["kind"] == "mixture":
+        parts = [backbone.load_policy(folder / f"part-{k}") for k in range(len(content["weights"]))]
+        return MixturePolicy(tuple(parts), tuple(content["weights"]))
+    return ExtremeLengthPolicy(backbone.reference, content["kind"], content["candidates"])

@@ -10,21 +10,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
-from prefbench.learn.training import PairBatches, State, minimise
 from prefbench.problem import text_digest
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset
 
     from prefbench.backbone.causal_lm import CausalLM, LMReward
+    from prefbench.problem.preferences import View
     from prefbench.store import Work
 
 
@@ -50,6 +49,8 @@ def pairs_digest(pairs: Pairs) -> str:
 
 def loss(margin: torch.Tensor) -> torch.Tensor:
     """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs]."""
+    from torch.nn import functional
+
     return -functional.logsigmoid(margin).mean()
 
 
@@ -69,6 +70,7 @@ def fit(
 ) -> LMReward:
     """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
     from prefbench.backbone.causal_lm import LMReward
+    from prefbench.learn.training import PairBatches, State, minimise
 
     model = backbone.new_reward(seed)
     if start is not None:
@@ -85,12 +87,16 @@ def fit(
     return LMReward(model, backbone)
 
 
-def fit_linear(difference: np.ndarray, penalty: float = 1.0) -> np.ndarray:
+def fit_linear(
+    difference: Any, penalty: float = 1.0, weights: np.ndarray | None = None, *, precise: bool = False
+) -> np.ndarray:
     """Maximum-likelihood linear Bradley-Terry reward with a ridge penalty.
 
     Args:
-        difference: feature differences chosen minus rejected, [pairs, d].
+        difference: feature differences chosen minus rejected, [pairs, d]; an array or a sparse matrix.
         penalty: weight of |w|^2 / 2 beside the summed negative log-likelihood.
+        weights: of the pairs, relative to each other.
+        precise: go on to the last digits, for worlds whose answers are exact.
 
     Returns:
         The weights w [d] that minimise sum -log sigmoid(w . difference) + penalty |w|^2 / 2.
@@ -100,10 +106,12 @@ def fit_linear(difference: np.ndarray, penalty: float = 1.0) -> np.ndarray:
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         margin = difference @ w
-        value = -log_likelihood(margin).sum() + penalty * (w @ w) / 2
-        return float(value), penalty * w - difference.T @ expit(-margin)
+        value = -(counts * log_likelihood(margin)).sum() + penalty * (w @ w) / 2
+        return float(value), penalty * w - difference.T @ (counts * expit(-margin))
 
-    found = minimize(objective, np.zeros(difference.shape[1]), jac=True, method="L-BFGS-B")
+    counts = np.ones(difference.shape[0]) if weights is None else weights / weights.mean()
+    options: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000} if precise else None
+    found = minimize(objective, np.zeros(difference.shape[1]), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x)
 
 
@@ -125,6 +133,14 @@ def fit_groups(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOpt
     )
     start = fit_everybody(backbone, pooled, options, seed).models[0]
     return _fit_stored(backbone, data, group_options(options), seed, start)
+
+
+def fit_known_groups(view: View, backbone: Backbone, options: RewardOptions) -> Rewards:
+    """`fit_groups` on the true groups of a view that shows them."""
+    pairs = pairs_of(view.preferences["train"])
+    assert view.shares is not None
+    members = {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
+    return fit_groups(backbone, members, options, view.seed)
 
 
 def group_options(options: RewardOptions) -> RewardOptions:

@@ -1,7 +1,9 @@
-"""A mixture of rewards by hard expectation-maximisation over annotators (MaxMin-RLHF, Algorithm 2).
+"""A mixture of rewards by expectation-maximisation over annotators (MaxMin-RLHF, Algorithm 2).
 
 E-step: u(h) = argmax_u prod over h's pairs of sigmoid(r_u(y+) - r_u(y-)), one cluster per annotator.
 M-step: r_u = argmin of the Bradley-Terry negative log-likelihood of the pairs of u's annotators.
+
+That is hard EM, the paper's; soft EM and the number of clusters by held-out likelihood are options.
 
 Hard EM keeps whatever structure it starts from, so the start decides. A reward model fitted to everybody
 has learned what anybody attends to, even where its own score averages the disagreement away; on its frozen
@@ -11,13 +13,14 @@ start and from many random ones, and the likeliest assignment starts the reward 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
+from prefbench.errors import UserError
 from prefbench.learn.bradley_terry import (
     fit_everybody,
     fit_linear,
@@ -34,10 +37,15 @@ if TYPE_CHECKING:
     from prefbench.store import Work
 
 LINEAR_ITERATIONS = 50
-LINEAR_PENALTY = 100.0  # few pairs and many features: an annotator's likelihood must not be memorised
+SOFT_TOLERANCE = 1e-3  # largest change of a responsibility at which soft EM stops
+# Few pairs and perhaps many features: an annotator's likelihood must not be memorised. The ridge penalty is a
+# Gaussian prior on weights; in proportion to the number of features it gives every pair's margin this variance.
+LINEAR_PRIOR_VARIANCE = 1.28
 
 
-def fit_mixture(backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int) -> Rewards:
+def fit_mixture(
+    backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int, held_out: Pairs | None = None
+) -> Rewards:
     """Infer which annotators agree and fit one reward per cluster, as a stored stage.
 
     Args:
@@ -45,10 +53,25 @@ def fit_mixture(backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int)
         pairs: preference pairs with `user_id`.
         options: number of clusters, restarts and the reward models' options.
         seed: the run's seed.
+        held_out: pairs of the same annotators that choose the number of clusters, where it is to be chosen.
 
     Returns:
         Normalised rewards with the annotators' assignment and a report of how EM went.
+
+    Raises:
+        UserError: there are more clusters than annotators.
     """
+    assert pairs.user_id is not None
+    most = options.select_clusters or options.clusters
+    if options.em_unit == "annotator" and most > len(np.unique(pairs.user_id)):
+        raise UserError(
+            f"{most} clusters are more than the {len(np.unique(pairs.user_id))} annotators: lower "
+            f"aligner.{'select_clusters' if options.select_clusters else 'clusters'}."
+        )
+    if options.select_clusters is not None:
+        if held_out is None or not len(held_out):
+            raise UserError("aligner.select_clusters needs held-out pairs, and this task has none.")
+        return _select_clusters(backbone, pairs, held_out, options, seed)
     relevant = set(EMOptions.model_fields)
     key = {
         "reference": backbone.digest,
@@ -67,23 +90,106 @@ def fit_mixture(backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int)
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
 
+def _select_clusters(
+    backbone: Backbone, pairs: Pairs, held_out: Pairs, options: EMOptions, seed: int
+) -> Rewards:
+    """The fewest clusters whose held-out likelihood is within one standard error of the best.
+
+    A held-out pair is judged by the cluster that its annotator was placed in; the standard error is of the
+    paired difference (the one-standard-error rule of Breiman et al. 1984).
+    """
+    assert options.select_clusters is not None and held_out.user_id is not None
+    fitted, scores = [], []
+    for clusters in range(1, options.select_clusters + 1):
+        tried = options.model_copy(update={"clusters": clusters, "select_clusters": None})
+        rewards = fit_mixture(backbone, pairs, tried, seed)
+        assert rewards.assignment is not None
+        margin = np.stack(
+            [
+                m.score(held_out.prompts, held_out.chosen) - m.score(held_out.prompts, held_out.rejected)
+                for m in rewards.models
+            ]
+        )
+        cluster = np.array([rewards.assignment.get(int(user), 0) for user in held_out.user_id])
+        fitted.append(rewards)
+        scores.append(log_likelihood(margin[cluster, np.arange(len(cluster))]))
+    best = scores[int(np.argmax([score.mean() for score in scores]))]
+    behind = [best - score for score in scores]
+    close = [gap.mean() <= gap.std(ddof=1) / len(gap) ** 0.5 for gap in behind]
+    chosen = fitted[close.index(True)]
+    assert chosen.em is not None
+    chosen.em = {**chosen.em, "held_out": [float(score.mean()) for score in scores]}
+    return chosen
+
+
 def _expectation_maximisation(
     backbone: Backbone, pairs: Pairs, everybody: Reward, options: EMOptions, seed: int
 ) -> Rewards:
     assert pairs.user_id is not None
     users, user_of_pair = np.unique(pairs.user_id, return_inverse=True)
+    # The control that must fail: a pair alone says next to nothing about who labelled it.
+    unit_of_pair = np.arange(len(pairs)) if options.em_unit == "pair" else user_of_pair
     difference = feature_differences(backbone, pairs, everybody)
-    start = best_start(difference, user_of_pair, options.clusters, options.em_restarts, seed)
-    assignment = start.assignment
+    start = best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)
+    rounds = _soft_rounds if options.em_assignment == "soft" else _hard_rounds
+    found = rounds(backbone, pairs, unit_of_pair, start.assignment, everybody, options, seed)
+    # An annotator of several units is where most of them are.
+    votes = np.zeros((len(users), options.clusters), dtype=int)
+    np.add.at(votes, (user_of_pair, found.assignment[unit_of_pair]), 1)
+    assignment = votes.argmax(axis=1)
+    # A cluster that lost everybody speaks for nobody, and must not be anybody's worst group.
+    models = {c: m for c, m in enumerate(found.models) if m is not None and (found.assignment == c).any()}
+    renumber = {old: new for new, old in enumerate(models)}
+    rewards = normalised(list(models.values()), [f"cluster {c}" for c in models], [pairs])
+    rewards.assignment = {int(u): renumber[int(c)] for u, c in zip(users, assignment, strict=True)}
+    rewards.em = {
+        "clusters": options.clusters,
+        "iterations": found.iterations,
+        "log_likelihood": [value / len(pairs) for value in found.trace],
+        "start": start.name,
+        "restarts": options.em_restarts + 1,
+        "chosen_restart": start.index,
+        "cluster_sizes": [int((assignment == c).sum()) for c in range(options.clusters)],
+        "stopped": found.stopped,
+        "assignment": options.em_assignment,
+        "unit": options.em_unit,
+    }
+    return rewards
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """What a run of E- and M-steps came to."""
+
+    models: list[Reward | None]
+    """[K] None where nobody was ever placed."""
+    assignment: np.ndarray
+    """[units] likeliest cluster of each."""
+    trace: list[float]
+    """Log-likelihood of all pairs, in nats."""
+    iterations: int
+    stopped: str
+
+
+def _hard_rounds(
+    backbone: Backbone,
+    pairs: Pairs,
+    unit_of_pair: np.ndarray,
+    assignment: np.ndarray,
+    everybody: Reward,
+    options: EMOptions,
+    seed: int,
+) -> _Rounds:
+    units = len(assignment)
     models: list[Reward | None] = [None] * options.clusters
-    per_user = np.zeros((len(users), options.clusters))
+    per_unit = np.zeros((units, options.clusters))
     trace: list[float] = []
     stopped = f"{options.em_iterations} iterations reached"
     changed = np.ones(options.clusters, dtype=bool)
     for iteration in range(options.em_iterations):
-        previous = list(models), per_user.copy()
+        previous = list(models), per_unit.copy()
         for cluster in np.flatnonzero(changed):
-            mine = np.flatnonzero(assignment[user_of_pair] == cluster)
+            mine = np.flatnonzero(assignment[unit_of_pair] == cluster)
             if len(mine) == 0:
                 continue  # nobody prefers it: it keeps its reward, and the E-step may send it someone
             models[cluster] = backbone.fit_reward(
@@ -93,16 +199,16 @@ def _expectation_maximisation(
                 name=f"em-{iteration}-{cluster}",
                 start=models[cluster] or everybody,
             )
-            per_user[:, cluster] = _user_likelihood(models[cluster], pairs, user_of_pair, len(users))
+            per_unit[:, cluster] = _unit_likelihood(models[cluster], pairs, unit_of_pair, units)
         fitted = [cluster for cluster, model in enumerate(models) if model is not None]
-        likelihood = float(per_user[np.arange(len(users)), assignment].sum())
+        likelihood = float(per_unit[np.arange(units), assignment].sum())
         if trace and likelihood < trace[-1]:
             # The M-step is stochastic descent; a step that made things worse is taken back.
-            models, per_user = previous
+            models, per_unit = previous
             stopped = "an M-step lowered the likelihood and was taken back"
             break
         trace.append(likelihood)
-        moved = np.asarray(fitted)[per_user[:, fitted].argmax(axis=1)]
+        moved = np.asarray(fitted)[per_unit[:, fitted].argmax(axis=1)]
         if (moved == assignment).all():
             stopped = "assignment stable"
             break
@@ -113,28 +219,58 @@ def _expectation_maximisation(
             ]
         )
         assignment = moved
-        trace.append(float(per_user[np.arange(len(users)), assignment].sum()))
-    fitted = [cluster for cluster, model in enumerate(models) if model is not None]
-    renumber = {old: new for new, old in enumerate(fitted)}
-    rewards = normalised([m for m in models if m is not None], [f"cluster {c}" for c in fitted], [pairs])
-    rewards.assignment = {int(u): renumber[int(c)] for u, c in zip(users, assignment, strict=True)}
-    rewards.em = {
-        "clusters": options.clusters,
-        "iterations": iteration + 1,
-        "log_likelihood": [value / len(pairs) for value in trace],
-        "start": start.name,
-        "restarts": options.em_restarts + 1,
-        "chosen_restart": start.index,
-        "cluster_sizes": [int((assignment == c).sum()) for c in range(options.clusters)],
-        "stopped": stopped,
-    }
-    return rewards
+        trace.append(float(per_unit[np.arange(units), assignment].sum()))
+    return _Rounds(models, assignment, trace, iteration + 1, stopped)
 
 
-def _user_likelihood(model: Reward | None, pairs: Pairs, user_of_pair: np.ndarray, users: int) -> np.ndarray:
+def _soft_rounds(
+    backbone: Backbone,
+    pairs: Pairs,
+    unit_of_pair: np.ndarray,
+    assignment: np.ndarray,
+    everybody: Reward,
+    options: EMOptions,
+    seed: int,
+) -> _Rounds:
+    """EM proper: responsibilities g_hk ~ eta_k prod over h's pairs of sigmoid(r_k(y+) - r_k(y-))."""
+    units, count = len(assignment), options.clusters
+    responsibility = np.zeros((units, count))
+    responsibility[np.arange(units), assignment] = 1
+    models: list[Reward | None] = [None] * count
+    trace: list[float] = []
+    stopped = f"{options.em_iterations} iterations reached"
+    for iteration in range(options.em_iterations):
+        previous = list(models)
+        per_unit = np.full((units, count), -np.inf)
+        share = responsibility.mean(axis=0)
+        for cluster in np.flatnonzero(share > 0):
+            models[cluster] = backbone.fit_reward(
+                replace(pairs, weights=responsibility[unit_of_pair, cluster]),
+                group_options(options),
+                seed=seed,
+                name=f"em-{iteration}-{cluster}",
+                start=models[cluster] or everybody,
+            )
+            likelihood = _unit_likelihood(models[cluster], pairs, unit_of_pair, units)
+            per_unit[:, cluster] = np.log(share[cluster]) + likelihood
+        top = per_unit.max(axis=1, keepdims=True)
+        marginal = top + np.log(np.exp(per_unit - top).sum(axis=1, keepdims=True))
+        if trace and float(marginal.sum()) < trace[-1]:
+            models = previous
+            stopped = "an M-step lowered the likelihood and was taken back"
+            break
+        trace.append(float(marginal.sum()))
+        before, responsibility = responsibility, np.exp(per_unit - marginal)
+        if np.abs(responsibility - before).max() < SOFT_TOLERANCE:
+            stopped = "assignment stable"
+            break
+    return _Rounds(models, responsibility.argmax(axis=1), trace, iteration + 1, stopped)
+
+
+def _unit_likelihood(model: Reward | None, pairs: Pairs, unit_of_pair: np.ndarray, units: int) -> np.ndarray:
     assert model is not None
     margin = model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected)
-    return np.asarray(np.bincount(user_of_pair, weights=log_likelihood(margin), minlength=users))
+    return np.asarray(np.bincount(unit_of_pair, weights=log_likelihood(margin), minlength=units))
 
 
 def feature_differences(backbone: Backbone, pairs: Pairs, reward: Reward) -> np.ndarray:
@@ -218,7 +354,7 @@ def linear_em(
         per_user = np.empty((users, clusters))
         for cluster in range(clusters):
             mine = assignment[user_of_pair] == cluster
-            weights = fit_linear(difference[mine], LINEAR_PENALTY)
+            weights = fit_linear(difference[mine], difference.shape[1] / LINEAR_PRIOR_VARIANCE)
             per_pair = log_likelihood(difference @ weights)
             per_user[:, cluster] = np.bincount(user_of_pair, weights=per_pair, minlength=users)
         moved = per_user.argmax(axis=1)

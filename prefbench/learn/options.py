@@ -25,7 +25,7 @@ class RewardOptions(Options):
 
 
 class EMOptions(RewardOptions):
-    """Mixture of rewards by hard expectation-maximisation (`learn/em.py`)."""
+    """Mixture of rewards by expectation-maximisation (`learn/em.py`)."""
 
     clusters: int = Field(2, ge=1, le=64)
     """Number of reward models K, the paper's |U|."""
@@ -33,6 +33,13 @@ class EMOptions(RewardOptions):
     """Random starts tried besides the spectral one; the likeliest is kept."""
     em_iterations: int = Field(10, ge=1)
     """Most E- and M-steps with reward models."""
+    em_assignment: Literal["hard", "soft"] = "hard"
+    """Each annotator wholly in one cluster (the paper's), or in all of them by posterior probability."""
+    em_unit: Literal["annotator", "pair"] = "annotator"
+    """What is placed in a cluster: annotators, or single pairs whoever labelled them, which is the control
+    that must fail."""
+    select_clusters: int | None = Field(None, ge=1, le=64)
+    """Try 1 to this many clusters and keep the number that explains held-out pairs; none keeps `clusters`."""
 
 
 class PPOOptions(Options):
@@ -81,14 +88,28 @@ class SingleRewardOptions(RewardOptions, PPOOptions):
 class WelfareOptions(RewardOptions, PPOOptions):
     """Several reward models and PPO on their welfare."""
 
-    welfare: Literal["population_min", "per_sample_min", "mean"] = "population_min"
-    """How the groups' rewards become one: the paper's Algorithm 1, its authors' scripts, or the average."""
+    welfare: Literal["population_min", "per_sample_min", "dual"] = "population_min"
+    """How the groups' rewards become one: the paper's Algorithm 1, its authors' scripts, or mirror descent on
+    the groups' weights."""
+    dual_step: float = Field(0.1, gt=0)
+    """Step of that mirror descent."""
     normalise: bool = True
     """Centre each reward on reference responses and divide by its spread there before comparing groups."""
 
 
 class MaxMinOptions(EMOptions, WelfareOptions):
     """Clusters of annotators by EM, a reward model each, and PPO on their welfare."""
+
+
+class SocialWelfareOptions(EMOptions, PPOOptions):
+    """Clusters of annotators by EM, a reward model each, and PPO on a social welfare function."""
+
+    welfare: Literal["mean", "nash", "leximin", "alpha"] = "nash"
+    """What is maximised over the clusters' values."""
+    alpha: float = Field(-1.0, lt=0)
+    """Of `alpha`: towards 0 the mean, to minus infinity the minimum."""
+    weights: Literal["equal", "shares"] = "equal"
+    """Count every cluster alike, or by its annotators. Leximin has no weights."""
 
 
 class PairwiseOptions(Options):
@@ -106,3 +127,60 @@ class PairwiseOptions(Options):
     """Peak AdamW learning rate; none means the model's own default."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradient clipping."""
+
+
+class IPOOptions(Options):
+    """Identity preference optimisation (`learn/pairwise.py`)."""
+
+    beta: float = Field(0.1, gt=0)
+    """A pair's log-ratios are driven to differ by 1 / (2 beta)."""
+    epochs: int = Field(4, ge=1)
+    """Passes over the pairs."""
+    batch: int = Field(32, ge=1)
+    """Pairs per gradient step."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak AdamW learning rate; none means the model's own default."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping."""
+
+
+class GroupStepOptions(Options):
+    """Group-robust optimisation: ascent on the groups' weights."""
+
+    group_step: float = Field(0.1, gt=0)
+    """Step of the exponentiated-gradient ascent; where fits are exact it plays no part."""
+
+
+class RobustDPOOptions(GroupStepOptions, PairwiseOptions):
+    """DPO for the group with the largest loss."""
+
+
+class RobustIPOOptions(GroupStepOptions, IPOOptions):
+    """IPO for the group with the largest loss."""
+
+
+class EMDPOOptions(EMOptions, PairwiseOptions):
+    """A mixture of DPO policies by EM."""
+
+    em_iterations: int = Field(5, ge=1)
+    """Most E- and M-steps; each M-step fits a policy per cluster."""
+    regret_prompts: int = Field(256, ge=1)
+    """Prompts that the clusters' regrets are estimated on; where responses are listed, all of them."""
+
+
+class SoupsOptions(SingleRewardOptions):
+    """A policy per group, and the average of their weights."""
+
+    weights: Literal["equal", "shares"] = "equal"
+    """Weigh every group's policy alike, or by its annotators."""
+
+
+class MPOOptions(SingleRewardOptions):
+    """A policy per group, and mirror descent on the exponents of their product."""
+
+    mpo_steps: int = Field(50, ge=1)
+    """Steps of mirror descent."""
+    mpo_step: float = Field(0.1, gt=0)
+    """Size of a step."""
+    mpo_batch: int = Field(128, ge=1)
+    """Prompts sampled in each; where responses are listed, all of them."""

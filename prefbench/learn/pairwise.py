@@ -2,54 +2,122 @@
 
 With h(y) = log pi(y|x) / pi_ref(y|x), the implicit reward is beta h and a loss is a function of the
 difference D = h(y+) - h(y-). Log-probabilities are sums over response tokens.
+
+A loss is any function of torch differences. With a method `slopes` as well, worlds that can be enumerated are
+fitted without torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
+import numpy as np
 
 from prefbench.backbone.base import Pairs
-from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.training import PairBatches, State, minimise
+from prefbench.learn.options import IPOOptions, PairwiseOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from prefbench.backbone.causal_lm import CausalLM, LMPolicy
 
-PairwiseLoss = Callable[[torch.Tensor], torch.Tensor]
+PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
 """Difference D of log-ratios [pairs] to losses [pairs]."""
 
 
-def dpo_loss(difference: torch.Tensor, beta: float, label_smoothing: float = 0.0) -> torch.Tensor:
-    """-(1 - e) log sigmoid(beta D) - e log sigmoid(-beta D), [pairs].
+@dataclass(frozen=True)
+class DPO:
+    """-(1 - e) log sigmoid(beta D) - e log sigmoid(-beta D).
 
-    Source: DPO (Rafailov et al. 2023, eq. 7); with e > 0 conservative DPO.
+    Source: DPO (Rafailov et al. 2023, eq. 7); with label smoothing e > 0 conservative DPO.
     """
-    margin = beta * difference
-    kept = -functional.logsigmoid(margin) * (1 - label_smoothing)
-    return kept - functional.logsigmoid(-margin) * label_smoothing
+
+    beta: float
+    label_smoothing: float = 0.0
+
+    def __call__(self, difference: torch.Tensor) -> torch.Tensor:
+        """Losses [pairs]."""
+        from torch.nn import functional
+
+        margin = self.beta * difference
+        kept = -functional.logsigmoid(margin) * (1 - self.label_smoothing)
+        return kept - functional.logsigmoid(-margin) * self.label_smoothing
+
+    def slopes(self, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and their derivatives by D, [pairs] each."""
+        margin, e = self.beta * difference, self.label_smoothing
+        losses = (1 - e) * np.logaddexp(0, -margin) + e * np.logaddexp(0, margin)
+        return losses, self.beta * (np.exp(-np.logaddexp(0, -margin)) - (1 - e))
+
+
+@dataclass(frozen=True)
+class IPO:
+    """(D - 1 / (2 beta))^2: a margin to be met, not outgrown.
+
+    Source: IPO (Azar et al. 2023, arXiv 2310.12036, eq. 17).
+    """
+
+    beta: float
+
+    def __call__(self, difference: torch.Tensor) -> torch.Tensor:
+        """Losses [pairs]."""
+        return (difference - 1 / (2 * self.beta)) ** 2
+
+    def slopes(self, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and their derivatives by D, [pairs] each."""
+        away = difference - 1 / (2 * self.beta)
+        return away**2, 2 * away
 
 
 def train(
-    backbone: CausalLM, pairs: Pairs, loss: PairwiseLoss, options: PairwiseOptions, *, seed: int
+    backbone: CausalLM,
+    pairs: Pairs,
+    loss: PairwiseLoss,
+    options: PairwiseOptions | IPOOptions,
+    *,
+    seed: int,
+    group_step: float | None = None,
+    name: str = "policy",
 ) -> LMPolicy:
-    """Minimise a pairwise loss from the reference policy; reference log-probabilities are computed once."""
+    """Minimise a pairwise loss from the reference policy; reference log-probabilities are computed once.
+
+    With `group_step` the loss of a batch is sum_g a_g L_g with group weights a on the simplex that follow the
+    losses, a_g <- a_g exp(step L_g) (GR-DPO, Ramesh et al. 2024, Algorithm 1). L_g is the batch's sum over
+    group g times N / (N_g B): an unbiased estimate of the group's mean loss however small the group.
+    """
+    import torch
+
     from prefbench.backbone.causal_lm import LMPolicy, call, token_logprobs
+    from prefbench.learn.training import PairBatches, State, minimise
 
     reference = backbone.reference
     ratio = reference.logprob(pairs.prompts, pairs.chosen) - reference.logprob(pairs.prompts, pairs.rejected)
     model = backbone.trainable_copy(seed)
     order = PairBatches(backbone, pairs, options.batch, options.epochs, seed, "pairwise")
+    state = State([model], options.learning_rate or backbone.policy_learning_rate)
+    if group_step is not None:
+        assert pairs.group is not None
+        _, group, count = np.unique(pairs.group.astype(str), return_inverse=True, return_counts=True)
+        scale = len(pairs) / count
+        state.buffers["log_group_weights"] = torch.full((len(count),), -np.log(len(count)))
 
     def loss_at(step: int) -> torch.Tensor:
-        batch = order[step]
+        batch, rows = order[step], order.rows[step]
         logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch).sum(1)
         difference = logprobs[: len(logprobs) // 2] - logprobs[len(logprobs) // 2 :]
-        return loss(difference - torch.from_numpy(ratio[order.rows[step]]).to(difference)).mean()
+        losses = loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        if group_step is None:
+            return losses.mean()
+        each = torch.zeros(len(count)).to(losses).index_add(0, torch.from_numpy(group[rows]), losses)
+        each = each * torch.from_numpy(scale).to(losses) / len(rows)
+        log_weights = state.buffers["log_group_weights"]
+        log_weights += group_step * each.detach().cpu()
+        log_weights -= log_weights.logsumexp(0)
+        return (log_weights.exp().to(losses) * each).sum()
 
-    state = State([model], options.learning_rate or backbone.policy_learning_rate)
-    minimise(state, loss_at, len(order), backbone.work, "pairwise", max_grad_norm=options.max_grad_norm)
+    minimise(
+        state, loss_at, len(order), backbone.work, f"pairwise-{name}", max_grad_norm=options.max_grad_norm
+    )
     return LMPolicy(model.requires_grad_(False), backbone)

@@ -147,7 +147,7 @@ def train(
         backbone: the language model; its reference is the start and the anchor.
         prompts: what to sample responses to.
         rewards: (prompts, responses) to normalised rewards [n, groups].
-        welfare: [n, groups] to one number per response [n].
+        welfare: how the groups' rewards become one number per response.
         options: see `PPOOptions`.
         seed: the run's seed; iteration t uses only children of it that are named by t.
         names: the groups' names, for progress and the training history.
@@ -177,7 +177,6 @@ def train(
         matrix = rewards([prompts[i] for i in chosen], rollout.texts)
         if not np.isfinite(matrix).all():
             raise Diverged(f"a reward is not finite at iteration {iteration}: check the reward model.")
-        score = torch.from_numpy(np.asarray(welfare(matrix), dtype=np.float32)).to(backbone.device)
         per_token_kl = rollout.logprob - rollout.reference
         kl = float((per_token_kl * rollout.mask).sum(1).mean())
         if not math.isfinite(kl) or kl > options.kl_limit:
@@ -185,6 +184,11 @@ def train(
                 f"the policy is {kl:.3g} nats from the reference at iteration {iteration}: raise "
                 "aligner.kl_coefficient or lower aligner.learning_rate."
             )
+        past = np.array([[row[f"reward/{name}"] for name in names] for row in history]).reshape(
+            -1, len(names)
+        )
+        scalar = welfare(matrix, matrix.mean(axis=0) - coefficient * kl, past)
+        score = torch.from_numpy(np.asarray(scalar, dtype=np.float32)).to(backbone.device)
         losses = update(
             backbone,
             model,

@@ -98,6 +98,8 @@ class State:
             for i, module in enumerate(modules)
         )
         self.parameters = dict(named)
+        self.buffers: dict[str, torch.Tensor] = {}
+        """What a loss keeps from step to step, for checkpoints."""
         self.learning_rate = learning_rate
         self.optimiser = torch.optim.AdamW(
             self.parameters.values(), lr=learning_rate, weight_decay=weight_decay
@@ -128,11 +130,14 @@ class State:
         for name, p in self.parameters.items():
             for key, value in self.optimiser.state[p].items():
                 result[f"adam.{key}.{name}"] = value
+        result |= {f"buffer.{name}": value for name, value in self.buffers.items()}
         return result
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what `tensors` returned."""
+        for name, value in self.buffers.items():
+            value.copy_(tensors[f"buffer.{name}"])
         for name, p in self.parameters.items():
             p.copy_(tensors[f"weight.{name}"])
             keys = ("step", "exp_avg", "exp_avg_sq")
@@ -160,7 +165,8 @@ def minimise(
 ) -> list[float]:
     """Take `steps` gradient steps on `loss_at(step)`, resuming from a checkpoint called `name`.
 
-    `loss_at` must depend on the weights and on `step` alone: then a resumed run repeats a whole one.
+    `loss_at` must depend on the weights, the state's buffers and `step` alone: then a resumed run repeats a
+    whole one.
     Returns the loss of every step.
     """
     losses: list[float] = []

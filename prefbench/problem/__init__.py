@@ -9,10 +9,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
 from prefbench.problem.utilities import Utility
+
+if TYPE_CHECKING:
+    from prefbench.problem.world import World
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts of the three splits, disjoint."""
+    """Prompts of the three splits, disjoint.
+
+    A train prompt may be repeated, where several pairs of its responses are labelled.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        everything = [*self.train, *self.validation, *self.test]
+        everything = [*set(self.train), *self.validation, *self.test]
         if len(set(everything)) != len(everything):
             raise ValueError("a prompt appears twice: de-duplicate before splitting.")
 
@@ -57,6 +63,8 @@ class Problem:
     """Longest response, in tokens of the model."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """What the task wants said of itself in the record (JSON values)."""
+    world: World | None = None
+    """The world of a task for the `finite` backbone; it needs no corpus."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
     from prefbench.evaluate.statistics import Floats
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 had no `regret` and two fields less in `em`; what it lacks has a default."""
 RECORD_FILE = "record.json"
 ITEMS_FILE = "items.parquet"
+DISTRIBUTION_FILE = "distribution.parquet"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -116,6 +119,45 @@ class EmRecord(_Model):
     """Share of annotators placed rightly under the best matching of clusters to groups."""
     stopped: str
     """Why iteration ended."""
+    assignment: Literal["hard", "soft"] = "hard"
+    """Each annotator wholly in one cluster, or in all by posterior probability."""
+    unit: Literal["annotator", "pair"] = "annotator"
+    """What was placed in clusters; pairs by themselves are the control."""
+    held_out: tuple[float, ...] | None = None
+    """Log-likelihood of held-out pairs with 1, 2, ... clusters, nats per pair, where that chose their
+    number."""
+
+
+class GroupRegret(_Model):
+    """What one group loses against its own exact optimum, in standard deviations of its utility."""
+
+    name: str
+    """Of the group."""
+    value: float
+    """V = E u - beta KL of the policy, u normalised over reference responses."""
+    best: float
+    """Largest value of any policy."""
+    regret: float = Field(ge=0)
+    """The difference: the group's alignment gap."""
+
+
+class RegretRecord(_Model):
+    """Against exact optima on the test prompts, where responses can be listed."""
+
+    beta: float = Field(gt=0)
+    """Weight of the KL charge, in standard deviations of utility per nat."""
+    groups: tuple[GroupRegret, ...]
+    """One per group, in the task's order."""
+    max_regret: float = Field(ge=0)
+    """The largest of the groups'."""
+    egalitarian_regret: float = Field(ge=0)
+    """The largest possible smallest value of a group, minus the policy's."""
+    pareto_distance: float = Field(ge=0)
+    """What every group could gain at once; 0 on the Pareto front."""
+    kl: float
+    """Exact divergence from the reference policy on the test prompts, nats per response."""
+    certificate: float = Field(ge=0)
+    """Duality gap of the exact maxmin solution; it bounds the errors above."""
 
 
 class Provenance(_Model):
@@ -142,7 +184,7 @@ class Provenance(_Model):
 class Record(_Model):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     """Of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -209,8 +251,8 @@ class Record(_Model):
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]
     """The task's own account of how its groups conflict."""
-    regret: float | None = None
-    """Utility lost against the exact optimum, where the backbone can compute one."""
+    regret: RegretRecord | None = None
+    """What the policy loses against exact optima; null where responses cannot be listed."""
     message: str | None
     """Why the run diverged or failed."""
     timings: dict[str, Annotated[float, Field(ge=0)]]
@@ -323,7 +365,7 @@ def read_record(path: Path) -> Record:
     if not isinstance(data, dict):
         raise UserError(f"record '{path}' is not a JSON object: run it again.")
     version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         mend = "upgrade prefbench" if newer else "run it again"
         raise UserError(
@@ -404,13 +446,13 @@ def item_columns(groups: Iterable[str]) -> list[str]:
     return fixed + [f"utility/{name}" for name in names] + [f"reference_utility/{name}" for name in names]
 
 
-def write_items(items: pd.DataFrame, folder: Path) -> Path:
-    """Write `items.parquet` into `folder` through a temporary file beside it."""
+def write_items(items: pd.DataFrame, folder: Path, name: str = ITEMS_FILE) -> Path:
+    """Write a run's evidence into its folder through a temporary file beside it."""
     from prefbench.store import clear_disk_errors
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ITEMS_FILE
-    beside = folder / f".{ITEMS_FILE}.{os.getpid()}.tmp"
+    path = folder / name
+    beside = folder / f".{name}.{os.getpid()}.tmp"
     with clear_disk_errors():
         try:
             items.to_parquet(beside, index=False)
@@ -422,15 +464,15 @@ def write_items(items: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def read_items(folder: Path) -> pd.DataFrame:
-    """The items beside a record.
+def read_items(folder: Path, name: str = ITEMS_FILE) -> pd.DataFrame:
+    """The evidence beside a record.
 
     Raises:
         UserError: if the file is missing or is not parquet.
     """
     import pandas as pd
 
-    path = Path(folder) / ITEMS_FILE
+    path = Path(folder) / name
     if not path.is_file():
         raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.")
     try:
@@ -620,10 +662,31 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     for group, values in zip(record.groups, found["groups"], strict=True):
         for name, value in values.items():
             wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
+    wrong += _regret_differs(record, folder, tolerance)
     blank = items["response"].fillna("").str.strip() == ""
     unflagged = int((blank & ~items["empty"].astype(bool)).sum())
     if unflagged:
         wrong.append(f"{unflagged} responses without text are not marked empty")
+    return wrong
+
+
+def _regret_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """The regret block against the distribution that it was computed from."""
+    from prefbench.evaluate.regret import COLUMNS, regrets
+
+    if record.regret is None:
+        return []
+    names = [group.name for group in record.groups]
+    distribution = read_items(folder, DISTRIBUTION_FILE)
+    lacking = {*COLUMNS, *(f"utility/{name}" for name in names)} - set(distribution.columns)
+    if lacking:
+        return [f"{DISTRIBUTION_FILE} has no column {', '.join(sorted(lacking))}"]
+    found = RegretRecord.model_validate(regrets(distribution, names, record.regret.beta))
+    wrong: list[str] = []
+    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl"):
+        wrong += _differs(f"regret.{name}", getattr(record.regret, name), getattr(found, name), tolerance)
+    for ours, theirs in zip(record.regret.groups, found.groups, strict=True):
+        wrong += _differs(f"regret.{ours.name}", ours.regret, theirs.regret, tolerance)
     return wrong
 
 

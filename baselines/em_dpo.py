@@ -1,0 +1,120 @@
+"""EM-DPO with min-max-regret aggregation (Chidambaram, Seetharaman and Syrgkanis, arXiv 2405.15065)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from prefbench.backbone.base import Backbone, Policy
+from prefbench.backbone.simple_policies import MixturePolicy
+from prefbench.learn.options import EMDPOOptions
+from prefbench.problem.preferences import View
+from prefbench.registry import aligner
+
+TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
+
+
+@aligner("em_dpo", needs={"user_id"})
+def em_dpo(view: View, backbone: Backbone, options: EMDPOOptions) -> Policy:
+    """A DPO policy per cluster of annotators by EM, mixed so that the largest regret of a cluster is least.
+
+    E-step: g_ik ~ eta_k prod_j sigmoid(beta D_k(ij)). M-step: DPO on all pairs weighted by g. It starts where
+    reward EM would, from linear rewards on the features of a reward fitted to everybody.
+    """
+    from prefbench.errors import UserError
+    from prefbench.learn.bradley_terry import fit_everybody, log_likelihood, pairs_of
+    from prefbench.learn.em import best_start, feature_differences
+    from prefbench.learn.pairwise import DPO
+
+    pairs = pairs_of(view.preferences["train"])
+    assert pairs.user_id is not None
+    users, user = np.unique(pairs.user_id, return_inverse=True)
+    if options.clusters > len(users):
+        raise UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
+    everybody = fit_everybody(backbone, pairs, options, view.seed).models[0]
+    difference = feature_differences(backbone, pairs, everybody)
+    start = best_start(difference, user, options.clusters, options.em_restarts, view.seed)
+    responsibility = np.eye(options.clusters)[start.assignment]
+    loss = DPO(options.beta, options.label_smoothing)
+    for iteration in range(options.em_iterations):
+        share = np.maximum(responsibility.mean(axis=0), 1e-12)
+        policies = [
+            backbone.fit_pairwise(
+                replace(pairs, weights=np.maximum(responsibility[user, k], 1e-12)),
+                loss,
+                options,
+                seed=view.seed,
+                name=f"{iteration}-{k}",
+            )
+            for k in range(options.clusters)
+        ]
+        margins = [
+            options.beta
+            * (
+                _log_ratio(backbone, policy, pairs.prompts, pairs.chosen)
+                - _log_ratio(backbone, policy, pairs.prompts, pairs.rejected)
+            )
+            for policy in policies
+        ]
+        per_user = np.log(share) + np.stack(
+            [np.bincount(user, weights=log_likelihood(margin)) for margin in margins], axis=1
+        )
+        top = per_user.max(axis=1, keepdims=True)
+        before, responsibility = responsibility, np.exp(per_user - top)
+        responsibility = responsibility / responsibility.sum(axis=1, keepdims=True)
+        if np.abs(responsibility - before).max() < TOLERANCE:
+            break
+    return MixturePolicy(tuple(policies), tuple(_least_regret(view, backbone, policies, options)))
+
+
+def _log_ratio(
+    backbone: Backbone, policy: Policy, prompts: Sequence[str], responses: Sequence[str]
+) -> np.ndarray:
+    ours, reference = policy.logprob(prompts, responses), backbone.reference.logprob(prompts, responses)
+    assert ours is not None and reference is not None
+    return np.asarray(ours - reference)
+
+
+def _least_regret(
+    view: View, backbone: Backbone, policies: Sequence[Policy], options: EMDPOOptions
+) -> list[float]:
+    """Weights w of the mixture that minimise max_k sum_l R_kl w_l, by linear programming.
+
+    R_kl = E_{pi_k}[beta h_k] - E_{pi_l}[beta h_k] is what cluster k loses under policy l, in its implicit
+    reward.
+    """
+    from scipy.optimize import linprog
+
+    def implicit(asked: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        ratios = [_log_ratio(backbone, policy, asked, responses) for policy in policies]
+        return options.beta * np.stack(ratios, axis=1)
+
+    value = np.stack(
+        [
+            backbone.expect(
+                policy,
+                view.prompts,
+                implicit,
+                batch=options.regret_prompts,
+                seed=view.seed,
+                names=("regret", index),
+            )
+            for index, policy in enumerate(policies)
+        ],
+        axis=1,
+    )  # [k, l] of cluster k under policy l
+    regret = np.diag(value)[:, None] - value
+    count = len(policies)
+    found = linprog(
+        [0.0] * count + [1.0],
+        A_ub=np.hstack([regret, -np.ones((count, 1))]),
+        b_ub=np.zeros(count),
+        A_eq=[[1.0] * count + [0.0]],
+        b_eq=[1.0],
+        bounds=[(0, 1)] * count + [(None, None)],
+    )
+    assert found.x is not None  # feasible and bounded whatever the regrets are
+    weights = np.maximum(found.x[:count], 0)
+    return [float(weight) for weight in weights / weights.sum()]

@@ -1,0 +1,32 @@
+"""MPO: one policy per group, multiplied (Wang et al., ICML 2025, arXiv 2502.18699)."""
+
+from __future__ import annotations
+
+from prefbench.backbone.base import Aligned, Backbone
+from prefbench.learn.options import MPOOptions
+from prefbench.problem.preferences import View
+from prefbench.registry import aligner
+
+
+@aligner("mpo", needs={"group"})
+def mpo(view: View, backbone: Backbone, options: MPOOptions) -> Aligned:
+    """One policy per known group; their product with exponents found by mirror descent for the worst off.
+
+    pi ~ prod_k pi_k ** w_k with w_k <- w_k exp(-step E_{y~pi} r_k): descent on the dual of maxmin
+    (`learn/exact.py`), since pi_k ~ pi_ref exp(r_k / beta) makes this product the optimum of sum_k w_k r_k.
+    """
+    import numpy as np
+
+    from prefbench.learn.experts import group_policies
+
+    rewards, policies = group_policies(view, backbone, options)
+    logits = np.zeros(len(policies))
+    for step in range(options.mpo_steps):
+        weights = np.exp(logits - logits.max())
+        policy = backbone.log_linear(policies, weights / weights.sum())
+        values = backbone.expect(
+            policy, view.prompts, rewards, batch=options.mpo_batch, seed=view.seed, names=("mpo", step)
+        )
+        logits = logits - options.mpo_step * values
+    weights = np.exp(logits - logits.max())
+    return Aligned(backbone.log_linear(policies, weights / weights.sum()), rewards)

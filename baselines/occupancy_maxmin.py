@@ -1,0 +1,63 @@
+"""Maxmin over occupancy measures: MaxMin-RLHF's objective as general-utility reinforcement learning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench.backbone.base import Aligned, Backbone
+from prefbench.errors import UserError
+from prefbench.learn.options import EMOptions
+from prefbench.problem.preferences import View
+from prefbench.registry import aligner
+
+if TYPE_CHECKING:
+    from prefbench.problem.process import Floats, Process
+
+EXACT = 1e-6
+"""Largest error, in standard deviations of a reward, of writing it as a sum of rewards of states."""
+
+
+class OccupancyOptions(EMOptions):
+    """Clusters of annotators by EM and a linear program on their rewards."""
+
+    leximin: bool = False
+    """Of all optima take the one whose next worst cluster, and so on, is as well off as can be."""
+
+
+@aligner("occupancy_maxmin", needs={"user_id"}, backbones={"finite"})
+def occupancy_maxmin(view: View, backbone: Backbone, options: OccupancyOptions) -> Aligned:
+    """A reward per cluster of annotators by EM, then the best walk for the worst off, with no KL charge."""
+    from prefbench.backbone.finite import Finite, FinitePolicy
+    from prefbench.learn.bradley_terry import pairs_of
+    from prefbench.learn.em import fit_mixture
+    from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
+
+    assert isinstance(backbone, Finite)
+    process = backbone.world.process
+    if process is None:
+        raise UserError(
+            "aligner 'occupancy_maxmin' needs a task of states and moves, such as gridworld_two_group."
+        )
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    rewards = fit_mixture(backbone, train, options, view.seed, held_out)
+    table = backbone.game(view.prompts, rewards, 1.0).rewards[0]
+    optimum = leximin_occupancy if options.leximin else maxmin_occupancy
+    found = optimum(process, state_rewards(process, table))
+    logprob = process.log_probability(markov_policy(process, found.occupancy))
+    return Aligned(FinitePolicy(backbone.world, logprob[None]), rewards)
+
+
+def state_rewards(process: Process, table: Floats) -> Floats:
+    """Rewards of states [S, K] that add up, over discounted visits, to rewards of trajectories [R, K].
+
+    Visits sum to the same number on every trajectory, so that a constant needs no term of its own.
+
+    Raises:
+        UserError: the rewards are no such sums.
+    """
+    found = np.linalg.lstsq(process.visits, table, rcond=None)[0]
+    if np.abs(process.visits @ found - table).max() > EXACT:
+        raise UserError("aligner 'occupancy_maxmin' needs rewards of states: set model.reward=linear.")
+    return np.asarray(found)

@@ -1,0 +1,24 @@
+"""Soups: the average of the weights of one policy per group.
+
+Source: rewarded soups (Rame et al. 2023, arXiv 2306.04488) and personalized soups (Jang et al. 2023, arXiv
+2310.11564), which average uniformly.
+"""
+
+from __future__ import annotations
+
+from prefbench.backbone.base import Aligned, Backbone
+from prefbench.learn.options import SoupsOptions
+from prefbench.problem.preferences import View
+from prefbench.registry import aligner
+
+
+@aligner("soups", needs={"group"})
+def soups(view: View, backbone: Backbone, options: SoupsOptions) -> Aligned:
+    """One policy per known group, optimised for it alone; then the average of their weights."""
+    from prefbench.learn.experts import group_policies
+
+    assert view.shares is not None
+    rewards, policies = group_policies(view, backbone, options)
+    equal = [1 / len(policies)] * len(policies)
+    weights = [view.shares[name] for name in rewards.names] if options.weights == "shares" else equal
+    return Aligned(backbone.average(policies, weights), rewards)

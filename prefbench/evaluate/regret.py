@@ -1,0 +1,65 @@
+"""What a policy loses against exact optima, where every response can be listed.
+
+Utilities are normalised as rewards are (zero mean and unit standard deviation over reference responses),
+and a group's value of a policy is V_g = E u_g - beta KL(pi || pi_ref), so that no optimum is degenerate. The
+regret of a group is max_pi V_g - V_g(pi): the alignment gap of MaxMin-RLHF (arXiv 2402.08925, section 3),
+and equal to beta times the KL divergence of the policy from that group's own optimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prefbench.learn import exact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("state", "state_weight", "response", "reference", "policy")
+"""Of a distribution, before one `utility/<group>` each: state number, P(state), text, pi_ref and pi of it."""
+
+
+def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> dict[str, Any]:
+    """The record's `regret` block, from every response with its probabilities.
+
+    Args:
+        distribution: rows sorted by state, equally many for each; see `COLUMNS`.
+        groups: names, as in the utility columns.
+        beta: KL weight, in standard deviations of utility per nat.
+
+    Raises:
+        PrefbenchError: an exact solution did not reach its certificate.
+    """
+    states = distribution["state"].nunique()
+    shape = (states, len(distribution) // states)
+
+    def table(column: str) -> np.ndarray:
+        return distribution[column].to_numpy(dtype=np.float64).reshape(shape)
+
+    reference, weights = table("reference"), table("state_weight")[:, 0]
+    utility = np.stack([table(f"utility/{name}") for name in groups], axis=2)
+    mass = (reference * weights[:, None])[..., None]
+    centred = utility - (utility * mass).sum(axis=(0, 1))
+    spread = np.sqrt((centred**2 * mass).sum(axis=(0, 1)))
+    game = exact.Game(centred / np.maximum(spread, 1e-12), reference, weights, beta)
+    with np.errstate(divide="ignore"):
+        logprob = np.log(table("policy"))
+    values = game.values(logprob)
+    best = exact.group_optima(game)
+    fairest = exact.maxmin(game)
+    lost = np.maximum(best - values, 0.0)
+    return {
+        "beta": beta,
+        "groups": [
+            {"name": name, "value": float(value), "best": float(most), "regret": float(less)}
+            for name, value, most, less in zip(groups, values, best, lost, strict=True)
+        ],
+        "max_regret": float(lost.max()),
+        "egalitarian_regret": max(0.0, float(fairest.welfare - values.min())),
+        "pareto_distance": exact.pareto_distance(game, values),
+        "kl": game.kl(logprob),
+        "certificate": fairest.gap,
+    }

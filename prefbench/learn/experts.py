@@ -1,0 +1,51 @@
+"""One policy per group, for aligners that combine such policies afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from prefbench.backbone.base import Backbone, Policy, Rewards
+from prefbench.learn.bradley_terry import fit_known_groups, pairs_digest, pairs_of
+from prefbench.learn.options import PPOOptions, SingleRewardOptions
+from prefbench.learn.welfare import mean
+from prefbench.problem import text_digest
+
+if TYPE_CHECKING:
+    from prefbench.problem.preferences import View
+    from prefbench.store import Work
+
+
+def group_policies(
+    view: View, backbone: Backbone, options: SingleRewardOptions
+) -> tuple[Rewards, list[Policy]]:
+    """The known groups' rewards, and for each a policy optimised for it alone, as stored stages."""
+    rewards = fit_known_groups(view, backbone, options)
+    policies = []
+    for index, name in enumerate(rewards.names):
+        own = replace(
+            rewards,
+            models=[rewards.models[index]],
+            names=[name],
+            shift=rewards.shift[index : index + 1],
+            scale=rewards.scale[index : index + 1],
+        )
+        relevant = {*SingleRewardOptions.model_fields, *PPOOptions.model_fields}
+        key = {
+            "reference": backbone.digest,
+            "training": dict(backbone.training),
+            "pairs": pairs_digest(pairs_of(view.preferences["train"])),
+            "prompts": text_digest(view.prompts),
+            "group": name,
+            "options": {k: v for k, v in options.model_dump().items() if k in relevant},
+            "seed": view.seed,
+        }
+
+        def compute(work: Work, own: Rewards = own) -> None:
+            policy = backbone.at(work).optimise(
+                view.prompts, own, mean(), options, seed=view.seed, names=own.names
+            )
+            policy.save(work.path)
+
+        policies.append(backbone.load_policy(backbone.cached("experts", key, compute)))
+    return rewards, policies

@@ -1,0 +1,195 @@
+"""Worlds in which every response can be listed, so that every expectation is a finite sum.
+
+A world has states (what a prompt is about) and, in each, the same number of responses. Several prompts may
+be about one state: prompts are what the splits keep apart, states are what is computed on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from prefbench.errors import UserError
+from prefbench.problem import Group, Problem, Prompts, text_digest
+
+if TYPE_CHECKING:
+    from prefbench.problem.process import Process
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class World:
+    """S states with R responses each, d features of a response, and G groups.
+
+    Raises:
+        UserError: there is nothing to choose or nothing to disagree about.
+    """
+
+    state: Mapping[str, int]
+    """Every prompt of every split, and the state that it is about."""
+    responses: tuple[tuple[str, ...], ...]
+    """[S][R] the text of each response; different within a state."""
+    features: Floats
+    """[S, R, d] psi(y, x): what linear rewards and policies see."""
+    utilities: Floats
+    """[S, R, G] u_g(x, y), in the groups' own units."""
+    reference: Floats
+    """[S, R] pi_ref(y | x), positive."""
+    beta: float
+    """Weight of the KL charge in the exact solutions that a run is held against, in normalised utility
+    (standard deviations over reference responses) per nat."""
+    process: Process | None = None
+    """The decision process whose trajectories the responses are, where they are that."""
+    _column: tuple[dict[str, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        states, choices, _ = self.features.shape
+        shapes = {self.utilities.shape[:2], self.reference.shape, (len(self.responses), choices)}
+        if shapes != {(states, choices)}:
+            raise ValueError(f"features {self.features.shape} and {shapes} do not fit")
+        if not self.beta > 0:
+            raise UserError(f"task.beta={self.beta:g}: an exact optimum needs a positive KL weight.")
+        if choices < 2:
+            raise UserError("a world with one response leaves nothing to choose: give it two or more.")
+        if not (np.isfinite(self.features).all() and np.isfinite(self.utilities).all()):
+            raise UserError("a feature or a utility of this world is not a finite number.")
+        if (self.reference <= 0).any() or not np.allclose(self.reference.sum(axis=1), 1):
+            raise ValueError("reference probabilities must be positive and sum to one in each state")
+        columns = tuple({text: i for i, text in enumerate(row)} for row in self.responses)
+        if any(len(column) != choices for column in columns):
+            raise ValueError("two responses of one state have the same text")
+        object.__setattr__(self, "_column", columns)
+        self._check_conflict()
+
+    def _check_conflict(self) -> None:
+        # The choice between responses depends on a utility only up to a shift in each state and a scale.
+        shown = self.utilities - (self.utilities * self.reference[..., None]).sum(axis=1, keepdims=True)
+        spread = np.sqrt((shown**2).mean(axis=(0, 1)))
+        if (spread < 1e-12).any():
+            raise UserError("a group is indifferent among all responses: give it something to want.")
+        shown = shown / spread
+        if np.abs(shown - shown[..., :1]).max() < 1e-9:
+            raise UserError("all groups of this world want the same: there is nothing to disagree about.")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names everything in this world that can move a number."""
+        texts = [
+            *self.state,
+            *map(str, self.state.values()),
+            *(text for row in self.responses for text in row),
+        ]
+        state = hashlib.sha256(text_digest(texts).encode())
+        for array in (self.features, self.utilities, self.reference):
+            state.update(repr(array.shape).encode())
+            state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()[:32]
+
+    def rows(self, prompts: Sequence[str]) -> Ints:
+        """The state of each prompt, [n].
+
+        Raises:
+            UserError: a prompt is not of this world.
+        """
+        try:
+            return np.fromiter((self.state[prompt] for prompt in prompts), np.int64, len(prompts))
+        except KeyError as error:
+            raise UserError(f"{error.args[0]!r:.80} is no prompt of this world.") from None
+
+    def columns(self, rows: Ints, responses: Sequence[str]) -> Ints:
+        """Which response of its state each text is, [n].
+
+        Raises:
+            UserError: a text is no response of its state.
+        """
+        index = self._column
+        pairs = zip(rows.tolist(), responses, strict=True)
+        try:
+            return np.fromiter((index[row][text] for row, text in pairs), np.int64, len(responses))
+        except KeyError as error:
+            raise UserError(f"{error.args[0]!r:.80} is no response of this world.") from None
+
+
+@dataclass(frozen=True)
+class TableUtility:
+    """One group's utility in a world, looked up."""
+
+    world: World = field(repr=False)
+    group: int
+    label: str
+    unit: str
+
+    @property
+    def name(self) -> str:
+        """What it is and the world's digest, which holds everything that can move a number."""
+        return f"{self.label}@{self.world.digest}/{self.group}"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:
+        """Utility of each response, [n]."""
+        rows = self.world.rows(prompts)
+        return np.asarray(self.world.utilities[rows, self.world.columns(rows, responses), self.group])
+
+
+def finite_problem(
+    world: World,
+    prompts: Prompts,
+    groups: Sequence[tuple[str, float, str]],
+    *,
+    annotators: int,
+    pairs_per_annotator: int,
+    temperature: float,
+    report: Mapping[str, object] | None = None,
+) -> Problem:
+    """The problem of a world: its groups (name, share, unit of utility) with their columns as utilities."""
+    return Problem(
+        groups=tuple(
+            Group(name, share, TableUtility(world, index, name, unit))
+            for index, (name, share, unit) in enumerate(groups)
+        ),
+        prompts=prompts,
+        corpus=(),
+        annotators=annotators,
+        pairs_per_annotator=pairs_per_annotator,
+        temperature=temperature,
+        response_tokens=1,
+        report={
+            "states": len(world.responses),
+            "responses": world.features.shape[1],
+            "features": world.features.shape[2],
+            "beta": world.beta,
+            "world": world.digest[:16],
+            **(report or {}),
+        },
+        world=world,
+    )
+
+
+def numbered_prompts(
+    noun: str, train: Iterable[int], validation: Iterable[int], test: Iterable[int]
+) -> tuple[Prompts, dict[str, int]]:
+    """Prompts `noun 0`, `noun 1`, ... that are about the given states, and the state of each."""
+    state: dict[str, int] = {}
+    splits = []
+    for states in (train, validation, test):
+        first = len(state)
+        state |= {f"{noun} {first + i}": int(number) for i, number in enumerate(states)}
+        splits.append(tuple(state)[first:])
+    return Prompts(*splits), state
+
+
+def no_data(task: str, data: str) -> None:
+    """Refuse `--data` for a world that is computed.
+
+    Raises:
+        UserError: something other than `synthetic` was asked for.
+    """
+    if data != "synthetic":
+        raise UserError(f"task '{task}' is computed and reads no data: leave --data at synthetic.")
