@@ -39,7 +39,7 @@ def _optimise(view: View, backbone: Backbone, welfare: Welfare, options: PPOOpti
 
     utilities, shares = view.utilities, view.shares
     assert utilities is not None and shares is not None
-    rows = view.preferences["train"]
+    rows = view.preferences["train"][:]
     prompts = [*rows["prompt"], *rows["prompt"]]
     seen = utilities(prompts, [*rows["chosen"], *rows["rejected"]])
     shift, scale = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-6)

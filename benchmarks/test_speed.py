@@ -115,9 +115,7 @@ def fresh(backbone: CausalLM, tmp_path: Path) -> CausalLM:
 
 @pytest.mark.benchmark(group="sample 128 prompts twice, 24 tokens at most")
 def test_sample(benchmark: BenchmarkFixture, backbone: CausalLM, pairs: Pairs) -> None:
-    result = benchmark(
-        lambda: backbone.reference.sample(pairs.prompts, PER_PROMPT, seeds.child(0, "s"))
-    )
+    result = benchmark(lambda: backbone.reference.sample(pairs.prompts, PER_PROMPT, seeds.child(0, "s")))
     assert len(result) == PROMPTS and len(result[0]) == PER_PROMPT
 
 

@@ -171,7 +171,9 @@ def run(
     aligner: Annotated[str | None, typer.Option(help="One of `prefbench list aligners`.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]"),
+        typer.Option(
+            help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]"
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="As the task says: `prefbench show TASK`.  [default: synthetic]")
@@ -646,8 +648,8 @@ def theory(
         list[str] | None,
         typer.Option(
             metavar="NAME=V1,V2,...",
-            help="Go through values of a task option. May be repeated.  [default: diversity from 0.05 to 1, where "
-            "the task has it]",
+            help="Go through values of a task option. May be repeated.  [default: diversity from 0.05 to 1, "
+            "where the task has it]",
         ),
     ] = None,
     sets: Annotated[
@@ -655,7 +657,7 @@ def theory(
         typer.Option("--set", metavar="task.NAME=VALUE", help="A task option that stays. May be repeated."),
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Worlds to draw, from seed 0 up.")] = 5,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the table and the figure go.")] = Path("theory"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("theory"),
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -683,9 +685,10 @@ def theory(
     frame.to_csv(out / "theory.csv", index=False)
     files = [out / "theory.csv", *save_figure(frame, out)]
     bounds, words = theory.summary(frame), theory.verdicts(frame)
+    names = [str(file) for file in files]
     if as_json:
-        rows = json.loads(frame.to_json(orient="records", double_precision=15))
-        _print_json({"bounds": bounds, "verdicts": words, "rows": rows, "files": [str(file) for file in files]})
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        _print_json({"bounds": bounds, "verdicts": words, "rows": rows, "files": names})
         return
     _print_table(
         "How near each bound is: its lower side over its upper one (docs/theory.md says what they are)",
@@ -694,12 +697,12 @@ def theory(
             [
                 bound["bound"],
                 f"{bound['held']}/{bound['instances']}",
-                *("" if bound[key] is None else f"{bound[key]:.2g}" for key in ("median_ratio", "largest_ratio")),
+                *("" if ratio is None else f"{ratio:.2g}" for ratio in (bound["median"], bound["largest"])),
             ]
             for bound in bounds
         ],
     )
-    print("\n".join([*words, f"written: {', '.join(str(file) for file in files)}"]))
+    print("\n".join([*words, f"written: {', '.join(names)}"]))
 
 
 def _swept(items: list[str]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import inspect
 import json
@@ -420,6 +421,7 @@ def _provenance(started: datetime) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _git_commit() -> str | None:
     """The commit of prefbench's own source tree, where it runs from one."""
     source = Path(prefbench.__file__).parent.parent

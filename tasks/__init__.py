@@ -5,6 +5,7 @@ from prefbench_tasks import (
     bandit_two_group,
     gridworld_two_group,
     imdb_two_group,
+    response_pool,
     worst_case_two_group,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     "bandit_two_group",
     "gridworld_two_group",
     "imdb_two_group",
+    "response_pool",
     "worst_case_two_group",
 ]

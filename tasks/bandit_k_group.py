@@ -102,8 +102,8 @@ def _shares(groups: int, text: str | None, minority_ratio: float) -> list[float]
     if text is None:
         if minority_ratio * groups > 1 + 1e-9:
             raise UserError(
-                f"a minority ratio of {minority_ratio:g} is more than an equal share of {groups} groups: give "
-                f"--minority-ratio {int(1e4 / groups) / 1e4:g} or less, or task.shares."
+                f"a minority ratio of {minority_ratio:g} is more than an equal share of {groups} groups: "
+                f"give --minority-ratio {int(1e4 / groups) / 1e4:g} or less, or task.shares."
             )
         return [(1 - minority_ratio) / (groups - 1)] * (groups - 1) + [minority_ratio]
     try:

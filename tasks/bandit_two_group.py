@@ -6,9 +6,9 @@ e_i = sin(pi s_i) the feature map "same" is
 
     phi(s, a) = ((a/A + 1) c_1, e_1 / (a/A + 1), (a/A + 1) c_2, e_2 / (a/A + 1)),   a = 0, ..., A - 1.
 
-"swapped" exchanges cosine and sine for the second group, "flipped" counts its actions backwards. The published
-environment tells the policy the group; here one policy answers everybody, so it sees the features of both
-maps.
+"swapped" exchanges cosine and sine for the second group, "flipped" counts its actions backwards. The
+published environment tells the policy the group; here one policy answers everybody, so it sees the
+features of both maps.
 """
 
 from __future__ import annotations

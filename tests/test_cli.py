@@ -539,7 +539,7 @@ def test_list_and_show():
     assert "nano" in typed("list", "models").out
     (entry,) = json.loads(typed("show", "maxmin", "--json").out)
     options = {option["name"]: option for option in entry["options"]}
-    assert options["welfare"]["type"] == "population_min | per_sample_min | mean"
+    assert options["welfare"]["type"] == "population_min | per_sample_min | dual"
     assert options["clusters"] | {"doc": ""} == {
         "name": "clusters",
         "type": "int, >= 1, <= 64",

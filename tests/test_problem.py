@@ -306,7 +306,8 @@ def test_a_prompt_in_two_splits_is_refused():
     with pytest.raises(ValueError, match="twice"):
         Prompts(("a", "b"), ("c",), ("a",))
     with pytest.raises(ValueError, match="twice"):
-        Prompts(("a", "a"), ("c",), ("d",))
+        Prompts(("a",), ("c",), ("d", "d"))
+    Prompts(("a", "a"), ("c",), ("d",))  # several pairs of one train prompt
 
 
 def test_a_problem_checks_its_groups_and_its_number_of_prompts():

@@ -96,8 +96,8 @@ def test_on_a_world_the_gold_aligners_are_optimal(task, tmp_path):
     sets = {"aligner": {"kl_coefficient": "0.15"}}
     _, best = run(make_spec(task=task, aligner="gold_maxmin", seed=2, sets=sets), tmp_path)
     _, nothing = run(make_spec(task=task, aligner="reference", seed=2), tmp_path)
-    assert best.regret.egalitarian_regret < 0.1 * nothing.regret.egalitarian_regret
-    assert best.regret.pareto_distance < 0.1 * nothing.regret.pareto_distance
+    assert best.regret.egalitarian_regret < 0.1 * nothing.regret.egalitarian_regret + 0.02
+    assert best.regret.pareto_distance < 0.1 * nothing.regret.pareto_distance + 0.02
 
 
 def test_another_aligner_or_ratio_shares_what_it_does_not_change(runs):

@@ -255,7 +255,10 @@ class Finite:
 
     def log_linear(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """pi ~ prod_k pi_k ** w_k."""
-        logs = [_log(self._known(policy)) for policy in policies]
+        # A factor of weight zero says nothing, not even where it is impossible.
+        used = [(policy, weight) for policy, weight in zip(policies, weights, strict=True) if weight]
+        logs = [_log(self._known(policy)) for policy, _ in used]
+        weights = [weight for _, weight in used]
         return FinitePolicy(
             self.world, _normalised(np.tensordot(np.asarray(weights), np.stack(logs), axes=1))
         )

@@ -63,3 +63,41 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
         "kl": game.kl(logprob),
         "certificate": fairest.gap,
     }
+
+
+def preference_losses(
+    distribution: pd.DataFrame, groups: Sequence[str], *, beta: float, temperature: float
+) -> dict[str, float]:
+    """Each group's DPO loss of a policy, without sampling: what GR-DPO calls validation loss.
+
+    In nats per pair,
+    L_g = -E [p_g log sigmoid(beta D) + (1 - p_g) log sigmoid(-beta D)] over pairs of reference responses,
+    with D = log pi(a)/pi_ref(a) - log pi(b)/pi_ref(b) and p_g = sigmoid((u_g(a) - u_g(b)) / (temperature
+    spread)).
+
+    Args:
+        distribution: as `regrets` takes it.
+        groups: names, as in the utility columns.
+        beta: of the implicit reward.
+        temperature: label noise, in standard deviations of the group's utility over reference responses.
+    """
+    states = distribution["state"].nunique()
+    shape = (states, len(distribution) // states)
+
+    def table(column: str) -> np.ndarray:
+        return distribution[column].to_numpy(dtype=np.float64).reshape(shape)
+
+    reference = table("reference")
+    mass = reference * table("state_weight")
+    both = mass[:, :, None] * reference[:, None, :]
+    ratio = beta * np.log(table("policy") / reference)
+    margin = ratio[:, :, None] - ratio[:, None, :]
+    result = {}
+    for name in groups:
+        utility = table(f"utility/{name}")
+        mean = (utility * mass).sum()
+        scale = temperature * np.sqrt((mass * (utility - mean) ** 2).sum())
+        preferred = 1 / (1 + np.exp(-(utility[:, :, None] - utility[:, None, :]) / scale))
+        losses = preferred * np.logaddexp(0, -margin) + (1 - preferred) * np.logaddexp(0, margin)
+        result[name] = float((both * losses).sum())
+    return result

@@ -1,12 +1,13 @@
 """What theory says of one reward for several groups, held against what is so, on worlds that can be listed.
 
-MaxMin-RLHF (Chakraborty et al. 2024, arXiv 2402.08925) bounds from below how far a reward fitted to pooled labels is
-from a group's own, and what the group then loses. Here both sides are computed as finite sums, in the limit of
-infinitely many labels; nothing is sampled. Derivations, and what is only quoted: docs/theory.md.
+MaxMin-RLHF (Chakraborty et al. 2024, arXiv 2402.08925) bounds from below how far a reward fitted to pooled
+labels is from a group's own, and what the group then loses. Here both sides are computed as finite sums, in
+the limit of infinitely many labels; nothing is sampled. Derivations, and what is only quoted: docs/theory.md.
 
-Symbols: P(x) is how often a training pair asks about state x, psi the features, r_u = phi_u . psi a group's reward
-in units of its labels' log odds, eta_u its share of annotators, and d = psi(x, y1) - psi(x, y2) for x from P and y1, y2
-from the reference policy, which is also how pairs arise. Distances between preferences are total variations.
+Symbols: P(x) is how often a training pair asks about state x, psi the features, r_u = phi_u . psi a group's
+reward in log odds of its labels, eta_u its share of annotators, and d = psi(x, y1) - psi(x, y2) for x from P
+and y1, y2 from the reference policy, which is also how pairs arise. Distances between preferences are total
+variations.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 MINORITY_RATIOS = (0.05, 0.1, 0.2, 0.35, 0.5)
 BETAS = (0.1, 0.2, 0.5, 1.0)
 DIVERSITIES = ("0.05", "0.1", "0.2", "0.4", "0.6", "0.8", "1.0")
-"""What a sweep goes through where nothing else is asked for; the last one in the task's option `diversity`."""
+"""What a sweep goes through where nothing else is asked for; the last is of the option `diversity`."""
 
 RANK = 1e-10
 """Directions in which features vary less than this, relative to the largest variance, do not vary at all."""
@@ -42,6 +43,8 @@ NONLINEAR = 1e-8
 GRADIENT = 1e-10
 """Norm of the likelihood's gradient at which the pooled fit is exact, features having variance one."""
 NEWTON_STEPS = 100
+KL_WEIGHTS = (1e-6, 1e6)
+"""Least and largest KL weight, in log odds of a label per nat."""
 PAIR_NUMBERS = 100_000_000
 """Most numbers that the table of all pairs may have: below one gigabyte."""
 
@@ -76,7 +79,7 @@ BOUNDS = (
 
 @dataclass(frozen=True)
 class Instance:
-    """What the theory needs of a problem, in the features in which groups can differ: S, R, G, k and n pairs."""
+    """What the theory needs of a problem: S states, R responses, G groups, k features that vary, n pairs."""
 
     names: tuple[str, ...]
     shares: Floats
@@ -169,7 +172,9 @@ def _independent(features: Floats, mass: Floats) -> tuple[Floats, Floats]:
     covariance = np.einsum("sr,sri,srj->ij", mass, features, features)
     eigenvalues, vectors = np.linalg.eigh(covariance)
     if not eigenvalues[-1] > 0:
-        raise UserError("the features are the same for all responses of a state: no reward can tell them apart.")
+        raise UserError(
+            "the features are the same for all responses of a state: no reward can tell them apart."
+        )
     varying = eigenvalues > RANK * eigenvalues[-1]
     gram = eigenvalues[varying]
     if gram[0] < CONDITION * gram[-1]:
@@ -194,7 +199,7 @@ def _linear(names: Sequence[str], rewards: Floats, features: Floats, gram: Float
         if not rest <= NONLINEAR * whole:
             raise UserError(
                 f"the utility of group '{name}' is not linear in the features ({rest / whole:.1g} of its "
-                "standard deviation is left over): the theory is about linear rewards, so add the missing features."
+                "standard deviation is left over): the theory is about linear rewards, add what is missing."
             )
     return np.asarray(phi)
 
@@ -232,7 +237,8 @@ def pooled_reward(problem: Instance) -> Floats:
             length /= 2
         phi = phi - length * step
     raise PrefbenchError(
-        "the pooled reward was not found to full precision: raise task.temperature, labels are almost certain."
+        "the pooled reward was not found to full precision, as labels are almost certain: raise "
+        "task.temperature."
     )
 
 
@@ -248,12 +254,15 @@ def measure(problem: Problem, betas: Sequence[float]) -> list[dict[str, Any]]:
         whether it holds.
 
     Raises:
-        UserError: see `instance`; or a KL weight is not positive.
+        UserError: see `instance`; or a KL weight is not within `KL_WEIGHTS`.
         PrefbenchError: see `pooled_reward`.
     """
     for beta in betas:
-        if not 0 < beta < np.inf:
-            raise UserError(f"KL weight {beta:g} is not a positive number: give --beta one above 0.")
+        if not KL_WEIGHTS[0] <= beta <= KL_WEIGHTS[1]:
+            raise UserError(
+                f"KL weight {beta:g} is not from {KL_WEIGHTS[0]:g} to {KL_WEIGHTS[1]:g}, where numbers are "
+                "exact enough: give another --beta."
+            )
     given = instance(problem)
     pooled = pooled_reward(given)
     u, constants = _reward_side(given, pooled)
@@ -436,6 +445,8 @@ def sweep(
     if options is None:
         free = "diversity" in entry.options.model_fields and "diversity" not in fixed
         options = {"diversity": DIVERSITIES} if free else {}
+    if both := fixed.keys() & options.keys():
+        raise UserError(f"task.{min(both)} is both set and gone through: leave one of them out.")
     combinations = [
         resolve(entry.options, {**fixed, **dict(zip(options, values, strict=True))}, "task", task)
         for values in itertools.product(*options.values())
@@ -475,19 +486,19 @@ def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
                 "quoted": bound.quoted,
                 "held": int(rows[f"{bound.column}_holds"].astype(bool).sum()),
                 "instances": len(rows),
-                "median_ratio": float(np.median(ratio)) if len(ratio) else None,
-                "largest_ratio": float(ratio.max()) if len(ratio) else None,
+                "median": float(np.median(ratio)) if len(ratio) else None,
+                "largest": float(ratio.max()) if len(ratio) else None,
             }
         )
     return result
 
 
 def directions(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """How often the gap of group u moves as Theorem 1 says between neighbours of a sweep that differ in one thing.
+    """How often group u's gap moves as Theorem 1 says between neighbours of a sweep that differ in one thing.
 
     Returns:
-        For each of diversity, 1 - eta and beta: `along`, `stated` (grows or falls), `as_stated` and `comparisons`.
-        Diversity is compared along the task's first swept option; the others along the sweep's own axes.
+        For each of epsilon, 1 - eta and beta: along, stated (grows or falls), as_stated and comparisons.
+        Epsilon is compared along the task's first swept option; the others along the sweep's own axes.
     """
     swept = [name for name in frame.columns if name.startswith("task.")]
     axes = ["seed", "minority_ratio", "beta", *swept]
@@ -500,7 +511,7 @@ def directions(frame: pd.DataFrame) -> list[dict[str, Any]]:
         if axis is None:
             continue
         right = total = 0
-        for _, rows in frame.groupby([name for name in axes if name != axis], sort=False):
+        for _, rows in frame.groupby([name for name in axes if name != axis], sort=False, dropna=False):
             ordered = rows.sort_values(by)
             step = np.diff(ordered[by]) > 1e-12
             right += int((step & (sign * np.diff(ordered["gap"]) > 0)).sum())

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 LINEAR_ITERATIONS = 50
 SOFT_TOLERANCE = 1e-3  # largest change of a responsibility at which soft EM stops
 # Few pairs and perhaps many features: an annotator's likelihood must not be memorised. The ridge penalty is a
-# Gaussian prior on weights; in proportion to the number of features it gives every pair's margin this variance.
+# Gaussian prior on weights; in proportion to the number of features it gives every pair's margin this
+# variance.
 LINEAR_PRIOR_VARIANCE = 1.28
 
 

@@ -24,14 +24,21 @@ from prefbench.problem.corpus import Corpus, one_line
 
 __all__ = [
     "Conciseness",
+    "Coverage",
     "HubClassifier",
+    "Readability",
     "ReviewClassifier",
     "Utility",
     "VaderSum",
+    "Warmth",
+    "content_words",
+    "count_sentences",
+    "count_syllables",
     "count_words",
     "fit_review_classifier",
     "is_empty",
     "load_hub_classifier",
+    "lower_words",
 ]
 
 Scores = npt.NDArray[np.float64]
@@ -62,6 +69,11 @@ class Utility(Protocol):
 def count_words(text: str) -> int:
     """How many words `text` has; punctuation, emoji and other symbols are none."""
     return sum(1 for _ in _WORD.finditer(text))
+
+
+def lower_words(text: str) -> list[str]:
+    """The words of `text` in lower case, with straight apostrophes."""
+    return _WORD.findall(text.lower().replace("\u2019", "'"))
 
 
 def is_empty(text: str) -> bool:
@@ -108,7 +120,7 @@ class VaderSum:
         return np.array([self._score(response) for response in responses], dtype=np.float64)
 
     def _score(self, response: str) -> float:
-        words = _WORD.findall(response.lower().replace("\u2019", "'"))
+        words = lower_words(response)
         lexicon = _vader()[0]
         return float(sum(lexicon.get(word, 0.0) for word in words)) if words else self.empty
 
@@ -128,6 +140,46 @@ def _vader() -> tuple[dict[str, float], str]:
         raise UserError("VADER's lexicon is not installed: pip install vaderSentiment.")
     fields = (line.split("\t") for line in content.decode("utf-8").splitlines() if line.strip())
     return {row[0]: float(row[1]) for row in fields}, hashlib.sha256(content).hexdigest()
+
+
+_NEUTRAL_WORDS = 20
+
+
+@dataclass(frozen=True)
+class Warmth:
+    """How pleased a response sounds, whatever its length: VADER's valence per hundred different words.
+
+    100 sum(valence of different words) / (different words + 20). Each word counts once, so that a response
+    stuck in a loop is no warmer for it; the twenty, which are as if neutral, keep a single kind word from
+    being warmer than any letter.
+
+    Attributes:
+        empty: what a response without a word earns, in valence per hundred words.
+    """
+
+    empty: float
+
+    @property
+    def name(self) -> str:
+        """The utility's version, the lexicon's digest and `empty`."""
+        return f"warmth/1:{_vader()[1][:12]}:empty={float(self.empty)!r}"
+
+    @property
+    def unit(self) -> str:
+        """Valence, where single words lie between -4 and 4, of a hundred words."""
+        return "VADER valence per 100 words"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Weigh the valences of each response's different words; words outside the lexicon count zero."""
+        _check_lengths(prompts, responses)
+        return np.array([self._score(response) for response in responses], dtype=np.float64)
+
+    def _score(self, response: str) -> float:
+        # In order of first occurrence: floating-point sums depend on it, and a set's order on the process.
+        words = dict.fromkeys(lower_words(response))
+        lexicon = _vader()[0]
+        total = sum(lexicon.get(word, 0.0) for word in words)
+        return 100 * total / (len(words) + _NEUTRAL_WORDS) if words else self.empty
 
 
 # --- brevity ----------------------------------------------------------------------------------------------
@@ -158,6 +210,160 @@ class Conciseness:
         _check_lengths(prompts, responses)
         counts = np.array([count_words(response) for response in responses], dtype=np.float64)
         return np.where(counts > 0, -counts, self.empty)
+
+
+# --- coverage ---------------------------------------------------------------------------------------------
+
+_CONTENT_LETTERS = 4
+# Shorter words are no content words anyway. "couldn" and its like are what stands before an apostrophe.
+_STOP_WORDS = frozenset(
+    """
+    about above according across after afterwards again against ahead almost alone along already also
+    although always amid among amongst another anybody anyhow anyone anything anyway anywhere apart aren
+    around aside away back became because become becomes been before beforehand behind being below beneath
+    beside besides between beyond both came cannot come comes could couldn despite didn does doesn doing
+    done down during each either else elsewhere enough especially even ever every everybody everyone
+    everything everywhere except first five former formerly four from further furthermore gave gets getting
+    give given gives giving goes going gone hadn hardly hasn have haven having hence here hereby herself
+    himself however indeed inside instead into itself just keep keeps kept last later latter least less lest
+    like likely made mainly make makes making many maybe mean meanwhile might mightn mine more moreover most
+    mostly much must mustn myself namely near nearly needn neither never nevertheless next nine nobody none
+    nonetheless nothing notwithstanding nowhere often once ones only onto other others otherwise ought ours
+    ourselves outside over perhaps please quite rather really regarding same seem seemed seeming seems seven
+    several shall shan should shouldn since some somebody somehow someone something sometime sometimes
+    somewhat somewhere soon still such take taken takes taking than that their theirs them themselves then
+    thence there thereafter thereby therefore therein these they thing things this those though three
+    through throughout thus till together toward towards under unless unlike until upon used using usually
+    various very want wants wasn well went were weren what whatever when whence whenever where whereas
+    whereby wherein whereupon wherever whether which whichever while whoever whole whom whose will with
+    within without would wouldn your yours yourself yourselves
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much a response speaks of: the number of its different content words.
+
+    A word that is repeated counts once, so that this grows more slowly than length does. Words of the prompt
+    count as well: a response that does not take them up is the poorer for it.
+
+    Attributes:
+        empty: what a response without a word earns, in content words.
+    """
+
+    empty: float
+
+    @property
+    def name(self) -> str:
+        """The utility's version and `empty`."""
+        return f"coverage/1:empty={float(self.empty)!r}"
+
+    @property
+    def unit(self) -> str:
+        """Different content words."""
+        return "content words"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Count each response's different content words."""
+        _check_lengths(prompts, responses)
+        return np.array([self._score(response) for response in responses], dtype=np.float64)
+
+    def _score(self, response: str) -> float:
+        return self.empty if is_empty(response) else float(len(content_words(response)))
+
+
+def content_words(text: str) -> set[str]:
+    """The different words of `text`, in lower case, that are no stop words and have four letters or more.
+
+    What follows an apostrophe is left out, so that "the dog's" and "dogs'" add no words of their own to "dog"
+    and "dogs". The stop words are English.
+    """
+    words = {word.partition("'")[0] for word in lower_words(text)}
+    return {word for word in words - _STOP_WORDS if _count_letters(word) >= _CONTENT_LETTERS}
+
+
+def _count_letters(word: str) -> int:
+    return len(word) if word.isalpha() else sum(map(str.isalpha, word))
+
+
+# --- readability ------------------------------------------------------------------------------------------
+
+_FLESCH = (206.835, 1.015, 84.6)
+_FLESCH_RANGE = (-100.0, 121.0)  # the upper end is near what one short word a sentence earns
+# A run is looked at from its first mark only, and once: a page of dots takes no longer than a page of words.
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]\u2019\u201d*_]*+(?=\s|$)|\n")
+
+
+@dataclass(frozen=True)
+class Readability:
+    """How easily a response reads: Flesch's reading ease of English, clipped to [-100, 121].
+
+    206.835 - 1.015 words per sentence - 84.6 syllables per word (Flesch, A new readability yardstick, Journal
+    of Applied Psychology 32, 1948). Syllables are pyphen's hyphenation points and one, which misses some that
+    no line is broken at: "even" counts as one. Scores are therefore a little higher than by ear.
+
+    Attributes:
+        empty: what a response without a word earns, in Flesch points.
+    """
+
+    empty: float
+
+    @property
+    def name(self) -> str:
+        """The utility's version, the digest of the hyphenation patterns and `empty`."""
+        return f"readability/1:{_hyphenation()[1][:12]}:empty={float(self.empty)!r}"
+
+    @property
+    def unit(self) -> str:
+        """Points of reading ease; plain English has 60 to 70."""
+        return "Flesch points"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Reading ease of each response."""
+        _check_lengths(prompts, responses)
+        return np.array([self._score(response) for response in responses], dtype=np.float64)
+
+    def _score(self, response: str) -> float:
+        words = lower_words(response)
+        if not words:
+            return self.empty
+        syllables = sum(map(count_syllables, words))
+        constant, per_sentence, per_word = _FLESCH
+        ease = (
+            constant
+            - per_sentence * len(words) / count_sentences(response)
+            - per_word * syllables / len(words)
+        )
+        low, high = _FLESCH_RANGE
+        return min(max(ease, low), high)
+
+
+def count_sentences(text: str) -> int:
+    """How many sentences `text` has: pieces with a word in them, between full stops, ! and ?, and line ends.
+
+    A line end counts so that a list or a heading is not one endless sentence.
+    """
+    return sum(not is_empty(piece) for piece in _SENTENCE_END.split(text))
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def count_syllables(word: str) -> int:
+    """How many syllables a word has, at least one, by the hyphenation of American English.
+
+    The parts of a word with hyphens are counted each for itself.
+    """
+    hyphens = _hyphenation()[0]
+    return sum(len(hyphens.positions(part)) + 1 for part in word.split("-"))
+
+
+@functools.cache
+def _hyphenation() -> tuple[Any, str]:
+    """pyphen's patterns for American English, and the SHA-256 (hex) of their file."""
+    import pyphen
+
+    content = Path(pyphen.LANGUAGES["en_US"]).read_bytes()
+    return pyphen.Pyphen(lang="en_US"), hashlib.sha256(content).hexdigest()
 
 
 # --- a classifier fitted here -----------------------------------------------------------------------------

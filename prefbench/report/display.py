@@ -262,6 +262,13 @@ def result_table(record: Record) -> Table:
             sizes = " and ".join(map(str, record.em.cluster_sizes))
             agreement = record.em.adjusted_rand_index
             lines.append(f"EM: clusters of {sizes} annotators, adjusted Rand index {_number(agreement)}")
+        if record.regret is not None:
+            lost = max(record.regret.groups, key=lambda group: group.regret)
+            lines.append(
+                f"exact: {_one_line(lost.name)} could have {lost.regret:.2f} more, the worst off "
+                f"{record.regret.egalitarian_regret:.2f}, all at once {record.regret.pareto_distance:.2f} "
+                f"(standard deviations of utility, KL weight {record.regret.beta:g})"
+            )
         table.caption = Text("\n".join(lines))
     return table
 

@@ -18,8 +18,8 @@ GAP = "alignment gap of group u\n(reward in log odds)"
 def save_figure(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write theory.png and theory.svg of `evaluate.theory.sweep`'s result; give back where.
 
-    Lines are means over seeds. What a panel does not vary stays at the middle one of its values, save for
-    diversity, which stays at the largest.
+    Points on lines are means over seeds, and over options beyond the first one swept; the KL weight or the
+    minority ratio, where a panel does not show it, stays at the middle one of its values.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -46,9 +46,9 @@ def save_figure(frame: pd.DataFrame, folder: Path) -> list[Path]:
         panels[1, 0].set(xscale="log", yscale="log", xlabel="KL weight $\\beta$ (log odds per nat)")
         panels[1, 0].set_title(f"against the KL weight, at minority ratio {ratio:g}")
 
-        for panel in (panels[0, 0], panels[1, 0]):
-            _plain_ticks(panel)
         _bounds(panels[1, 1], frame)
+        for panel in panels.flat:
+            _plain_ticks(panel)
         task, seeds = frame["task"].iloc[0], frame["seed"].nunique()
         figure.suptitle(f"{task}: the pooled reward's policy, means over {seeds} seed{'s' * (seeds > 1)}")
         files = [folder / "theory.png", folder / "theory.svg"]
@@ -65,14 +65,21 @@ def _middle(values: pd.Series[float]) -> float:
 def _by_value(frame: pd.DataFrame, swept: str | None) -> dict[str, pd.DataFrame]:
     if swept is None:
         return {"": frame}
-    return {str(value): rows for value, rows in frame.groupby(swept)}
+    return {
+        "none" if value != value else str(value): rows for value, rows in frame.groupby(swept, dropna=False)
+    }
 
 
 def _lines(axes: Axes, groups: dict[str, pd.DataFrame], by: str, x: str, title: str) -> None:
     """A line for each group of rows through the means over seeds, one point for each value of `by`."""
     for index, (label, rows) in enumerate(groups.items()):
         x_values = 1 - rows["share"] if x == "other_share" else rows[x]
-        points = rows.assign(x=x_values).groupby(by, sort=False)[["x", "gap"]].mean().sort_values("x")
+        points = (
+            rows.assign(x=x_values)
+            .groupby(by, sort=False, dropna=False)[["x", "gap"]]
+            .mean()
+            .sort_values("x")
+        )
         axes.plot(
             points["x"],
             points["gap"],
@@ -109,16 +116,21 @@ def _bounds(axes: Axes, frame: pd.DataFrame) -> None:
         )
     ends = [float(frame["gap"].min()), float(frame["gap_max"].max())]
     axes.plot(ends, ends, color="black", linewidth=1, label="equal")
-    axes.set(xscale="log", yscale="log", xlabel="measured alignment gap (log odds)", ylabel="bound (log odds)")
+    axes.set(
+        xscale="log", yscale="log", xlabel="measured alignment gap (log odds)", ylabel="bound (log odds)"
+    )
     axes.set_title("bounds against what they bound, every instance")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, markerscale=2, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """1, 2 and 5 in each decade of a logarithmic x axis, as decimal numbers."""
+    """1, 2 and 5 in each decade, as decimal numbers, on logarithmic axes of two decades or less."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if axis.get_scale() == "log" and high < 100 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())

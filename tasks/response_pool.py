@@ -1,0 +1,242 @@
+"""A pool of real answers: what several models said to the same prompts, for groups that want different text.
+
+Any table of instructions, models and outputs becomes a world: a prompt is a state, the models' answers are
+its responses, and a policy chooses among them. The groups' utilities are functions of the text, so that every
+expectation and every exact optimum is known, on real language and without a language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from prefbench import seeds
+from prefbench.errors import UserError
+from prefbench.problem import Problem, Prompts
+from prefbench.problem.pool import Answer, Pool, make_pool, read_answers, text_features
+from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
+from prefbench.problem.world import World, finite_problem
+from prefbench.registry import task
+
+VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
+
+Wish = Literal["brevity", "coverage", "readability", "style"]
+
+# No answer of a pool is without a word, so that what silence earns is never met; it is below all the same.
+UTILITIES: dict[str, Callable[[], Utility]] = {
+    "brevity": lambda: Conciseness(empty=-10_000.0),
+    "coverage": lambda: Coverage(empty=-1.0),
+    "readability": lambda: Readability(empty=-100.0),
+    "style": lambda: Warmth(empty=-400.0),
+}
+
+
+@task("response_pool", version=1, backbone="finite")
+def response_pool(
+    data: str,
+    minority_ratio: float,
+    seed: int,
+    *,
+    majority: Annotated[Wish, Field(description="What the majority wants of an answer.")] = "coverage",
+    minority: Annotated[Wish, Field(description="What the minority wants of it.")] = "readability",
+    instruction_column: Annotated[str, Field(description="The table's column of prompts.")] = "instruction",
+    model_column: Annotated[str, Field(description="Its column that names who answered.")] = "model",
+    output_column: Annotated[str, Field(description="Its column of answers.")] = "output",
+    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 40,
+    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 25,
+    temperature: Annotated[
+        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
+    ] = 0.5,
+    beta: Annotated[
+        float, Field(description="KL weight of the exact solutions that a run is held against.")
+    ] = 0.15,
+    test_share: Annotated[
+        float, Field(ge=0.1, le=0.8, description="Share of the prompts to evaluate on.")
+    ] = 0.25,
+) -> Problem:
+    """Answers of several models to the same prompts: the majority wants coverage, the minority easy reading.
+
+    Data: `synthetic` (six writers' answers from a grammar, the default), or the path of a parquet, CSV or
+    JSONL table with a row for each prompt and model. Utilities to choose from: brevity (few words), coverage
+    (many different content words), readability (Flesch's reading ease), style (how warm the words are).
+    """
+    if majority == minority:
+        raise UserError(
+            f"both groups want {majority}: set task.majority and task.minority to two different ones of "
+            f"{', '.join(UTILITIES)}."
+        )
+    if data == "synthetic":
+        pool = make_pool("synthetic", synthetic_answers(seeds.rng(seed, "answers")))
+    else:
+        pool = make_pool(*read_answers(data, (instruction_column, model_column, output_column)))
+    prompts = _split(pool, test_share, annotators * pairs_per_annotator, seeds.rng(seed, "prompts"))
+    utilities = {name: UTILITIES[name]() for name in (majority, minority)}
+    features, names, left_out = text_features(pool)
+    shape = features.shape[:2]
+    world = World(
+        state={prompt: index for index, prompt in enumerate(pool.prompts)},
+        responses=pool.responses,
+        features=features,
+        utilities=_tabulate(pool, list(utilities.values())),
+        reference=np.full(shape, 1 / shape[1]),
+        beta=beta,
+    )
+    return finite_problem(
+        world,
+        prompts,
+        [
+            (majority, 1 - minority_ratio, utilities[majority].unit),
+            (minority, minority_ratio, utilities[minority].unit),
+        ],
+        annotators=annotators,
+        pairs_per_annotator=pairs_per_annotator,
+        temperature=temperature,
+        report={
+            "source": pool.source,
+            "utilities": {name: utility.name for name, utility in utilities.items()},
+            "feature_names": names,
+            "features_dropped": left_out,
+            "table": dict(pool.report),
+        },
+    )
+
+
+def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) -> Prompts:
+    """Prompts in random order: the test share, a sixth of the others, and the rest over and over for pairs.
+
+    Raises:
+        UserError: more pairs are asked for than the train prompts have.
+    """
+    order = [pool.prompts[index] for index in rng.permutation(len(pool.prompts)).tolist()]
+    testing = round(test_share * len(order))
+    checking = max(1, (len(order) - testing) // VALIDATION_SHARE)
+    test, validation, train = (
+        order[:testing],
+        order[testing : testing + checking],
+        order[testing + checking :],
+    )
+    models = len(pool.models)
+    different = len(train) * (models * (models - 1) // 2)
+    if pairs > different:
+        raise UserError(
+            f"{len(train)} train prompts with {models} answers each have {different} pairs, but {pairs} are "
+            "asked for: lower task.annotators, task.pairs_per_annotator or task.test_share."
+        )
+    return Prompts(tuple(train[i % len(train)] for i in range(pairs)), tuple(validation), tuple(test))
+
+
+def _tabulate(pool: Pool, utilities: Sequence[Utility]) -> np.ndarray:
+    """Every utility of every answer, [S, R, G]."""
+    prompts = [prompt for prompt in pool.prompts for _ in pool.models]
+    texts = [text for row in pool.responses for text in row]
+    columns = [utility(prompts, texts).reshape(-1, len(pool.models)) for utility in utilities]
+    return np.stack(columns, axis=2)
+
+
+# --- synthetic answers ------------------------------------------------------------------------------------
+
+TOPICS = tuple(
+    "baking bread/growing tomatoes/playing chess/mending bicycles/keeping bees/painting walls/singing in a "
+    "choir/watching birds/sewing clothes/rowing/making cheese/learning Italian/pruning roses/sailing/"
+    "building shelves/drawing portraits/brewing coffee/hill walking/juggling/raising chickens".split("/")
+)
+QUESTIONS = (
+    "How do I start with {}?",
+    "Why do people enjoy {}?",
+    "What do I need for {}?",
+    "What goes wrong most often in {}?",
+    "How long does it take to get good at {}?",
+    "Is {} worth the money?",
+    "Can children take part in {}?",
+    "Give me a plan for my first day of {}.",
+)
+
+# The same points, as somebody would say them in passing and as a handbook would.
+POINTS = (
+    ("Start small", "It is advisable to commence with an undertaking of limited complexity"),
+    ("Watch somebody who knows it", "Systematic observation of experienced practitioners is indispensable"),
+    ("Buy only three tools", "Expenditure on specialised equipment should initially be minimised"),
+    ("Do a little every day", "Regularity of practice contributes more than its accumulated duration"),
+    ("Write down what you did", "Documentation of individual procedures facilitates subsequent comparison"),
+    ("Wear old clothes", "Appropriate protective clothing is recommended in every situation"),
+    ("Ask at the library", "Municipal libraries maintain considerable collections of relevant literature"),
+    ("Take a friend along", "Participation in company demonstrably increases continuity"),
+    ("Keep your hands clean", "Elementary hygiene prevents the majority of avoidable complications"),
+    ("Stop when you are tired", "Concentration deteriorates appreciably under conditions of fatigue"),
+    ("Check the weather", "Meteorological circumstances necessitate corresponding preparation"),
+    ("Read one book about it", "Preliminary theoretical instruction accelerates practical acquisition"),
+)
+CHEER = (
+    "You will love it!",
+    "What a lovely idea, and a brave one!",
+    "It is a great joy and a wonderful gift to friends.",
+    "Everybody is happy to help, so enjoy it!",
+    "The best part is the proud smile at the end!",
+)
+WORRY = (
+    "It can be dangerous and hard.",
+    "Most people fail, lose money and hate it.",
+    "I would be afraid of a bad accident.",
+    "The mess is awful, and so is the pain in the back.",
+    "Sadly, the poor tools that they sell are a problem.",
+)
+
+
+def synthetic_answers(rng: np.random.Generator) -> list[Answer]:
+    """What six writers of different length and manner answer to 160 questions, in our own sentences."""
+    answers = []
+    for topic in TOPICS:
+        for question in QUESTIONS:
+            instruction = question.format(topic)
+            answers += [(instruction, name, write(topic, rng)) for name, write in WRITERS.items()]
+    return answers
+
+
+def _points(rng: np.random.Generator, least: int, most: int, manner: int) -> list[str]:
+    chosen = rng.permutation(len(POINTS))[: rng.integers(least, most + 1)]
+    return [POINTS[index][manner] for index in chosen.tolist()]
+
+
+def _terse(topic: str, rng: np.random.Generator) -> str:
+    return _points(rng, 1, 1, 0)[0] + "."
+
+
+def _plain(topic: str, rng: np.random.Generator) -> str:
+    return " ".join([f"About {topic}:", *(f"{point}." for point in _points(rng, 2, 5, 0))])
+
+
+def _mixed(topic: str, rng: np.random.Generator, remarks: Sequence[str]) -> str:
+    order = rng.permutation(len(remarks))[: rng.integers(1, 4)]
+    said = [*(f"{point}." for point in _points(rng, 1, 4, 0)), *(remarks[index] for index in order.tolist())]
+    return f"So, {topic}? " + " ".join(said[index] for index in rng.permutation(len(said)).tolist())
+
+
+def _cheerful(topic: str, rng: np.random.Generator) -> str:
+    return _mixed(topic, rng, CHEER)
+
+
+def _worried(topic: str, rng: np.random.Generator) -> str:
+    return _mixed(topic, rng, WORRY)
+
+
+def _learned(topic: str, rng: np.random.Generator) -> str:
+    points = [point[0].lower() + point[1:] for point in _points(rng, 2, 5, 1)]
+    return f"With regard to {topic}, " + "; furthermore, ".join(points) + "."
+
+
+def _listing(topic: str, rng: np.random.Generator) -> str:
+    plain = _points(rng, 3, 8, 0)
+    return "\n".join([f"Here is a list for {topic}:", *(f"{i}. {point}" for i, point in enumerate(plain, 1))])
+
+
+WRITERS: dict[str, Callable[[str, np.random.Generator], str]] = {
+    "cheerful": _cheerful,
+    "learned": _learned,
+    "listing": _listing,
+    "plain": _plain,
+    "terse": _terse,
+    "worried": _worried,
+}

@@ -1,0 +1,296 @@
+"""Exact optima against closed forms, a generic solver and mirror descent, and their certificates."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint, NonlinearConstraint, minimize
+from scipy.special import logsumexp
+
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.learn import exact
+from prefbench.learn.exact import Game
+from prefbench.learn.welfare import Welfare
+
+
+def random_game(seed: int, groups: int = 2, states: int = 3, responses: int = 4, beta: float = 0.5) -> Game:
+    rng = np.random.default_rng(seed)
+    reference = rng.dirichlet(np.full(responses, 3.0), size=states)
+    rewards = rng.normal(size=(states, responses, groups))
+    return Game(rewards, reference, rng.dirichlet(np.full(states, 5.0)), beta)
+
+
+@st.composite
+def games(draw):
+    return random_game(
+        draw(st.integers(0, 10_000)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 6)),
+        draw(st.integers(2, 7)),
+        10 ** draw(st.floats(-2, 1)),
+    )
+
+
+def opposed(beta: float) -> Game:
+    """One state, two responses, each group wants the other one."""
+    return Game(np.array([[[1.0, 0.0], [0.0, 1.0]]]), np.array([[0.5, 0.5]]), np.array([1.0]), beta)
+
+
+def primal_by_scipy(game: Game, objective, start: np.ndarray) -> float:
+    """max of a concave function of the groups' values over all policies (as logits), without duality."""
+    shape = game.reference.shape
+
+    def value(logits):
+        table = logits.reshape(shape)
+        return objective(game.values(table - logsumexp(table, axis=1, keepdims=True)))
+
+    found = minimize(lambda x: -value(x), start.ravel(), method="BFGS", options={"gtol": 1e-9})
+    return float(value(found.x))
+
+
+def maxmin_by_scipy(game: Game) -> float:
+    """max t subject to V_g >= t, over all policies."""
+    states, responses, _ = game.rewards.shape
+    size = states * responses
+
+    def log(x):
+        return np.log(np.maximum(x[:size].reshape(states, responses), 1e-300))
+
+    total = np.hstack([np.kron(np.eye(states), np.ones(responses)), np.zeros((states, 1))])
+    start = np.append(game.reference.ravel(), game.values(np.log(game.reference)).min())
+    found = minimize(
+        lambda x: -x[-1],
+        start,
+        jac=lambda x: np.append(np.zeros(size), -1.0),
+        method="SLSQP",
+        constraints=[
+            {"type": "eq", "fun": lambda x: total @ x - 1},
+            {"type": "ineq", "fun": lambda x: game.values(log(x)) - x[-1]},
+        ],
+        bounds=[(1e-12, 1)] * size + [(None, None)],
+        options={"ftol": 1e-13, "maxiter": 2000},
+    )
+    return float(game.values(log(found.x)).min())
+
+
+def maxmin_by_mirror_descent(game: Game, steps: int = 20_000, step: float = 0.3) -> exact.Solution:
+    logits = np.zeros(game.groups)
+    for _ in range(steps):
+        weights = np.exp(logits - logits.max())
+        logits = logits - step * game.dual(weights / weights.sum())[1]
+    weights = np.exp(logits - logits.max())
+    logprob = game.policy(weights / weights.sum())
+    values = game.values(logprob)
+    return exact.Solution(weights, logprob, values, float(values.min()), np.nan)
+
+
+# ------------------------------------------------------------------------------- closed forms
+
+
+def test_one_group_is_the_tilted_reference():
+    """pi ~ pi_ref exp(r / beta), and its value is beta log Z."""
+    game = Game(np.array([[[0.0], [1.0]]]), np.array([[0.75, 0.25]]), np.array([1.0]), 0.5)
+    z = 0.75 + 0.25 * np.exp(2)
+    for solution in (
+        exact.utilitarian(game),
+        exact.maxmin(game),
+        exact.optimum(game, Welfare("per_sample_min")),
+    ):
+        assert np.allclose(np.exp(solution.logprob), [[0.75 / z, 0.25 * np.exp(2) / z]])
+        assert solution.values[0] == pytest.approx(0.5 * np.log(z))
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.3, 5.0])
+def test_opposed_groups_meet_in_the_middle(beta):
+    solution = exact.maxmin(opposed(beta))
+    assert np.allclose(np.exp(solution.logprob), 0.5, atol=1e-9)
+    assert solution.group_weights == pytest.approx([0.5, 0.5], abs=1e-6)
+    assert solution.welfare == pytest.approx(0.5, abs=1e-8)
+
+
+def test_opposed_groups_with_shares_by_hand():
+    """share-weighted reward (0.8, 0.2): pi ~ exp(0.6 / beta) : 1."""
+    odds = np.exp(0.6 / 0.3)
+    solution = exact.utilitarian(opposed(0.3), np.array([0.8, 0.2]))
+    assert np.exp(solution.logprob[0, 0]) == pytest.approx(odds / (1 + odds))
+
+
+# ------------------------------------------------------------- T6: three ways to one answer
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("groups", [2, 3])
+def test_dual_generic_solver_and_mirror_descent_agree(seed, groups):
+    game = random_game(seed, groups)
+    ours, descended = exact.maxmin(game), maxmin_by_mirror_descent(game)
+    assert ours.gap <= exact.CERTIFICATE
+    assert ours.welfare == pytest.approx(maxmin_by_scipy(game), abs=1e-6)
+    assert ours.welfare == pytest.approx(descended.welfare, abs=1e-6)
+    assert np.abs(np.exp(ours.logprob) - np.exp(descended.logprob)).max() < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nash_and_alpha_agree_with_a_generic_solver(seed):
+    game = random_game(seed, 2)
+    shares = np.array([0.7, 0.3])
+    at_reference = game.expected(np.log(game.reference))
+    nash = exact.nash(game, shares)
+    start = exact.maxmin(game, at_reference).logprob
+    theirs = primal_by_scipy(game, lambda v: shares @ np.log(np.maximum(v - at_reference, 1e-12)), start)
+    assert nash.welfare == pytest.approx(theirs, abs=1e-5)
+    alpha = exact.alpha_welfare(game, -2.0, shares)
+    theirs = primal_by_scipy(game, lambda v: np.log(shares @ np.exp(-2 * v)) / -2, start)
+    assert alpha.welfare == pytest.approx(theirs, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_per_sample_minimum_is_another_and_worse_policy(seed):
+    """E[min_g r_g] <= min_g E[r_g], so optimising it loses welfare of the population's minimum."""
+    game = random_game(seed, 2)
+    best, other = exact.maxmin(game), exact.optimum(game, Welfare("per_sample_min"))
+    assert other.welfare <= other.values.min() + 1e-9
+    assert best.welfare - other.values.min() > 1e-3
+
+
+# -------------------------------------------------------------------------------- properties
+
+
+@given(games())
+def test_every_optimum_has_a_certificate_and_nothing_beats_it(game):
+    rng = np.random.default_rng(0)
+    best = exact.maxmin(game)
+    alpha = exact.alpha_welfare(game, -1.5)
+    assert best.gap <= 1e-8 and alpha.gap <= 1e-8
+    assert best.group_weights.min() >= 0 and best.group_weights.sum() == pytest.approx(1)
+    for _ in range(20):
+        values = game.values(np.log(rng.dirichlet(np.ones(game.reference.shape[1]), len(game.reference))))
+        assert values.min() <= best.welfare + 1e-8
+        lowest = values.min()
+        mean = lowest - np.log(np.exp(-1.5 * (values - lowest)).mean()) / 1.5
+        assert mean <= alpha.welfare + 1e-8
+        assert (values <= exact.group_optima(game) + 1e-9).all()
+
+
+@given(games())
+def test_regret_is_beta_times_the_divergence_from_the_groups_optimum(game):
+    """V_g(pi_g) - V_g(pi) = beta KL(pi || pi_g), the identity behind Theorem 1."""
+    rng = np.random.default_rng(1)
+    logprob = np.log(rng.dirichlet(np.ones(game.reference.shape[1]), len(game.reference)))
+    for group, best in enumerate(exact.group_optima(game)):
+        own = game.policy(np.eye(game.groups)[group])
+        divergence = (np.exp(logprob) * (logprob - own)).sum(axis=1) @ game.weights
+        lost = best - game.values(logprob)[group]
+        assert lost == pytest.approx(game.beta * divergence, abs=1e-8 * max(1, divergence))
+
+
+@given(games())
+def test_the_distance_to_the_front_is_zero_on_it_and_a_joint_gain_off_it(game):
+    scale = max(1.0, np.abs(game.rewards).max())
+    on_front = exact.utilitarian(game)
+    assert exact.pareto_distance(game, on_front.values) <= 1e-7 * scale
+    at_reference = game.values(np.log(game.reference))
+    assert exact.pareto_distance(game, at_reference - 0.25) == pytest.approx(
+        exact.pareto_distance(game, at_reference) + 0.25, abs=1e-7 * scale
+    )
+
+
+@given(games())
+def test_nash_leaves_nobody_behind_the_reference(game):
+    at_reference = game.expected(np.log(game.reference))
+    try:
+        solution = exact.nash(game)
+    except UserError as error:
+        assert "prefers" in str(error)
+        assume(False)
+    assert (solution.values > at_reference).all()
+    assert solution.gap <= 1e-8
+
+
+def test_leximin_is_maxmin_since_the_optimum_is_unique():
+    """Any other policy that gives the worst group as much, averaged with ours, would give it more."""
+    for seed in range(5):
+        game = random_game(seed, 3)
+        best = exact.leximin(game)
+        # Hold the minimum and let the others gain: a generic solver finds nowhere to go.
+        states, responses, _ = game.rewards.shape
+
+        def values(x, game=game, shape=(states, responses)):
+            return game.values(np.log(np.maximum(x.reshape(shape), 1e-300)))
+
+        found = minimize(
+            lambda x: -values(x).sum(),
+            np.exp(best.logprob).ravel(),
+            method="trust-constr",
+            constraints=[
+                LinearConstraint(np.kron(np.eye(states), np.ones(responses)), 1, 1),
+                NonlinearConstraint(lambda x: values(x).min(), best.welfare, np.inf),
+            ],
+            bounds=[(1e-9, 1)] * (states * responses),
+            options={"maxiter": 200},
+        )
+        if values(found.x).min() >= best.welfare - 1e-9:
+            assert np.sort(values(found.x))[1] <= np.sort(best.values)[1] + 1e-3
+
+
+def test_alpha_lies_between_the_mean_and_the_minimum():
+    game = random_game(3, 3)
+    near_mean, near_min = exact.alpha_welfare(game, -1e-4), exact.alpha_welfare(game, -1e4)
+    assert np.allclose(np.exp(near_mean.logprob), np.exp(exact.utilitarian(game).logprob), atol=1e-3)
+    assert near_min.values.min() == pytest.approx(exact.maxmin(game).welfare, abs=1e-3)
+
+
+# ------------------------------------------------------- T8: what normalisation is there for
+
+
+def test_a_rescaled_reward_moves_maxmin_unless_rewards_are_normalised():
+    game = random_game(0, 2)
+    mass = (game.reference * game.weights[:, None])[..., None]
+
+    def solve(rewards, normalise):
+        if normalise:
+            mean = (rewards * mass).sum(axis=(0, 1))
+            rewards = (rewards - mean) / np.sqrt(((rewards - mean) ** 2 * mass).sum(axis=(0, 1)))
+        return np.exp(exact.maxmin(Game(rewards, game.reference, game.weights, game.beta)).logprob)
+
+    rescaled = game.rewards * np.array([1.0, 4.0]) + np.array([0.0, 2.0])
+    assert np.abs(solve(rescaled, True) - solve(game.rewards, True)).max() < 1e-6
+    assert np.abs(solve(rescaled, False) - solve(game.rewards, False)).sum(axis=1).max() / 2 > 0.05
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.0, float("nan")])
+def test_a_kl_weight_that_is_not_positive_is_refused(beta):
+    with pytest.raises(UserError, match="positive"):
+        opposed(beta)
+
+
+def test_rewards_that_are_not_finite_are_refused():
+    with pytest.raises(PrefbenchError, match="not finite"):
+        Game(np.full((1, 2, 2), np.nan), np.full((1, 2), 0.5), np.ones(1), 1.0)
+
+
+def test_alpha_must_be_negative():
+    with pytest.raises(UserError, match="concave"):
+        exact.alpha_welfare(opposed(1.0), 0.5)
+
+
+def test_nash_needs_something_to_bargain_over():
+    with pytest.raises(UserError, match="every group prefers"):
+        exact.nash(opposed(0.5))
+
+
+def test_a_solution_without_its_certificate_is_not_returned(monkeypatch):
+    monkeypatch.setattr(exact, "NEWTON_STEPS", 0)
+    with pytest.raises(PrefbenchError, match="duality gap"):
+        exact.maxmin(random_game(0, 3))
+
+
+def test_rewards_on_wildly_different_scales_are_solved_or_refused():
+    game = random_game(0, 2)
+    wild = Game(game.rewards * np.array([1.0, 1e9]), game.reference, game.weights, 1e-6)
+    try:
+        assert exact.maxmin(wild).gap <= 1e-8
+    except PrefbenchError as error:
+        assert "duality gap" in str(error)
