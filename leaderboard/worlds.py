@@ -303,9 +303,10 @@ def growth(runs: Path) -> None:
             seconds = {}
             for aligner in ("single_reward", "maxmin"):
                 took = []
+                fresh = runs / f"{option}-{value}-{aligner}"  # nothing stored by another row
                 for seed in range(4):
                     start = time.perf_counter()
-                    measured(runs, "bandit_k_group", aligner, 1000 + seed, 0.1, task={option: str(value)})
+                    measured(fresh, "bandit_k_group", aligner, seed, 0.1, task={option: str(value)})
                     took.append(time.perf_counter() - start)
                 seconds[f"{aligner}, ms"] = round(1000 * float(np.median(took)))
             rows.append({"size": name, "value": value, **seconds})
