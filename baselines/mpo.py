@@ -21,12 +21,16 @@ def mpo(view: View, backbone: Backbone, options: MPOOptions) -> Aligned:
 
     rewards, policies = group_policies(view, backbone, options)
     logits = np.zeros(len(policies))
+    visited = []
     for step in range(options.mpo_steps):
         weights = np.exp(logits - logits.max())
-        policy = backbone.log_linear(policies, weights / weights.sum())
+        visited.append(weights / weights.sum())
+        policy = backbone.log_linear(policies, visited[-1])
         values = backbone.expect(
             policy, view.prompts, rewards, batch=options.mpo_batch, seed=view.seed, names=("mpo", step)
         )
         logits = logits - options.mpo_step * values
-    weights = np.exp(logits - logits.max())
-    return Aligned(backbone.log_linear(policies, weights / weights.sum()), rewards)
+    # Where a step is too long for the rewards' curvature the weights swing about the optimum; their mean
+    # does not.
+    settled = np.mean(visited[len(visited) // 2 :], axis=0)
+    return Aligned(backbone.log_linear(policies, settled), rewards)

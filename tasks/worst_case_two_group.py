@@ -28,7 +28,7 @@ def worst_case_two_group(
         Field(
             description="What the third answer is worth to both, their favourite being 1; none leaves it out."
         ),
-    ] = 0.6,
+    ] = 0.8,
     annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 20,
     pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 20,
     temperature: Annotated[
@@ -46,10 +46,11 @@ def worst_case_two_group(
     training = annotators * pairs_per_annotator
     sizes = (training, max(1, training // 5), test_prompts)
     prompts, state = numbered_prompts("question", *([0] * size for size in sizes))
+    # Equally long, so that no null policy looks wise.
     answers = ["what the many want", "what the few want"]
     utilities = [[1.0, 0.0], [0.0, 1.0]]
     if compromise is not None:
-        answers.append("what all can live with")
+        answers.append("what all can accept")
         utilities.append([compromise, compromise])
     world = World(
         state=state,

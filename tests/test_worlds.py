@@ -1,4 +1,4 @@
-"""What docs/results.md says of worlds whose responses can be listed, as directions over seeds with
+"""What docs/worlds.md says of worlds whose responses can be listed, as directions over seeds with
 margins."""
 
 from pathlib import Path
@@ -35,19 +35,20 @@ def test_group_robust_dpo_has_the_lowest_worst_group_loss(features, tmp_path):
 
 def test_a_single_reward_leaves_the_minority_of_the_worst_case_behind(tmp_path):
     """Ten seeds; the margins are several times the spread between seeds."""
-    regret = {
+    lost = {
         aligner: [
             run(
                 make_spec(task="worst_case_two_group", aligner=aligner, seed=seed, minority_ratio="4:1"),
                 tmp_path,
-            )[1]
+            )[1].regret.egalitarian_regret
             for seed in range(10)
         ]
-        for aligner in ("single_reward", "maxmin", "maxmin_known_groups")
+        for aligner in ("single_reward", "reference", "maxmin", "maxmin_known_groups")
     }
-    lost = {name: [record.regret.groups[1].regret for record in records] for name, records in regret.items()}
-    assert min(lost["single_reward"]) > max(lost["maxmin_known_groups"]) + 0.5
-    assert np.mean(lost["maxmin"]) < np.mean(lost["single_reward"]) - 0.5
+    for better in ("maxmin_known_groups", "maxmin", "reference"):  # even doing nothing is better
+        worse = np.array(lost["single_reward"]) - np.array(lost[better])
+        assert worse.mean() > 0.5 and (worse > 0).sum() >= 8, (better, worse)
+    assert np.mean(lost["maxmin"]) < np.mean(lost["reference"]) - 0.1
 
 
 def test_preference_losses_by_hand():

@@ -60,7 +60,7 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
         "max_regret": float(lost.max()),
         "egalitarian_regret": max(0.0, float(fairest.welfare - values.min())),
         "pareto_distance": exact.pareto_distance(game, values),
-        "kl": game.kl(logprob),
+        "kl": max(0.0, game.kl(logprob)),
         "certificate": fairest.gap,
     }
 
