@@ -19,7 +19,16 @@ from pydantic import Field
 from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.problem import Problem
-from prefbench.problem.world import World, finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import (
+    Annotators,
+    Beta,
+    PairsPerAnnotator,
+    Temperature,
+    World,
+    finite_problem,
+    no_data,
+    numbered_prompts,
+)
 from prefbench.registry import task
 
 
@@ -45,14 +54,10 @@ def bandit_k_group(
     dimensions: Annotated[
         int | None, Field(ge=2, description="Features of a response; none takes one per group and one more.")
     ] = None,
-    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 40,
-    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 25,
-    temperature: Annotated[
-        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
-    beta: Annotated[
-        float, Field(description="KL weight of the exact solutions that a run is held against.")
-    ] = 0.15,
+    annotators: Annotators = 40,
+    pairs_per_annotator: PairsPerAnnotator = 25,
+    temperature: Temperature = 0.5,
+    beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="Prompts to evaluate on.")] = 200,
 ) -> Problem:
     """Linear bandit with any number of groups, their shares and their diversity as options."""

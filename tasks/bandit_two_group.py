@@ -21,7 +21,16 @@ from pydantic import Field
 from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.problem import Problem
-from prefbench.problem.world import World, finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import (
+    Annotators,
+    Beta,
+    PairsPerAnnotator,
+    Temperature,
+    World,
+    finite_problem,
+    no_data,
+    numbered_prompts,
+)
 from prefbench.registry import task
 
 THETA = np.array([[1.0, 3.0, 1.0, 3.0], [3.0, 1.0, 3.0, 1.0]])
@@ -37,14 +46,10 @@ def bandit_two_group(
         Literal["same", "swapped", "flipped"], Field(description="The second group's feature map.")
     ] = "same",
     actions: Annotated[int, Field(ge=1, le=1000, description="Actions A.")] = 8,
-    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 20,
-    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 15,
-    temperature: Annotated[
-        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
-    beta: Annotated[
-        float, Field(description="KL weight of the exact solutions that a run is held against.")
-    ] = 0.15,
+    annotators: Annotators = 20,
+    pairs_per_annotator: PairsPerAnnotator = 15,
+    temperature: Temperature = 0.5,
+    beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="States to evaluate on.")] = 200,
 ) -> Problem:
     """Group linear bandit: states on a square, eight actions, 300 pairs, groups with opposed tastes."""

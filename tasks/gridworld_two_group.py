@@ -16,7 +16,16 @@ from pydantic import Field
 from prefbench.errors import UserError
 from prefbench.problem import Problem
 from prefbench.problem.process import Process
-from prefbench.problem.world import World, finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import (
+    Annotators,
+    Beta,
+    PairsPerAnnotator,
+    Temperature,
+    World,
+    finite_problem,
+    no_data,
+    numbered_prompts,
+)
 from prefbench.registry import task
 
 MOVES = {"up": (1, 0), "down": (-1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)}
@@ -34,14 +43,10 @@ def gridworld_two_group(
     size: Annotated[int, Field(ge=2, le=20, description="Cells along a side of the grid.")] = 3,
     horizon: Annotated[int, Field(ge=1, le=100, description="Moves in a walk.")] = 5,
     discount: Annotated[float, Field(gt=0, le=1, description="What a visit is worth one move later.")] = 0.95,
-    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 20,
-    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 20,
-    temperature: Annotated[
-        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
-    beta: Annotated[
-        float, Field(description="KL weight of the exact solutions that a run is held against.")
-    ] = 0.15,
+    annotators: Annotators = 20,
+    pairs_per_annotator: PairsPerAnnotator = 20,
+    temperature: Temperature = 0.5,
+    beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="Walks asked for in the test.")] = 200,
 ) -> Problem:
     """Walks on a grid whose two goals, one for each group, lie in different corners."""

@@ -18,7 +18,7 @@ from prefbench.errors import UserError
 from prefbench.problem import Problem, Prompts
 from prefbench.problem.pool import Answer, Pool, make_pool, read_answers, text_features
 from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
-from prefbench.problem.world import World, finite_problem
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
 from prefbench.registry import task
 
 VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
@@ -45,14 +45,10 @@ def response_pool(
     instruction_column: Annotated[str, Field(description="The table's column of prompts.")] = "instruction",
     model_column: Annotated[str, Field(description="Its column that names who answered.")] = "model",
     output_column: Annotated[str, Field(description="Its column of answers.")] = "output",
-    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 40,
-    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 25,
-    temperature: Annotated[
-        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
-    beta: Annotated[
-        float, Field(description="KL weight of the exact solutions that a run is held against.")
-    ] = 0.15,
+    annotators: Annotators = 40,
+    pairs_per_annotator: PairsPerAnnotator = 25,
+    temperature: Temperature = 0.5,
+    beta: Beta = 0.15,
     test_share: Annotated[
         float, Field(ge=0.1, le=0.8, description="Share of the prompts to evaluate on.")
     ] = 0.25,

@@ -13,7 +13,16 @@ import numpy as np
 from pydantic import Field
 
 from prefbench.problem import Problem
-from prefbench.problem.world import World, finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import (
+    Annotators,
+    Beta,
+    PairsPerAnnotator,
+    Temperature,
+    World,
+    finite_problem,
+    no_data,
+    numbered_prompts,
+)
 from prefbench.registry import task
 
 
@@ -29,14 +38,10 @@ def worst_case_two_group(
             description="What the third answer is worth to both, their favourite being 1; none leaves it out."
         ),
     ] = 0.8,
-    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 20,
-    pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 20,
-    temperature: Annotated[
-        float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
-    ] = 0.5,
-    beta: Annotated[
-        float, Field(description="KL weight of the exact solutions that a run is held against.")
-    ] = 0.15,
+    annotators: Annotators = 20,
+    pairs_per_annotator: PairsPerAnnotator = 20,
+    temperature: Temperature = 0.5,
+    beta: Beta = 0.15,
     test_prompts: Annotated[
         int, Field(ge=10, description="Times that the question is asked in the test.")
     ] = 200,

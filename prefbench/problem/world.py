@@ -10,10 +10,11 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from prefbench.errors import UserError
 from prefbench.problem import Group, Problem, Prompts, text_digest
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+# Options that worlds have in common.
+Annotators = Annotated[int, Field(ge=2, description="Annotators in all.")]
+PairsPerAnnotator = Annotated[int, Field(ge=1, description="Pairs that each of them labels.")]
+Temperature = Annotated[
+    float, Field(ge=0, description="Label noise, in standard deviations of the group's utility.")
+]
+Beta = Annotated[float, Field(description="KL weight of the exact solutions that a run is held against.")]
 
 
 @dataclass(frozen=True)
