@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from prefbench.report.record import Record
     from prefbench.spec import RunSpec
 
+MOST_SEEDS = 10_000
+"""More is a slip of the finger, and its specifications alone would fill the memory."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """What a shell reports of a process that the closed pipe ended."""
@@ -116,6 +119,12 @@ leaderboard = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(leaderboard, name="leaderboard")
+cache = typer.Typer(
+    help="What runs share and continue from: look at it, check it, clear it away.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:
@@ -240,7 +249,10 @@ def read_config(path: str) -> dict[str, Any]:
     from prefbench.registry import suggest
     from prefbench.spec import read_toml
 
-    settings = read_toml(path)
+    try:
+        settings = read_toml(path)
+    except RecursionError:
+        raise UserError(f"--config {path}: its lists or tables are nested too deeply.") from None
     for key, value in settings.items():
         if key not in CONFIG_KEYS:
             raise UserError(f"--config {path}: unknown key '{key}'.{suggest(key, CONFIG_KEYS)}")
@@ -280,6 +292,8 @@ def _specs(settings: Mapping[str, Any]) -> list[RunSpec]:
     count = settings.get("seeds", 1)
     if count < 1:
         raise UserError(f"seeds '{count}' is not a whole number from 1 up.")
+    if count > MOST_SEEDS:
+        raise UserError(f"seeds '{count}' is more than {MOST_SEEDS}: start with fewer and go on with --seed.")
     names = ("task", "aligner", "model", "data", "minority_ratio")
     chosen = {name: settings[name] for name in names if name in settings}
     first = settings.get("seed", 0)
@@ -392,6 +406,81 @@ def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> s
     )
 
 
+# ------------------------------------------------------------------------------------------- sweep
+
+
+@app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(metavar="SWEEP.toml", help="The grid: docs/sweeps.md.")],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List the cells, what they share and how long it may take; no more."),
+    ] = False,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Cells at a time, at most.  [default: as many as fit]"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT", help="Of the Ray cluster.  [default: a Ray of this machine alone]"
+        ),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How often to start a cell again whose worker died.")
+    ] = 2,
+    runs_dir: Annotated[
+        str | None, typer.Option(help="Where stages and records are kept.  [default: the file's, else runs]")
+    ] = None,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
+) -> None:
+    """Run a grid of tasks, aligners, models, ratios, seeds and options.
+
+    What cells share is computed once, and what is done is not repeated: the same command continues a sweep.
+    """
+    from rich.console import Console
+
+    from prefbench import sweep as library
+    from prefbench.report import display
+
+    # A plug-in may print, and standard output belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        _load_plugins(None)
+        chosen = library.read_sweep(file, plugin or [])
+        specs = chosen.expand()
+        folder = Path(runs_dir or chosen.runs_dir or "runs").expanduser()
+        job = library.make_job(
+            chosen, specs, folder, engine=engine, workers=workers, retries=retries, address=address
+        )
+        plan = library.make_plan(specs, folder)
+    say = _say(quiet, Console(stderr=as_json))
+    if dry_run:
+        if as_json:
+            _print_json(library.to_json(plan, folder))
+            return
+        _print_table(*library.describe(plan))
+        print("\n".join(library.plan_lines(plan, job)))
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        library.check_data(plan.todo, folder)
+        result = library.run_sweep(plan, job, engine, quiet, Console(stderr=True))
+    if as_json:
+        _print_json(library.to_json(plan, folder, result))
+    say(
+        f"{result.cells} cells: {result.done} run, {result.before} done before, {len(result.failed)} failed, "
+        f"in {display.clock(result.seconds)}"
+    )
+    if result.failed:  # also when quiet: the exit code alone does not say which
+        print("\n".join(_one_line(sentence) for sentence in library.failure_lines(result)), file=sys.stderr)
+        raise typer.Exit(PrefbenchError.exit_code)
+    say(f"then: prefbench leaderboard build --runs-dir {shlex.quote(str(folder))}")
+
+
 # ---------------------------------------------------------------------------------- list and show
 
 
@@ -434,7 +523,7 @@ def show(
     NAME is a task, an aligner or a model.
     With --json a list, as a task and an aligner may have the same name.
     """
-    from prefbench.registry import entries, suggest
+    from prefbench.registry import BACKBONES, entries, suggest
 
     _load_plugins(plugin)
     kinds: tuple[Kind, ...] = ("task", "aligner", "model")
@@ -452,8 +541,10 @@ def show(
         print(f"{entry.kind} {entry.name}{version}  ({entry.function.__module__})\n\n{entry.doc}\n")
         if entry.kind == "task":
             print(f"provides: {_words(entry.provides)}")
+            print(f"model: {BACKBONES[entry.backbone]} unless --model says otherwise")
         if entry.kind == "aligner":
             print(f"needs: {_words(entry.needs)}")
+            print(f"backbones: {_words(entry.backbones)}")
         rows = [
             [f"{entry.kind}.{option['name']}", _default(option), option["type"], option["doc"]]
             for option in _options_of(entry)
@@ -478,6 +569,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
         "version": entry.version,
         "needs": sorted(entry.needs),
         "provides": sorted(entry.provides),
+        "backbones": sorted(entry.backbones),
         "summary": entry.summary,
         "module": entry.function.__module__,
     }
@@ -539,6 +631,250 @@ def _default(option: Mapping[str, Any]) -> str:
     return "none" if value is None else json.dumps(value)
 
 
+# ------------------------------------------------------------------------- check, new and export
+
+
+@app.command("check")
+def check_(
+    what: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="Of a task or an aligner, or a file.")],
+    task: Annotated[
+        str | None,
+        typer.Option(help="Try an aligner on this task.  [default: tiny ones made for the purpose]"),
+    ] = None,
+    data: Annotated[str, typer.Option(help="What a task is to read.")] = "synthetic",
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.NAME=VALUE", help="An option, as of `prefbench run`. May be repeated."
+        ),
+    ] = None,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a task or an aligner keeps its contract.
+
+    A file's tasks and aligners are all checked. Exit 1 if anything failed.
+    """
+    from prefbench.check import Finding, check, find
+    from prefbench.spec import parse_sets
+
+    given, plugins = parse_sets(sets or []), plugin or []
+    with contextlib.redirect_stdout(sys.stderr):  # what a plug-in prints is not part of the report
+        entries, broken = find(what, plugins)
+    for left_out, reason in broken.items():
+        _warn(f"plug-in {left_out} is left out, it failed to import: {reason}")
+    _hush()
+    files = [*plugins, *([what] if what.endswith(".py") else [])]
+    report: list[dict[str, Any]] = []
+    screen = sys.stdout
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            detail = f": {_one_line(finding.detail)}" if finding.detail else ""
+            print(f"  {finding.status:<9} {_one_line(finding.words)}{detail}", file=screen, flush=True)
+
+    for entry in entries:
+        if not as_json:
+            print(f"{entry.kind} {entry.name}", flush=True)
+        with contextlib.redirect_stdout(sys.stderr):
+            found = check(entry, task=task, data=data, sets=given, plugins=files, tell=tell)
+        report += [{"kind": entry.kind, "name": entry.name, **vars(finding)} for finding in found]
+    counts = {status: sum(row["status"] == status for row in report) for status in _STATUSES}
+    if as_json:
+        _print_json({"findings": report, **{status.replace(" ", "_"): n for status, n in counts.items()}})
+    else:
+        print(", ".join(f"{n} {status}" for status, n in counts.items() if n))
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+_STATUSES = ("passed", "warned", "failed", "left out")
+
+
+@app.command()
+def new(
+    kind: Annotated[Literal["task", "aligner"], typer.Argument(help="What to begin.")],
+    called: Annotated[str, typer.Argument(metavar="NAME", help="Its name, which is also the file's.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the file goes.")] = Path(),
+    plugin: Plugin = None,
+) -> None:
+    """Write a small task or aligner that already passes `prefbench check`."""
+    from prefbench.scaffold import new
+
+    _load_plugins(plugin)
+    path = new(kind, called, out.expanduser())
+    shown = shlex.quote(str(path))
+    example = (
+        f"--task {called} --aligner single_reward" if kind == "task" else f"--task TASK --aligner {called}"
+    )
+    print(f"written: {path}")
+    print(f"check it with: prefbench check {shown}")
+    print(f"   run it with: prefbench run --plugin {shown} {example}")
+
+
+@app.command()
+def export(
+    task: Annotated[str, typer.Option(help="One of `prefbench list tasks`.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the data.")],
+    model: Annotated[
+        str | None, typer.Option(help="Whose responses are labelled.  [default: nano, or the task's own]")
+    ] = None,
+    data: Annotated[str, typer.Option(help="As the task says: `prefbench show TASK`.")] = "synthetic",
+    minority_ratio: Annotated[
+        str, typer.Option(help="Share of annotators in the minority: 0.2, 20% or 4:1.")
+    ] = "0.2",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.NAME=VALUE", help="An option of the task or the model. May be repeated."
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER/NAME",
+            help="Also send it to this data set on the Hugging Face hub, private unless --public.",
+        ),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="With --push: for everybody to see.")] = False,
+    plugin: Plugin = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
+) -> None:
+    """Write the preference data itself: TRL-ready parquet files with a card.
+
+    What a run in the same runs folder has labelled is not labelled again.
+    """
+    from rich.console import Console
+
+    from prefbench.export import export, export_spec
+    from prefbench.export import push as send
+    from prefbench.report import display
+    from prefbench.spec import parse_sets
+
+    if public and push is None:
+        raise UserError("--public says how to --push, which is missing.")
+    _load_plugins(plugin)
+    spec = export_spec(
+        task=task,
+        model=model,
+        data=data,
+        minority_ratio=minority_ratio,
+        seed=seed,
+        sets=parse_sets(sets or []),
+    )
+    _hush()
+    out = out.expanduser()
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        display.reporter(quiet, Console(stderr=True)) as reporter,
+    ):
+        rows = export(spec, out, runs_dir.expanduser(), reporter)
+    if not quiet:
+        print(f"written: {out} ({', '.join(f'{n} {split}' for split, n in rows.items())})")
+    if push is not None:
+        address = send(out, push, public)
+        print(f"pushed: {address} ({'public' if public else 'private'})")
+
+
+# ------------------------------------------------------------------------------------------ cache
+
+
+@cache.command("ls")
+def cache_ls(
+    runs_dir: RunsDir = Path("runs"),
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Also name each stage and the runs that rest on it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List stored stages by kind, with their number, size and age."""
+    from prefbench.cache import overview, show_age, show_size, stages, users
+
+    rows = overview(runs_dir)
+    used = users(runs_dir) if runs else {}
+    single: list[dict[str, Any]] = [
+        {
+            "stage": f"{stage.kind}/{stage.path.name}",
+            "bytes": stage.size,
+            "seconds_old": max(0.0, time.time() - stage.made),
+            "runs": used.get(stage.path, []),
+        }
+        for stage in (stages(runs_dir) if runs else [])
+    ]
+    if as_json:
+        _print_json({"kinds": rows, **({"stages": single} if runs else {})})
+        return
+    table = [
+        [
+            row["stage"],
+            str(row["count"]),
+            show_size(row["bytes"]),
+            f"{row['unfinished']} ({show_size(row['unfinished_bytes'])})" if row["unfinished"] else "",
+            show_age(row["oldest_seconds"]),
+            show_age(row["newest_seconds"]),
+        ]
+        for row in rows
+    ]
+    _print_table("", ["stage", "stored", "size", "unfinished", "oldest", "newest"], table)
+    for row in single:
+        names = ", ".join(row["runs"]) or "no run that is known"
+        print(
+            f"{row['stage']}  {show_size(row['bytes'])}  {show_age(row['seconds_old'])}  {_one_line(names)}"
+        )
+    print(f"{sum(row['count'] for row in rows)} stages, {show_size(sum(row['bytes'] for row in rows))}")
+
+
+@cache.command("verify")
+def cache_verify(runs_dir: RunsDir = Path("runs")) -> None:
+    """Compare every stored file with its checksum.
+
+    Exit 1 if one is damaged; the next run that needs it computes it again.
+    """
+    from prefbench.cache import verify
+
+    total = wrong = 0
+    for stage, found in verify(runs_dir):
+        total += 1
+        wrong += bool(found)
+        for sentence in found:
+            print(f"{stage.kind}/{stage.path.name}: {_one_line(sentence)}")
+    print(f"{total - wrong} of {total} stages are whole")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@cache.command("gc")
+def cache_gc(
+    runs_dir: RunsDir = Path("runs"),
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Also remove stages made longer ago than this, such as 30d or 12h."),
+    ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Also remove stages of this kind, such as policy."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what killed processes left behind, and stages if asked to.
+
+    Records stay. What somebody is working on stays. A killed run whose unfinished stage is removed starts
+    that stage anew.
+    """
+    from prefbench.cache import gc, parse_age, show_size
+
+    age = parse_age(older_than) if older_than is not None else None
+    swept = gc(runs_dir, older_than=age, stage=stage, dry_run=dry_run)
+    verb = "would remove" if dry_run else "removed"
+    for name in swept.removed:
+        print(f"{verb} {_one_line(name)}")
+    for sentence in swept.kept:
+        print(f"kept {_one_line(sentence)}")
+    print(f"{'would free' if dry_run else 'freed'} {show_size(swept.freed)} in {len(swept.removed)} places")
+
+
 # ------------------------------------------------------------------------------ leaderboard, gate
 
 
@@ -549,11 +885,13 @@ def build(
     plugin: Plugin = None,
 ) -> None:
     """Make the leaderboard of a runs folder."""
-    from prefbench.report.leaderboard import build, write_csv
+    from prefbench.report.leaderboard import build, missing_controls, write_csv
 
     _load_plugins(plugin)  # to tell options from defaults
     frame = build(runs_dir)
     write_csv(frame, out)
+    for sentence in missing_controls(frame):
+        print(f"warning: {_one_line(sentence)}")
     print(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'} written to {out}")
 
 
@@ -571,28 +909,101 @@ def show_leaderboard(
 
 
 @leaderboard.command()
-def verify(runs_dir: RunsDir = Path("runs")) -> None:
-    """Compute records again from their evidence.
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="An aligner, a config hash, or a run's folder.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    runs_dir: RunsDir = Path("runs"),
+    task: Annotated[str | None, typer.Option(help="Take names from this task only.")] = None,
+    minority_ratio: Annotated[
+        str | None, typer.Option(help="Take names at this share only: 0.2, 20% or 4:1.")
+    ] = None,
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare A and B on the same prompts and seeds.
+
+    A folder with several runs of one configuration may stand for them.
+    """
+    from prefbench.report.leaderboard import compare_aligners, comparison_rows
+
+    _load_plugins(plugin)
+    ratio = None
+    if minority_ratio is not None:
+        from prefbench.spec import parse_ratio
+
+        ratio = parse_ratio(minority_ratio)
+    comparison = compare_aligners(first, second, runs_dir, task, ratio)
+    if comparison.left_out:
+        _warn(f"only one of the two has seed {', '.join(map(str, comparison.left_out))}: not compared")
+    if as_json:
+        _print_json(comparison.to_dict())
+    else:
+        _print_table(*comparison_rows(comparison))
+
+
+@leaderboard.command()
+def verify(
+    runs_dir: RunsDir = Path("runs"),
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Also check that its rows follow from the runs.")
+    ] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Compute records, and a leaderboard's rows, again from their evidence.
 
     Exit 1 if one does not follow.
     """
-    from prefbench.report.record import RECORD_FILE, verify
+    from prefbench.report.submission import verify_csv, verify_runs
 
-    folders = [path.parent for path in sorted(runs_dir.glob(f"*/{RECORD_FILE}"))]
-    if not folders:
-        raise UserError(f"no record in '{runs_dir}': name a runs folder with --runs-dir.")
-    wrong = 0
-    for folder in folders:
-        try:
-            found = verify(folder)
-        except UserError as error:
-            found = [str(error)]
-        wrong += bool(found)
-        for sentence in found:
-            print(f"{folder.name}: {_one_line(sentence)}")
-    print(f"{len(folders) - wrong} of {len(folders)} records follow from their evidence")
-    if wrong:
+    _load_plugins(plugin)
+    found = {folder.name: wrong for folder, wrong in verify_runs(runs_dir).items()}
+    rows = verify_csv(csv, runs_dir) if csv is not None else {}
+    for name, sentences in (*found.items(), *rows.items()):
+        for sentence in sentences:
+            print(f"{_one_line(name)}: {_one_line(sentence)}")
+    right = sum(not wrong for wrong in found.values())
+    print(f"{right} of {len(found)} records follow from their evidence")
+    if csv is not None:
+        right = sum(not wrong for wrong in rows.values())
+        print(f"{right} of {len(rows)} rows of {csv} follow from the runs")
+    if any(found.values()) or any(rows.values()):
         raise typer.Exit(1)
+
+
+@leaderboard.command()
+def submit(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs, or folders with runs.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the packed runs go.")],
+    plugin: Plugin = None,
+) -> None:
+    """Pack runs for a pull request, with nothing in them that names this machine.
+
+    Every run is verified first; nothing is written unless all pass.
+    """
+    from prefbench.report.submission import submit
+
+    _load_plugins(plugin)
+    packed = submit(runs, out)
+    print(f"{len(packed)} {'run' if len(packed) == 1 else 'runs'} packed into {out}")
+
+
+@leaderboard.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="From `leaderboard submit`.")],
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records are kept.")] = Path(
+        "leaderboard/records"
+    ),
+    plugin: Plugin = None,
+) -> None:
+    """Take packed runs in, after verifying each.
+
+    Nothing is written if one does not verify, or is already there with other content.
+    """
+    from prefbench.report.submission import merge
+
+    _load_plugins(plugin)
+    new = merge(folders, into)
+    print(f"{len(new)} {'run' if len(new) == 1 else 'runs'} merged into {into}")
 
 
 @app.command()
@@ -602,31 +1013,102 @@ def gate(
     ),
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[
-        str, typer.Option(help="worst_group, minority, majority or mean, each with _win_rate.")
-    ] = "minority_win_rate",
-    margin: Annotated[float, typer.Option(help="The drop that is tolerated: 0.03 is three points.")] = 0.03,
-    level: Annotated[float, typer.Option(help="Chance of a false alarm.")] = 0.05,
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=MARGIN]",
+            help="worst_group, minority, majority or mean, each with _win_rate, or group/NAME. May be "
+            "repeated.  [default: minority_win_rate]",
+        ),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="The drop that is tolerated where --metric names none: 0.03 is three points."),
+    ] = 0.03,
+    level: Annotated[
+        float, typer.Option(help="Chance of a false alarm, over all rows and metrics together.")
+    ] = 0.05,
     strict: Annotated[
         bool, typer.Option("--strict", help="Close also for undecided rows and for those not run again.")
     ] = False,
     baseline_runs: Annotated[
         Path | None, typer.Option(help="The runs behind the baseline, to compare prompt by prompt.")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="GATE.toml",
+            help="A file with level, strict and tables [[check]]. The command line goes before it.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."
+        ),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Also write JUnit XML.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with a published leaderboard.
 
     Exit 1 if a result fell by more than the margin.
     """
-    from prefbench.report.gate import gate
+    from prefbench.report.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
 
-    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs)
+    checks: tuple[Check, ...] = ()
+    if config is not None:
+        said = read_gate_config(config)
+        checks = () if metric else said.checks
+        level = said.level if said.level is not None and level == LEVEL else level
+        strict = strict or bool(said.strict)
+    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs, checks)
+    if summary is not None:
+        write_summary(report, summary)
+    if junit is not None:
+        write_junit(report, junit)
     if as_json:
         _print_json(report.to_dict())
     else:
         print("\n".join(_one_line(sentence) for sentence in report.sentences))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def report(
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")] = Path("report.html"),
+    prompts: Annotated[
+        int,
+        typer.Option(min=0, help="Prompts whose responses can be read, for each task, ratio and seed."),
+    ] = 12,
+    plugin: Plugin = None,
+) -> None:
+    """Make a page of a runs folder: one file that needs no server and no network."""
+    from prefbench.report.page import write_page
+
+    _load_plugins(plugin)  # to tell options from defaults
+    size = write_page(runs_dir, out, prompts)
+    print(f"{out} written, {size / 1e6:.1f} MB: open it in a browser")
+
+
+@app.command()
+def plot(
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("figures"),
+    fmt: Annotated[Literal["png", "svg", "pdf"], typer.Option("--format", help="Of the files.")] = "png",
+    aligner: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Draw this one. May be repeated.  [default: a readable choice]"),
+    ] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Draw the figures of a runs folder for a paper."""
+    from prefbench.report.plots import save_figures
+
+    _load_plugins(plugin)
+    files = save_figures(runs_dir, out, fmt, aligner)
+    print(f"written: {', '.join(map(str, files))}")
 
 
 @app.command()

@@ -31,6 +31,7 @@ from prefbench.problem.preferences import HELD_OUT_PAIRS, label_pairs, make_view
 from prefbench.problem.utilities import count_words, is_empty
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
+    HISTORY_FILE,
     ITEMS_FILE,
     Record,
     summarise,
@@ -38,7 +39,7 @@ from prefbench.report.record import (
     write_record,
 )
 from prefbench.spec import RunSpec, get_model
-from prefbench.store import Reporter, Store, Work, content_digest
+from prefbench.store import Reporter, Store, Work, content_digest, write_atomically
 
 
 def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
@@ -58,25 +59,22 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     """
     started = datetime.now(UTC)
     entry = registry.get("task", spec.task)
-    problem: Problem = entry.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
-    apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
-    store = Store(runs_dir, reporter)
-    model_entry = get_model(spec.model)
-    request = ModelRequest(spec.model, problem, store, spec.seed)
-    backbone: Backbone = model_entry.function(request, model_entry.options(**spec.model_options))
+    problem, backbone, store = _open(spec, runs_dir, reporter)
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, entry, started)
     try:
-        measured, items, distribution = _measure(spec, problem, backbone, store)
+        measured, items, distribution, history = _measure(spec, problem, backbone, store)
         record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
         write_items(items, folder)
         if distribution is not None:
             write_items(distribution, folder, DISTRIBUTION_FILE)
+        if history is not None:
+            write_atomically(folder / HISTORY_FILE, history)
     except (Diverged, _AlignerFailed) as error:
         status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
         record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
         folder.mkdir(parents=True, exist_ok=True)
-        for evidence in (ITEMS_FILE, DISTRIBUTION_FILE):
+        for evidence in (ITEMS_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if isinstance(error, _AlignerFailed):
             (folder / "error.txt").write_text(error.trace)
@@ -84,6 +82,32 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
         (folder / "error.txt").unlink(missing_ok=True)
     write_record(record, folder)
     return folder, record
+
+
+def labelled_pairs(
+    spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None
+) -> tuple[Problem, pd.DataFrame]:
+    """The problem of a specification and its labelled pairs, from the stages that its run would share.
+
+    Returns:
+        The problem, and the rows of all splits as `prefbench.problem.preferences.label_pairs` gives them.
+
+    Raises:
+        UserError: the data or the model cannot be used. Nothing was written.
+    """
+    problem, backbone, store = _open(spec, runs_dir, reporter)
+    return problem, _labels(spec, problem, *_pairs(spec, problem, backbone, store), store).rows
+
+
+def _open(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Problem, Backbone, Store]:
+    """The problem, the model with its reference policy, and where stages go."""
+    task = registry.get("task", spec.task)
+    problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
+    apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    store = Store(runs_dir, reporter)
+    model = get_model(spec.model)
+    request = ModelRequest(spec.model, problem, store, spec.seed)
+    return problem, model.function(request, model.options(**spec.model_options)), store
 
 
 class _AlignerFailed(PrefbenchError):
@@ -116,8 +140,8 @@ class _Labels:
 
 def _measure(
     spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None]:
-    """Everything after the reference: the record's measured fields and the evidence behind them."""
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None, str | None]:
+    """Everything after the reference: the record's measured fields, the evidence, the training's course."""
     pairs, pairs_digest = _pairs(spec, problem, backbone, store)
     labels = _labels(spec, problem, pairs, pairs_digest, store)
     policy, policy_folder = _policy(spec, problem, backbone, labels, store)
@@ -148,7 +172,8 @@ def _measure(
         distribution = distribution.rename(columns=columns)
         names = [group.name for group in problem.groups]
         measured["regret"] = regrets(distribution, names, problem.world.beta)
-    return measured, items, distribution
+    history = policy_folder / HISTORY_FILE
+    return measured, items, distribution, history.read_text() if history.exists() else None
 
 
 def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> tuple[pd.DataFrame, str]:

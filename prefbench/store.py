@@ -11,6 +11,7 @@ result. The lock is the operating system's, so it goes when its owner dies, howe
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import fcntl
 import hashlib
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from prefbench import __version__
 from prefbench.errors import PrefbenchError, UserError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_SECONDS = 10.0
+_waits = contextvars.ContextVar("waits", default=True)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -64,6 +66,20 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Nothing."""
+
+
+class Busy(PrefbenchError):
+    """Another process is computing a stage, and nobody wants to wait for it."""
+
+
+@contextlib.contextmanager
+def waiting(wait: bool) -> Iterator[None]:
+    """Within it a stage that another process is computing is waited for, or raises `Busy`."""
+    token = _waits.set(wait)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
 
 
 @dataclass
@@ -191,22 +207,64 @@ class Store:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise self._unwritable(str(error.strerror)) from None
-        with final.with_suffix(".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        path = final.with_suffix(".lock")
+        while True:
+            with path.open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if not _waits.get():
+                        raise Busy(f"another process is computing {final.parent.name}.") from None
+                    self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if _guards(file, path):
+                    yield
+                    return
+
+
+def _guards(file: IO[str], path: Path) -> bool:
+    """Whether a locked file is still the one at its path: `cache gc` removes what nobody holds."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold a stage's lock file unless somebody else does, without waiting; yields whether it is held."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield _guards(file, path)
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a stage is complete and every file still has the size and checksum it was stored with."""
+    """Whether a stage is complete and every file still has the checksum it was stored with."""
+    return not damage(folder)
+
+
+def damage(folder: Path) -> list[str]:
+    """What is wrong with a stored stage, a sentence for each file; nothing if it is whole."""
     try:
-        done = json.loads((folder / "done.json").read_text())
-        return all(checksum(folder / name) == expected for name, expected in done["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        files = dict(json.loads((folder / "done.json").read_text())["files"])
+    except FileNotFoundError:
+        return ["done.json is missing"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ["done.json cannot be read"]
+    found = []
+    for name, expected in files.items():
+        try:
+            if checksum(folder / str(name)) != expected:
+                found.append(f"{name} was altered or cut short")
+        except FileNotFoundError:
+            found.append(f"{name} is missing")
+        except (OSError, ValueError) as error:
+            found.append(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})")
+    return found
 
 
 def content_digest(folder: Path) -> str:

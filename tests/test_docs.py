@@ -175,12 +175,7 @@ def test_shown_commands_are_accepted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_options_in_running_text_exist(page: str, example_files: Path) -> None:
-    options = {
-        option
-        for words in (["run"], ["list"], ["show"], ["gate"], *(["leaderboard", w] for w in ("build", "show")))
-        for parameter in find_command(words)[0].params
-        for option in parameter.opts
-    }
+    options = {option for command in every_command() for p in command.params for option in p.opts}
     settable = {f"{entry.kind}.{name}" for entry in all_entries() for name in entry.options.model_fields}
     for span in spans(page):
         if span.startswith("prefbench "):
@@ -192,6 +187,12 @@ def test_commands_and_options_in_running_text_exist(page: str, example_files: Pa
             assert span.split()[0] in options, f"{page}: `{span}`"
         for name in re.findall(r"\b((?:task|aligner|model)\.[a-z_]+)\b", span):
             assert name in settable, f"{page}: `{span}`"
+
+
+def every_command() -> list[Any]:
+    """Every command and sub-command of prefbench."""
+    top = typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+    return [leaf for command in top for leaf in getattr(command, "commands", {"": command}).values()]
 
 
 def all_entries() -> list[registry.Entry]:

@@ -1,14 +1,27 @@
 """The gate: its three answers, what it matches, and that it rarely cries wolf."""
 
+import importlib.util
 import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_record import make_run
 
 from prefbench.errors import UserError
 from prefbench.report import leaderboard as lb
-from prefbench.report.gate import gate
+from prefbench.report.gate import (
+    gate,
+    junit_xml,
+    read_gate_config,
+    summary_markdown,
+    write_junit,
+    write_summary,
+)
 
 OLD = {"many": 0.85, "few": 0.75}
 
@@ -169,3 +182,150 @@ def test_false_alarms_and_power_end_to_end(tmp_path):
 
     assert alarms(0.05, 40) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
     assert alarms(0.20, 20) >= 0.85
+
+
+# ------------------------------------------------------------------- several checks, files, strangers
+
+
+def test_each_metric_has_its_own_margin_and_all_are_corrected_together(published):
+    new = rerun(published, {"many": 0.85, "few": 0.66})
+    csv = published / "results.csv"
+    report = gate(csv, new, metric=["minority_win_rate=0.3", "worst_group_win_rate=0.01", "mean_win_rate"])
+    assert [row.check.margin for row in report.rows] == [0.3, 0.01, 0.03]
+    assert [row.verdict for row in report.rows][:2] == ["held", "fell"]
+    by_metric = {row.check.metric: row for row in report.rows}
+    worst = by_metric["worst_group_win_rate"]
+    assert worst.p_value == pytest.approx(min(1, 3 * worst.test.p_value))
+    plain = report.to_dict()
+    assert (plain["metric"], plain["margin"], len(plain["checks"])) == ("minority_win_rate", 0.3, 3)
+
+
+def test_a_groups_own_rate_needs_the_baselines_runs(published):
+    new = rerun(published, {"many": 0.5, "few": 0.75})
+    csv, old = published / "results.csv", published / "old"
+    (row,) = gate(csv, new, metric="group/many", baseline_runs=old).rows
+    assert row.verdict == "fell" and row.paired and row.old > 0.8
+    assert gate(csv, new, metric="group/few=0.08", baseline_runs=old).rows[0].verdict == "held"
+    with pytest.raises(UserError, match="give the baseline's runs with --baseline-runs"):
+        gate(csv, new, metric="group/many")
+    with pytest.raises(UserError, match="no group 'none' in the baseline's runs, but few, many"):
+        gate(csv, new, metric="group/none", baseline_runs=old)
+
+
+def test_what_the_correction_leaves_undecided_says_how_many_prompts(tmp_path):
+    for index in range(8):
+        publish(tmp_path, OLD, seeds=1, n=300, aligner=f"a{index}")
+    new = tmp_path / "new"
+    for index in range(8):
+        make_run(new, OLD if index else {"many": 0.85, "few": 0.65}, n=300, aligner=f"a{index}")
+    rows = gate(tmp_path / "results.csv", new).rows
+    alone = [row for row in rows if row.test.verdict == "fell"]
+    assert len(alone) == 1 and alone[0].verdict == "cannot tell"
+    assert alone[0].n_needed > 300 and f"about {alone[0].n_needed:,} prompts" in alone[0].sentence
+
+
+def test_a_gate_file(published):
+    publish(published, OLD, aligner="other")
+    new = rerun(published, {"many": 0.85, "few": 0.55})
+    rerun(published, OLD, aligner="other")
+    path = published / "gate.toml"
+    path.write_text(
+        'level = 0.01\nstrict = true\n[[check]]\naligner = "plain"\nmargin = 0.4\n'
+        '[[check]]\nmetric = "majority_win_rate"\nmargin = 0.2\ntask = "toy@1"\nminority_ratio = "4:1"\n'
+        '[[check]]\nmetric = "mean_win_rate"\ntask = "elsewhere"\n'
+    )
+    config = read_gate_config(path)
+    assert (config.level, config.strict, len(config.checks)) == (0.01, True, 3)
+    report = gate(published / "results.csv", new, checks=config.checks)
+    assert [(row.check.metric, row.key[4]) for row in report.rows] == [
+        ("minority_win_rate", "plain"),
+        ("majority_win_rate", "other"),
+        ("majority_win_rate", "plain"),
+    ]
+    with pytest.raises(UserError, match="no check fits"):
+        gate(published / "results.csv", new, checks=config.checks[2:])
+    for text, said in [
+        ("levl = 1", "unknown key 'levl'. Did you mean 'level'"),
+        ("strict = 1", "strict = '1' is not true or false"),
+        ("check = 1", "check = '1' is not a list"),
+        ("check = [1]", "check 1 is not a table"),
+        ("[[check]]\nmargin = true", "margin = 'True' is not a number"),
+        ("[[check]]\nmargin = 7", "five points are 0.05"),
+        ("[[check]]\nmargin = 1" + "0" * 5000, "not a readable TOML file"),
+        ("[[check]]\nmargin = 1" + "0" * 50, "margin = that number is not a number"),
+        ("check = " + "[" * 5000, "not a readable TOML file"),
+        ('[[check]]\nmetric = "minority"', "Did you mean 'minority_win_rate'"),
+        ("[[check]]\nminority_ratio = 3", "minority ratio '3'"),
+        ("[[check", "not a readable TOML file"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UserError, match=re.escape(said)):
+            read_gate_config(path)
+
+
+VALUE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_gate_file_is_judged(tmp_path, data):
+    names = ["metric", "margin", "task", "aligner", "minority_ratio", "level", "strict", "check", "x"]
+    lines = []
+    for _ in range(data.draw(st.integers(0, 4))):
+        if data.draw(st.booleans()):
+            lines.append("[[check]]")
+        lines.append(f"{data.draw(st.sampled_from(names))} = {json.dumps(data.draw(VALUE))}")
+    path = tmp_path / "gate.toml"
+    text = "\n".join(lines).encode("utf-8", "surrogatepass")
+    path.write_bytes(data.draw(st.sampled_from([text, text + b"\xff", data.draw(st.binary(max_size=20))])))
+    try:
+        read_gate_config(path)
+    except UserError as error:
+        assert str(error)
+
+
+def test_summary_and_junit_hold_whatever_names_say(tmp_path, monkeypatch):
+    odd = "a|b`<img src=x>\x07\x1b]]>&\ud83d\ude00 **x** @you"
+    odd = odd.encode("utf-16", "surrogatepass").decode("utf-16")
+    publish(tmp_path, OLD, seeds=1, aligner=odd)
+    publish(tmp_path, OLD, seeds=1, n=20, aligner="small")
+    publish(tmp_path, OLD, seeds=1, aligner="not run")
+    new = rerun(tmp_path, {"many": 0.85, "few": 0.4}, seeds=1, aligner=odd)
+    rerun(tmp_path, OLD, seeds=1, n=20, aligner="small")
+    for strict, failures, skipped in ((False, 1, 2), (True, 3, 0)):
+        report = gate(tmp_path / "results.csv", new, strict=strict)
+        root = ElementTree.fromstring(junit_xml(report))
+        suite = root.find("testsuite")
+        assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == (
+            "3",
+            str(failures),
+            str(skipped),
+        )
+        assert (len(root.findall(".//failure")), len(root.findall(".//skipped"))) == (failures, skipped)
+    text = summary_markdown(report)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 3
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert "<img" not in text and "\x07" not in text and "**fell**" in text
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    for _ in range(2):
+        write_summary(report, tmp_path / "step.md")
+        write_summary(report, tmp_path / "deep" / "own.md")
+    assert (tmp_path / "step.md").read_text() == 2 * (tmp_path / "deep" / "own.md").read_text()
+    write_junit(report, tmp_path / "deep" / "gate.xml")
+    ElementTree.parse(tmp_path / "deep" / "gate.xml")
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (5, 0.0), (5, 0.05)])
+def test_false_alarms_keep_the_level(paired, seeds, spread):
+    """At a true drop of just the margin; four standard errors above the level are let pass."""
+    spec = importlib.util.spec_from_file_location(
+        "gate_errors", Path(__file__).parents[1] / "benchmarks" / "gate_errors.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    alarm, power, held = module.row(paired, seeds, spread, 400, 300)
+    assert alarm <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
+    assert power > (0.25 if spread else 0.45)
+    assert held <= 1

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_record import make_run
 
@@ -237,6 +237,106 @@ def test_no_records_is_the_users_error(tmp_path):
             lb.build(folder)
 
 
+def test_regrets_are_means_over_seeds_and_need_all_of_them(tmp_path):
+    folders = [make_run(tmp_path, GOOD, seed=seed) for seed in (0, 1)]
+    assert lb.build(tmp_path)[list(lb.REGRETS)].isna().all(axis=None)
+    for lost, folder in zip((0.1, 0.2), folders, strict=True):
+        plain = json.loads((folder / "record.json").read_text())
+        plain["regret"] = {
+            "beta": 0.1,
+            "groups": [],
+            "max_regret": lost,
+            "egalitarian_regret": lost / 2,
+            "pareto_distance": 0.0,
+            "kl": 1.0,
+            "certificate": 0.0,
+        }
+        (folder / "record.json").write_text(json.dumps(plain))
+    row = lb.build(tmp_path).iloc[0]
+    assert [row[name] for name in lb.REGRETS] == pytest.approx([0.15, 0.075, 0.0])
+    make_run(tmp_path, GOOD, seed=2)
+    assert pd.isna(lb.build(tmp_path).iloc[0]["max_regret"])
+
+
+def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
+    make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",))
+    make_run(tmp_path, GOOD, aligner="reference")
+    make_run(tmp_path, GOOD, aligner="shortest", minority_ratio=0.1)
+    make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",), minority_ratio=0.1, seed=1)
+    make_run(tmp_path, GOOD, minority_ratio=0.3)
+    assert lb.missing_controls(lb.build(tmp_path)) == [
+        "toy@1 nano synthetic 0.3 has no complete null row (run --aligner reference) and no gold row "
+        "(run --aligner gold_maxmin)",
+        "toy@1 nano synthetic 0.1 has no complete null row (run --aligner reference) and no gold row "
+        "(run --aligner gold_maxmin)",
+    ]
+
+
+# ---------------------------------------------------------------------------------------- compare
+
+
+def test_two_aligners_on_the_same_prompts(tmp_path):
+    board(tmp_path, {"good": GOOD, "bad": BAD})
+    found = lb.compare_aligners("good", "bad", tmp_path)
+    by_name = {measure.measure: measure for measure in found.measures}
+    assert list(by_name) == ["group/many", "group/few", *lb.COMPARED]
+    few = by_name["group/few"]
+    rows = {row.first.aligner: row for row in lb.load_rows(tmp_path)}
+    scores = [np.concatenate(rows[name].metric_scores("group/few")) for name in ("good", "bad")]
+    assert few.difference == pytest.approx(scores[0].mean() - scores[1].mean())
+    assert (few.wins, few.losses) == ((scores[0] > scores[1]).sum(), (scores[0] < scores[1]).sum())
+    assert few.wins + few.ties + few.losses == found.n_prompts == 180
+    assert few.low < few.difference < few.high and few.low > 0 and few.p_value < 0.05
+    # The minority is this group: one test, which the correction counts once.
+    assert by_name["minority_win_rate"].p_value == few.p_value
+    back = lb.compare_aligners("bad", "good", tmp_path)
+    assert [m.difference for m in back.measures] == pytest.approx([-m.difference for m in found.measures])
+    json.dumps(found.to_dict(), allow_nan=False)
+    title, header, cells = lb.comparison_rows(found)
+    assert "A good, B bad" in title and {len(row) for row in cells} == {len(header)}
+
+
+def test_compared_are_runs_folders_of_runs_and_hashes(tmp_path):
+    board(tmp_path / "one", {"good": GOOD})
+    board(tmp_path / "two", {"bad": BAD}, seeds=(1, 2, 3))
+    folder = next((tmp_path / "one").glob("good-*"))
+    bad = next(f for f in (tmp_path / "two").glob("bad-*") if read_record(f).seed == 2)
+    found = lb.compare_aligners(str(tmp_path / "one"), str(tmp_path / "two"), tmp_path / "one")
+    assert (found.seeds, found.left_out) == ((1, 2), (0, 3))
+    name = lb.config_hash(read_record(folder).spec)
+    assert lb.compare_aligners(name, str(tmp_path / "two"), tmp_path / "one") == found
+    assert lb.compare_aligners("good", str(bad), tmp_path / "one").seeds == (2,)
+    assert lb.compare_aligners(folder.name, str(folder), tmp_path / "one").measures[0].difference == 0
+
+
+def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
+    board(tmp_path, {"good": GOOD, "bad": BAD}, seeds=(0,))
+    board(tmp_path, {"good": GOOD, "bad": BAD}, seeds=(0,), minority_ratio=0.1)
+    board(tmp_path, {"bad": BAD}, seeds=(0,), minority_ratio=0.1, aligner_options={"beta": 2})
+    board(tmp_path, {"late": GOOD}, seeds=(5,))
+    board(tmp_path, {"noisy": GOOD}, seeds=(0,), task_options={"noise": 2})
+    make_run(tmp_path, GOOD, aligner="other", n=70)
+    make_run(tmp_path, GOOD, aligner="wild", status="diverged")
+    newer = json.loads((make_run(tmp_path, GOOD, aligner="newer") / "record.json").read_text())
+    folder = next(tmp_path.glob("newer-*"))
+    (folder / "record.json").write_text(json.dumps({**newer, "task_version": 2}))
+    for names, options, said in [
+        (("good", "bad"), {}, "meet on 2 boards"),
+        (("good", "bad"), {"minority_ratio": 0.1}, "different options: say which by its hash"),
+        (("good", "bad"), {"minority_ratio": 0.3}, "its runs are on toy@1 nano synthetic 0.1, toy@1"),
+        (("good", "bad"), {"task": "toy@2"}, "was not run so"),
+        (("good", "goood"), {}, "Did you mean 'good'"),
+        (("good", "late"), {}, "no seed in common"),
+        (("late", "noisy"), {}, "task.noise is None and 2"),
+        (("good", "other"), {}, "their prompts differ at seed 0"),
+        (("good", "wild"), {}, "it is diverged"),
+        (("other", "newer"), {}, "versions 1 and 2 of toy"),
+    ]:
+        with pytest.raises(UserError, match=said) as caught:
+            lb.compare_aligners(*names, tmp_path, **options)
+        assert "\n" not in str(caught.value)
+
+
 # -------------------------------------------------------------------------------------------- CSV
 
 
@@ -262,6 +362,22 @@ def test_text_cannot_start_a_formula(tmp_path, name):
         cell = next(csv.DictReader(file))["data"]
     assert not cell.startswith(("=", "+", "-", "@", "\t"))
     assert lb.read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.text("=+-@'\t\r\n,\"1", max_size=5))
+def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
+    make_run(tmp_path / "runs", GOOD, n=10) if not (tmp_path / "runs").exists() else None
+    frame = lb.build(tmp_path / "runs")
+    for name in ("task", "data", "variant", "worst_group"):
+        frame[name] = text
+    lb.write_csv(frame, tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(lb.read_csv(tmp_path / "results.csv"), frame, check_dtype=False)
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == 1
+    assert not any(value.startswith(("=", "+", "@", "\t", "\r")) for value in cells[0].values())
+    assert not cells[0]["data"].startswith("-")
 
 
 @given(st.text())

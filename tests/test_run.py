@@ -60,6 +60,10 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert (record.groups[0].reward_accuracy is None) == (aligner in REWARDLESS)
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
+    ppo = aligner.startswith(("single_reward", "maxmin", "gold")) or aligner == "welfare"
+    assert (folder / "history.json").exists() == ppo
+    if ppo:
+        assert len(json.loads((folder / "history.json").read_text())) == 3  # iterations
     if aligner == "reference":
         assert record.kl == 0
     if aligner in ("longest", "shortest"):

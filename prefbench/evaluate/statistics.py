@@ -139,7 +139,7 @@ def _prompt_means(values: Floats, rng: np.random.Generator, n_resamples: int) ->
     """Means `[n_resamples, groups]` of prompts drawn with replacement from `[prompts, groups]`."""
     n = len(values)
     rows, counts = np.unique(values, axis=0, return_counts=True)
-    if len(rows) <= 64:
+    if len(rows) <= (64 if n <= 100_000 else 5000):
         # With one sample per prompt few rows differ, and how often each is drawn is multinomial:
         # the same distribution at a hundredth of the cost.
         weights = rng.multinomial(n, counts / n, size=n_resamples)
@@ -307,7 +307,7 @@ def prompts_needed(
 # ---------------------------------------------------------------------------------------- tests
 
 
-def mean_difference(differences: Sequence[ArrayLike]) -> Difference:
+def mean_difference(differences: Sequence[ArrayLike], unbiased: bool = False) -> Difference:
     """The mean of per-prompt differences, over seeds and prompts, with its standard error.
 
     The variance is what the two-level bootstrap converges to, written out:
@@ -321,6 +321,9 @@ def mean_difference(differences: Sequence[ArrayLike]) -> Difference:
 
     Args:
         differences: one array `[prompts]` per seed, each in -1..1.
+        unbiased: take the variance of seed means with divisor `seeds - 1`, for a test that must keep its
+            level where a few seeds differ by more than their prompts. It then errs by counting prompts
+            twice, on the safe side.
     """
     tables = [_as_table(values)[:, 0] for values in differences]
     if not tables:
@@ -328,7 +331,7 @@ def mean_difference(differences: Sequence[ArrayLike]) -> Difference:
     means = np.array([values.mean() for values in tables])
     n_seeds = len(tables)
     within = float(np.mean([_variance_of_mean(values) for values in tables])) / n_seeds
-    between = float(means.var()) / n_seeds
+    between = float(means.var(ddof=1 if unbiased and n_seeds > 1 else 0)) / n_seeds
     df_within = max(1, sum(map(len, tables)) - n_seeds)
     inverse_df = within**2 / df_within
     if n_seeds > 1:
@@ -384,6 +387,8 @@ def two_sample_drop_test(
     *,
     se_base: float | None = None,
     se_new: float | None = None,
+    seeds_base: int = 1,
+    seeds_new: int = 1,
     level: float = 0.05,
     power: float = 0.8,
 ) -> DropTest:
@@ -391,6 +396,10 @@ def two_sample_drop_test(
 
     A one-sided normal test. Where a standard error is not given it is the binomial one after adding
     one win and one loss (Agresti & Caffo 2000), so that a rate of 0 or 1 is not taken for certain.
+
+    A standard error over several seeds is taken to be the two-level bootstrap's, which shows only
+    (seeds - 1) / seeds of the variance between them: it is scaled up, and what exceeds the binomial
+    variance has as many degrees of freedom as there are seeds less one (Satterthwaite 1946).
 
     Args:
         p_base: the baseline's rate.
@@ -400,18 +409,27 @@ def two_sample_drop_test(
         margin: the drop that is still tolerated, a share.
         se_base: the standard error of `p_base`, if known (it may include the variance of seeds).
         se_new: the same for `p_new`.
+        seeds_base: seeds behind `se_base`.
+        seeds_new: seeds behind `se_new`.
         level: one-sided significance level of each of the two answers `fell` and `held`.
         power: for `n_needed`.
     """
-    variance = 0.0
-    for rate, n, se in ((p_base, n_base, se_base), (p_new, n_new, se_new)):
+    variance = inverse_df = 0.0
+    for rate, n, se, seeds in ((p_base, n_base, se_base, seeds_base), (p_new, n_new, se_new, seeds_new)):
         if n < 1 or not 0 <= rate <= 1:
             raise ValueError(f"impossible rate {rate} of {n} prompts")
         smoothed = (rate * n + 1) / (n + 2)
-        variance += se**2 if se else smoothed * (1 - smoothed) / (n + 2)
+        binomial = smoothed * (1 - smoothed) / (n + 2)
+        if se and seeds > 1:
+            total = se**2 * seeds / (seeds - 1)
+            inverse_df += max(0.0, total - binomial) ** 2 / (seeds - 1)
+            variance += total
+        else:
+            variance += se**2 if se else binomial
+    df = variance**2 / inverse_df if inverse_df else math.inf
     # Both arms as large as this (their harmonic mean) would have the variance found.
     n_effective = 2 / (1 / n_base + 1 / n_new)
-    difference = Difference(p_base - p_new, math.sqrt(variance), math.inf)
+    difference = Difference(p_base - p_new, math.sqrt(variance), df)
     return judge_drop(difference, margin, n_effective, level, power)
 
 
@@ -444,6 +462,31 @@ def judge_drop(
     if verdict == "cannot tell" and needed is not None and needed <= n:
         needed = prompts_for(abs(estimate - margin))
     return DropTest(estimate, low, high, p_value, verdict, needed)
+
+
+def prompts_to_tell(
+    test: DropTest, margin: float, n: float, level: float, stricter: float, power: float = 0.8
+) -> int | None:
+    """Prompts per arm that would tell a drop of the size found from the margin at a stricter level.
+
+    For one test of several, whose level a correction has lowered.
+
+    Args:
+        test: made at `level`.
+        margin: the drop that is tolerated.
+        n: prompts per arm behind the test.
+        level: one-sided level that the test's bounds were made with.
+        stricter: the level to reach, below `level`.
+        power: the chance to reach it.
+
+    Returns:
+        None where the drop is of the margin's size.
+    """
+    distance = abs(test.drop - margin)
+    if distance < 1e-6:
+        return None
+    se = (test.drop - test.low) / z_quantile(1 - level)
+    return math.ceil(n * ((z_quantile(1 - stricter) + z_quantile(power)) * se / distance) ** 2)
 
 
 def t_quantile(probability: float, df: float) -> float:

@@ -121,7 +121,8 @@ class ValueHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        # Without the usual draw from the global generator: the weights are zero anyway.
+        self.linear = nn.utils.skip_init(nn.Linear, width, 1)  # type: ignore[no-untyped-call]
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 

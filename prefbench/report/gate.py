@@ -1,15 +1,17 @@
 """The gate: did a published result get worse? Yes, no, or too few prompts to say.
 
 For a build server: the leaderboard's CSV is the baseline, a folder of fresh runs is what the code
-does now. A row fell if its drop is beyond the margin with confidence, and held if it is within the
-margin with confidence. Anything else is said to be undecided, with the number of prompts that would
-decide it, because a gate that passes for want of data guards nothing.
+does now, and each check names a metric and how much of it may be lost. A row fell if its drop is
+beyond the margin with confidence, and held if it is within the margin with confidence. Anything else
+is said to be undecided, with the number of prompts that would decide it, because a gate that passes
+for want of data guards nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,115 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GATE_METRICS = tuple(metric for metric in METRICS if metric != "gap")
+GROUP = "group/"
+"""Before a group's name: its own win rate as a metric. The CSV has none, so it needs the baseline's runs."""
+METRIC, MARGIN, LEVEL = "minority_win_rate", 0.03, 0.05
 Key = tuple[str, str, str, float, str, str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A metric, how much of it may be lost, and the rows that this is asked of."""
+
+    metric: str = METRIC
+    """One of `GATE_METRICS`, or `group/NAME`."""
+    margin: float = MARGIN
+    """The drop that is tolerated, a share (0.05 is five points)."""
+    task: str | None = None
+    """Only rows of this task, `name` or `name@version`."""
+    aligner: str | None = None
+    """Only rows of this aligner."""
+    minority_ratio: float | None = None
+    """Only rows at this share."""
+
+    def fits(self, key: Key) -> bool:
+        """Whether the check is asked of a row."""
+        task, _, _, ratio, aligner, _ = key
+        return (
+            (self.task is None or self.task in (task, task.rpartition("@")[0]))
+            and (self.aligner is None or self.aligner == aligner)
+            and (self.minority_ratio is None or abs(self.minority_ratio - ratio) < 1e-9)
+        )
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What a gate file says; None where it says nothing."""
+
+    checks: tuple[Check, ...]
+    level: float | None
+    strict: bool | None
+
+
+def read_gate_config(path: Path) -> GateConfig:
+    """A gate file: `level`, `strict` and tables `[[check]]` with the fields of `Check`.
+
+    Raises:
+        UserError: if it is no TOML, or has a key or a value that does not fit.
+    """
+    from prefbench.registry import suggest
+    from prefbench.spec import parse_ratio, read_toml
+
+    where = f"--config {path}"
+    try:
+        given = read_toml(str(path))
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
+        raise UserError(f"{where}: not a readable TOML file.") from None
+    wanted: dict[str, tuple[type, ...]] = {"check": (list,), "level": (float, int), "strict": (bool,)}
+    _check_types(given, wanted, where, suggest)
+    fields: dict[str, tuple[type, ...]] = {
+        "metric": (str,),
+        "margin": (float, int),
+        "task": (str,),
+        "aligner": (str,),
+        "minority_ratio": (float, int, str),
+    }
+    checks = []
+    for number, table in enumerate(given.get("check", []), start=1):
+        inside = f"{where}, check {number}"
+        if not isinstance(table, dict):
+            raise UserError(f"{inside} is not a table: write [[check]] and below it metric and margin.")
+        _check_types(table, fields, inside, suggest)
+        if "minority_ratio" in table:
+            table = {**table, "minority_ratio": parse_ratio(table["minority_ratio"])}
+        checks.append(Check(**table))
+        _check_metric(checks[-1])
+    return GateConfig(tuple(checks), given.get("level"), given.get("strict"))
+
+
+_KINDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number", list: "a list"}
+
+
+def _check_types(
+    given: dict[str, Any], wanted: dict[str, tuple[type, ...]], where: str, suggest: Any
+) -> None:
+    for name, value in given.items():
+        if name not in wanted:
+            raise UserError(f"{where}: unknown key '{name}'.{suggest(name, wanted)}")
+        huge = isinstance(value, int) and abs(value) > 10**9  # Python refuses to print some of them
+        fits = isinstance(value, wanted[name]) and (bool in wanted[name] or not isinstance(value, bool))
+        if huge or not fits:
+            shown = "that number" if huge else repr(str(value)[:40])
+            raise UserError(f"{where}: {name} = {shown} is not {_KINDS[wanted[name][0]]}.")
+
+
+def parse_checks(metrics: Sequence[str], margin: float = MARGIN) -> tuple[Check, ...]:
+    """`minority_win_rate=0.05` as checks; what names no margin has the given one.
+
+    Raises:
+        UserError: if the metric is unknown or the margin is no share.
+    """
+    checks = []
+    for text in metrics:
+        name, equals, value = text.rpartition("=") if "=" in text else (text, "", "")
+        try:
+            checks.append(Check(name.strip(), float(value) if equals else margin))
+        except ValueError:
+            raise UserError(
+                f"--metric {text}: write it as NAME or NAME=MARGIN, such as {METRIC}=0.03."
+            ) from None
+        _check_metric(checks[-1])
+    return tuple(checks)
 
 
 @dataclass(frozen=True)
@@ -40,25 +150,27 @@ class GateRow:
 
     key: Key
     """task@version, model, data, minority ratio, aligner, config hash."""
+    check: Check
     verdict: Verdict
     sentence: str
     """For a person: what happened, by how much, on how many prompts."""
     old: float | None
     new: float | None
     p_value: float | None
-    """Of having fallen by more than the margin, corrected for the number of rows by Holm."""
+    """Of having fallen by more than the margin, corrected by Holm over every row of every check."""
     test: DropTest | None
     """None where one side has no number."""
     paired: bool
     """Whether both sides answered the same prompts and were compared prompt by prompt."""
+    n_needed: int | None = None
+    """Prompts on each side that would decide an undecided row; None where it is decided or none would."""
 
 
 @dataclass(frozen=True)
 class GateReport:
     """What the gate says."""
 
-    metric: str
-    margin: float
+    checks: tuple[Check, ...]
     level: float
     strict: bool
     """Whether an undecided or missing row closes the gate too."""
@@ -66,44 +178,55 @@ class GateReport:
     unmatched: tuple[str, ...]
     """Baseline rows that nothing was run for."""
 
+    def closes(self, verdict: Verdict) -> bool:
+        """Whether one such row closes the gate."""
+        return verdict == "fell" or (self.strict and verdict == "cannot tell")
+
     @property
     def exit_code(self) -> int:
         """1 if a row fell (or, when strict, is undecided or was not run), else 0."""
-        verdicts = {row.verdict for row in self.rows}
-        closed = "fell" in verdicts or (self.strict and ("cannot tell" in verdicts or bool(self.unmatched)))
-        return int(closed)
+        return int(
+            any(self.closes(row.verdict) for row in self.rows) or (self.strict and bool(self.unmatched))
+        )
 
     @property
     def sentences(self) -> list[str]:
         """One per row, then one per baseline row that was not run, then the sum."""
         lines = [row.sentence for row in self.rows]
         lines += [f"NOT RUN: {name} is in the baseline only." for name in self.unmatched]
+        return [*lines, self.sum]
+
+    @property
+    def sum(self) -> str:
+        """Open or closed, and how many of what."""
         counts = [
             f"{sum(row.verdict == verdict for row in self.rows)} {verdict}"
             for verdict in ("held", "fell", "cannot tell")
         ]
-        lines.append(
-            f"{'closed' if self.exit_code else 'open'}: {', '.join(counts)}, {len(self.unmatched)} not run."
-        )
-        return lines
+        state = "closed" if self.exit_code else "open"
+        return f"{state}: {', '.join(counts)}, {len(self.unmatched)} not run."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form."""
         return {
-            "metric": self.metric,
-            "margin": self.margin,
+            "metric": self.checks[0].metric,
+            "margin": self.checks[0].margin,
+            "checks": [asdict(check) for check in self.checks],
             "level": self.level,
             "strict": self.strict,
             "exit_code": self.exit_code,
             "rows": [
                 {
                     "key": list(row.key),
+                    "metric": row.check.metric,
+                    "margin": row.check.margin,
                     "verdict": row.verdict,
                     "sentence": row.sentence,
                     "old": row.old,
                     "new": row.new,
                     "p_value": row.p_value,
                     "paired": row.paired,
+                    "n_needed": row.n_needed,
                     "test": row.test._asdict() if row.test else None,
                 }
                 for row in self.rows
@@ -115,71 +238,138 @@ class GateReport:
 def gate(
     baseline_csv: Path,
     runs_dir: Path,
-    metric: str = "minority_win_rate",
-    margin: float = 0.03,
-    level: float = 0.05,
+    metric: str | Sequence[str] | None = None,
+    margin: float = MARGIN,
+    level: float = LEVEL,
     strict: bool = False,
     baseline_runs: Path | None = None,
+    checks: Sequence[Check] = (),
 ) -> GateReport:
-    """Compare fresh runs with a published leaderboard, row by row.
+    """Compare fresh runs with a published leaderboard, row by row and check by check.
 
     Rows are matched on task@version, model, data, minority ratio, aligner and the hash of all
     options. A match is compared prompt by prompt if `baseline_runs` has the items that the CSV's row
     was made from and the seeds and prompts are the same; otherwise by the two rows' rates and
     intervals, which include the variance of seeds.
 
-    `fell` needs a p value below `level` after Holm's correction over the rows and a lower bound of
-    the drop beyond the margin, so a false alarm anywhere has chance `level` at most. `held` needs an upper
-    bound within the margin, row by row. A run that diverged fell.
+    `fell` needs a p value below `level` after Holm's correction over all rows of all checks and a lower
+    bound of the drop beyond the margin, so a false alarm anywhere has chance `level` at most. `held` needs
+    an upper bound within the margin, row by row. A run that diverged fell.
 
     Args:
         baseline_csv: from `leaderboard build`.
         runs_dir: the runs to judge.
-        metric: one of `GATE_METRICS`.
-        margin: the drop that is tolerated, a share (0.05 is five points).
+        metric: `NAME` or `NAME=MARGIN`, one or several; NAME is one of `GATE_METRICS` or `group/GROUP`.
+            The minority's win rate, if neither this nor `checks` says anything.
+        margin: the drop that is tolerated where a metric names none, a share (0.05 is five points).
         level: one-sided significance level.
         strict: close the gate also for undecided rows and for baseline rows that were not run.
         baseline_runs: the runs folder behind the CSV, if it is at hand.
+        checks: further checks, which may be for some rows only.
 
     Raises:
         UserError: if an argument is wrong, a file is missing, or no row matches.
     """
-    _check(metric, margin, level)
-    published = _by_key(read_csv(baseline_csv), Path(baseline_csv))
-    fresh = {_row_key(row): row for row in load_rows(Path(runs_dir))}
-    behind = {_row_key(row): row for row in load_rows(Path(baseline_runs))} if baseline_runs else {}
-    keys = [key for key in published if key in fresh]
-    if not keys:
+    named = [metric] if isinstance(metric, str) else list(metric or ())
+    asked = (*parse_checks(named or ([] if checks else [METRIC]), margin), *checks)
+    for check in asked:
+        _check_metric(check)
+    if not 0 < level < 0.5:
+        raise UserError(f"level {level} is not in (0, 0.5): the usual one is 0.05.")
+    published = by_key(read_csv(baseline_csv), Path(baseline_csv))
+    fresh = {row_key(row): row for row in load_rows(Path(runs_dir))}
+    behind = {row_key(row): row for row in load_rows(Path(baseline_runs))} if baseline_runs else {}
+    if not published.keys() & fresh.keys():
         raise UserError(
             f"no row of '{baseline_csv}' was run again in '{runs_dir}': run one of the baseline's "
             f"configurations. The baseline has {_listed(published)}; the runs have {_listed(fresh)}."
         )
-    tested = {key: _test(published[key], fresh[key], behind.get(key), metric, margin, level) for key in keys}
-    with_p = [key for key in keys if tested[key].test is not None]
-    adjusted = statistics.holm([test.p_value for key in with_p if (test := tested[key].test)])
+    report = judge_rows(asked, published, fresh, behind, level, strict)
+    if not report.rows:
+        raise UserError(
+            f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}."
+        )
+    return report
+
+
+def judge_rows(
+    checks: Sequence[Check],
+    published: dict[Key, dict[str, Any]],
+    fresh: dict[Key, Row],
+    behind: dict[Key, Row],
+    level: float,
+    strict: bool,
+) -> GateReport:
+    """Every check of every row that both sides have, corrected together.
+
+    Args:
+        checks: asked of the rows that they fit.
+        published: the baseline's cells, from `by_key`.
+        fresh: the rows to judge.
+        behind: the rows that the baseline's cells were made from, as far as they are at hand.
+        level: one-sided significance level.
+        strict: as in `gate`.
+    """
+    for check in checks:
+        _check_group(check, [behind[key] for key in fresh if key in behind and check.fits(key)])
+    pairs = [
+        (check, key)
+        for check in dict.fromkeys(checks)
+        for key in published
+        if key in fresh and check.fits(key) and _has_group(check, behind.get(key))
+    ]
+    tested = [_test(published[key], fresh[key], behind.get(key), check, level) for check, key in pairs]
+    with_p = [number for number, one in enumerate(tested) if one.test is not None]
+    adjusted = statistics.holm([test.p_value for number in with_p if (test := tested[number].test)])
     corrected = dict(zip(with_p, adjusted.tolist(), strict=True))
     return GateReport(
-        metric=metric,
-        margin=margin,
+        checks=tuple(checks),
         level=level,
         strict=strict,
-        rows=tuple(_judge(key, tested[key], corrected.get(key), metric, margin, level) for key in keys),
-        unmatched=tuple(_named(key) for key in published if key not in fresh),
+        rows=tuple(
+            _judge(key, check, tested[number], corrected.get(number), level, len(with_p))
+            for number, (check, key) in enumerate(pairs)
+        ),
+        unmatched=tuple(
+            _named(key) for key in published if key not in fresh and any(check.fits(key) for check in checks)
+        ),
     )
 
 
-def _check(metric: str, margin: float, level: float) -> None:
+def _check_metric(check: Check) -> None:
     from prefbench.registry import suggest
 
-    if metric not in GATE_METRICS:
-        raise UserError(f"unknown metric '{metric}'.{suggest(metric, GATE_METRICS)}")
-    if not 0 <= margin < 1:
-        raise UserError(f"margin {margin} is not in [0, 1): five points are 0.05.")
-    if not 0 < level < 0.5:
-        raise UserError(f"level {level} is not in (0, 0.5): the usual one is 0.05.")
+    if check.metric not in GATE_METRICS and not (check.metric.startswith(GROUP) and check.metric != GROUP):
+        raise UserError(f"unknown metric '{check.metric}'.{suggest(check.metric, GATE_METRICS)}")
+    if not 0 <= check.margin < 1:
+        raise UserError(f"margin {check.margin} is not in [0, 1): five points are 0.05.")
 
 
-def _by_key(frame: pd.DataFrame, path: Path) -> dict[Key, dict[str, Any]]:
+def _check_group(check: Check, rows: Sequence[Row]) -> None:
+    if not check.metric.startswith(GROUP):
+        return
+    name = check.metric.removeprefix(GROUP)
+    groups = sorted({group.name for row in rows for group in row.groups})
+    if not rows:
+        raise UserError(
+            f"metric '{check.metric}' is not in a CSV: give the baseline's runs with --baseline-runs."
+        )
+    if name not in groups:
+        raise UserError(f"no group '{name}' in the baseline's runs, but {', '.join(groups) or 'none'}.")
+
+
+def _has_group(check: Check, behind: Row | None) -> bool:
+    if not check.metric.startswith(GROUP):
+        return True
+    return behind is not None and check.metric.removeprefix(GROUP) in [group.name for group in behind.groups]
+
+
+def by_key(frame: pd.DataFrame, path: Path) -> dict[Key, dict[str, Any]]:
+    """A baseline's cells by the key of their row.
+
+    Raises:
+        UserError: if a row occurs twice.
+    """
     rows: dict[Key, dict[str, Any]] = {}
     for number, values in enumerate(frame.to_dict("records"), start=2):
         cells = {str(name): value for name, value in values.items()}
@@ -197,7 +387,8 @@ def _by_key(frame: pd.DataFrame, path: Path) -> dict[Key, dict[str, Any]]:
     return rows
 
 
-def _row_key(row: Row) -> Key:
+def row_key(row: Row) -> Key:
+    """What a row is matched by."""
     first = row.first
     ratio = round(first.minority_ratio, DECIMALS)
     task = f"{first.task}@{first.task_version}"
@@ -226,43 +417,70 @@ class _Tested:
     prompts: tuple[int, int]
     note: str = ""
     diverged: bool = False
+    seeds: int = 1
+    """On the side that has fewer."""
 
 
-def _test(
-    cells: dict[str, Any], fresh: Row, behind: Row | None, metric: str, margin: float, level: float
-) -> _Tested:
+def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, level: float) -> _Tested:
     import pandas as pd
 
-    if cells["status"] != "ok" or pd.isna(cells[metric]) or pd.isna(cells["n_prompts"]):
-        return _Tested(None, None, None, False, (0, 0), f"the baseline row is {cells['status']}")
-    old, n_old = float(cells[metric]), int(cells["n_prompts"])
+    metric = check.metric
+    grouped = metric.startswith(GROUP)
+    shown = METRIC if grouped else metric
+    numbers = (cells[shown], cells["n_prompts"], cells["n_seeds"])
+    if cells["status"] != "ok" or any(pd.isna(number) for number in numbers):
+        why = cells["status"] if cells["status"] != "ok" else "without numbers"
+        return _Tested(None, None, None, False, (0, 0), f"the baseline row is {why}")
+    old, n_old = float(cells[shown]), int(cells["n_prompts"])
+    if grouped and behind is not None and behind.measurable:
+        old = _mean(behind, metric)
     if fresh.status != "ok":
         diverged = fresh.status == "diverged"
         return _Tested(old, None, None, False, (n_old, 0), f"the new row is {fresh.status}", diverged)
-    new, interval = two_level_intervals(fresh)[metric]
-    n_new = sum(len(seed.scores) for seed in fresh.seeds)
+    if grouped and metric.removeprefix(GROUP) not in [group.name for group in fresh.groups]:
+        return _Tested(old, None, None, False, (n_old, 0), "the new row lacks that group")
+    new, n_new = _mean(fresh, metric), sum(len(seed.scores) for seed in fresh.seeds)
+    seeds = min(int(cells["n_seeds"]), len(fresh.seeds))
 
     note = ""
     if behind is not None:
-        if behind.status != "ok" or abs(two_level_intervals(behind)[metric][0] - old) > 10**-DECIMALS:
+        known = behind.status == "ok"
+        if not known or abs(_mean(behind, shown) - float(cells[shown])) > 2 * 10**-DECIMALS:
             note = "the baseline runs do not give the baseline's number"
+            if grouped:
+                return _Tested(None, new, None, False, (n_old, n_new), note)
         else:
-            difference, paired = compare(behind, fresh, metric)
-            if paired:
-                test = statistics.judge_drop(difference, margin, n_new, level)
-                return _Tested(old, new, test, True, (n_old, n_new))
-            note = "seeds or prompts differ from the baseline's"
+            difference, paired = compare(behind, fresh, metric, unbiased=True)
+            if not paired:
+                note = "seeds or prompts differ from the baseline's"
+            if paired or grouped:
+                n = n_new if paired else 2 / (1 / n_old + 1 / n_new)
+                test = statistics.judge_drop(difference, check.margin, n, level)
+                return _Tested(old, new, test, paired, (n_old, n_new), note, seeds=seeds)
+    interval = two_level_intervals(fresh)[metric][1]
     test = statistics.two_sample_drop_test(
         old,
         n_old,
         new,
         n_new,
-        margin,
+        check.margin,
         se_base=_standard_error(cells[f"{metric}_low"], cells[f"{metric}_high"]),
         se_new=_standard_error(*interval),
+        seeds_base=int(cells["n_seeds"]),
+        seeds_new=len(fresh.seeds),
         level=level,
     )
-    return _Tested(old, new, test, False, (n_old, n_new), note)
+    return _Tested(old, new, test, False, (n_old, n_new), note, seeds=seeds)
+
+
+def _mean(row: Row, metric: str) -> float:
+    import numpy as np
+
+    if metric.startswith(GROUP) or metric == "worst_group_win_rate":
+        return float(np.mean([scores.mean() for scores in row.metric_scores(metric)]))
+    from prefbench.evaluate.win_rate import fairness_statistics
+
+    return float(fairness_statistics(row.groups)[metric](row.means))
 
 
 def _standard_error(low: float, high: float) -> float | None:
@@ -271,18 +489,20 @@ def _standard_error(low: float, high: float) -> float | None:
     return se if se > 0 else None  # also when it is NaN
 
 
-def _judge(key: Key, tested: _Tested, p: float | None, metric: str, margin: float, level: float) -> GateRow:
-    test = tested.test
+def _judge(key: Key, check: Check, tested: _Tested, p: float | None, level: float, tests: int) -> GateRow:
+    test, metric, margin = tested.test, check.metric, check.margin
     if test is None:
         verdict: Verdict = "fell" if tested.diverged else "cannot tell"
         said = f"{metric} cannot be compared, {tested.note}"
         if tested.diverged:
             said = f"{metric} was {tested.old:.3f} and now the run diverged"
-        return _gate_row(key, verdict, f"{said}.", tested, None)
+        return _gate_row(key, check, verdict, f"{said}.", tested, None)
     assert p is not None and tested.old is not None and tested.new is not None
-    verdict = test.verdict
+    verdict, needed = test.verdict, test.n_needed
     if verdict == "fell" and p >= level:
-        verdict = "cannot tell"
+        verdict = "cannot tell"  # alone it would have, but not as one of so many
+        n = 2 / (1 / tested.prompts[0] + 1 / tested.prompts[1])
+        needed = statistics.prompts_to_tell(test, margin, n, level, level / tests)
     change = f"{metric} went from {tested.old:.3f} to {tested.new:.3f}"
     how = "prompt by prompt" if tested.paired else "unpaired"
     counts = f"p = {p:.2g}, {tested.prompts[0]:,} and {tested.prompts[1]:,} prompts, {how}"
@@ -294,21 +514,32 @@ def _judge(key: Key, tested: _Tested, p: float | None, metric: str, margin: floa
         most = f"a drop of at most {test.high:.3f}" if test.high > 0 else "no drop"
         rest = f"{most}, within the margin of {margin:g} ({counts})"
     else:
-        if test.n_needed is None:
+        if needed is None:
             would = "no number of prompts settles this: choose another margin, such as 0.05"
         else:
-            would = f"about {test.n_needed:,} prompts on each side would do"
+            seeds = ", with more seeds in proportion," if tested.seeds > 1 else ""
+            would = f"about {needed:,} prompts on each side{seeds} would do"
         rest = (
             f"a drop between {test.low:.3f} and {test.high:.3f} "
             f"against a margin of {margin:g} ({counts}); {would}"
         )
-    return _gate_row(key, verdict, f"{change}, {rest}.", tested, p)
+    undecided = needed if verdict == "cannot tell" else None
+    return _gate_row(key, check, verdict, f"{change}, {rest}.", tested, p, undecided)
 
 
-def _gate_row(key: Key, verdict: Verdict, said: str, tested: _Tested, p: float | None) -> GateRow:
+def _gate_row(
+    key: Key,
+    check: Check,
+    verdict: Verdict,
+    said: str,
+    tested: _Tested,
+    p: float | None,
+    needed: int | None = None,
+) -> GateRow:
     label = {"held": "held", "fell": "FELL", "cannot tell": "CANNOT TELL"}[verdict]
     return GateRow(
         key=key,
+        check=check,
         verdict=verdict,
         sentence=f"{label}: {_named(key)}: {said}",
         old=tested.old,
@@ -316,4 +547,106 @@ def _gate_row(key: Key, verdict: Verdict, said: str, tested: _Tested, p: float |
         p_value=p,
         test=tested.test,
         paired=tested.paired,
+        n_needed=needed,
     )
+
+
+# ----------------------------------------------------------------------------------------- for machines
+
+
+def summary_markdown(report: GateReport) -> str:
+    """The report as GitHub-flavoured markdown; names and options cannot break out of the table."""
+    signs = {"held": "held", "fell": "**fell**", "cannot tell": "cannot tell"}
+    lines = [f"### prefbench gate: {_escaped(report.sum)}", ""]
+    lines += [
+        "| verdict | row | metric | baseline | now | drop | margin | p (Holm) | prompts that would tell |",
+        "|---|---|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for row in report.rows:
+        test = row.test
+        cells = [
+            signs[row.verdict],
+            _escaped(_named(row.key)),
+            _escaped(row.check.metric),
+            "" if row.old is None else f"{row.old:.3f}",
+            "" if row.new is None else f"{row.new:.3f}",
+            "" if test is None else f"{test.drop:+.3f} [{test.low:+.3f}, {test.high:+.3f}]",
+            f"{row.check.margin:g}",
+            "" if row.p_value is None else f"{row.p_value:.2g}",
+            "" if row.n_needed is None else f"{row.n_needed:,}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| not run | {_escaped(name)} | | | | | | | |" for name in report.unmatched]
+    lines += ["", f"Level {report.level:g} one-sided, {'strict' if report.strict else 'not strict'}.", ""]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#@!])", r"\\\1", text)
+
+
+def write_summary(report: GateReport, path: Path) -> None:
+    """Write the markdown; what `GITHUB_STEP_SUMMARY` names is appended to, as others write there too."""
+    import os
+
+    from prefbench.store import write_atomically
+
+    path = Path(path)
+    if os.environ.get("GITHUB_STEP_SUMMARY") == str(path):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(summary_markdown(report))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, summary_markdown(report))
+
+
+def junit_xml(report: GateReport) -> str:
+    """The report as JUnit XML: a failure closes the gate, what is undecided is skipped (failed if strict)."""
+    from xml.etree import ElementTree as ET
+
+    cases: list[tuple[str, str, str, bool]] = [
+        (f"{_named(row.key)} {row.check.metric}", row.verdict, row.sentence, report.closes(row.verdict))
+        for row in report.rows
+    ]
+    cases += [
+        (name, "not run", f"NOT RUN: {name} is in the baseline only.", report.strict)
+        for name in report.unmatched
+    ]
+    failures = sum(failed for *_, failed in cases)
+    skipped = sum(not failed and verdict in ("cannot tell", "not run") for _, verdict, _, failed in cases)
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(failures),
+        "errors": "0",
+        "skipped": str(skipped),
+    }
+    root = ET.Element("testsuites", counts)
+    suite = ET.SubElement(root, "testsuite", {"name": "prefbench gate", "time": "0", **counts})
+    for name, verdict, sentence, failed in cases:
+        case = ET.SubElement(
+            suite, "testcase", {"classname": "prefbench.gate", "name": _xml_text(name), "time": "0"}
+        )
+        if failed:
+            ET.SubElement(case, "failure", {"message": _xml_text(sentence), "type": verdict})
+        elif verdict != "held":
+            ET.SubElement(case, "skipped", {"message": _xml_text(sentence)})
+        else:
+            ET.SubElement(case, "system-out").text = _xml_text(sentence)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _xml_text(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold, escaped or not."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def write_junit(report: GateReport, path: Path) -> None:
+    """Write the JUnit XML."""
+    from prefbench.store import write_atomically
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, junit_xml(report))

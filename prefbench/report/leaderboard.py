@@ -12,11 +12,10 @@ incomplete and takes no rank: an average over what happens to be there is no res
 from __future__ import annotations
 
 import csv
-import io
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -26,7 +25,16 @@ from prefbench.errors import UserError
 from prefbench.evaluate import statistics
 from prefbench.evaluate.statistics import Floats, Interval
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
-from prefbench.report.record import Record, find_records, item_outcomes, read_items, sorted_items
+from prefbench.registry import suggest
+from prefbench.report.record import (
+    RECORD_FILE,
+    Record,
+    find_records,
+    item_outcomes,
+    read_items,
+    read_record,
+    sorted_items,
+)
 from prefbench.seeds import rng
 
 if TYPE_CHECKING:
@@ -44,20 +52,26 @@ _TEXT = ("task", "model", "data", "aligner", "variant", "needs", "status", "seed
 _TEXT_LAST = ("config_hash", "version", "date")
 _WHOLE = ("tie_rank", "n_seeds", "n_prompts")
 _NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
+REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
+"""Columns that only worlds with listed responses fill; a CSV from before there were any lacks them."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
     *("n_seeds", "seeds", "n_prompts", "worst_group"),
     *(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")),
     *_NUMBERS,
     *_TEXT_LAST,
+    *REGRETS,
 )
 """Of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is the
 smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
-specification without its seed; `date` is of the last run."""
+specification without its seed; `date` is of the last run. The regrets are means over seeds, in standard
+deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6
 """Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""
 RANK_LEVEL = 0.05
+NULLS = ("reference", "constant", "longest", "shortest")
+"""Aligners that learn nothing: a board without one does not show what its measure gives away."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,9 @@ class Row:
         For the worst group it is the column of the group that is worst in this row: the choice is
         taken as given, which is right unless two groups are about equally badly off.
         """
+        if metric.startswith("group/"):
+            column = [group.name for group in self.groups].index(metric.removeprefix("group/"))
+            return [seed.scores[:, column] for seed in self.seeds]
         measures = fairness(self.means, self.groups)
         if metric == "worst_group_win_rate":
             return [seed.scores[:, measures.worst] for seed in self.seeds]
@@ -179,26 +196,32 @@ def load_rows(runs_dir: Path) -> list[Row]:
     Raises:
         UserError: if there is no folder or no record in it.
     """
+    rows = rows_of(find_records(runs_dir))
+    if not rows:
+        raise UserError(f"no record in '{runs_dir}': make one with `prefbench run --runs-dir {runs_dir}`.")
+    return rows
+
+
+def rows_of(runs: Iterable[tuple[Path, Record]]) -> list[Row]:
+    """The rows that these runs make, as `load_rows` orders them; each is judged by the others' seeds."""
     found: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
-    for folder, record in find_records(runs_dir):
+    for folder, record in runs:
         key = (board_key(record), record.aligner, config_hash(record.spec))
-        runs = found.setdefault(key, {})
-        known = runs.get(record.seed)
+        seeds = found.setdefault(key, {})
+        known = seeds.get(record.seed)
         if known is not None:
             later = record.provenance.started >= known[1].provenance.started
             kept, dropped = (folder, known[0]) if later else (known[0], folder)
-            warnings.warn(f"'{kept}' and '{dropped}' are the same run: only the first counts", stacklevel=2)
+            warnings.warn(f"'{kept}' and '{dropped}' are the same run: only the first counts", stacklevel=3)
             if not later:
                 continue
-        runs[record.seed] = (folder, record)
-    if not found:
-        raise UserError(f"no record in '{runs_dir}': make one with `prefbench run --runs-dir {runs_dir}`.")
+        seeds[record.seed] = (folder, record)
 
     seeds_of: dict[str, set[int]] = {}
     groups_of: dict[str, set[str]] = {}
-    for (board, _, _), runs in found.items():
-        seeds_of.setdefault(board, set()).update(runs)
-        for _, record in runs.values():
+    for (board, _, _), seeds in found.items():
+        seeds_of.setdefault(board, set()).update(seeds)
+        for _, record in seeds.values():
             groups_of.setdefault(board, set()).update(group.name for group in record.groups)
     return [_row(found[key], seeds_of[key[0]], groups_of[key[0]]) for key in sorted(found)]
 
@@ -233,10 +256,15 @@ def _row(runs: Mapping[int, tuple[Path, Record]], seeds: set[int], groups: set[s
 
 
 def _seed_scores(folder: Path, seed: int, groups: Sequence[str]) -> SeedScores:
-    ordered, samples = sorted_items(read_items(folder), groups)
-    one_each = ordered.iloc[::samples]
-    prompts = tuple(zip(one_each["prompt_id"].tolist(), one_each["prompt"].tolist(), strict=True))
-    return SeedScores(seed, prompts, item_outcomes(ordered, groups).mean(axis=1))
+    try:
+        ordered, samples = sorted_items(read_items(folder), groups)
+        one_each = ordered.iloc[::samples]
+        prompts = tuple(zip(one_each["prompt_id"].tolist(), one_each["prompt"].tolist(), strict=True))
+        return SeedScores(seed, prompts, item_outcomes(ordered, groups).mean(axis=1))
+    except UserError:
+        raise
+    except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
+        raise UserError(f"its items cannot be evaluated ({type(error).__name__}).") from None
 
 
 def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
@@ -269,8 +297,6 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     Raises:
         UserError: if the runs are not of one specification, or none is given.
     """
-    from prefbench.report.record import read_record
-
     runs: dict[int, tuple[Path, Record]] = {}
     for folder in folders:
         record = read_record(folder)
@@ -308,7 +334,11 @@ def build(runs_dir: Path) -> pd.DataFrame:
     Raises:
         UserError: if there is no folder or no record in it.
     """
-    rows = load_rows(runs_dir)
+    return frame_of(load_rows(runs_dir))
+
+
+def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """The leaderboard of rows that are loaded, ranked and ordered as `build` does."""
     ranks: dict[int, int] = {}
     boards: dict[str, list[Row]] = {}
     for row in rows:
@@ -320,6 +350,28 @@ def build(runs_dir: Path) -> pd.DataFrame:
         ordered += [row for row, _ in ranked]
         ordered += [row for row in boards[key] if row.status != "ok"]
     return _frame([_cells(row, ranks.get(id(row))) for row in ordered])
+
+
+def missing_controls(frame: pd.DataFrame) -> list[str]:
+    """A sentence for each board that lacks a null or a gold row, the floor and the ceiling of every other.
+
+    A null is one of `NULLS`, gold is whatever needs the oracle; only complete rows count.
+
+    Args:
+        frame: from `build` or `read_csv`.
+    """
+    said = []
+    for board, rows in frame.groupby(["task", "model", "data", "minority_ratio"], sort=False):
+        whole = rows[rows["status"] == "ok"]
+        lacking = []
+        if not whole["aligner"].isin(NULLS).any():
+            lacking.append("null row (run --aligner reference)")
+        if not any("oracle" in needs.split() for needs in whole["needs"]):
+            lacking.append("gold row (run --aligner gold_maxmin)")
+        if lacking:
+            task, model, data, ratio = cast(tuple[str, str, str, float], board)
+            said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
+    return said
 
 
 def _cell_key(row: Row) -> tuple[str, str, str, float]:
@@ -354,19 +406,28 @@ def _worst(row: Row) -> float:
     return round(float(row.means.min()), 12)
 
 
-def compare(first: Row, second: Row, metric: str) -> tuple[statistics.Difference, bool]:
+def compare(
+    first: Row, second: Row, metric: str, unbiased: bool = False
+) -> tuple[statistics.Difference, bool]:
     """First minus second on a metric, and whether it could be taken prompt by prompt.
 
     It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows'
     variances are added.
+
+    Args:
+        first: whole, with scores for every seed.
+        second: likewise.
+        metric: one of `METRICS`, or `group/NAME` for a group's own win rate.
+        unbiased: as in `statistics.mean_difference`.
     """
     ours, theirs = first.metric_scores(metric), second.metric_scores(metric)
     same = [s.seed for s in first.seeds] == [s.seed for s in second.seeds] and all(
         a.prompts == b.prompts for a, b in zip(first.seeds, second.seeds, strict=True)
     )
     if same:
-        return statistics.mean_difference([a - b for a, b in zip(ours, theirs, strict=True)]), True
-    a, b = statistics.mean_difference(ours), statistics.mean_difference(theirs)
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        return statistics.mean_difference(differences, unbiased), True
+    a, b = statistics.mean_difference(ours, unbiased), statistics.mean_difference(theirs, unbiased)
     se = float(np.hypot(a.se, b.se))
     df = se**4 / (a.se**4 / a.df + b.se**4 / b.df)
     return statistics.Difference(a.estimate - b.estimate, se, df), False
@@ -381,7 +442,7 @@ def _p_value(best: Row, other: Row) -> float:
 def _measured(row: Row) -> dict[str, Any]:
     """The measured cells of a row; None where a seed that ran cannot be averaged."""
     names = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
-    cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *_NUMBERS])
+    cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *_NUMBERS, *REGRETS])
     if not row.measurable:
         return cells
     for name, (estimate, interval) in two_level_intervals(row).items():
@@ -393,6 +454,10 @@ def _measured(row: Row) -> dict[str, Any]:
     for name in ("kl", "mean_length", "reference_length", "empty_rate"):
         values = [getattr(record, name) for record in row.records.values()]
         cells[name] = None if None in values else round(float(np.mean(values)), DECIMALS)
+    for name in REGRETS:
+        lost = [getattr(record.regret, name) for record in row.records.values() if record.regret]
+        if len(lost) == len(row.records):
+            cells[name] = round(float(np.mean(lost)), DECIMALS)
     cells["mde"] = round(statistics.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
     return cells
 
@@ -437,6 +502,261 @@ def _frame(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return frame
 
 
+# ---------------------------------------------------------------------------------------- compare
+
+
+@dataclass(frozen=True)
+class MeasureDifference:
+    """One measure of two rows on the same prompts and seeds."""
+
+    measure: str
+    """`group/NAME` for a group's own win rate, else one of `METRICS`."""
+    first: float
+    second: float
+    difference: float
+    """First minus second, so a positive number favours the first."""
+    low: float
+    """Lower end of the difference's 95% interval."""
+    high: float
+    p_value: float
+    """Two-sided, corrected by Holm over the measures that differ; measures that are the same count once."""
+    wins: int
+    """Prompts, over seeds, on which the first scored higher."""
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of one board, prompt by prompt."""
+
+    task: str
+    """task@version."""
+    model: str
+    data: str
+    minority_ratio: float
+    first: str
+    """The aligner, with its options where they are not the defaults."""
+    second: str
+    seeds: tuple[int, ...]
+    """That both have; only these are compared."""
+    n_prompts: int
+    """Over seeds."""
+    left_out: tuple[int, ...]
+    """Seeds that only one of the two has."""
+    measures: tuple[MeasureDifference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able form."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))  # type: ignore[no-any-return]
+
+
+COMPARED = ("worst_group_win_rate", "minority_win_rate", "mean_win_rate")
+
+
+def compare_aligners(
+    first: str,
+    second: str,
+    runs_dir: Path = Path("runs"),
+    task: str | None = None,
+    minority_ratio: float | None = None,
+) -> Comparison:
+    """Compare two aligners, prompt by prompt and seed by seed, in every group and in what sums them up.
+
+    The differences are judged as the gate's are, by a t test over seeds and prompts
+    (`statistics.mean_difference`, unbiased). The worst group is each side's own.
+
+    Args:
+        first: an aligner of the runs folder, a configuration's hash from the CSV, a run's folder, or a
+            folder with several runs of one configuration.
+        second: likewise.
+        runs_dir: where names are looked up.
+        task: take names from this task only; `name` or `name@version`.
+        minority_ratio: take names at this share only.
+
+    Raises:
+        UserError: if a name fits nothing or too much, or the two are not of one board: another task
+            version, ratio, model, option of the task or prompts.
+    """
+    ours = _side(first, Path(runs_dir), task, minority_ratio)
+    theirs = _side(second, Path(runs_dir), task, minority_ratio)
+    boards = {board_key(row.first) for row in ours} & {board_key(row.first) for row in theirs}
+    if not boards:
+        raise UserError(f"'{first}' and '{second}' {_why_apart(ours[0].first, theirs[0].first)}.")
+    if len(boards) > 1:
+        named = sorted(_board_name(row.first) for row in ours if board_key(row.first) in boards)
+        raise UserError(
+            f"'{first}' and '{second}' meet on {len(boards)} boards ({', '.join(named[:4])}"
+            f"{', ...' if len(named) > 4 else ''}): choose one with --task or --minority-ratio."
+        )
+    a, b = (_only(side, boards, name) for side, name in ((ours, first), (theirs, second)))
+    a, b, left_out = _aligned(a, b, first, second)
+    return Comparison(
+        task=f"{a.first.task}@{a.first.task_version}",
+        model=a.first.model,
+        data=a.first.data,
+        minority_ratio=a.first.minority_ratio,
+        first=_title(a),
+        second=_title(b),
+        seeds=tuple(seed.seed for seed in a.seeds),
+        n_prompts=sum(len(seed.scores) for seed in a.seeds),
+        left_out=left_out,
+        measures=_differences(a, b),
+    )
+
+
+def _side(name: str, runs_dir: Path, task: str | None, ratio: float | None) -> list[Row]:
+    """The rows that a name of `compare_aligners` may mean, each judged by its own seeds only."""
+    for folder in (Path(name), runs_dir / name):
+        if (folder / RECORD_FILE).is_file():
+            return rows_of([(folder, read_record(folder))])
+        if any(folder.glob(f"*/{RECORD_FILE}")):
+            return load_rows(folder)
+    runs = find_records(runs_dir)
+    named = [(f, r) for f, r in runs if name in (r.aligner, config_hash(r.spec))]
+    if not named:
+        known = sorted({record.aligner for _, record in runs})
+        raise UserError(f"no run of '{name}' in '{runs_dir}', nor a run's folder.{suggest(name, known)}")
+    fitting = [
+        (folder, record)
+        for folder, record in named
+        if (task is None or task in (record.task, f"{record.task}@{record.task_version}"))
+        and (ratio is None or abs(record.minority_ratio - ratio) < 1e-9)
+    ]
+    if not fitting:
+        boards = sorted({_board_name(record) for _, record in named})
+        raise UserError(f"'{name}' was not run so in '{runs_dir}': its runs are on {', '.join(boards)}.")
+    # Only this aligner's own seeds and groups say what is whole here, so each row is made by itself.
+    kinds: dict[tuple[str, str], list[tuple[Path, Record]]] = {}
+    for folder, record in fitting:
+        kinds.setdefault((board_key(record), config_hash(record.spec)), []).append((folder, record))
+    return [row for runs in kinds.values() for row in rows_of(runs)]
+
+
+def _board_name(record: Record) -> str:
+    return f"{record.task}@{record.task_version} {record.model} {record.data} {record.minority_ratio:g}"
+
+
+def _why_apart(ours: Record, theirs: Record) -> str:
+    """The first thing in which two records' boards differ."""
+    if ours.task == theirs.task and ours.task_version != theirs.task_version:
+        return f"are of versions {ours.task_version} and {theirs.task_version} of {ours.task}: run one again"
+    for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed"}):
+        a, b = ours.spec.get(name), theirs.spec.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            differing = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
+            name = f"{name.removesuffix('_options')}.{differing[0]}" if differing else name
+            a, b = (options.get(differing[0]) if differing else options for options in (a, b))
+        if a != b:
+            return f"are not comparable, {name} is {a!r} and {b!r}: name runs of one board"
+    return "are not comparable: name runs of one board"
+
+
+def _only(rows: list[Row], boards: set[str], name: str) -> Row:
+    fitting = [row for row in rows if board_key(row.first) in boards]
+    if len(fitting) > 1:
+        listed = ", ".join(
+            f"{config_hash(r.first.spec)} ({variant(r.first.spec) or 'defaults'})" for r in fitting
+        )
+        raise UserError(f"'{name}' was run with different options: say which by its hash, {listed}.")
+    if not fitting[0].measurable:
+        raise UserError(f"'{name}' cannot be compared, it is {fitting[0].status}: run it again.")
+    return fitting[0]
+
+
+def _aligned(a: Row, b: Row, first: str, second: str) -> tuple[Row, Row, tuple[int, ...]]:
+    """Both rows with the seeds that both have, groups in one order, and the seeds left out."""
+    names = [group.name for group in a.groups]
+    others = [group.name for group in b.groups]
+    if sorted(names) != sorted(others):
+        raise UserError(
+            f"'{first}' and '{second}' are not comparable, one has groups {', '.join(names)} "
+            f"and the other {', '.join(others)}."
+        )
+    common = sorted(a.records.keys() & b.records.keys())
+    if not common:
+        raise UserError(f"'{first}' and '{second}' have no seed in common: run both with the same seeds.")
+    order = [others.index(name) for name in names]
+    ours = {seed.seed: seed for seed in a.seeds}
+    theirs = {seed.seed: SeedScores(seed.seed, seed.prompts, seed.scores[:, order]) for seed in b.seeds}
+    for seed in common:
+        if ours[seed].prompts != theirs[seed].prompts:
+            raise UserError(
+                f"'{first}' and '{second}' are not comparable, their prompts differ at seed {seed}: "
+                "one of them saw other data, run it again."
+            )
+    rows = [
+        Row({seed: row.records[seed] for seed in common}, a.groups, [scores[seed] for seed in common])
+        for row, scores in ((a, ours), (b, theirs))
+    ]
+    left_out = sorted(a.records.keys() ^ b.records.keys())
+    return rows[0], rows[1], tuple(left_out)
+
+
+def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
+    raw = []
+    tests: dict[bytes, float] = {}
+    for measure in (*(f"group/{group.name}" for group in a.groups), *COMPARED):
+        ours, theirs = a.metric_scores(measure), b.metric_scores(measure)
+        by_seed = [x - y for x, y in zip(ours, theirs, strict=True)]
+        found = statistics.mean_difference(by_seed, unbiased=True)
+        every = np.concatenate(by_seed)
+        tail = statistics.t_upper_tail(abs(found.estimate) / found.se, found.df)
+        # The minority is one of the groups and so may the worst one be: the same test is not paid for twice.
+        same = every.tobytes()
+        tests[same] = min(1.0, 2 * tail)
+        means = [float(np.mean([values.mean() for values in side])) for side in (ours, theirs)]
+        half = statistics.t_quantile(0.975, found.df) * found.se
+        counts = [int(count) for count in ((every > 0).sum(), (every == 0).sum(), (every < 0).sum())]
+        raw.append((measure, means, found.estimate, half, same, counts))
+    adjusted = dict(zip(tests, statistics.holm(list(tests.values())).tolist(), strict=True))
+    return tuple(
+        MeasureDifference(
+            measure=measure,
+            first=means[0],
+            second=means[1],
+            difference=estimate,
+            low=max(-1.0, estimate - half),
+            high=min(1.0, estimate + half),
+            p_value=adjusted[same],
+            wins=counts[0],
+            ties=counts[1],
+            losses=counts[2],
+        )
+        for measure, means, estimate, half, same, counts in raw
+    )
+
+
+def _title(row: Row) -> str:
+    options = variant(row.first.spec)
+    return f"{row.first.aligner} ({options})" if options else row.first.aligner
+
+
+def comparison_rows(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
+    """A comparison as title, header and cells of a table."""
+    c = comparison
+    title = (
+        f"A {c.first}, B {c.second}: {c.task} {c.model} {c.data} {c.minority_ratio:g}, "
+        f"seeds {_join(c.seeds)}, {c.n_prompts:,} prompts, p corrected by Holm"
+    )
+    header = ["win rate", "A", "B", "A - B", "95% interval", "p", "higher", "equal", "lower"]
+    rows = [
+        [
+            m.measure.removeprefix("group/").removesuffix("_win_rate").replace("worst_group", "worst group"),
+            f"{m.first:.3f}",
+            f"{m.second:.3f}",
+            f"{m.difference:+.3f}",
+            f"[{m.low:+.3f}, {m.high:+.3f}]",
+            f"{m.p_value:.2g}",
+            f"{m.wins:,}",
+            f"{m.ties:,}",
+            f"{m.losses:,}",
+        ]
+        for m in c.measures
+    ]
+    return title, header, rows
+
+
 # -------------------------------------------------------------------------------------------- CSV
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -456,16 +776,24 @@ def _unguard(text: str) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV text, one line per row; numbers as they are, text guarded against formulas."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(frame.columns)
+    lines = [",".join(frame.columns)]
     missing = frame.isna().to_numpy()
     for i, row in enumerate(frame.itertuples(index=False, name=None)):
-        writer.writerow(
-            "" if missing[i, j] else _guard(value) if isinstance(value, str) else repr(_number(value))
+        cells = (
+            ""
+            if missing[i, j]
+            else _quoted(_guard(value))
+            if isinstance(value, str)
+            else repr(_number(value))
             for j, value in enumerate(row)
         )
-    return buffer.getvalue()
+        lines.append(",".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """As a cell. The csv module would leave a lone carriage return bare, which starts a row when read."""
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
 
 
 def _number(value: Any) -> int | float:
@@ -489,13 +817,14 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+        with path.open(encoding="utf-8", newline="") as file:  # a carriage return in a cell stays one
+            rows = list(csv.reader(file))
     except FileNotFoundError:
         raise UserError(f"no leaderboard at '{path}': make one with `prefbench leaderboard build`.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"leaderboard '{path}' cannot be read ({error}): build it again.") from None
     header, body = (rows[0], rows[1:]) if rows else ([], [])
-    lacking = [name for name in COLUMNS if name not in header]
+    lacking = [name for name in COLUMNS if name not in header and name not in REGRETS]
     if lacking:
         raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
     cells = []
@@ -503,14 +832,14 @@ def read_csv(path: Path) -> pd.DataFrame:
         if len(row) != len(header):
             raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
         by_name = dict(zip(header, row, strict=True))
-        cells.append({name: _parse(name, by_name[name], path, number) for name in COLUMNS})
+        cells.append({name: _parse(name, by_name.get(name, ""), path, number) for name in COLUMNS})
     return _frame(cells)
 
 
 def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | None:
     if name in (*_TEXT, *_TEXT_LAST):
         return _unguard(text)
-    if not text:
+    if not text and name != "minority_ratio":
         return None
     try:
         number = int(text) if name in _WHOLE else float(text)
@@ -518,6 +847,10 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
         number = float("nan")
     if not (0 < number < 2**53 if name in _WHOLE else np.isfinite(number)):
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
+    if name == "minority_ratio" and not 0 < number <= 0.5:
+        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
+    if name in REGRETS and number < 0:
+        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
     if name.removesuffix("_low").removesuffix("_high") in METRICS and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number

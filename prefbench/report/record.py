@@ -31,6 +31,8 @@ READABLE_VERSIONS = (1, 2)
 RECORD_FILE = "record.json"
 ITEMS_FILE = "items.parquet"
 DISTRIBUTION_FILE = "distribution.parquet"
+HISTORY_FILE = "history.json"
+"""One row per iteration of the policy's training, where the optimiser keeps one."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

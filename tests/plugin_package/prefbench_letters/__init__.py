@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Policy
@@ -33,7 +35,13 @@ class Letters:
 
 
 @task("letters", version=3, provides={"user_id"})
-def letters(data: str, minority_ratio: float, seed: int, *, annotators: int = 10) -> Problem:
+def letters(
+    data: str,
+    minority_ratio: float,
+    seed: int,
+    *,
+    annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 10,
+) -> Problem:
     """One group likes the letter e, the other one likes a and o."""
     starts = [f"{subject} {verb} {number}" for subject in SUBJECTS for verb in VERBS for number in range(4)]
     order = seeds.rng(seed, "prompts").permutation(len(starts))
@@ -60,7 +68,7 @@ class SaySomething(Options):
     """The response to every prompt."""
 
 
-@aligner("say_something")
+@aligner("say_something", backbones={"causal_lm"})
 def say_something(view: View, backbone: Backbone, options: SaySomething) -> Policy:
     """Says the same thing to everybody."""
     from prefbench.backbone.simple_policies import ConstantPolicy

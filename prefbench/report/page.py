@@ -1,0 +1,515 @@
+"""The static page of a runs folder: one HTML file, no server, no network.
+
+Everything that comes from a run is untrusted, a model's responses first of all. Text in the markup
+is escaped; what the page's script needs lies in a JSON block in which `<`, `>` and `&` are written
+as escapes, so that no text can end the block; and a content security policy lets exactly the
+page's own script and style run, by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefbench import __version__
+from prefbench.errors import UserError
+from prefbench.report.plots import (
+    COLOURS,
+    CURVES,
+    MEASURES,
+    Cell,
+    Curve,
+    Line,
+    Setting,
+    collect,
+    ratio_label,
+    style,
+    training_curves,
+)
+from prefbench.report.record import ITEMS_FILE, Record, item_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATE = Path(__file__).parent / "page"
+PROMPTS = 12
+LONGEST_TEXT = 4000
+"""Characters of a prompt or response in the reader; the rest is cut, and the cut is marked."""
+
+
+def write_page(runs_dir: Path, out: Path, prompts: int = PROMPTS) -> int:
+    """Write the page of a runs folder; the same runs give the same bytes.
+
+    Args:
+        runs_dir: the runs.
+        out: the HTML file.
+        prompts: how many prompts of each setting, ratio and seed the reader has.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        UserError: if there is no run.
+    """
+    from prefbench.store import write_atomically
+
+    text = page(Path(runs_dir), prompts)
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text)
+    return len(text.encode())
+
+
+def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
+    """The page as text."""
+    if prompts < 0:
+        raise UserError(f"{prompts} prompts cannot be shown: give 0 or more.")
+    frame, settings = collect(runs_dir)
+    data = {
+        "measures": MEASURES,
+        "curves": CURVES,
+        "filters": _FILTERS,
+        "settings": [_setting(setting, runs_dir, prompts) for setting in settings],
+    }
+    css, js = _template("page.css"), _template("page.js")
+    dates = sorted(set(frame["date"]))
+    n_runs = sum(len(cell.runs) for setting in settings for cell in setting.cells)
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    versions = sorted({word for text in frame["version"] for word in str(text).split()})
+    tasks = sorted(set(frame["task"]))
+    parts = {
+        "csp": escape(content_security_policy(css, js)),
+        "title": escape(f"{', '.join(tasks[:3])}: who wins, and who is left behind"),
+        "lede": "Groups of annotators want different things; each aligner below learned a policy from their "
+        "labels, and every response was compared, group by group, with the reference policy's. "
+        f"{n_runs} runs of {escape(', '.join(tasks[:8]))}, {escape(when)}.",
+        "css": css,
+        "js": js,
+        "table_how": _TABLE_HOW,
+        "table": _table(frame),
+        "data": embedded_json(data),
+        "footer": f"Made by prefbench {escape(__version__)}; runs made with {escape(', '.join(versions))}. "
+        "This file needs no network and asks for nothing.",
+    }
+    # One pass: a placeholder that stands in somebody's text is text.
+    words = re.split(r"@@(\w+)@@", _template("page.html"))
+    return "".join(parts[word] if i % 2 else word for i, word in enumerate(words))
+
+
+def escape(text: object) -> str:
+    """Text for markup, also inside quotes; control characters and lone surrogates become a mark."""
+    plain = "".join(c if c.isprintable() or c in " \n" else "\ufffd" for c in str(text))
+    return html.escape(plain, quote=True)
+
+
+def embedded_json(value: Any) -> str:
+    """JSON for a script block: ASCII, without any character that markup has a meaning for."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def content_security_policy(css: str, js: str) -> str:
+    """Nothing but this very style and script; no address is ever asked for anything."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest(js)}'; style-src 'sha256-{digest(css)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _template(name: str) -> str:
+    return (TEMPLATE / name).read_text(encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------------- table
+
+_FILTERS: list[dict[str, Any]] = [
+    {"key": "task", "label": "Task"},
+    {"key": "model", "label": "Model"},
+    {"key": "data", "label": "Data"},
+    {"key": "ratio", "label": "Split"},
+    {"key": "aligner", "label": "Aligner"},
+    {"key": "needs", "label": "Needs"},
+    {"key": "status", "label": "Rows"},
+]
+_TABLE_HOW = (
+    "One row per aligner and split (majority : minority), over seeds. Within a task, model, data and split, "
+    "rows that share a rank cannot be told apart on the worst group (5%, corrected for the number of "
+    "comparisons). Brackets are 95% intervals over seeds and prompts; &ldquo;least seen&rdquo; is the "
+    "smallest difference between two rows that so many prompts would show. What an aligner needs to see "
+    "decides whom it may be compared with. Incomplete rows have no rank."
+)
+_RATES = {
+    "worst_group_win_rate": "worst",
+    "minority_win_rate": "minority",
+    "majority_win_rate": "majority",
+    "mean_win_rate": "mean",
+    "gap": "gap",
+}
+_MORE = {
+    "kl": "KL",
+    "mean_length": "words",
+    "reference_length": "reference words",
+    "empty_rate": "empty",
+    "mde": "least seen",
+}
+_ONCE = ("task", "model", "data")
+"""Columns that a table with one value of each says once, above."""
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """Every row of the leaderboard, complete or not, as a table that needs no script."""
+    rows = [
+        {str(key): value for key, value in row.items()}
+        for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
+    ]
+    once = [name for name in _ONCE if len({row[name] for row in rows}) == 1]
+    said = ", ".join(f"{name} {rows[0][name]}" for name in once)
+    caption = f"All rows have {said}." if said else "Several tasks, models or data: each row says its own."
+    shown = [name for name in _ONCE if name not in once]
+    # A leaderboard may have learned new columns: they are shown as they come.
+    known = {*_ONCE, *_RATES, *_MORE, *_PLAIN, *(f"{m}{end}" for m in _RATES for end in ("_low", "_high"))}
+    new = {
+        str(name): any(isinstance(row[str(name)], float) for row in rows)
+        for name in frame.columns
+        if name not in known and frame[name].notna().any()
+    }
+    head = [
+        '<th scope="col" class="name">aligner</th>',
+        _th("rank", True),
+        _th("split", True),
+        _th("needs"),
+        _th("worst group"),
+        *(_th(label, True, first=_first(name)) for name, label in _RATES.items()),
+        *(_th(label, True) for label in _MORE.values()),
+        _th("seeds", True, first="descending"),
+        _th("prompts", True, first="descending"),
+        _th("status"),
+        *(_th(name.replace("_", " "), number) for name, number in new.items()),
+        *(_th(name) for name in shown),
+        _th("specification"),
+        _th("version"),
+        _th("date"),
+    ]
+    body = "\n".join(_row(row, shown, new) for row in rows)
+    return (
+        f"<table><caption>{escape(caption)}</caption>\n<thead><tr>{''.join(head)}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody></table>"
+    )
+
+
+_PLAIN = (
+    *("aligner", "variant", "needs", "tie_rank", "minority_ratio", "worst_group", "status"),
+    *("n_seeds", "seeds", "n_prompts", "config_hash", "version", "date"),
+)
+
+
+def _th(label: str, number: bool = False, first: str = "ascending") -> str:
+    kind = ' class="number"' if number else ""
+    return f'<th scope="col"{kind} data-first="{first}">{escape(label)}</th>'
+
+
+def _first(name: str) -> str:
+    """Which way a measure is sorted first: from the best down."""
+    return "ascending" if name == "gap" else "descending"
+
+
+def _row(row: Mapping[str, Any], shown: Sequence[str], new: Mapping[str, bool]) -> str:
+    whole = row["status"] == "ok"
+    variant = f' <span class="tag">{escape(row["variant"])}</span>' if row["variant"] else ""
+    cells = [
+        f'<th scope="row"><bdi>{_breakable(row["aligner"])}</bdi>{variant}</th>',
+        _td(row["tie_rank"], "" if row["tie_rank"] is None else str(row["tie_rank"])),
+        _td(row["minority_ratio"], ratio_label(row["minority_ratio"])),
+        f"<td>{escape(row['needs'])}</td>",
+        _words(row["worst_group"]),
+        *(_interval(row, name) for name in _RATES),
+        *(_td(row[name], "" if row[name] is None else f"{row[name]:.2f}") for name in _MORE),
+        _td(row["n_seeds"], str(row["n_seeds"]), f"seeds {row['seeds']}"),
+        _td(row["n_prompts"], "" if row["n_prompts"] is None else str(row["n_prompts"])),
+        f'<td class="status wordy">{"complete" if whole else escape(row["status"])}</td>',
+        *(_td(row[name], _brief(row[name])) if number else _words(row[name]) for name, number in new.items()),
+        *(_words(row[name]) for name in shown),
+        f"<td>{escape(row['config_hash'])}</td>",
+        f"<td>{escape(row['version'])}</td>",
+        f"<td>{escape(row['date'])}</td>",
+    ]
+    names = {
+        "task": row["task"],
+        "model": row["model"],
+        "data": row["data"],
+        "ratio": ratio_label(row["minority_ratio"]),
+        "aligner": row["aligner"],
+        "needs": row["needs"],
+        "status": "complete" if whole else "incomplete",
+    }
+    attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in names.items())
+    kind = "" if whole else ' class="unranked"'
+    return f"<tr{kind}{attributes}>{''.join(cells)}</tr>"
+
+
+def _td(value: float | None, text: str, title: str = "") -> str:
+    hint = f' title="{escape(title)}"' if title else ""
+    number = "" if value is None else repr(float(value))
+    return f'<td class="number" data-v="{number}"{hint}>{escape(text)}</td>'
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on in the next line after an underscore."""
+    return escape(name).replace("_", "_<wbr>")
+
+
+def _brief(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _words(text: object) -> str:
+    return f'<td class="wordy"><bdi>{escape("" if text is None else text)}</bdi></td>'
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return '<td class="number" data-v=""></td>'
+    interval = f'<span class="ci">[{low:.2f}, {high:.2f}]</span>'
+    return f'<td class="number" data-v="{float(value)!r}">{value:.2f} {interval}</td>'
+
+
+# ---------------------------------------------------------------------------------------------- figures
+
+
+def _setting(setting: Setting, runs_dir: Path, prompts: int) -> dict[str, Any]:
+    curves = training_curves(setting.cells, runs_dir)
+    ratios = setting.ratios
+    return {
+        "label": _clean(setting.label),
+        "ratios": [{"value": ratio, "label": ratio_label(ratio)} for ratio in ratios],
+        "first": setting.first_shown,
+        "lines": [_line(line) for line in setting.lines],
+        "cells": [_cell(cell, ratios, curves.get(i, {})) for i, cell in enumerate(setting.cells)],
+        "reader": [_shelves(setting, ratio, prompts) for ratio in ratios],
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    look = style(line.style)
+    return {
+        "name": _clean(line.name),
+        "needs": line.needs,
+        "c": COLOURS.index(look.colour),
+        "m": look.marker,
+        "d": " ".join(f"{length:g}" for length in look.dash) or None,
+    }
+
+
+def _cell(cell: Cell, ratios: Sequence[float], curves: Mapping[str, Curve]) -> dict[str, Any]:
+    row = cell.row
+    return {
+        "l": cell.line,
+        "r": ratios.index(cell.ratio),
+        "ok": cell.complete,
+        "status": _clean(row["status"]),
+        "rank": row["tie_rank"],
+        "seeds": row["n_seeds"],
+        "prompts": row["n_prompts"],
+        "mde": row["mde"],
+        "worst": _clean(row["worst_group"] or ""),
+        "kl": row["kl"],
+        "v": {name: cell.interval(name) for name in MEASURES},
+        "groups": _groups([record for _, record in cell.runs.values()]),
+        "curves": {
+            name: {
+                "steps": curve.steps,
+                "mean": _rounded(curve.mean),
+                "low": _rounded(curve.low),
+                "high": _rounded(curve.high),
+            }
+            for name, curve in curves.items()
+        },
+    }
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    """Four digits: more cannot be seen in a drawing, and they make most of the file."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each group over the seeds that ran."""
+    found: dict[str, list[Any]] = {}
+    for record in records:
+        for group in record.groups:
+            found.setdefault(group.name, []).append(group)
+    return [
+        {
+            "name": _clean(name),
+            "unit": _clean(seeds[0].unit),
+            "share": seeds[0].share,
+            "minority": seeds[0].is_minority,
+            "rate": _mean([one.win_rate for one in seeds]),
+            "low": min(one.win_rate for one in seeds),
+            "high": max(one.win_rate for one in seeds),
+            "won": sum(one.wins for one in seeds),
+            "tied": sum(one.ties for one in seeds),
+            "lost": sum(one.losses for one in seeds),
+            "utility": _mean([one.mean_utility for one in seeds]),
+            "reference": _mean([one.reference_utility for one in seeds]),
+            "accuracy": _mean([one.reward_accuracy for one in seeds]),
+        }
+        for name, seeds in found.items()
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None if one is missing: nothing is averaged over."""
+    known = [value for value in values if value is not None]
+    return float(f"{math.fsum(known) / len(known):.6g}") if len(known) == len(values) else None
+
+
+def _clean(text: object) -> str:
+    """A name on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+# ----------------------------------------------------------------------------------------------- reader
+
+
+def _shelves(setting: Setting, ratio: float, prompts: int) -> list[dict[str, Any]]:
+    """For each seed, some prompts with what every aligner answered."""
+    cells = sorted((cell for cell in setting.cells if cell.ratio == ratio), key=lambda cell: cell.line)
+    seeds = sorted({seed for cell in cells for seed in cell.runs})
+    shelves = [_shelf(cells, seed, prompts) for seed in seeds] if prompts else []
+    return [shelf for shelf in shelves if shelf is not None]
+
+
+def _shelf(cells: Sequence[Cell], seed: int, prompts: int) -> dict[str, Any] | None:
+    chosen: list[int] | None = None
+    n_prompts, samples = 0, 1
+    names: list[str] = []
+    units: list[str] = []
+    by_prompt: dict[int, dict[str, Any]] = {}
+    for cell in cells:
+        folder, record = cell.runs.get(seed, (None, None))
+        if folder is None or record is None or record.status != "ok":
+            continue
+        groups = [group.name for group in record.groups]
+        try:
+            if chosen is None:
+                chosen, n_prompts = _choose(folder, prompts)
+                names, units, samples = (
+                    groups,
+                    [g.unit for g in record.groups],
+                    record.samples_per_prompt or 1,
+                )
+            if set(groups) != set(names):
+                continue
+            items = _read_chosen(folder, chosen, names)
+        except (UserError, KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"no responses of '{folder}' in the page: {_clean(error)[:120]}", stacklevel=2)
+            continue
+        for item in items:
+            # The same id of another aligner is the same prompt, or it has no business beside it.
+            entry = by_prompt.setdefault(item["id"], {**item["shared"], "answers": []})
+            if entry["text"] != item["shared"]["text"]:
+                continue
+            answer = {"l": cell.line, **item["answer"]}
+            if entry["reference"] != item["shared"]["reference"]:
+                answer |= {"reference": item["shared"]["reference"], "ru": item["shared"]["ru"]}
+            entry["answers"].append(answer)
+    if not by_prompt:
+        return None
+    return {
+        "seed": seed,
+        "of": n_prompts,
+        "samples": samples,
+        "groups": [
+            {"name": _clean(name), "unit": _clean(unit)} for name, unit in zip(names, units, strict=True)
+        ],
+        "prompts": [by_prompt[i] for i in sorted(by_prompt)],
+    }
+
+
+def _choose(folder: Path, prompts: int) -> tuple[list[int], int]:
+    """Ids spaced evenly over the test prompts, and how many there are: no result has a say in it."""
+    import numpy as np
+
+    ids = np.unique(_column(folder, "prompt_id"))
+    places = np.unique(np.linspace(0, len(ids) - 1, min(prompts, len(ids))).round().astype(int))
+    return [int(ids[place]) for place in places], len(ids)
+
+
+def _column(folder: Path, name: str) -> Any:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(folder / ITEMS_FILE) as file:
+            return file.read(columns=[name]).column(0).to_numpy()
+    except (OSError, pa.ArrowException, IndexError) as error:
+        raise UserError(f"{ITEMS_FILE} cannot be read ({_clean(error)[:80]})") from None
+
+
+def _read_chosen(folder: Path, chosen: Sequence[int], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """The first sample of the chosen prompts; the file goes by in pieces, for it may be large."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow.parquet import ParquetFile
+
+    from prefbench.evaluate.win_rate import outcomes
+
+    columns = [name for name in item_columns(groups) if name not in ("words", "kl")]
+    wanted = pa.array(chosen, pa.int64())
+    rows: list[dict[str, Any]] = []
+    try:
+        with ParquetFile(folder / ITEMS_FILE) as file:
+            for batch in file.iter_batches(batch_size=16384, columns=columns):
+                keep = pc.and_(
+                    pc.is_in(batch.column("prompt_id").cast(pa.int64()), value_set=wanted),
+                    pc.equal(batch.column("sample"), 0),
+                )
+                rows += batch.filter(keep).to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise UserError(f"{ITEMS_FILE} cannot be read ({_clean(error)[:80]})") from None
+    if not rows:
+        return []
+    ours = [[[row[f"utility/{name}"] for name in groups]] for row in rows]
+    theirs = [[[row[f"reference_utility/{name}"] for name in groups]] for row in rows]
+    won = outcomes(
+        ours, theirs, [[row["empty"]] for row in rows], [[row["reference_words"] == 0] for row in rows]
+    )
+    return [
+        {
+            "id": int(row["prompt_id"]),
+            "shared": {
+                "text": _cut(row["prompt"]),
+                "reference": _cut(row["reference_response"]),
+                "ru": _finite(theirs[i][0]),
+            },
+            "answer": {
+                "text": _cut(row["response"]),
+                "u": _finite(ours[i][0]),
+                "o": [float(value) for value in won[i, 0]],
+            },
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _cut(text: object) -> str:
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= LONGEST_TEXT else f"{whole[:LONGEST_TEXT]} [...]"
+
+
+def _finite(values: Iterable[Any]) -> list[float | None]:
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in map(float, values)]
