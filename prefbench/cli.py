@@ -249,10 +249,7 @@ def read_config(path: str) -> dict[str, Any]:
     from prefbench.registry import suggest
     from prefbench.spec import read_toml
 
-    try:
-        settings = read_toml(path)
-    except RecursionError:
-        raise UserError(f"--config {path}: its lists or tables are nested too deeply.") from None
+    settings = read_toml(path)
     for key, value in settings.items():
         if key not in CONFIG_KEYS:
             raise UserError(f"--config {path}: unknown key '{key}'.{suggest(key, CONFIG_KEYS)}")

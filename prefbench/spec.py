@@ -77,7 +77,7 @@ def parse_ratio(text: str | float) -> float:
             ratio = float(text[:-1]) / 100
         else:
             ratio = float(text)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         ratio = float("nan")
     ratio = round(ratio, 4)
     if not 0 < ratio <= 0.5:
@@ -106,7 +106,7 @@ def read_toml(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError:
         raise UserError(f"--config {path}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # also numbers too long and brackets too deep
         raise UserError(f"--config {path}: not a readable TOML file ({error}).") from None
 
 

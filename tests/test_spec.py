@@ -173,3 +173,20 @@ def test_a_run_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b'task = "caf\xe9"')
     with pytest.raises(UserError, match="not a readable TOML file"):
         read_toml(str(tmp_path / "latin.toml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["seed = " + "1" * 5000, "plugin = " + "[" * 5000, 'task = "\udc80"'.encode("utf-8", "surrogatepass")],
+)
+def test_a_run_file_that_no_parser_takes_is_one_line(text, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match="not a readable TOML file") as caught:
+        read_toml(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ratio_beyond_all_floats_is_refused():
+    with pytest.raises(UserError, match="minority ratio"):
+        parse_ratio(10**4000)

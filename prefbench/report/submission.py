@@ -503,7 +503,13 @@ def _write_bare(frame: pd.DataFrame, path: Path) -> None:
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     fields = [pa.field(field.name, field.type) for field in table.schema]
-    pq.write_table(table.cast(pa.schema(fields)).replace_schema_metadata(None), path, store_schema=False)
+    pq.write_table(
+        table.cast(pa.schema(fields)).replace_schema_metadata(None),
+        path,
+        store_schema=False,
+        compression="zstd",
+        compression_level=19,
+    )
 
 
 def _folder_name(record: Record) -> str:
