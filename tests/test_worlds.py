@@ -106,6 +106,12 @@ def test_an_edited_distribution_or_regret_is_found_out(tmp_path):
     assert any("max_regret" in sentence for sentence in verify(folder))
 
 
+def test_a_record_of_version_two_is_read():
+    record = read_record(Path(__file__).parent / "data" / "record-v2.json")
+    assert record.schema_version == 2 and record.regret.certificate <= 1e-8
+    assert record.em.unit == "annotator" and record.em.assignment == "hard"
+
+
 def test_a_record_of_version_one_is_still_read():
     record = read_record(Path(__file__).parent / "data" / "record-v1.json")
     assert record.schema_version == 1 and record.regret is None

@@ -39,7 +39,7 @@ from prefbench.report.record import ITEMS_FILE, Record, item_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPLATE = Path(__file__).parent / "page"
+TEMPLATE = Path(__file__).parent / "page_files"
 PROMPTS = 12
 LONGEST_TEXT = 4000
 """Characters of a prompt or response in the reader; the rest is cut, and the cut is marked."""
