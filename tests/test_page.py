@@ -384,7 +384,7 @@ def test_templates_are_installed_with_the_package():
 
     root = Path(__file__).parent.parent
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert data["prefbench.report"] == ["page/*"]
+    assert data["prefbench.report"] == [f"{p.TEMPLATE.name}/*"]
     assert {file.name for file in p.TEMPLATE.iterdir()} == {"page.html", "page.css", "page.js"}
 
 
