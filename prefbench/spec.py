@@ -99,15 +99,23 @@ def parse_sets(items: Iterable[str]) -> dict[str, dict[str, str]]:
     return result
 
 
-def read_toml(path: str) -> dict[str, Any]:
-    """A run file: the long option names as keys, and tables `[set.task]`, `[set.aligner]` and so on."""
+def read_toml(path: str, named: str = "--config ", hint: str = "") -> dict[str, Any]:
+    """What a TOML file says; errors call it `named` and its path, and end with a hint where it is missing.
+
+    Raises:
+        UserError: there is no such file, or no parser takes it.
+    """
     try:
-        with Path(path).open("rb") as file:
+        with Path(path).expanduser().open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        raise UserError(f"--config {path}: no such file.") from None
-    except (ValueError, RecursionError, OSError) as error:  # also numbers too long and brackets too deep
-        raise UserError(f"--config {path}: not a readable TOML file ({error}).") from None
+        raise UserError(f"{named}{path}: no such file{hint}.") from None
+    except OSError as error:
+        raise UserError(
+            f"{named}{path}: not a readable TOML file, it cannot be read ({error.strerror})."
+        ) from None
+    except (ValueError, RecursionError) as error:  # also undecodable bytes and endless digits
+        raise UserError(f"{named}{path}: not a readable TOML file ({error}).") from None
 
 
 def make_spec(

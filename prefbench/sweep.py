@@ -8,7 +8,6 @@ import math
 import signal
 import threading
 import time
-import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefbench import registry
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
-from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio
+from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -224,7 +223,7 @@ def read_sweep(path: str, plugins: Sequence[str] = ()) -> SweepSpec:
     Raises:
         UserError: one line on the first thing that is wrong.
     """
-    table = _read_toml(path)
+    table = read_toml(path, "", "; docs/sweeps.md shows what to write into it")
     _known(table, TOP_KEYS, path)
     files = tuple(
         dict.fromkeys([*_strings(table.get("plugin", []), f"{path}: plugin", empty=True), *plugins])
@@ -255,18 +254,6 @@ def read_sweep(path: str, plugins: Sequence[str] = ()) -> SweepSpec:
         cpus=_amount(resources.get("cpus", 1), f"{path}: resources.cpus"),
         gpus=_amount(resources.get("gpus", 0), f"{path}: resources.gpus"),
     )
-
-
-def _read_toml(path: str) -> dict[str, Any]:
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; docs/sweeps.md shows what to write into it.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # also undecodable bytes and endless digits
-        raise UserError(f"{path}: not a readable TOML file ({error}).") from None
 
 
 def _known(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from prefbench.learn.options import IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
+from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,7 @@ class Backbone(Protocol):
         self,
         pairs: Pairs,
         loss: PairwiseLoss,
-        options: PairwiseOptions | IPOOptions,
+        options: PairTrainingOptions,
         *,
         seed: int,
         group_step: float | None = None,

@@ -32,7 +32,7 @@ from prefbench.learn import bradley_terry, pairwise, ppo
 from prefbench.learn.training import sorted_batches, trainable_state
 
 if TYPE_CHECKING:
-    from prefbench.learn.options import IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
+    from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
     from prefbench.learn.welfare import Welfare
     from prefbench.store import Store, Work
 
@@ -513,7 +513,7 @@ class CausalLM:
         self,
         pairs: Pairs,
         loss: pairwise.PairwiseLoss,
-        options: PairwiseOptions | IPOOptions,
+        options: PairTrainingOptions,
         *,
         seed: int,
         group_step: float | None = None,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefbench.backbone.models import FiniteOptions
-    from prefbench.learn.options import IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
+    from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
     from prefbench.learn.pairwise import PairwiseLoss
     from prefbench.store import Store, Work
 
@@ -212,7 +212,7 @@ class Finite:
         self,
         pairs: Pairs,
         loss: PairwiseLoss,
-        options: PairwiseOptions | IPOOptions,
+        options: PairTrainingOptions,
         *,
         seed: int,
         group_step: float | None = None,

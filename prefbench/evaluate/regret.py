@@ -8,6 +8,7 @@ and equal to beta times the KL divergence of the policy from that group's own op
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,7 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
     Raises:
         PrefbenchError: an exact solution did not reach its certificate.
     """
-    states = distribution["state"].nunique()
-    shape = (states, len(distribution) // states)
-
-    def table(column: str) -> np.ndarray:
-        return distribution[column].to_numpy(dtype=np.float64).reshape(shape)
-
+    table = functools.partial(_table, distribution)
     reference, weights = table("reference"), table("state_weight")[:, 0]
     utility = np.stack([table(f"utility/{name}") for name in groups], axis=2)
     mass = (reference * weights[:, None])[..., None]
@@ -81,12 +77,7 @@ def preference_losses(
         beta: of the implicit reward.
         temperature: label noise, in standard deviations of the group's utility over reference responses.
     """
-    states = distribution["state"].nunique()
-    shape = (states, len(distribution) // states)
-
-    def table(column: str) -> np.ndarray:
-        return distribution[column].to_numpy(dtype=np.float64).reshape(shape)
-
+    table = functools.partial(_table, distribution)
     reference = table("reference")
     mass = reference * table("state_weight")
     both = mass[:, :, None] * reference[:, None, :]
@@ -101,3 +92,9 @@ def preference_losses(
         losses = preferred * np.logaddexp(0, -margin) + (1 - preferred) * np.logaddexp(0, margin)
         result[name] = float((both * losses).sum())
     return result
+
+
+def _table(distribution: pd.DataFrame, column: str) -> np.ndarray:
+    """A column as [S, R]: rows are sorted by state, equally many for each."""
+    states = distribution["state"].nunique()
+    return distribution[column].to_numpy(dtype=np.float64).reshape(states, -1)

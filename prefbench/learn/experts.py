@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefbench.backbone.base import Backbone, Policy, Rewards
 from prefbench.learn.bradley_terry import fit_known_groups, pairs_digest, pairs_of
-from prefbench.learn.options import PPOOptions, SingleRewardOptions
+from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.welfare import mean
 from prefbench.problem import text_digest
 
@@ -30,7 +30,7 @@ def group_policies(
             shift=rewards.shift[index : index + 1],
             scale=rewards.scale[index : index + 1],
         )
-        relevant = {*SingleRewardOptions.model_fields, *PPOOptions.model_fields}
+        relevant = set(SingleRewardOptions.model_fields)
         key = {
             "reference": backbone.digest,
             "training": dict(backbone.training),

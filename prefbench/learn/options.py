@@ -112,36 +112,30 @@ class SocialWelfareOptions(EMOptions, PPOOptions):
     """Count every cluster alike, or by its annotators. Leximin has no weights."""
 
 
-class PairwiseOptions(Options):
-    """Direct preference optimisation (`learn/pairwise.py`)."""
+class PairTrainingOptions(Options):
+    """What all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
 
     beta: float = Field(0.1, gt=0)
     """Strength of the implicit KL penalty."""
+    epochs: int = Field(4, ge=1)
+    """Passes over the pairs."""
+    batch: int = Field(32, ge=1)
+    """Pairs per gradient step."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak AdamW learning rate; none means the model's own default."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping."""
+
+
+class PairwiseOptions(PairTrainingOptions):
+    """Direct preference optimisation."""
+
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Assumed share of flipped labels (conservative DPO)."""
-    epochs: int = Field(4, ge=1)
-    """Passes over the pairs."""
-    batch: int = Field(32, ge=1)
-    """Pairs per gradient step."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Peak AdamW learning rate; none means the model's own default."""
-    max_grad_norm: float = Field(1.0, gt=0)
-    """Gradient clipping."""
 
 
-class IPOOptions(Options):
-    """Identity preference optimisation (`learn/pairwise.py`)."""
-
-    beta: float = Field(0.1, gt=0)
-    """A pair's log-ratios are driven to differ by 1 / (2 beta)."""
-    epochs: int = Field(4, ge=1)
-    """Passes over the pairs."""
-    batch: int = Field(32, ge=1)
-    """Pairs per gradient step."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Peak AdamW learning rate; none means the model's own default."""
-    max_grad_norm: float = Field(1.0, gt=0)
-    """Gradient clipping."""
+class IPOOptions(PairTrainingOptions):
+    """Identity preference optimisation: a pair's log-ratios are driven to differ by 1 / (2 beta)."""
 
 
 class GroupStepOptions(Options):

