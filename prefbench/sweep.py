@@ -640,7 +640,7 @@ def make_job(
     Raises:
         UserError: the engine is not installed or does not have such an option.
     """
-    from prefbench.engines.local import cores
+    from prefbench.engines.local import cores, threads_that_pay
 
     if engine == "local" and address is not None:
         raise UserError("--address is of a Ray cluster: say --engine ray as well.")
@@ -649,7 +649,8 @@ def make_job(
 
         import_ray(address)
     here = cores()
-    threads = max((_threads(spec, here) for spec in specs), default=1)
+    asked = {_threads(spec) for spec in specs}
+    threads = max(threads_that_pay(here) if number is None else number for number in asked)
     fitting = max(1, here // threads)
     if engine == "local":
         workers = min(workers or fitting, fitting)
@@ -665,12 +666,12 @@ def make_job(
     )
 
 
-def _threads(spec: RunSpec, here: int) -> int:
-    """CPU threads of a cell: what the option says, else one for what is small, every core for what is not."""
+def _threads(spec: RunSpec) -> int | None:
+    """CPU threads of a cell: what the option says, else one for what is small, None to measure it."""
     chosen = spec.model_options.get("threads")
     if isinstance(chosen, int) and chosen > 0:
         return chosen
-    return here if get_model(spec.model).name == "pretrained" else 1
+    return None if get_model(spec.model).name == "pretrained" else 1
 
 
 def check_data(specs: Sequence[RunSpec], runs_dir: Path) -> None:

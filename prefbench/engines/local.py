@@ -220,3 +220,26 @@ def cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_that_pay(cores: int) -> int:
+    """Every core, or one where more are slower: measured on a product of a small transformer's size."""
+    if cores < 2:
+        return cores
+    import time
+
+    import torch
+
+    before = torch.get_num_threads()
+    left, right = torch.ones(256, 768), torch.ones(768, 3072)
+    best: dict[int, float] = {}
+    try:
+        for threads in (1, cores):
+            torch.set_num_threads(threads)
+            for _ in range(8):  # the least of several: the first one pays for starting the threads
+                started = time.perf_counter()
+                left @ right
+                best[threads] = min(best.get(threads, float("inf")), time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
+    return cores if best[cores] < best[1] else 1
