@@ -23,7 +23,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from prefbench import seeds
 from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import CausalLM, Codec, LMReward, collate, token_logprobs
+from prefbench.backbone.causal_lm import CausalLM, LMReward
+from prefbench.backbone.tokens import Codec, collate, token_logprobs
 from prefbench.learn.options import PairwiseOptions, PPOOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min

@@ -9,8 +9,9 @@ import torch
 from hypothesis import settings
 
 from prefbench import registry, seeds
-from prefbench.backbone.causal_lm import CausalLM, Codec
+from prefbench.backbone.causal_lm import CausalLM
 from prefbench.backbone.loading import _train_tokenizer
+from prefbench.backbone.tokens import Codec
 from prefbench.store import Store, Work
 
 torch.set_num_threads(1)

@@ -11,15 +11,8 @@ from scipy import stats
 
 from prefbench import seeds
 from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import (
-    Codec,
-    LMPolicy,
-    LMReward,
-    call,
-    collate,
-    sample_tokens,
-    token_logprobs,
-)
+from prefbench.backbone.causal_lm import LMPolicy, LMReward, call, sample_tokens
+from prefbench.backbone.tokens import Codec, collate, token_logprobs
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.training import trainable_state

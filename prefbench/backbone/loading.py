@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from prefbench import seeds
-from prefbench.backbone.causal_lm import CausalLM, Codec, call, collate, describe_weights, token_logprobs
+from prefbench.backbone.causal_lm import CausalLM, call, describe_weights
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
+from prefbench.backbone.tokens import Codec, collate, token_logprobs
 from prefbench.errors import UserError
 from prefbench.learn.training import State, bucketed_batches, minimise
 from prefbench.problem import text_digest

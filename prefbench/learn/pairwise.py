@@ -89,7 +89,8 @@ def train(
     """
     import torch
 
-    from prefbench.backbone.causal_lm import LMPolicy, call, token_logprobs
+    from prefbench.backbone.causal_lm import LMPolicy, call
+    from prefbench.backbone.tokens import token_logprobs
     from prefbench.learn.training import PairBatches, State, minimise
 
     reference = backbone.reference

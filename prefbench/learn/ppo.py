@@ -219,7 +219,8 @@ def sample(
     backbone: CausalLM, model: nn.Module, head: nn.Module, prompts: list[list[int]], seed: int, iteration: int
 ) -> Rollout:
     """Sample a response to each prompt; log-probabilities and values as training will see them."""
-    from prefbench.backbone.causal_lm import call, collate, pick, sample_tokens, token_logprobs
+    from prefbench.backbone.causal_lm import call, sample_tokens
+    from prefbench.backbone.tokens import collate, pick, token_logprobs
     from prefbench.learn.training import sorted_batches
 
     codec = backbone.codec
@@ -254,7 +255,8 @@ def update(
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Epochs of clipped minibatch steps on one rollout, ended early when the policy has moved enough."""
-    from prefbench.backbone.causal_lm import call, collate, pick, token_logprobs
+    from prefbench.backbone.causal_lm import call
+    from prefbench.backbone.tokens import collate, pick, token_logprobs
 
     advantages, returns = gae(rewards, rollout.value, rollout.mask, options.discount, options.gae_lambda)
     if options.whiten_advantages:

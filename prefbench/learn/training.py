@@ -16,7 +16,8 @@ from prefbench.errors import Diverged
 
 if TYPE_CHECKING:
     from prefbench.backbone.base import Pairs
-    from prefbench.backbone.causal_lm import Batch, CausalLM
+    from prefbench.backbone.causal_lm import CausalLM
+    from prefbench.backbone.tokens import Batch
     from prefbench.store import Work
 
 
@@ -79,7 +80,7 @@ class PairBatches:
         return len(self.rows)
 
     def __getitem__(self, step: int) -> Batch:
-        from prefbench.backbone.causal_lm import collate
+        from prefbench.backbone.tokens import collate
 
         rows = self.rows[step]
         return collate(

@@ -26,6 +26,9 @@ class Group:
     share: float
     """Share of annotators asked for; `apportion` makes whole annotators of it."""
     utility: Utility
+    instruction: str | None = None
+    """Text after a prompt that asks a model outright for what the group wants; policies are then also measured
+    with it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Problem:
     """What the task wants said of itself in the record (JSON values)."""
     world: World | None = None
     """The world of a task for the `finite` backbone; it needs no corpus."""
+    chat: bool = False
+    """Prompts are messages to an assistant, not texts to continue: a chat model gets them in its template."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
