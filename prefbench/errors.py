@@ -17,3 +17,7 @@ class Diverged(PrefbenchError):
     """Training left the region where its numbers mean anything (NaN, exploding KL)."""
 
     exit_code = 3
+
+
+class JudgeFailed(PrefbenchError):
+    """A judge stopped answering, or answers nonsense; what it has said so far is kept."""

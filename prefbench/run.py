@@ -13,7 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,20 +25,30 @@ import prefbench
 from prefbench import registry, seeds
 from prefbench.backbone.base import Aligned, Backbone, Policy
 from prefbench.backbone.models import ModelRequest
-from prefbench.errors import Diverged, PrefbenchError
-from prefbench.problem import Problem, apportion, text_digest
-from prefbench.problem.preferences import HELD_OUT_PAIRS, label_pairs, make_view, true_utilities
+from prefbench.errors import Diverged, JudgeFailed, PrefbenchError
+from prefbench.problem import Problem, apportion, text_digest, with_instruction
+from prefbench.problem.preferences import (
+    HELD_OUT_PAIRS,
+    check_oracle,
+    compared,
+    given_pairs,
+    label_pairs,
+    make_view,
+    utilities_of_pairs,
+)
 from prefbench.problem.utilities import count_words, is_empty
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
     HISTORY_FILE,
     ITEMS_FILE,
+    PROMPTED_FILE,
     Record,
     summarise,
+    summarise_prompted,
     write_items,
     write_record,
 )
-from prefbench.spec import RunSpec, get_model
+from prefbench.spec import RunSpec, digest, get_model
 from prefbench.store import Reporter, Store, Work, content_digest, write_atomically
 
 
@@ -63,18 +73,19 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, entry, started)
     try:
-        measured, items, distribution, history = _measure(spec, problem, backbone, store)
-        record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
-        write_items(items, folder)
-        if distribution is not None:
-            write_items(distribution, folder, DISTRIBUTION_FILE)
-        if history is not None:
-            write_atomically(folder / HISTORY_FILE, history)
-    except (Diverged, _AlignerFailed) as error:
+        found = _measure(spec, problem, backbone, store)
+        record = Record(status="ok", message=None, **base, **found.measured, timings=_timings(store))
+        write_items(found.items, folder)
+        for evidence, table in ((PROMPTED_FILE, found.prompted), (DISTRIBUTION_FILE, found.distribution)):
+            if table is not None:
+                write_items(table, folder, evidence)
+        if found.history is not None:
+            write_atomically(folder / HISTORY_FILE, found.history)
+    except (Diverged, _AlignerFailed, JudgeFailed) as error:
         status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
         record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
         folder.mkdir(parents=True, exist_ok=True)
-        for evidence in (ITEMS_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
+        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if isinstance(error, _AlignerFailed):
             (folder / "error.txt").write_text(error.trace)
@@ -96,7 +107,8 @@ def labelled_pairs(
         UserError: the data or the model cannot be used. Nothing was written.
     """
     problem, backbone, store = _open(spec, runs_dir, reporter)
-    return problem, _labels(spec, problem, *_pairs(spec, problem, backbone, store), store).rows
+    problem = _prepared(problem, backbone, store, spec.seed)
+    return problem, _labels(spec, problem, backbone, store).rows
 
 
 def _open(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Problem, Backbone, Store]:
@@ -105,9 +117,21 @@ def _open(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Pro
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
     apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
     store = Store(runs_dir, reporter)
+    if "oracle" in registry.get("aligner", spec.aligner).needs:
+        check_oracle(problem, spec.aligner)
     model = get_model(spec.model)
     request = ModelRequest(spec.model, problem, store, spec.seed)
     return problem, model.function(request, model.options(**spec.model_options)), store
+
+
+def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> Problem:
+    """The problem with utilities that are ready: some are fitted on the model, some keep their verdicts."""
+    ready = []
+    for group in problem.groups:
+        if hasattr(group.utility, "prepare"):
+            group = replace(group, utility=group.utility.prepare(backbone, store.root, seed))
+        ready.append(group)
+    return replace(problem, groups=tuple(ready))
 
 
 class _AlignerFailed(PrefbenchError):
@@ -130,6 +154,19 @@ def _timings(store: Store) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """What a run found out."""
+
+    measured: dict[str, Any]
+    """The record's measured fields."""
+    items: pd.DataFrame
+    prompted: pd.DataFrame | None
+    distribution: pd.DataFrame | None
+    history: str | None
+    """The policy's training, iteration by iteration, as JSON."""
+
+
+@dataclass(frozen=True)
 class _Labels:
     """Labelled pairs and where they are stored."""
 
@@ -138,31 +175,36 @@ class _Labels:
     digest: str
 
 
-def _measure(
-    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None, str | None]:
-    """Everything after the reference: the record's measured fields, the evidence, the training's course."""
-    pairs, pairs_digest = _pairs(spec, problem, backbone, store)
-    labels = _labels(spec, problem, pairs, pairs_digest, store)
+def _measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> _Found:
+    """Everything after the reference."""
+    problem = _prepared(problem, backbone, store, spec.seed)
+    labels = _labels(spec, problem, backbone, store)
     policy, policy_folder = _policy(spec, problem, backbone, labels, store)
-    samples = spec.evaluate_options["samples"]
-    ours = _samples(spec, problem, policy, backbone, content_digest(policy_folder), "policy", samples, store)
-    theirs = _samples(
-        spec, problem, backbone.reference, backbone, backbone.digest, "reference", samples, store
+    speakers = (
+        _Speaker("policy", policy, content_digest(policy_folder)),
+        _Speaker("reference", backbone.reference, backbone.digest),
     )
+    prompts = list(problem.prompts.test)
+    ours, theirs = (_samples(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
     items = _scores(problem, ours, theirs, store)
+    prompted = _prompted(spec, problem, backbone, speakers, store)
     counts = apportion([group.share for group in problem.groups], problem.annotators)
     groups = [
         (group.name, count / problem.annotators, group.name == problem.minority)
         for group, count in zip(problem.groups, counts, strict=True)
     ]
     measured = summarise(items, groups, spec.seed)
+    if prompted is not None:
+        apart, worst = summarise_prompted(prompted, groups, spec.seed)
+        for row in measured["groups"]:
+            row["prompted"] = apart.get(row["name"])
+        measured |= worst
     evidence = json.loads((policy_folder / "evidence.json").read_text())
     accuracy = _reward_accuracy(problem, labels.rows, policy_folder, evidence)
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
     measured["em"] = _em_report(labels.rows, evidence)
-    measured["task_report"] = {**problem.report, "conflict": labels.conflict}
+    measured["task_report"] = {**problem.report, "conflict": labels.conflict, **_utility_reports(problem)}
     distribution = backbone.distribution(policy, problem.prompts.test)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
@@ -173,7 +215,16 @@ def _measure(
         names = [group.name for group in problem.groups]
         measured["regret"] = regrets(distribution, names, problem.world.beta)
     history = policy_folder / HISTORY_FILE
-    return measured, items, distribution, history.read_text() if history.exists() else None
+    course = history.read_text() if history.exists() else None
+    return _Found(measured, items, prompted, distribution, course)
+
+
+def _utility_reports(problem: Problem) -> dict[str, Any]:
+    """What utilities that were fitted or asked for have to say of themselves."""
+    reports = {
+        group.name: group.utility.report() for group in problem.groups if hasattr(group.utility, "report")
+    }
+    return {"utilities": reports} if reports else {}
 
 
 def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> tuple[pd.DataFrame, str]:
@@ -207,8 +258,12 @@ def _pairs(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) ->
     return pd.read_parquet(folder / "pairs.parquet"), content_digest(folder)
 
 
-def _labels(spec: RunSpec, problem: Problem, pairs: pd.DataFrame, pairs_digest: str, store: Store) -> _Labels:
+def _labels(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> _Labels:
     """Annotators' labels, and how much the groups disagree."""
+    if problem.given is not None:
+        rows, conflict = given_pairs(problem)
+        return _Labels(rows, conflict, digest(rows.to_dict("list")))
+    pairs, pairs_digest = _pairs(spec, problem, backbone, store)
     key = {
         "pairs": pairs_digest,
         "groups": [[group.name, group.utility.name] for group in problem.groups],
@@ -281,20 +336,29 @@ def _is_environment(error: Exception) -> bool:
     return full or isinstance(error, MemoryError)
 
 
+@dataclass(frozen=True)
+class _Speaker:
+    """A policy that is asked; `role` keeps the reference's own samples apart from an aligner's."""
+
+    role: str
+    policy: Policy
+    digest: str
+
+
 def _samples(
     spec: RunSpec,
     problem: Problem,
-    policy: Policy,
+    prompts: list[str],
     backbone: Backbone,
-    policy_digest: str,
-    role: str,
-    n: int,
+    speaker: _Speaker,
     store: Store,
+    *,
+    prompted: bool = False,
 ) -> pd.DataFrame:
-    """Responses to the test prompts; `role` keeps the reference's own samples apart from an aligner's."""
-    prompts = list(problem.prompts.test)
+    """Responses to test prompts, and what the policy's cost in KL where they were put as they are."""
+    n, role = spec.evaluate_options["samples"], speaker.role
     key = {
-        "policy": policy_digest,
+        "policy": speaker.digest,
         "role": role,
         "prompts": text_digest(prompts),
         "samples": n,
@@ -303,7 +367,7 @@ def _samples(
     }
 
     def compute(work: Work) -> None:
-        sampled = policy.sample(prompts, n, seeds.child(spec.seed, "samples", role))
+        sampled = speaker.policy.sample(prompts, n, seeds.child(spec.seed, "samples", role))
         frame = pd.DataFrame(
             {
                 "prompt_id": np.repeat(np.arange(len(prompts)), n),
@@ -312,9 +376,9 @@ def _samples(
                 "response": [text for row in sampled for text in row],
             }
         )
-        if role == "policy":
+        if role == "policy" and not prompted:
             texts = frame["prompt"].tolist(), frame["response"].tolist()
-            ours = policy.logprob(*texts)
+            ours = speaker.policy.logprob(*texts)
             reference = None if ours is None else backbone.reference.logprob(*texts)
             frame["kl"] = np.nan if ours is None or reference is None else ours - reference
         frame.to_parquet(work.path / "samples.parquet", index=False)
@@ -339,15 +403,40 @@ def _scores(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: S
         items["words"] = [count_words(text) for text in items["response"]]
         items["reference_words"] = [count_words(text) for text in items["reference_response"]]
         items["kl"] = ours["kl"]
-        utilities = true_utilities(problem)
-        prompts = items["prompt"].tolist()
-        for prefix, column in (("utility", "response"), ("reference_utility", "reference_response")):
-            values = utilities(prompts, items[column].tolist())
+        texts = [items[column].tolist() for column in ("prompt", "response", "reference_response")]
+        values = utilities_of_pairs(problem, *texts)
+        for prefix, matrix in zip(("utility", "reference_utility"), values, strict=True):
             for index, group in enumerate(problem.groups):
-                items[f"{prefix}/{group.name}"] = values[:, index]
+                items[f"{prefix}/{group.name}"] = matrix[:, index]
         items.to_parquet(work.path / "items.parquet", index=False)
 
     return pd.read_parquet(store.stage("scores", key, compute) / "items.parquet")
+
+
+def _prompted(
+    spec: RunSpec, problem: Problem, backbone: Backbone, speakers: tuple[_Speaker, _Speaker], store: Store
+) -> pd.DataFrame | None:
+    """The same comparison with each group's instruction in the prompt, judged by that group alone."""
+    tables = []
+    for group in problem.groups:
+        if group.instruction is None:
+            continue
+        prompts = [with_instruction(prompt, group.instruction) for prompt in problem.prompts.test]
+        ours, theirs = (
+            _samples(spec, problem, prompts, backbone, speaker, store, prompted=True) for speaker in speakers
+        )
+        table = ours[["prompt_id", "sample", "prompt", "response"]].copy()
+        table.insert(0, "group", group.name)
+        table["reference_response"] = theirs["response"]
+        table["empty"] = [is_empty(text) for text in table["response"]]
+        table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
+        # Said or unsaid, the instruction is no part of what the group asked about.
+        asked = np.asarray(problem.prompts.test, dtype=object)[table["prompt_id"]].tolist()
+        table["utility"], table["reference_utility"] = compared(
+            group.utility, asked, table["response"].tolist(), table["reference_response"].tolist()
+        )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def _reward_accuracy(

@@ -15,6 +15,8 @@ from prefbench.errors import UserError
 from prefbench.problem.utilities import Utility
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from prefbench.problem.world import World
 
 
@@ -27,8 +29,7 @@ class Group:
     """Share of annotators asked for; `apportion` makes whole annotators of it."""
     utility: Utility
     instruction: str | None = None
-    """Text after a prompt that asks a model outright for what the group wants; policies are then also measured
-    with it."""
+    """Text after a prompt that asks outright for what the group wants; policies are also measured with it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class Problem:
     """The world of a task for the `finite` backbone; it needs no corpus."""
     chat: bool = False
     """Prompts are messages to an assistant, not texts to continue: a chat model gets them in its template."""
+    given: pd.DataFrame | None = None
+    """Labelled pairs of real annotators in place of sampled ones: `split, prompt, chosen, rejected, user_id,
+    group`, of which the train rows are as many as asked for."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
@@ -104,6 +108,11 @@ def apportion(shares: Sequence[float], seats: int) -> list[int]:
             f"set task.annotators to {-(-1 // smallest)} or more."
         )
     return counts
+
+
+def with_instruction(prompt: str, instruction: str) -> str:
+    """The prompt as it is put to a model that is told what is wanted."""
+    return f"{prompt} {instruction}"
 
 
 def text_digest(texts: Iterable[str]) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from prefbench import seeds
+from prefbench.errors import UserError
 from prefbench.problem import Problem, apportion
+from prefbench.problem.utilities import Scores, Utility
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -36,12 +38,13 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         equal utilities are then a fair coin.
     """
     prompts = pairs["prompt"].tolist()
-    both = [*pairs["response_a"], *pairs["response_b"]]
-    utility = np.stack([group.utility(prompts * 2, both) for group in problem.groups], axis=1)
+    utility_a, utility_b = utilities_of_pairs(
+        problem, prompts, pairs["response_a"].tolist(), pairs["response_b"].tolist()
+    )
+    utility = np.concatenate([utility_a, utility_b])
     if not np.isfinite(utility).all():
         raise ValueError("a utility returned NaN or infinity.")
     spread = np.maximum(utility.std(axis=0), 1e-9)
-    utility_a, utility_b = utility[: len(pairs)], utility[len(pairs) :]
     prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
 
     rng = seeds.rng(seed, "labels")
@@ -77,6 +80,38 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
     return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
+
+def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Labels that a task brought along, in the form of `label_pairs`, and the conflict report.
+
+    A pair says something of the group that labelled it alone: there its utilities are 1 for the chosen and 0
+    for the rejected response, for the other groups 0 for both. Groups disagree on a pair that two of them
+    labelled, each preferring what the other rejects; `pairs_shared` counts what that is a share of.
+    """
+    assert problem.given is not None
+    rows = problem.given.copy()
+    for member in problem.groups:
+        rows[f"chosen_utility/{member.name}"] = (rows["group"] == member.name).astype(float)
+        rows[f"rejected_utility/{member.name}"] = 0.0
+    columns = zip(rows["prompt"], rows["chosen"], rows["rejected"], strict=True)
+    directed = list(columns)
+    pair = [(prompt, *sorted((chosen, rejected))) for prompt, chosen, rejected in directed]
+    upwards = [chosen <= rejected for _, chosen, rejected in directed]
+    labels: dict[str, dict[tuple[str, ...], set[bool]]] = {group.name: {} for group in problem.groups}
+    for name, key, up in zip(rows["group"], pair, upwards, strict=True):
+        labels[name].setdefault(key, set()).add(up)
+    report: dict[str, Any] = {}
+    names = list(labels)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            shared = labels[first].keys() & labels[second].keys()
+            apart = sum(not labels[first][key] & labels[second][key] for key in shared)
+            report[f"{first} vs {second}"] = {
+                "pairs_shared": len(shared),
+                "pairs_disagreed_on": apart / len(shared) if shared else None,
+            }
+    return rows, report
 
 
 def preference_probability(difference: np.ndarray, temperature: np.ndarray) -> np.ndarray:
@@ -146,6 +181,42 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
         shares={group.name: group.share for group in problem.groups} if named else None,
         utilities=true_utilities(problem) if "oracle" in needs else None,
     )
+
+
+def utilities_of_pairs(
+    problem: Problem, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every group's utilities of two responses to each prompt, [n, groups] each."""
+    each = [compared(group.utility, prompts, first, second) for group in problem.groups]
+    return np.stack([one for one, _ in each], axis=1), np.stack([other for _, other in each], axis=1)
+
+
+def compared(
+    utility: Utility, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+) -> tuple[Scores, Scores]:
+    """A utility of two responses to each prompt, [n] each.
+
+    A utility that only tells which of two responses is better has a method `compare` that says so.
+    """
+    if hasattr(utility, "compare"):
+        one, other = utility.compare(prompts, first, second)
+        return np.asarray(one), np.asarray(other)
+    both = utility([*prompts, *prompts], [*first, *second])
+    return both[: len(first)], both[len(first) :]
+
+
+def check_oracle(problem: Problem, aligner: str) -> None:
+    """Refuse an aligner that asks for utilities of single responses where there are only comparisons.
+
+    Raises:
+        UserError: a group's utility judges pairs.
+    """
+    for group in problem.groups:
+        if hasattr(group.utility, "compare"):
+            raise UserError(
+                f"aligner '{aligner}' needs the utility of single responses, but group '{group.name}' is "
+                f"judged in pairs ({group.utility.unit}): choose another aligner, or another task.utility."
+            )
 
 
 def true_utilities(problem: Problem) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:

@@ -20,7 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from prefbench.report.record import Record
+from prefbench.report.record import GroupRecord, Record
 from prefbench.store import Reporter, Silent
 
 PLAIN_SECONDS = 10.0
@@ -227,16 +227,9 @@ def result_table(record: Record) -> Table:
         f"{record.task}@{record.task_version}, {record.aligner}, {record.model}, {record.data}, "
         f"minority ratio {record.minority_ratio:g}, seed {record.seed}"
     )
-    header = [
-        "group",
-        "share",
-        "win rate",
-        "won/tied/lost",
-        "utility",
-        "ref.\nutility",
-        "reward\nacc.",
-    ]
-    table = _table(title, header)
+    header = ["group", "share", "win rate", "won/tied/lost", "utility", "ref.\nutility", "reward\nacc."]
+    told = any(group.prompted is not None for group in record.groups)
+    table = _table(title, [*header, "win rate,\ntold"] if told else header)
     for group in record.groups:
         table.add_row(
             *_texts(
@@ -247,6 +240,7 @@ def result_table(record: Record) -> Table:
                 _number(group.mean_utility),
                 _number(group.reference_utility),
                 _number(group.reward_accuracy),
+                *([_told(group)] if told else []),
             )
         )
     _keep_whole(table.columns[1:])
@@ -258,6 +252,8 @@ def result_table(record: Record) -> Table:
             f"{record.n_prompts} prompts: between two such runs, differences under "
             f"{_number(record.mde)} may go unseen",
         ]
+        if told:
+            lines.append("told: with the group's instruction in the prompt of both policies")
         if record.em is not None:
             sizes = " and ".join(map(str, record.em.cluster_sizes))
             agreement = record.em.adjusted_rand_index
@@ -350,6 +346,11 @@ def _texts(*cells: str) -> list[Text]:
 
 def _rate(value: float, low: float, high: float) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _told(group: GroupRecord) -> str:
+    told = group.prompted
+    return "" if told is None else _rate(told.win_rate, told.ci_low, told.ci_high)
 
 
 def _number(value: float | None) -> str:

@@ -15,7 +15,7 @@ import csv
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -27,10 +27,12 @@ from prefbench.evaluate.statistics import Floats, Interval
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
 from prefbench.registry import suggest
 from prefbench.report.record import (
+    PROMPTED_FILE,
     RECORD_FILE,
     Record,
     find_records,
     item_outcomes,
+    prompted_outcomes,
     read_items,
     read_record,
     sorted_items,
@@ -53,14 +55,19 @@ _TEXT_LAST = ("config_hash", "version", "date")
 _WHOLE = ("tie_rank", "n_seeds", "n_prompts")
 _NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
-"""Columns that only worlds with listed responses fill; a CSV from before there were any lacks them."""
+"""Columns that only worlds with listed responses fill."""
+PROMPTED = "prompted_worst_group_win_rate"
+PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
+"""With each group's instruction in its test prompts; only tasks that have instructions fill them."""
+LATER = (*REGRETS, *PROMPTED_COLUMNS)
+"""What a CSV from before there was anything to fill it lacks."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
     *("n_seeds", "seeds", "n_prompts", "worst_group"),
     *(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")),
     *_NUMBERS,
     *_TEXT_LAST,
-    *REGRETS,
+    *LATER,
 )
 """Of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is the
 smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
@@ -83,6 +90,8 @@ class SeedScores:
     """Id and text of each prompt: what makes two rows comparable prompt by prompt."""
     scores: Floats
     """`[prompts, groups]`, each prompt's mean outcome over samples, in 0..1."""
+    prompted: Floats | None = None
+    """The same with the groups' instructions in the prompt, for the groups that have one."""
 
 
 @dataclass
@@ -241,26 +250,29 @@ def _row(runs: Mapping[int, tuple[Path, Record]], seeds: set[int], groups: set[s
             continue
         described = tuple(Group(group.name, group.share, group.is_minority) for group in record.groups)
         try:
-            scores = _seed_scores(folder, seed, [group.name for group in described])
+            scores = _seed_scores(folder, record)
         except UserError as error:
             warnings.warn(f"'{folder}': {error}", stacklevel=3)
             row.trouble.append(f"seed {seed} has no usable items")
             continue
         if row.groups and [g.name for g in row.groups] != [g.name for g in described]:
             order = [[g.name for g in described].index(group.name) for group in row.groups]
-            scores = SeedScores(seed, scores.prompts, scores.scores[:, order])
+            scores = replace(scores, scores=scores.scores[:, order])
         else:
             row.groups = row.groups or described
         row.seeds.append(scores)
     return row
 
 
-def _seed_scores(folder: Path, seed: int, groups: Sequence[str]) -> SeedScores:
+def _seed_scores(folder: Path, record: Record) -> SeedScores:
+    groups = [group.name for group in record.groups]
+    told = [group.name for group in record.groups if group.prompted is not None]
     try:
         ordered, samples = sorted_items(read_items(folder), groups)
         one_each = ordered.iloc[::samples]
         prompts = tuple(zip(one_each["prompt_id"].tolist(), one_each["prompt"].tolist(), strict=True))
-        return SeedScores(seed, prompts, item_outcomes(ordered, groups).mean(axis=1))
+        prompted = prompted_outcomes(read_items(folder, PROMPTED_FILE), told).mean(axis=1) if told else None
+        return SeedScores(record.seed, prompts, item_outcomes(ordered, groups).mean(axis=1), prompted)
     except UserError:
         raise
     except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
@@ -281,6 +293,17 @@ def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
         interval = statistics.percentile_interval(statistic(replicates), estimate, n_prompts)
         result[name] = (estimate, interval)
     return result
+
+
+def prompted_interval(row: Row) -> tuple[float, Interval] | None:
+    """The worst group's win rate of policies that are told what is wanted; None unless every seed has it."""
+    told = [seed.prompted for seed in row.seeds if seed.prompted is not None]
+    if len(told) < len(row.seeds) or len({scores.shape[1] for scores in told}) > 1:
+        return None
+    draws = rng(int(config_hash(row.first.spec), 16), "leaderboard", "prompted")
+    estimate = float(np.mean([scores.mean(axis=0) for scores in told], axis=0).min())
+    replicates = statistics.resample_means(told, draws).min(axis=-1)
+    return estimate, statistics.percentile_interval(replicates, estimate, sum(map(len, told)))
 
 
 def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
@@ -442,10 +465,14 @@ def _p_value(best: Row, other: Row) -> float:
 def _measured(row: Row) -> dict[str, Any]:
     """The measured cells of a row; None where a seed that ran cannot be averaged."""
     names = [name for m in METRICS for name in (m, f"{m}_low", f"{m}_high")]
-    cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *_NUMBERS, *REGRETS])
+    cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *_NUMBERS, *LATER])
     if not row.measurable:
         return cells
-    for name, (estimate, interval) in two_level_intervals(row).items():
+    intervals = two_level_intervals(row)
+    told = prompted_interval(row)
+    if told is not None:
+        intervals[PROMPTED] = told
+    for name, (estimate, interval) in intervals.items():
         cells[name], cells[f"{name}_low"], cells[f"{name}_high"] = (
             round(value, DECIMALS) for value in (estimate, *interval)
         )
@@ -824,7 +851,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"leaderboard '{path}' cannot be read ({error}): build it again.") from None
     header, body = (rows[0], rows[1:]) if rows else ([], [])
-    lacking = [name for name in COLUMNS if name not in header and name not in REGRETS]
+    lacking = [name for name in COLUMNS if name not in header and name not in LATER]
     if lacking:
         raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
     cells = []
@@ -851,7 +878,7 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
     if name in REGRETS and number < 0:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
-    if name.removesuffix("_low").removesuffix("_high") in METRICS and not 0 <= number <= 1:
+    if name.removesuffix("_low").removesuffix("_high") in (*METRICS, PROMPTED) and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number
 
@@ -860,11 +887,11 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
 
 SHOWN = (
     *("rank", "task", "model", "data", "ratio", "aligner", "needs", "seeds"),
-    *("worst group", "minority", "majority", "mean", "gap", "KL", "words", "status"),
+    *("worst group", "minority", "majority", "mean", "gap", "worst, told", "KL", "words", "status"),
 )
 
 
-_EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "minority")
+_EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "worst, told", "minority")
 """Columns that a narrow terminal does without, first to go first. The worst group always stays."""
 _WRAPPED = {"aligner": 32, "status": 32}
 """Columns whose cells may take several lines, and their widest word before it is broken."""
@@ -961,7 +988,7 @@ def _shown(row: Mapping[Any, Any]) -> list[str]:
         str(row["needs"]),
         str(row["n_seeds"]),
         f"{worst} {row['worst_group']}" if worst else "",
-        *(interval(metric) for metric in METRICS[1:]),
+        *(interval(metric) for metric in (*METRICS[1:], PROMPTED)),
         number("kl", 2),
         number("mean_length", 1),
         str(row["status"]),

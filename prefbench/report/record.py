@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from prefbench.evaluate.statistics import Floats
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 had no `regret` and two fields less in `em`; what it lacks has a default."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`; all have defaults."""
 RECORD_FILE = "record.json"
 ITEMS_FILE = "items.parquet"
 DISTRIBUTION_FILE = "distribution.parquet"
+PROMPTED_FILE = "prompted.parquet"
 HISTORY_FILE = "history.json"
 """One row per iteration of the policy's training, where the optimiser keeps one."""
 
@@ -49,6 +50,27 @@ class _Model(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+
+class PromptedRecord(_Model):
+    """The same comparison with the group's instruction in the prompt of both policies."""
+
+    wins: Count
+    """Comparisons won against the reference policy, over prompts x samples."""
+    ties: Count
+    """Comparisons tied."""
+    losses: Count
+    """Comparisons lost, every empty response among them."""
+    win_rate: Share
+    """(wins + ties / 2) / comparisons."""
+    ci_low: Share
+    """Lower end of the 95% interval."""
+    ci_high: Share
+    """Upper end of that interval."""
+    mean_utility: float | None
+    """Of the policy's responses."""
+    reference_utility: float | None
+    """Of the reference policy's, which had the same instruction."""
 
 
 class GroupRecord(_Model):
@@ -84,6 +106,8 @@ class GroupRecord(_Model):
     """Of the reference policy's responses that they were compared with, in `unit`."""
     reward_accuracy: Share | None = None
     """Share of held-out pairs that the learned reward orders as this group does; null without a reward."""
+    prompted: PromptedRecord | None = None
+    """With the group's instruction in the test prompts; null where the task has none."""
 
     @model_validator(mode="after")
     def _add_up(self) -> GroupRecord:
@@ -186,7 +210,7 @@ class Provenance(_Model):
 class Record(_Model):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     """Of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -234,6 +258,10 @@ class Record(_Model):
     """95% interval from a bootstrap over prompts."""
     gap_ci: Bounds | None
     """95% interval from a bootstrap over prompts; a largest minus a smallest rate is biased high."""
+    prompted_worst_group_win_rate: Share | None = None
+    """The smallest win rate of a group with its instruction in the prompt."""
+    prompted_worst_group_win_rate_ci: Bounds | None = None
+    """95% interval from a bootstrap over prompts."""
     mde: Share | None
     """Smallest difference between two runs' win rates for one group that this many prompts per run
     tell from none: 80% power, two-sided 5%, unpaired, worst case."""
@@ -273,7 +301,9 @@ class Record(_Model):
     @field_validator("needs", mode="before")
     @classmethod
     def _sorted(cls, value: Any) -> Any:
-        return sorted(set(value)) if isinstance(value, list | tuple | set | frozenset) else value
+        listed = isinstance(value, list | tuple | set | frozenset)
+        # What is no name is left for the field's own check to refuse.
+        return sorted(set(value)) if listed and all(isinstance(name, str) for name in value) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
@@ -632,6 +662,94 @@ def _mean(column: pd.Series[float]) -> float:
     return mean
 
 
+PROMPTED_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "group": ("string", "whose instruction the prompt ends with, and who judges"),
+    "prompt_id": ("int64", "as in items.parquet"),
+    "sample": ("int64", "0, 1, ... for each prompt and group"),
+    "prompt": ("string", "with the instruction, as both policies saw it"),
+    "response": ("string", "the policy's"),
+    "reference_response": ("string", "the reference policy's"),
+    "empty": ("bool", "whether the response has no text; then it is a loss"),
+    "reference_empty": ("bool", "the same of the reference's"),
+    "utility": ("float64", "the group's, of the response"),
+    "reference_utility": ("float64", "the group's, of the reference response"),
+}
+"""Columns of `prompted.parquet`: type and meaning."""
+
+
+def prompted_outcomes(table: pd.DataFrame, groups: Sequence[str]) -> Floats:
+    """Outcomes `[prompts, samples, groups]` of `prompted.parquet`, prompts ordered by `prompt_id`.
+
+    Raises:
+        UserError: a column, a group or a sample is missing.
+    """
+    import numpy as np
+
+    lacking = [name for name in PROMPTED_COLUMNS if name not in table.columns]
+    if lacking:
+        raise UserError(f"{PROMPTED_FILE} has no column '{lacking[0]}': run it again.")
+    columns = []
+    for name in groups:
+        mine = table[table["group"] == name].drop(columns="group")
+        mine = mine.rename(columns={side: f"{side}/{name}" for side in ("utility", "reference_utility")})
+        # What items hold beside this is not recorded here, or says nothing of who won.
+        mine = mine.assign(words=0, reference_words=(~mine["reference_empty"]).astype(int), kl=0.0)
+        columns.append(item_outcomes(mine, [name]))
+    if len({column.shape for column in columns}) > 1:
+        raise UserError(f"{PROMPTED_FILE} does not have every prompt for every group: run it again.")
+    return np.concatenate(columns, axis=2)
+
+
+def summarise_prompted(
+    table: pd.DataFrame, groups: Sequence[tuple[str, float, bool]], rng_seed: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What the record says of policies that were told what is wanted.
+
+    Args:
+        table: rows as `PROMPTED_COLUMNS` says, in any order.
+        groups: name, share and whether it is a minority, of every group of the task.
+        rng_seed: of the bootstrap.
+
+    Returns:
+        The fields of `PromptedRecord` by group, for those that have an instruction; and the record's own
+        fields that start with `prompted_`.
+
+    Raises:
+        UserError: the table is incomplete.
+    """
+    from prefbench.evaluate import statistics
+    from prefbench.evaluate.win_rate import Group, group_results
+    from prefbench.seeds import rng
+
+    told = set(table["group"]) if "group" in table.columns else set()
+    known = [Group(*group) for group in groups if group[0] in told]
+    if not known:
+        raise UserError(f"{PROMPTED_FILE} has no rows of any group: run it again.")
+    names = [group.name for group in known]
+    scores = prompted_outcomes(table, names)
+    results = group_results(scores, known, [rng(rng_seed, "interval", "prompted", name) for name in names])
+    replicates = statistics.resample_means([scores.mean(axis=1)], rng(rng_seed, "interval", "prompted"))
+    worst = min(result.win_rate for result in results)
+    interval = statistics.percentile_interval(replicates.min(axis=-1), worst, len(scores))
+    by_group = {}
+    for result in results:
+        mine = table[table["group"] == result.name]
+        by_group[result.name] = {
+            "wins": result.wins,
+            "ties": result.ties,
+            "losses": result.losses,
+            "win_rate": result.win_rate,
+            "ci_low": result.interval.low,
+            "ci_high": result.interval.high,
+            "mean_utility": _mean(mine["utility"]),
+            "reference_utility": _mean(mine["reference_utility"]),
+        }
+    return by_group, {
+        "prompted_worst_group_win_rate": worst,
+        "prompted_worst_group_win_rate_ci": (interval.low, interval.high),
+    }
+
+
 def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     """What in a run's record does not follow from its items and its specification.
 
@@ -664,11 +782,34 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     for group, values in zip(record.groups, found["groups"], strict=True):
         for name, value in values.items():
             wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
+    wrong += _prompted_differs(record, folder, tolerance)
     wrong += _regret_differs(record, folder, tolerance)
     blank = items["response"].fillna("").str.strip() == ""
     unflagged = int((blank & ~items["empty"].astype(bool)).sum())
     if unflagged:
         wrong.append(f"{unflagged} responses without text are not marked empty")
+    return wrong
+
+
+def _prompted_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """What is said of prompted policies against their responses."""
+    told = {group.name: group.prompted for group in record.groups if group.prompted is not None}
+    if not told and record.prompted_worst_group_win_rate is None:
+        return []
+    groups = [(group.name, group.share, group.is_minority) for group in record.groups]
+    table = read_items(folder, PROMPTED_FILE)
+    found, worst = summarise_prompted(table, groups, record.seed)
+    wrong: list[str] = []
+    if found.keys() != told.keys():
+        return [f"prompted groups are {sorted(told)}, {PROMPTED_FILE} has {sorted(found)}"]
+    for name, written in told.items():
+        for field, value in found[name].items():
+            wrong += _differs(f"{name}.prompted.{field}", getattr(written, field), value, tolerance)
+    for field, value in worst.items():
+        wrong += _differs(field, getattr(record, field), value, tolerance)
+    blank = table["response"].fillna("").str.strip() == ""
+    if (blank & ~table["empty"].astype(bool)).any():
+        wrong.append(f"{PROMPTED_FILE} has responses without text that are not marked empty")
     return wrong
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from prefbench.errors import UserError
 from prefbench.report.leaderboard import (
     COLUMNS,
-    REGRETS,
+    LATER,
     board_key,
     config_hash,
     frame_of,
@@ -32,6 +32,8 @@ from prefbench.report.leaderboard import (
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
     ITEMS_FILE,
+    PROMPTED_COLUMNS,
+    PROMPTED_FILE,
     RECORD_FILE,
     Record,
     comparable,
@@ -200,7 +202,7 @@ def verify_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
     ]
     rows = frame_of(rows_of(runs)).to_dict("records") if runs else []
     built = {row["config_hash"]: row for row in rows}
-    blank = {name for name in REGRETS if published[name].isna().all()}
+    blank = {name for name in LATER if published[name].isna().all()}
     result: dict[str, list[str]] = {}
     for number, row in enumerate(published.to_dict("records"), start=2):
         name = (
@@ -454,7 +456,7 @@ def _by_hash(out: Path) -> dict[str, Path]:
 def _same(one: Path, other: Path) -> bool:
     if comparable(read_record(one)) != comparable(read_record(other)):
         return False
-    for name in (ITEMS_FILE, DISTRIBUTION_FILE):
+    for name in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE):
         if (one / name).is_file() != (other / name).is_file():
             return False
         if (one / name).is_file() and not read_items(one, name).equals(read_items(other, name)):
@@ -472,6 +474,8 @@ def _pack(folder: Path, into: Path, packed_before: bool) -> Path:
     if packed_before and packed != record:
         raise UserError(f"'{folder}' names a machine: pack it with `prefbench leaderboard submit` first.")
     frames = {ITEMS_FILE: read_items(folder)[item_columns(group.name for group in record.groups)]}
+    if record.prompted_worst_group_win_rate is not None:
+        frames[PROMPTED_FILE] = read_items(folder, PROMPTED_FILE)[list(PROMPTED_COLUMNS)]
     if record.regret is not None:
         from prefbench.evaluate.regret import COLUMNS as STATES
 
