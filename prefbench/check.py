@@ -410,7 +410,8 @@ def problem_digest(problem: Problem) -> str:
         problem.response_tokens,
     ]
     world = None if problem.world is None else problem.world.digest
-    facts = json.dumps([groups, numbers, _texts_digest(problem), world], default=str)
+    given = None if problem.given is None else text_digest(problem.given.astype(str).to_numpy().ravel())
+    facts = json.dumps([groups, numbers, _texts_digest(problem), world, given], default=str)
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
@@ -418,7 +419,9 @@ def _texts_digest(problem: Problem) -> str:
     prompts = problem.prompts
     world = () if problem.world is None else (problem.world.digest,)
     sizes = (str(len(prompts.train)), str(len(prompts.validation)))
-    return text_digest([*sizes, *prompts.train, *prompts.validation, *prompts.test, *problem.corpus, *world])
+    # Pairs that a task brings along are a group's, and so are their prompts.
+    drawn = () if problem.given is not None else (*sizes, *prompts.train, *prompts.validation)
+    return text_digest([*drawn, *prompts.test, *problem.corpus, *world])
 
 
 FRESH = """

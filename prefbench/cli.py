@@ -25,6 +25,7 @@ from prefbench import __version__
 from prefbench.errors import PrefbenchError, UserError
 
 if TYPE_CHECKING:
+    from prefbench.backbone.estimate import Estimate
     from prefbench.registry import Entry, Kind
     from prefbench.report.record import Record
     from prefbench.spec import RunSpec
@@ -215,6 +216,20 @@ def run(
             "on. The command line goes before it.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what memory and time the run would need; write and load nothing."
+        ),
+    ] = False,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --dry-run: hours on this GPU, such as h100-80gb; exit 2 if the run does not fit.  "
+            "[default: this machine's, beside all that are known]",
+        ),
+    ] = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
@@ -223,6 +238,8 @@ def run(
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
+    if hardware is not None and not dry_run:
+        raise UserError("--hardware goes with --dry-run, which is missing.")
     given: dict[str, Any] = {
         "task": task,
         "aligner": aligner,
@@ -238,6 +255,9 @@ def run(
     settings |= {key: value for key, value in given.items() if value is not None}
     settings["set"] = _merged(settings.get("set", {}), sets or [])
     specs = _specs(settings)
+    if dry_run:
+        _dry_run(specs, hardware, as_json)
+        return
     folder = Path(settings.get("runs_dir", "runs")).expanduser()
     status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet)
     if status != "ok":
@@ -345,6 +365,53 @@ def _run_all(
         plain = [record.model_dump(mode="json") for record in records]
         _print_json(plain[0] if summary is None else {"records": plain, "summary": summary})
     return _worst_status(records)
+
+
+def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
+    """What one of these runs, which differ in their seeds, would need."""
+    from prefbench.backbone import estimate as library
+
+    device = library.hardware_called(hardware) if hardware is not None else None
+    spec = specs[0]
+    with contextlib.redirect_stdout(sys.stderr):  # a plug-in may print
+        problem = library.problem_of(spec)
+    shape = library.shape_of(spec)
+    if shape is None:
+        why = library.why_unknown(spec)
+        if as_json:
+            _print_json({"spec": spec.to_dict(), "estimate": None, "why": why})
+        else:
+            print(why)
+        return
+    found = library.estimate(spec, shape, problem)
+    present, free = (None, None) if device is not None else library.free_memory(spec.model_options["device"])
+    if as_json:
+        here = {"device": present, "free_bytes": free, "hardware": library.known_hardware(present or "")}
+        more = {} if device is not None else {"here": here}
+        _print_json({"spec": spec.to_dict(), "runs": len(specs), "estimate": found.to_dict(), **more})
+    else:
+        names = [hardware] if hardware is not None else list(library.HARDWARE)
+        _print_estimate(f"{spec.task}, {spec.aligner}, {spec.model}", found, names)
+        if present is not None:
+            print(library.here_line(found, present, free))
+        if len(specs) > 1:
+            print(f"{len(specs)} seeds: each of them needs this, one after the other.")
+    if device is not None:
+        place = f"{library.show_bytes(device.memory)} on {hardware}"
+        note = library.require(spec, shape, problem, device.memory, place)
+        if note is not None:
+            _warn(note)
+
+
+def _print_estimate(title: str, found: Estimate, names: list[str]) -> None:
+    from prefbench.backbone import estimate as library
+
+    _print_table(title, ["memory", "size", "what"], library.memory_rows(found))
+    print()
+    _print_table("", ["tokens at most", "sampled", "scored", "trained", "FLOPs"], library.stage_rows(found))
+    print()
+    _print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found, names))
+    print("\n" + "\n".join(library.remarks(found)))
 
 
 def _say(quiet: bool, console: Any) -> Callable[[str], None]:
@@ -511,27 +578,44 @@ def list_(
 
 @app.command()
 def show(
+    *,
+    kind: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[task|aligner|model]", help="Of which kind, where it matters.", show_default=False
+        ),
+    ] = None,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of a task, an aligner or a model.")],
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what NAME is and its options.
 
-    NAME is a task, an aligner or a model.
+    NAME is a task, an aligner or a model; after the word model it may be a folder or a hub id. A model is
+    shown with its size and what a default run would need.
     With --json a list, as a task and an aligner may have the same name.
     """
     from prefbench.registry import BACKBONES, entries, suggest
 
     _load_plugins(plugin)
-    kinds: tuple[Kind, ...] = ("task", "aligner", "model")
-    everything = [entry for kind in kinds for entry in entries(kind)]
+    kinds = _kinds(kind or [])
+    everything = [entry for each in kinds for entry in entries(each)]
     found = [entry for entry in everything if entry.name == name]
+    if not found and kinds == ("model",):
+        from prefbench.spec import get_model
+
+        found = [get_model(name)]
     if not found:
-        raise UserError(
-            f"no task, aligner or model is called '{name}'.{suggest(name, (e.name for e in everything))}"
-        )
+        what = kinds[0] if len(kinds) == 1 else "task, aligner or model"
+        raise UserError(f"no {what} is called '{name}'.{suggest(name, (e.name for e in everything))}")
     if as_json:
-        _print_json([{**_summary(entry), "doc": entry.doc, "options": _options_of(entry)} for entry in found])
+        _print_json(
+            [
+                {**_summary(entry), "doc": entry.doc, "options": _options_of(entry)}
+                | (_size_of(name) if entry.kind == "model" else {})
+                for entry in found
+            ]
+        )
         return
     for entry in found:
         version = f"@{entry.version}" if entry.kind == "task" else ""
@@ -550,6 +634,47 @@ def show(
             _print_table("", ["option (--set)", "default", "type", "meaning"], rows)
         else:
             print("no options")
+        if entry.kind == "model":
+            _print_size(name)
+
+
+def _kinds(given: list[str]) -> tuple[Kind, ...]:
+    kinds: tuple[Kind, ...] = ("task", "aligner", "model")
+    if not given:
+        return kinds
+    if len(given) > 1 or given[0] not in kinds:
+        raise UserError(f"show {' '.join(given)}: before the name may stand one of {', '.join(kinds)}.")
+    return tuple(kind for kind in kinds if kind == given[0])
+
+
+def _size_of(model: str) -> dict[str, Any]:
+    """Shape, parameters and the needs of a default run, as JSON values; all none where they are not known."""
+    import dataclasses
+
+    from prefbench.backbone.estimate import example
+
+    spec, found = example(model)
+    return {
+        "shape": None if found is None else dataclasses.asdict(found.setting.shape),
+        "parameters": None if found is None else found.parameters,
+        "example": None if spec is None or found is None else {"spec": spec.to_dict(), **found.to_dict()},
+    }
+
+
+def _print_size(model: str) -> None:
+    """The same for a reader."""
+    from prefbench.backbone import estimate as library
+
+    spec, found = library.example(model)
+    if spec is None or found is None:
+        return
+    example = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
+    print(
+        f"{library.shape_line(found.setting.shape)}\n\n"
+        f"prefbench run {example} takes {library.show_bytes(found.peak)} of a GPU's memory and at most:"
+    )
+    _print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found))
+    print("With --dry-run it says what that is made of.")
 
 
 def _load_plugins(files: list[str] | None) -> None:

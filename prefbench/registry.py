@@ -8,6 +8,7 @@ plug-in), since `prefbench list` imports every one of them.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -92,28 +93,43 @@ def task(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(data, minority_ratio, seed, *, options...) -> Problem` as a task.
 
-    Its typed keyword-only arguments are its options. Bump `version` with any change that can move
-    a number: the leaderboard's key is `task@version`. `backbone` says what it is for: language models,
-    or `finite` where its `Problem` has a `World`.
+    Its typed keyword-only arguments are its options; where several tasks share many, it may take a fourth
+    argument `options`, annotated with a subclass of `Options`, instead. Bump `version` with any change that
+    can move a number: the leaderboard's key is `task@version`. `backbone` says what it is for: language
+    models, or `finite` where its `Problem` has a `World`.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = _hints(function)
-        fields: dict[str, Any] = {
-            parameter.name: (
-                hints[parameter.name],
-                ... if parameter.default is inspect.Parameter.empty else parameter.default,
-            )
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
-        options = create_model(f"{name}_options", __base__=Options, **fields)
+        options, call = hints.get("options"), function
+        if isinstance(options, type) and issubclass(options, BaseModel):
+            call = _with_options(function, options)
+        else:
+            fields: dict[str, Any] = {
+                parameter.name: (
+                    hints[parameter.name],
+                    ... if parameter.default is inspect.Parameter.empty else parameter.default,
+                )
+                for parameter in inspect.signature(function).parameters.values()
+                if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            }
+            options = create_model(f"{name}_options", __base__=Options, **fields)
         shows = _checked_needs(name, provides)
         on = _checked_backbones(name, {backbone})
-        _register(Entry("task", name, function, options, version=version, provides=shows, backbones=on))
+        _register(Entry("task", name, call, options, version=version, provides=shows, backbones=on))
         return function
 
     return register
+
+
+def _with_options(function: Callable[..., Any], options: type[BaseModel]) -> Callable[..., Any]:
+    """A task that takes its options as one object, to be called like those that name each."""
+
+    @functools.wraps(function)
+    def call(data: str, minority_ratio: float, seed: int, **given: Any) -> Any:
+        return function(data, minority_ratio, seed, options(**given))
+
+    return call
 
 
 def aligner(

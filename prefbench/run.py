@@ -24,6 +24,7 @@ import pandas as pd
 import prefbench
 from prefbench import registry, seeds
 from prefbench.backbone.base import Aligned, Backbone, Policy
+from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
 from prefbench.errors import Diverged, JudgeFailed, PrefbenchError
 from prefbench.problem import Problem, apportion, text_digest, with_instruction
@@ -119,6 +120,9 @@ def _open(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Pro
     store = Store(runs_dir, reporter)
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
+    note = check_memory(spec, problem)
+    if note is not None:
+        store.reporter.note(note)
     model = get_model(spec.model)
     request = ModelRequest(spec.model, problem, store, spec.seed)
     return problem, model.function(request, model.options(**spec.model_options)), store

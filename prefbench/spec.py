@@ -180,19 +180,26 @@ def make_spec(
 def get_model(name: str) -> registry.Entry:
     """The preset called `name`, or the `pretrained` loader for a folder or a hub id.
 
-    A bare word that is no folder and almost a preset is taken for a misspelling, not for a hub id.
+    A bare word that is no folder and almost a preset is taken for a misspelling, not for a hub id, unless it
+    is a preset's with more behind it: `gpt2-xl`.
     """
     presets = [entry.name for entry in registry.entries("model") if entry.name != "pretrained"]
     if name in presets:
         return registry.get("model", name)
-    path_like = name.startswith((".", "/", "~")) or name.endswith("/")
-    if path_like and not Path(name).expanduser().is_dir():
+    if is_missing_folder(name):
         raise UserError(f"model folder '{name}' does not exist.")
-    if "/" not in name and not Path(name).is_dir():
+    longer = any(name.startswith(f"{preset}-") for preset in presets)
+    if "/" not in name and not longer and not Path(name).is_dir():
         near = registry.suggest(name, presets)
         if "Did you mean" in near:
             raise UserError(f"unknown model '{name}'.{near}")
     return registry.get("model", "pretrained")
+
+
+def is_missing_folder(name: str) -> bool:
+    """Whether a model's name can only be a folder's, and there is none."""
+    path_like = name.startswith((".", "/", "~")) or name.endswith("/")
+    return path_like and not Path(name).expanduser().is_dir()
 
 
 def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:

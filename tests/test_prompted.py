@@ -101,7 +101,7 @@ def test_each_group_is_asked_for_outright_and_judges_for_itself(tmp_path):
     assert len(table) == 2 * len(items) == 80
     for group, ask, utility in (("kind", "say it kindly.", KIND), ("short", "say it in short.", SHORT)):
         mine = table[table["group"] == group]
-        assert (mine["prompt"].to_numpy() == [f"{prompt} {ask}" for prompt in items["prompt"]]).all()
+        assert (mine["prompt"].to_numpy() == [f"{ask} {prompt}" for prompt in items["prompt"]]).all()
         assert np.array_equal(mine["utility"], utility(mine["prompt"].tolist(), mine["response"].tolist()))
     for group in record.groups:
         mine = table[table["group"] == group.name]

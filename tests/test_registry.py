@@ -208,3 +208,25 @@ def test_a_near_name_is_suggested_and_otherwise_all_are_listed():
     assert suggest("maxmim", ["maxmin", "dpo"]) == " Did you mean 'maxmin'?"
     assert suggest("zzz", ["maxmin", "dpo"]) == " Known: maxmin, dpo."
     assert suggest("zzz", []) == " Known: none."
+
+
+def test_a_task_may_take_its_options_as_one_object():
+    class Many(registry.Options):
+        size: int = 3
+        """How many there are."""
+
+    before = dict(registry._entries)
+    try:
+
+        @task("one_object")
+        def one_object(data: str, minority_ratio: float, seed: int, options: Many) -> tuple:
+            """It says what it was given."""
+            return data, minority_ratio, seed, options
+
+        entry = registry.get("task", "one_object")
+        assert entry.options is Many and entry.summary == "It says what it was given."
+        assert entry.function.__module__ == __name__
+        assert entry.function("synthetic", 0.2, 1, size=5) == ("synthetic", 0.2, 1, Many(size=5))
+    finally:
+        registry._entries.clear()
+        registry._entries.update(before)

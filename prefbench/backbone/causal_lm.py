@@ -1,5 +1,8 @@
 """Causal language models as a backbone: any decoder that transformers loads, whole or with LoRA.
 
+With LoRA the reference is the only copy of the model: policies and rewards are adapters on it
+(`adapters.py`). Without, each of them is a model of its own.
+
 Sampling is pure: temperature 1, no truncation, so the distribution sampled from is the one whose
 log-probabilities are trained on. Row i uses row i of one table of uniform numbers by inverting the
 cumulative distribution, so a sample does not depend on how rows are batched.
@@ -10,8 +13,9 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,12 +25,22 @@ import torch
 from torch import nn
 
 from prefbench import seeds
+from prefbench.backbone.adapters import (
+    Adapted,
+    Adapter,
+    Base,
+    checkpoint_layers,
+    load_adapter,
+    read_tensors,
+    write_tensors,
+)
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
 from prefbench.backbone.simple_policies import load_simple_policy
 from prefbench.backbone.tokens import Batch, Codec, Ids, collate, pick, token_logprobs
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import bradley_terry, pairwise, ppo
-from prefbench.learn.training import sorted_batches, trainable_state
+from prefbench.learn.memory import TOKENS_AT_ONCE, Limit, Limits, attempt, in_batches
+from prefbench.learn.training import trainable_state
 
 if TYPE_CHECKING:
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
@@ -48,7 +62,7 @@ _signatures: dict[type, frozenset[str]] = {}
 
 
 def _parameters(model: Any) -> frozenset[str]:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = model.inner if isinstance(model, Adapted) else model
     kind = type(inner)
     if kind not in _signatures:
         _signatures[kind] = frozenset(inspect.signature(inner.forward).parameters)
@@ -56,7 +70,7 @@ def _parameters(model: Any) -> frozenset[str]:
 
 
 class RewardModel(nn.Module):
-    """A copy of the reference's transformer with a scalar head.
+    """The reference's transformer, a copy or adapted, with a scalar head.
 
     With `last` pooling the head reads the last token's state, as is usual for large models. With `sum` it
     values every response token and the reward is their sum, as DPO's implicit reward is: a small
@@ -89,19 +103,13 @@ class LMReward(Reward):
     model: RewardModel
     backbone: CausalLM
 
-    @torch.no_grad()
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Reward of each response, float64 [n]."""
-        result = np.empty(len(prompts))
-        for rows, batch in self.backbone.batches(prompts, responses):
-            result[rows] = self.model(batch).double().cpu().numpy()
-        return result
+        return self.backbone.measure(prompts, responses, self.model)
 
     def save(self, path: Path) -> None:
         """Write the trainable weights (all of them, or adapters and head)."""
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous() for k, v in trainable_state(self.model).items()}, path)
+        write_tensors(path, trainable_state(self.model), self.backbone.adapted_digest)
 
 
 class LogLinear(nn.Module):
@@ -162,10 +170,6 @@ def _model_of(policy: Policy) -> Any:
     return policy.model
 
 
-def _trained_weights(model: nn.Module, lora: bool) -> dict[str, torch.Tensor]:
-    return {name: p for name, p in model.named_parameters() if not lora or "lora_" in name}
-
-
 @dataclass
 class LMPolicy(Policy):
     """A language model that answers prompts."""
@@ -181,18 +185,20 @@ class LMPolicy(Policy):
         uniform = torch.rand(
             (len(prompts) * n, codec.response_tokens), generator=seeds.as_torch(draw), dtype=torch.float64
         )
-        ids = sample_tokens(self.model, codec, codec.prompts(prompts), n, uniform)
+        ids = sample_tokens(
+            self.model, codec, codec.prompts(prompts), n, uniform, self.backbone.limits.sampling
+        )
         texts = codec.decode(ids)
         return [texts[i * n : (i + 1) * n] for i in range(len(prompts))]
 
-    @torch.no_grad()
     def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """log pi(response | prompt) in nats, [n]."""
-        result = np.empty(len(prompts))
-        for rows, batch in self.backbone.batches(prompts, responses):
+
+        def logprob(batch: Batch) -> torch.Tensor:
             logits = call(self.model, batch.inputs, use_cache=False).logits
-            result[rows] = token_logprobs(logits, batch).double().sum(1).cpu().numpy()
-        return result
+            return token_logprobs(logits, batch).double().sum(1)
+
+        return self.backbone.measure(prompts, responses, logprob)
 
     def save(self, folder: Path) -> None:
         """A folder that transformers (or peft, for LoRA) loads; of a product, one for each factor."""
@@ -213,12 +219,9 @@ def sample_tokens(
     prompts: Sequence[Ids],
     n: int,
     uniform: torch.Tensor,
-    *,
-    rows_at_once: int = 256,
+    limit: Limit,
 ) -> list[Ids]:
     """`n` responses for each prompt, as token ids including the end token.
-
-    Each prompt is read once and its cache shared by its samples; rows that have ended leave the batch.
 
     Args:
         model: a transformers causal language model in evaluation mode.
@@ -226,50 +229,75 @@ def sample_tokens(
         prompts: token ids.
         n: samples per prompt.
         uniform: [len(prompts) * n, response_tokens] numbers in [0, 1), one row per sample.
+        limit: responses in a batch.
+    """
+    results: list[Ids] = [[] for _ in range(len(prompts) * n)]
+    by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    order = torch.tensor([i * n + j for i in by_length for j in range(n)], dtype=torch.long)
+    while len(order):
+        begun = -len(order) % n  # samples of the first prompt that are there already
+        whole = limit.size // n * n
+        rows = order[: whole if whole and not begun else min(limit.size, n - begun)]
+        chosen = rows[:1] // n if len(rows) < n else rows[::n] // n
+        drawn = attempt(
+            partial(
+                _decode,
+                model,
+                codec,
+                [prompts[i] for i in chosen.tolist()],
+                len(rows) // len(chosen),
+                uniform[rows],
+            )
+        )
+        if drawn is None:
+            limit.halve(len(rows), len(rows))
+            continue
+        for row, ids in zip(rows.tolist(), drawn, strict=True):
+            results[row] = ids
+        order = order[len(rows) :]
+    return results
+
+
+def _decode(model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: torch.Tensor) -> list[Ids]:
+    """A batch of `sample_tokens`.
+
+    Each prompt is read once and its cache shared by its samples; rows that have ended leave the batch.
     """
     device = next(model.parameters()).device
     stops = torch.tensor(sorted(codec.stops), device=device)
-    results: list[Ids] = [[] for _ in range(len(prompts) * n)]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    per_batch = max(1, rows_at_once // n)
-    for start in range(0, len(order), per_batch):
-        chosen = order[start : start + per_batch]
-        batch = collate([prompts[i] for i in chosen], [[]] * len(chosen), device, side="left")
-        output = call(model, batch.inputs, use_cache=True)
-        logits = output.logits[:, -1]
-        cache = output.past_key_values
-        attention = batch.inputs["attention_mask"]
-        position = batch.inputs["position_ids"][:, -1:]
-        if n > 1:
-            cache.batch_repeat_interleave(n)
-            logits, attention, position = (t.repeat_interleave(n, 0) for t in (logits, attention, position))
-        rows = torch.tensor([i * n + j for i in chosen for j in range(n)])
-        draws = uniform[rows].to(device)
-        drawn = torch.full(draws.shape, -1, dtype=torch.long, device=device)
-        alive = torch.arange(len(rows), device=device)  # rows still in the batch
-        for t in range(codec.response_tokens):
-            cumulative = logits.double().softmax(-1).cumsum(-1)
-            # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
-            target = draws[alive, t, None] * cumulative[:, -1:]
-            token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
-            drawn[alive, t] = token[:, 0]
-            if t + 1 == codec.response_tokens:
-                break
-            going = ~torch.isin(token[:, 0], stops)
-            if not going.any():
-                break
-            if not going.all():
-                keep = going.nonzero()[:, 0]
-                alive, token, attention, position = (x[keep] for x in (alive, token, attention, position))
-                cache.batch_select_indices(keep)
-            attention = torch.cat([attention, attention.new_ones((len(attention), 1))], 1)
-            position = position + 1
-            step = {"input_ids": token, "attention_mask": attention, "position_ids": position}
-            output = call(model, step, past_key_values=cache, use_cache=True)
-            logits, cache = output.logits[:, -1], output.past_key_values
-        for row, ids in zip(rows.tolist(), drawn.tolist(), strict=True):
-            results[row] = [i for i in ids if i >= 0]
-    return results
+    batch = collate(prompts, [[]] * len(prompts), device, side="left")
+    output = call(model, batch.inputs, use_cache=True)
+    logits = output.logits[:, -1]
+    cache = output.past_key_values
+    attention = batch.inputs["attention_mask"]
+    position = batch.inputs["position_ids"][:, -1:]
+    if n > 1:
+        cache.batch_repeat_interleave(n)
+        logits, attention, position = (t.repeat_interleave(n, 0) for t in (logits, attention, position))
+    draws = uniform.to(device)
+    drawn = torch.full(draws.shape, -1, dtype=torch.long, device=device)
+    alive = torch.arange(len(draws), device=device)  # rows still in the batch
+    for t in range(codec.response_tokens):
+        cumulative = logits.double().softmax(-1).cumsum(-1)
+        # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
+        target = draws[alive, t, None] * cumulative[:, -1:]
+        token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
+        drawn[alive, t] = token[:, 0]
+        if t + 1 == codec.response_tokens:
+            break
+        going = ~torch.isin(token[:, 0], stops)
+        if not going.any():
+            break
+        if not going.all():
+            keep = going.nonzero()[:, 0]
+            alive, token, attention, position = (x[keep] for x in (alive, token, attention, position))
+            cache.batch_select_indices(keep)
+        attention = torch.cat([attention, attention.new_ones((len(attention), 1))], 1)
+        position = position + 1
+        step = {"input_ids": token, "attention_mask": attention, "position_ids": position}
+        output = call(model, step, past_key_values=cache, use_cache=True)
+        logits, cache = output.logits[:, -1], output.past_key_values
+    return [[i for i in ids if i >= 0] for ids in drawn.tolist()]
 
 
 class CausalLM:
@@ -286,9 +314,27 @@ class CausalLM:
         policy_learning_rate: float,
         reward_learning_rate: float,
         reward_pooling: Pooling,
-        tokens_at_once: int = 16384,
+        gradient_checkpointing: bool = False,
+        tokens_at_once: int = TOKENS_AT_ONCE,
+        train_tokens_at_once: int = TOKENS_AT_ONCE,
         work: Work,
     ) -> None:
+        """Make a model the reference; it is frozen.
+
+        Args:
+            model: a transformers causal language model.
+            codec: text to its tokens and back.
+            digest: identifies its weights.
+            store: where stages are kept.
+            lora: `r` and `lora_alpha` of adapters, or None to train every weight.
+            policy_learning_rate: default of aligners that train the policy.
+            reward_learning_rate: default of reward models.
+            reward_pooling: what a reward model's head reads.
+            gradient_checkpointing: compute activations again in the backward pass rather than keep them.
+            tokens_at_once: in a pass without gradients, padding included.
+            train_tokens_at_once: in a pass with gradients; a larger batch goes through in parts.
+            work: where progress and checkpoints go.
+        """
         self.codec = codec
         self.digest = digest
         self.store = store
@@ -303,11 +349,26 @@ class CausalLM:
             "reward_learning_rate": reward_learning_rate,
             "reward_pooling": reward_pooling,
         }
-        self.tokens_at_once = tokens_at_once
+        self.gradient_checkpointing = gradient_checkpointing
+        self.notes: list[str] = []
+        """What a reader of a run should know: where memory ran out, and what was made smaller."""
+        self.limits = Limits.of(self._note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
         self.device = next(model.parameters()).device
         model.eval()  # no dropout anywhere: the sampled distribution is the trained one
         model.requires_grad_(False)
         self.reference = LMPolicy(model, self)
+        self.base = None if lora is None else Base(model, digest)
+        if self.base is not None and gradient_checkpointing:
+            checkpoint_layers(model, self.base.contexts)
+
+    def _note(self, message: str) -> None:
+        self.notes.append(message)
+        self.store.reporter.note(message)
+
+    @property
+    def adapted_digest(self) -> str | None:
+        """Identifies the base that adapters belong to; None where every weight is trained."""
+        return None if self.base is None else self.base.digest
 
     @property
     def width(self) -> int:
@@ -325,47 +386,59 @@ class CausalLM:
         """The folder of a stage; see `prefbench.store.Store.stage`."""
         return self.store.stage(name, key, compute)
 
-    def batches(self, prompts: Sequence[str], responses: Sequence[str]) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Rows and tensors of texts, sorted by length."""
-        if not prompts:
-            return
-        p, r = self.codec.prompts(prompts), self.codec.responses(responses)
-        lengths = [len(a) + len(b) for a, b in zip(p, r, strict=True)]
-        for rows in sorted_batches(lengths, self.tokens_at_once):
-            yield rows, collate([p[i] for i in rows], [r[i] for i in rows], self.device)
-
     @torch.no_grad()
+    def measure(
+        self,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        function: Callable[[Batch], torch.Tensor],
+        *shape: int,
+    ) -> np.ndarray:
+        """A function of each response, float64 [n, *shape], computed in batches of similar length."""
+        result = np.empty((len(prompts), *shape))
+        if not prompts:
+            return result
+        p, r = self.codec.prompts(prompts), self.codec.responses(responses)
+
+        def compute(rows: np.ndarray) -> torch.Tensor:
+            return function(collate([p[i] for i in rows], [r[i] for i in rows], self.device))
+
+        lengths = [len(a) + len(b) for a, b in zip(p, r, strict=True)]
+        for rows, values in in_batches(lengths, self.limits.scoring, compute):
+            result[rows] = values.double().cpu().numpy()
+        return result
+
     def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
         """Mean and sum over response tokens of a reward model's last hidden state, float64 [n, 2 width].
 
         The sum sees what accumulates (length, summed valence), the mean what does not (tone).
         """
         assert isinstance(reward, LMReward)
-        result = np.empty((len(prompts), 2 * self.width))
-        for rows, batch in self.batches(prompts, responses):
-            hidden = call(reward.model.trunk, batch.inputs, use_cache=False).last_hidden_state
+        trunk = reward.model.trunk
+
+        def seen(batch: Batch) -> torch.Tensor:
+            hidden = call(trunk, batch.inputs, use_cache=False).last_hidden_state
             total = (pick(hidden, batch.before + 1).float() * batch.mask[..., None]).sum(1)
             mean = total / batch.mask.sum(1, keepdim=True).clamp(min=1)
-            result[rows] = torch.cat([mean, total], 1).double().cpu().numpy()
-        return result
+            return torch.cat([mean, total], 1)
+
+        return self.measure(prompts, responses, seen, 2 * self.width)
 
     def trainable_copy(self, seed: int) -> Any:
-        """A copy of the reference to train: every weight, or LoRA adapters on it."""
-        model = copy.deepcopy(self.reference.model)
-        if self.lora is None:
-            return model.requires_grad_(True)
-        from peft import LoraConfig, get_peft_model
-
-        with seeds.torch_seeded(seed, "lora"):
-            adapted = get_peft_model(model, LoraConfig(target_modules="all-linear", **self.lora))
-        return adapted.eval()
+        """What training starts from: a copy of the reference, or with LoRA a new adapter on it."""
+        if self.base is not None:
+            assert self.lora is not None
+            return Adapted(self.base, Adapter(self.base, self.lora["r"], self.lora["lora_alpha"], seed))
+        model = copy.deepcopy(self.reference.model).requires_grad_(True)
+        if self.gradient_checkpointing:
+            checkpoint_layers(model)
+        return model
 
     def new_reward(self, seed: int) -> RewardModel:
         """A reward model that starts as the reference with a random head."""
-        model = self.trainable_copy(seed)
-        inner = model.get_base_model() if self.lora is not None else model
+        trunk = self.trainable_copy(seed).base_model
         with seeds.torch_seeded(seed, "head"):
-            return RewardModel(inner.base_model, self.width, self.reward_pooling).to(self.device)
+            return RewardModel(trunk, self.width, self.reward_pooling).to(self.device)
 
     def fit_reward(
         self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
@@ -376,13 +449,8 @@ class CausalLM:
 
     def load_reward(self, path: Path) -> Reward:
         """Read back what `LMReward.save` wrote."""
-        from safetensors.torch import load_file
-
         model = self.new_reward(seed=0)
-        with torch.no_grad():
-            stored = load_file(path, device=str(self.device))
-            for name, weight in trainable_state(model).items():
-                weight.copy_(stored[name])
+        read_tensors(path, trainable_state(model), self.adapted_digest)
         return LMReward(model, self)
 
     def optimise(
@@ -433,8 +501,8 @@ class CausalLM:
         """The policy whose trained weights (all of them, or the adapters') are averaged."""
         models = [_model_of(policy) for policy in policies]
         soup = copy.deepcopy(models[0])
-        states = [_trained_weights(model, self.lora is not None) for model in models]
-        for name, target in _trained_weights(soup, self.lora is not None).items():
+        states = [dict(model.named_parameters()) for model in models]
+        for name, target in soup.named_parameters():
             parts = [weight * state[name].double() for weight, state in zip(weights, states, strict=True)]
             target.copy_(torch.stack(parts).sum(0))
         return LMPolicy(soup, self)
@@ -457,13 +525,14 @@ class CausalLM:
             return self.log_linear(
                 [self.load_policy(folder / f"part-{k}") for k in range(len(powers))], powers
             )
-        if (folder / "adapter_config.json").exists():
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(copy.deepcopy(self.reference.model), folder)
+        model: Any
+        if not (folder / "adapter_config.json").exists():
+            model = type(self.reference.model).from_pretrained(folder, use_safetensors=True).to(self.device)
+        elif self.base is None:
+            raise UserError(f"'{folder}' holds an adapter, but model.lora=false: set it to true.")
         else:
-            model = type(self.reference.model).from_pretrained(folder, use_safetensors=True)
-        return LMPolicy(model.to(self.device).eval().requires_grad_(False), self)
+            model = load_adapter(self.base, folder)
+        return LMPolicy(model.eval().requires_grad_(False), self)
 
 
 def describe_weights(folder: Path) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from prefbench.learn import ppo
+from prefbench.learn.memory import Limits
 
 if TYPE_CHECKING:
     from prefbench.backbone.finite import Finite
@@ -104,7 +105,7 @@ def train(
         reference=SimpleNamespace(model=model),
         width=len(world.responses),
         device=torch.device("cpu"),
-        tokens_at_once=1 << 20,
+        limits=Limits.of(backbone.work.reporter.note, train_tokens=1 << 20, tokens=1 << 20),
         policy_learning_rate=backbone.options.policy_learning_rate,
         trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
     )

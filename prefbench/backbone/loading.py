@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ import torch
 from prefbench import seeds
 from prefbench.backbone.causal_lm import CausalLM, call, describe_weights
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
-from prefbench.backbone.tokens import Codec, collate, token_logprobs
+from prefbench.backbone.tokens import Codec, collate, end_of_turn, token_logprobs
 from prefbench.errors import UserError
-from prefbench.learn.training import State, bucketed_batches, minimise
+from prefbench.learn.memory import Limits, is_out_of_memory
+from prefbench.learn.training import Parts, State, bucketed_batches, minimise
 from prefbench.problem import text_digest
+from prefbench.spec import is_missing_folder
 from prefbench.store import Work, content_digest
 
 if TYPE_CHECKING:
+    from prefbench.problem import Problem
     from prefbench.store import Store
 
 END = "<|endoftext|>"
@@ -95,6 +99,7 @@ def _backbone(
         policy_learning_rate=options.policy_learning_rate,
         reward_learning_rate=options.reward_learning_rate,
         reward_pooling=options.reward_pooling,
+        gradient_checkpointing=isinstance(options, PretrainedOptions) and options.gradient_checkpointing,
         work=Work("reference", store.root),
     )
 
@@ -162,48 +167,201 @@ def fit_language_model(
         epoch += 1
     state = State([model], learning_rate, weight_decay=0.01)
 
-    def loss_at(step: int) -> torch.Tensor:
-        rows = [texts[i] for i in batches[step]]
-        batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
-        logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch)
-        return -logprobs.sum() / batch.mask.sum()
+    def lengths_at(step: int) -> list[int]:
+        return [lengths[i] for i in batches[step]]
 
-    return minimise(state, loss_at, steps, work, "language-model")
+    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        predicted = sum(lengths_at(step)) - len(batches[step])
+        for part in parts:
+            rows = [texts[i] for i in batches[step][part]]
+            batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
+            logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch)
+            yield -logprobs.sum() / predicted
+
+    limit = Limits.of(work.reporter.note).training
+    return minimise(state, lengths_at, losses_at, steps, limit, work, "language-model")
 
 
-def load_pretrained(request: ModelRequest, options: PretrainedOptions) -> CausalLM:
-    """Load a causal language model from a folder or the hub, optionally fine-tune it on the corpus."""
+def load_pretrained(
+    request: ModelRequest,
+    options: PretrainedOptions,
+    source: str,
+    *,
+    preset: bool = False,
+    template: str | None = None,
+) -> CausalLM:
+    """Load a causal language model from a folder or the hub, optionally fine-tune it on the corpus.
+
+    Args:
+        request: what the model is for.
+        options: the preset's.
+        source: folder or hub id.
+        preset: the source is a preset's own, or its `model.path`; errors then say how to name another.
+        template: chat template for a tokenizer that has none of its own.
+
+    Raises:
+        UserError: it cannot be loaded, or does not fit the options or the task.
+    """
+    device = _device(options, threads=os.cpu_count() or 1)
+    _check_quantising(options, device)
+    if is_missing_folder(source):
+        raise UserError(f"model folder '{source}' does not exist.")
+    folder = Path(source).expanduser()
+    local = folder.is_dir()
+    gguf = _gguf(folder, options.gguf_file) if local else {}
+    if local:
+        _check_folder(folder)
+    try:
+        tokenizer, model = _read(str(folder) if local else source, options, device, gguf)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"model '{source}': {_one_line(error)}") from None
+    except Exception as error:  # a damaged folder may break its reader anywhere
+        if is_out_of_memory(error):
+            raise
+        raise UserError(_why_not(source, local, preset, error)) from None
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = template
+    codec = _codec(tokenizer, model, request.problem, options, source)
+    lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
+    weights = describe_weights(folder) if local else f"{source}@{model.config._commit_hash}"
+    reference: dict[str, Any] = {
+        "model": weights,
+        **gguf,
+        "dtype": options.dtype,
+        "quantise": options.quantise,
+    }
+    if options.sft_steps:
+        reference["sft"] = options.model_dump(include={"sft_steps", "sft_batch", "sft_learning_rate"})
+        reference["context"] = codec.context
+        reference["lora"] = lora
+        reference["corpus"] = text_digest(request.problem.corpus)
+        reference["seed"] = request.seed
+        model, digest = _fine_tune(model, codec, reference, lora, request, options)
+    else:
+        digest = text_digest([json.dumps(reference)])
+    # How prompts reach the model is as much a part of the reference policy as its weights are.
+    prompting = {"context": codec.context, "template": tokenizer.chat_template if codec.chat else None}
+    digest = text_digest([digest, json.dumps(prompting)])
+    return _backbone(model, codec, digest, request.store, lora, options)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that would have transformers read weights from elsewhere."""
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"model folder '{folder}' holds adapters, not a whole model: merge them into their base first."
+        )
+    index = folder / "model.safetensors.index.json"
+    try:
+        files = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else set()
+        outside = sorted(name for name in files if Path(name).name != name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"model folder '{folder}': {index.name} is damaged.") from None
+    if outside:
+        raise UserError(f"model folder '{folder}': {index.name} names files outside of it ({outside[0]}).")
+
+
+def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
+    if options.quantise == "none":
+        return
+    asked = f"model.quantise={options.quantise}"
+    if not options.lora:
+        raise UserError(f"{asked} leaves no weights to train: it needs model.lora=true.")
+    if options.sft_steps:
+        raise UserError(f"{asked} cannot be fine-tuned first: set model.sft_steps=0, or model.quantise=none.")
+    if device.type != "cuda":
+        raise UserError(f"{asked} needs a CUDA device: say model.quantise=none.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f'{asked} needs bitsandbytes: pip install "prefbench[quant]".')
+
+
+def _why_not(source: str, local: bool, preset: bool, error: Exception) -> str:
+    """One line on why a model could not be loaded, and what to do."""
+    why = _one_line(error) or type(error).__name__
+    if local:
+        return (
+            f"model folder '{source}' could not be loaded ({why}): it needs config.json, tokenizer files and "
+            ".safetensors weights, or a GGUF file."
+        )
+    if preset:
+        return (
+            f"model '{source}' could not be fetched from the hub ({why}): without a network, give the folder "
+            "of a downloaded model with --set model.path=FOLDER."
+        )
+    return (
+        f"model '{source}' is no preset or folder and could not be fetched from the hub ({why}): without a "
+        "network, give the folder of a downloaded model as --model."
+    )
+
+
+def _read(source: str, options: PretrainedOptions, device: torch.device, gguf: dict[str, str]) -> Any:
+    """Tokenizer and model, the weights in their type on the device."""
     from transformers import AutoTokenizer
 
-    device = _device(options, threads=os.cpu_count() or 1)
-    problem = request.problem
-    folder = Path(request.name).expanduser()
-    local = folder.is_dir()
-    source = str(folder) if local else request.name
-    more: dict[str, Any] = {}
-    if local:
-        more = _gguf(folder, options.gguf_file)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **more)
-        model = _load_model(source, options, more)
-    except ImportError as error:
-        raise UserError(f"model '{request.name}': {_one_line(error)}") from None
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if local:
-            raise UserError(
-                f"model folder '{request.name}' could not be loaded ({_one_line(error)}): it needs "
-                "config.json, tokenizer files and .safetensors weights, or a GGUF file."
-            ) from None
-        raise UserError(
-            f"model '{request.name}' is no preset or folder and could not be fetched from the hub "
-            f"({_one_line(error)}): without a network, give the folder of a downloaded model as --model."
-        ) from None
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **gguf)
+    model = _read_gguf(source, options, gguf).to(device) if gguf else _read_weights(source, options, device)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise UserError(
-            f"model '{request.name}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
+            f"model '{source}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
             "they do not belong together."
         )
+    return tokenizer, model
+
+
+def _read_weights(source: str, options: PretrainedOptions, device: torch.device) -> Any:
+    """A model from safetensors, each weight going to the device by itself."""
+    from transformers import BitsAndBytesConfig
+
+    more = _straight_to(device)
+    if options.quantise == "4bit":
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return _whole_model(source, options, use_safetensors=True, **more)
+
+
+def _straight_to(device: torch.device) -> dict[str, Any]:
+    """What `from_pretrained` is told so that no weight is first gathered in the machine's memory."""
+    return {} if device.type == "cpu" else {"device_map": device}
+
+
+def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) -> Any:
+    """A model from a GGUF file, de-quantised; without its quantisation record it can be saved and trained."""
+    if options.quantise != "none":
+        raise UserError(
+            f"model.quantise={options.quantise} does not go with a GGUF file: give a folder with safetensors."
+        )
+    loaded = _whole_model(source, options, **gguf)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = type(loaded)(config).to(loaded.dtype)
+    model.load_state_dict(loaded.state_dict())
+    return model
+
+
+def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
+    """What transformers loads, unless it had to make weights up."""
+    from transformers import AutoModelForCausalLM
+
+    dtype = getattr(torch, options.dtype)
+    model, info = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, trust_remote_code=False, output_loading_info=True, **more
+    )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise UserError(
+            f"model '{source}': its files lack {len(missing)} of its weights, such as {missing[0]}: they are "
+            "damaged, or not those of a causal language model."
+        )
+    return model
+
+
+def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOptions, source: str) -> Codec:
+    """The codec of a model for a task, tried out on a prompt."""
     context = min(
         options.context, getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)
     )
@@ -211,40 +369,18 @@ def load_pretrained(request: ModelRequest, options: PretrainedOptions) -> Causal
         raise UserError(
             f"model.context={context} leaves no room for {problem.response_tokens} response tokens."
         )
-    codec = Codec(tokenizer, _stops(model, tokenizer), problem.response_tokens, context)
-    digest = describe_weights(folder) if local else f"{request.name}@{model.config._commit_hash}"
-    model = model.to(device)
-    lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
-    reference: dict[str, Any] = {"model": digest, "dtype": options.dtype}
-    if options.sft_steps:
-        reference["sft"] = options.model_dump(
-            include={"sft_steps", "sft_batch", "sft_learning_rate", "context"}
+    chat = options.chat_template == "model" or (options.chat_template == "auto" and problem.chat)
+    if chat and tokenizer.chat_template is None:
+        raise UserError(
+            f"model '{source}' has no chat template: say --set model.chat_template=none to give prompts as "
+            "plain text."
         )
-        reference["lora"] = lora
-        reference["corpus"] = text_digest(problem.corpus)
-        reference["seed"] = request.seed
-        model, digest = _fine_tune(model, codec, reference, lora, request, options)
-    else:
-        digest = text_digest([json.dumps(reference)])
-    return _backbone(model, codec, digest, request.store, lora, options)
-
-
-def _load_model(source: str, options: PretrainedOptions, more: dict[str, Any]) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    dtype = getattr(torch, options.dtype)
-    if not more:
-        return AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
-    # A GGUF file is read de-quantised; without its quantisation record the model can be saved and trained.
-    loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False, **more)
-    config = loaded.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    model = type(loaded)(config).to(dtype)
-    model.load_state_dict(loaded.state_dict())
-    return model
+    end = end_of_turn(tokenizer) if chat else None
+    stops = _stops(model, tokenizer) | ({end} if end is not None else set())
+    codec = Codec(tokenizer, stops, problem.response_tokens, context, chat, end)
+    if chat:
+        codec.prompts([""])  # a template that is broken or too long is found before anything is written
+    return codec
 
 
 def _gguf(folder: Path, named: str | None) -> dict[str, str]:
@@ -287,6 +423,8 @@ def _fine_tune(
 ) -> tuple[Any, str]:
     """Train on the corpus as a stored stage; LoRA is merged, so the reference is one plain model."""
     texts = list(request.problem.corpus)
+    if not texts:
+        raise UserError("the task has no corpus to fine-tune the model on: set model.sft_steps=0.")
 
     def compute(work: Work) -> None:
         backbone = _backbone(model, codec, "", request.store, lora, options)
@@ -296,7 +434,7 @@ def _fine_tune(
         fit_language_model(
             trained,
             ids,
-            options.context,
+            codec.context,
             options.sft_steps,
             options.sft_batch,
             options.sft_learning_rate,
@@ -307,5 +445,6 @@ def _fine_tune(
         merged.save_pretrained(work.path)
 
     folder = request.store.stage("reference", key, compute)
-    loaded = type(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True)
-    return loaded.to(model.device), content_digest(folder)
+    more = _straight_to(model.device)
+    loaded = type(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True, **more)
+    return loaded, content_digest(folder)

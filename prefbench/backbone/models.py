@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +24,120 @@ class ModelRequest:
     problem: Problem
     store: Store
     seed: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder, from which its parameters and its memory follow without its weights."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    """Longest sequence it was trained for."""
+    tied: bool
+    """The output layer is the embedding."""
+    gated: bool
+    """Three matrices in a block's MLP (SwiGLU), else two."""
+    biases: bool
+    """GPT-2's way: every map and every norm has a bias, and positions have weights."""
+    qkv_biases: bool = False
+    """Qwen2's way: biases for queries, keys and values only."""
+    head_width: int | None = None
+    """Width of a head where it is not hidden / heads."""
+
+    @property
+    def parameters(self) -> int:
+        """Exact number of weights, tied ones counted once."""
+        width = self.head_width or self.hidden // self.heads
+        queries, keys = self.heads * width, self.kv_heads * width
+        matrices = 3 if self.gated else 2
+        block = 2 * self.hidden * (queries + keys) + matrices * self.hidden * self.intermediate
+        norm = 2 * self.hidden if self.biases else self.hidden
+        if self.biases or self.qkv_biases:
+            block += queries + 2 * keys
+        if self.biases:
+            block += self.hidden + (matrices - 1) * self.intermediate + self.hidden
+        embedding = self.vocabulary * self.hidden
+        outside = embedding if self.tied else 2 * embedding
+        if self.biases:
+            outside += self.positions * self.hidden
+        return outside + norm + self.layers * (block + 2 * norm)
+
+
+SHAPES: Mapping[str, Shape] = {
+    "gpt2": Shape(12, 768, 12, 12, 3072, 50257, 1024, tied=True, gated=False, biases=True),
+    "tulu2-7b": Shape(32, 4096, 32, 32, 11008, 32000, 8192, tied=False, gated=True, biases=False),
+}
+"""Shapes of the presets whose weights lie elsewhere."""
+
+
+def shape_of_config(config: Mapping[str, Any]) -> Shape | None:
+    """The shape that a model's config.json states; None for another family, or where a size is missing.
+
+    Known are GPT-2, Llama, Mistral and Qwen2, each as transformers builds it.
+    """
+    family = config.get("model_type")
+    try:
+        if family == "gpt2":
+            return _gpt2_shape(config)
+        if family in ("llama", "mistral", "qwen2"):
+            return _llama_shape(config)
+    except (KeyError, TypeError, ValueError):
+        pass  # a damaged file: loading the model says what is wrong with it
+    return None
+
+
+def _gpt2_shape(config: Mapping[str, Any]) -> Shape | None:
+    if config.get("add_cross_attention"):
+        return None
+    hidden, heads = _size(config["n_embd"]), _size(config["n_head"])
+    inner = config.get("n_inner")
+    return Shape(
+        layers=_size(config["n_layer"]),
+        hidden=hidden,
+        heads=heads,
+        kv_heads=heads,
+        intermediate=4 * hidden if inner is None else _size(inner),
+        vocabulary=_size(config["vocab_size"]),
+        positions=_size(config["n_positions"]),
+        tied=bool(config.get("tie_word_embeddings", True)),
+        gated=False,
+        biases=True,
+    )
+
+
+def _llama_shape(config: Mapping[str, Any]) -> Shape | None:
+    if config.get("attention_bias") or config.get("mlp_bias"):
+        return None
+    heads, kv_heads, width = (
+        config["num_attention_heads"],
+        config.get("num_key_value_heads"),
+        config.get("head_dim"),
+    )
+    return Shape(
+        layers=_size(config["num_hidden_layers"]),
+        hidden=_size(config["hidden_size"]),
+        heads=_size(heads),
+        kv_heads=_size(heads if kv_heads is None else kv_heads),
+        intermediate=_size(config["intermediate_size"]),
+        vocabulary=_size(config["vocab_size"]),
+        positions=_size(config["max_position_embeddings"]),
+        tied=bool(config.get("tie_word_embeddings", False)),
+        gated=True,
+        biases=False,
+        qkv_biases=config["model_type"] == "qwen2",
+        head_width=None if width is None else _size(width),
+    )
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{value!r} is no size.")
+    return value
 
 
 class ModelOptions(Options):
@@ -66,6 +181,8 @@ class PretrainedOptions(ModelOptions):
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights."""
+    quantise: Literal["none", "4bit"] = "none"
+    """Keep the weights under the adapters in 4 bits (NF4); needs a GPU and the `quant` extra."""
     gguf_file: str | None = None
     """Name of the GGUF file inside the folder; none finds a single one by itself."""
     lora: bool = True
@@ -74,8 +191,12 @@ class PretrainedOptions(ModelOptions):
     """Rank of the adapters."""
     lora_alpha: int = Field(32, ge=1)
     """Scale of the adapters, divided by the rank."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
     context: int = Field(512, ge=8)
     """Longest sequence; a longer prompt keeps its end."""
+    chat_template: Literal["auto", "model", "none"] = "auto"
+    """How prompts are put: as messages in the model's template, as plain text, or as the task says."""
     sft_steps: int = Field(0, ge=0)
     """Steps of language-model training on the task's corpus before alignment; 0 aligns the model as it is."""
     sft_batch: int = Field(8, ge=1)
@@ -88,6 +209,56 @@ class PretrainedOptions(ModelOptions):
     """Default for reward models."""
     reward_pooling: Literal["last", "sum"] = "last"
     """What a reward model's head reads: the last token, or every response token, summed."""
+
+
+class PresetOptions(PretrainedOptions):
+    """A published model whose weights come from the hub, or from a folder where there is no network."""
+
+    path: str | None = None
+    """Folder or hub id to take instead of the preset's own id."""
+
+
+class GPT2Options(PresetOptions):
+    """GPT-2 as in the paper's small experiment: every weight is trained.
+
+    The paper gives no learning rates for it; these are usual for a full fine-tuning of this size.
+    """
+
+    lora: bool = False
+    """Train low-rank adapters instead of every weight."""
+    chat_template: Literal["auto", "model", "none"] = "none"
+    """How prompts are put; GPT-2 has no template, so as plain text."""
+    sft_learning_rate: float = Field(5e-5, gt=0)
+    """Peak learning rate of fine-tuning on the corpus."""
+    policy_learning_rate: float = Field(1.4e-5, gt=0)
+    """Default for aligners that train the policy."""
+    reward_learning_rate: float = Field(2e-5, gt=0)
+    """Default for reward models."""
+
+
+TULU2_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>\\n' + message['content'] }}"
+    "{{ eos_token if message['role'] == 'assistant' }}{{ '\\n' }}"
+    "{% endfor %}"
+    "{{ '<|assistant|>\\n' if add_generation_prompt }}"
+)
+"""The format that Tulu 2's model card describes, for copies of the model whose tokenizer leaves it out."""
+
+
+class Tulu2Options(PresetOptions):
+    """Tulu 2 as in the paper's large experiment: adapters of rank 16, its authors' learning rates."""
+
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Type of the weights."""
+    gradient_checkpointing: bool = True
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    context: int = Field(1024, ge=8)
+    """Longest sequence; a longer prompt keeps its end."""
+    policy_learning_rate: float = Field(1.4e-5, gt=0)
+    """Default for aligners that train the policy."""
+    reward_learning_rate: float = Field(2e-5, gt=0)
+    """Default for reward models."""
 
 
 class FiniteOptions(Options):
@@ -118,7 +289,27 @@ def pretrained(request: ModelRequest, options: PretrainedOptions) -> Backbone:
     """Any causal LM by folder (safetensors or GGUF) or hub id: give the folder or id as --model."""
     from prefbench.backbone.loading import load_pretrained
 
-    return load_pretrained(request, options)
+    return load_pretrained(request, options, request.name)
+
+
+@model("gpt2")
+def gpt2(request: ModelRequest, options: GPT2Options) -> Backbone:
+    """GPT-2 with 124 M parameters from the hub (or model.path), every weight trained; plain text.
+
+    The paper first fine-tunes it on the reviews: model.sft_steps.
+    """
+    from prefbench.backbone.loading import load_pretrained
+
+    return load_pretrained(request, options, options.path or "openai-community/gpt2", preset=True)
+
+
+@model("tulu2-7b")
+def tulu2_7b(request: ModelRequest, options: Tulu2Options) -> Backbone:
+    """Tulu 2 with 7 B parameters from the hub (or model.path), with LoRA on bfloat16 weights."""
+    from prefbench.backbone.loading import load_pretrained
+
+    source = options.path or "allenai/tulu-2-7b"
+    return load_pretrained(request, options, source, preset=True, template=TULU2_TEMPLATE)
 
 
 @model("finite", backbone="finite")

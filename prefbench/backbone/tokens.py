@@ -1,11 +1,12 @@
 """Text to tokens and tokens to tensors, the same way everywhere.
 
-Every number of a response, sampled or trained on, comes from the same mask and position ids: padding never has
-a position, is never attended to and is never scored, whatever token it is made of.
+Every number of a response, sampled or trained on, comes from the same mask and position ids: padding never
+has a position, is never attended to and is never scored, whatever token it is made of.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,63 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from prefbench.errors import UserError
+
 Ids = list[int]
+
+
+Message = dict[str, str]
+"""`role` (user or assistant) and `content`, as chat templates take them."""
+
+_TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
+
+
+def split_transcript(prompt: str) -> list[Message]:
+    """The messages of a prompt: one of the user's, or the turns of a transcript that waits for an answer.
+
+    A transcript is written as the HH-RLHF data are: turns that begin with "Human:" or "Assistant:" after a
+    blank line, the first of them a human's, with or without an open "Assistant:" at the end. Empty turns are
+    left out and neighbours of one role joined, so that user and assistant take turns and the user has the
+    last word. Whatever is not such a transcript is one message, as it stands.
+    """
+    parts = _TURN.split(prompt.lstrip("\n"))
+    turns: list[Message] = []
+    for speaker, said in zip(parts[1::2], parts[2::2], strict=True):
+        role, content = {"Human": "user", "Assistant": "assistant"}[speaker], said.strip()
+        if not content:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += f"\n\n{content}"
+        else:
+            turns.append({"role": role, "content": content})
+    if parts[0] or not turns or turns[0]["role"] != "user" or turns[-1]["role"] != "user":
+        return [{"role": "user", "content": prompt}]
+    return turns
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The token with which the chat template ends an assistant's message; None where it ends it otherwise."""
+    marker = "prefbench"
+    turns = [{"role": role, "content": marker} for role in ("user", "assistant")]
+    after = _render(tokenizer, [turns], open_end=False)[0].rpartition(marker)[2].lstrip()
+    ids = tokenizer([after], add_special_tokens=False)["input_ids"][0]
+    known = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return int(ids[0]) if ids and ids[0] in known else None
+
+
+def _render(tokenizer: Any, chats: Sequence[list[Message]], *, open_end: bool = True) -> list[str]:
+    """Conversations in the tokenizer's chat template, with the head of the answer unless it is closed."""
+    from jinja2 import TemplateError
+
+    try:
+        texts = tokenizer.apply_chat_template(list(chats), tokenize=False, add_generation_prompt=open_end)
+    except (TemplateError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the model's chat template cannot be applied ({why}): "
+            "say --set model.chat_template=none to give prompts as plain text."
+        ) from None
+    return list(texts)
 
 
 @dataclass(frozen=True)
@@ -26,10 +83,26 @@ class Codec:
     response_tokens: int
     context: int
     """Longest sequence the model takes."""
+    chat: bool = False
+    """Prompts are messages, given to the model in the tokenizer's chat template."""
+    end: int | None = None
+    """Token written after a response; None takes the tokenizer's end of text, if it has one."""
+
+    @property
+    def room(self) -> int:
+        """Longest prompt, in tokens."""
+        return self.context - self.response_tokens
 
     def prompts(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of prompts, the last ones that leave room for a response; never empty."""
-        room = self.context - self.response_tokens
+        """Token ids of prompts, never empty, cut from the left where they leave no room for a response.
+
+        In a chat the template stays whole: the oldest exchanges go first, then the start of the last message.
+
+        Raises:
+            UserError: the chat template cannot be applied, or fills the context by itself.
+        """
+        if self.chat:
+            return self._chats([split_transcript(text) for text in texts])
         filler = self.tokenizer.bos_token_id
         if filler is None:
             filler = next(iter(self.stops), 0)
@@ -37,14 +110,88 @@ class Codec:
         for ids in self.tokenizer(list(texts))["input_ids"]:
             # Some tokenizers end every text; a prompt is meant to go on.
             body = ids[:-1] if ids and ids[-1] in self.stops and len(ids) > 1 else ids
-            result.append(body[-room:] or [filler])
+            result.append(body[-self.room :] or [filler])
         return result
 
+    def _chats(self, chats: Sequence[list[Message]]) -> list[Ids]:
+        """Token ids of conversations that end with the user's message."""
+        encoded = self._encode(chats)
+        return [
+            ids if len(ids) <= self.room else self._shortened(chat)
+            for ids, chat in zip(encoded, chats, strict=True)
+        ]
+
+    def _encode(self, chats: Sequence[list[Message]], *, open_end: bool = True) -> list[Ids]:
+        if not chats:
+            return []
+        texts = _render(self.tokenizer, chats, open_end=open_end)
+        first = self.tokenizer.bos_token
+        # Some templates write the beginning-of-text token, others leave it to the tokenizer.
+        bare = first is not None and texts[0].startswith(first)
+        result: list[Ids] = []
+        for text, ids in zip(
+            texts, self.tokenizer(texts, add_special_tokens=not bare)["input_ids"], strict=True
+        ):
+            added = not bare and ids and ids[-1] in self.stops
+            if added and not text.endswith(self.tokenizer.convert_ids_to_tokens(ids[-1])):
+                ids = ids[:-1]
+            result.append(ids)
+        return result
+
+    def _shortened(self, turns: list[Message]) -> Ids:
+        """Token ids of as much of the end of a conversation as fits."""
+        while len(turns) > 1:
+            turns = turns[2:]
+            ids = self._encode([turns])[0]
+            if len(ids) <= self.room:
+                return ids
+        text = turns[0]["content"]
+        ids = self._encode([[{"role": "user", "content": ""}]])[0]
+        if len(ids) > self.room:
+            raise UserError(
+                f"model.context={self.context} leaves no room for the model's chat template "
+                f"({len(ids)} tokens) and {self.response_tokens} response tokens: raise it, or say "
+                "--set model.chat_template=none."
+            )
+        low, high = 0, len(text)  # characters to leave out: more than `low - 1`, and `high` is enough
+        while low < high:
+            middle = (low + high) // 2
+            tried = self._encode([[{"role": "user", "content": text[middle:]}]])[0]
+            if len(tried) <= self.room:
+                high, ids = middle, tried
+            else:
+                low = middle + 1
+        return ids
+
     def responses(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of responses, with the end token where the length limit did not cut them off."""
-        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        """Token ids of responses, with the end token where the length limit did not cut them off.
+
+        In a chat they are what the template makes of an answer, without the blank that follows a speaker's
+        name in a transcript.
+        """
+        last = self.tokenizer.eos_token_id if self.end is None else self.end
+        end = [] if last is None else [last]
+        said = [text.removeprefix(" ") for text in texts] if self.chat else list(texts)
+        encoded = self.tokenizer(said, add_special_tokens=False)["input_ids"]
+        if self.chat and self.end is not None:
+            encoded = self._answers(said, encoded)
         return [(ids + end)[: self.response_tokens] for ids in encoded]
+
+    def _answers(self, texts: list[str], alone: list[Ids]) -> list[Ids]:
+        """Token ids of answers as they follow a prompt, where those are the same text as `alone`.
+
+        A tokenizer of Llama's kind begins a text with another token when it stands alone.
+        """
+        question = {"role": "user", "content": "?"}
+        head = self._encode([[question]])[0]
+        chats = [[question, {"role": "assistant", "content": text}] for text in texts]
+        result = []
+        for text, ids, plain in zip(texts, self._encode(chats, open_end=False), alone, strict=True):
+            body = ids[len(head) :] if ids[: len(head)] == head else []
+            body = body[: body.index(self.end)] if self.end in body else plain
+            same = self.tokenizer.decode(body).strip() == text.strip()
+            result.append(body if same else plain)
+        return result
 
     def decode(self, responses: Sequence[Ids]) -> list[str]:
         """Text of sampled responses, without the end token."""

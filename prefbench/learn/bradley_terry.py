@@ -7,7 +7,7 @@ frozen features; `fit_everybody` and `fit_groups` are what aligners call, and st
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from prefbench.backbone.causal_lm import CausalLM, LMReward
+    from prefbench.learn.training import Parts
     from prefbench.problem.preferences import View
     from prefbench.store import Work
 
@@ -47,11 +48,14 @@ def pairs_digest(pairs: Pairs) -> str:
     return text_digest(parts)
 
 
-def loss(margin: torch.Tensor) -> torch.Tensor:
-    """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs]."""
+def loss(margin: torch.Tensor, total: int | None = None) -> torch.Tensor:
+    """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs].
+
+    Of a part of a batch that has `total` pairs it is the part's share of that average.
+    """
     from torch.nn import functional
 
-    return -functional.logsigmoid(margin).mean()
+    return -functional.logsigmoid(margin).sum() / (total or len(margin))
 
 
 def log_likelihood(margin: np.ndarray) -> np.ndarray:
@@ -77,13 +81,15 @@ def fit(
         model.load_state_dict(start.model.state_dict())
     order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
 
-    def loss_at(step: int) -> torch.Tensor:
-        scores = model(order[step])
-        return loss(scores[: len(scores) // 2] - scores[len(scores) // 2 :])
+    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        for part in parts:
+            scores = model(order.batch(step, part))
+            yield loss(scores[: len(part)] - scores[len(part) :], len(order.rows[step]))
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
     state = State([model], rate, options.reward_weight_decay)
-    minimise(state, loss_at, len(order), backbone.work, f"reward-{name}")
+    limit = backbone.limits.training
+    minimise(state, order.lengths, losses_at, len(order), limit, backbone.work, f"reward-{name}")
     return LMReward(model, backbone)
 
 

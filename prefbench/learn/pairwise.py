@@ -9,7 +9,7 @@ fitted without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from prefbench.backbone.causal_lm import CausalLM, LMPolicy
+    from prefbench.learn.training import Parts
 
 PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
 """Difference D of log-ratios [pairs] to losses [pairs]."""
@@ -104,21 +105,43 @@ def train(
         scale = len(pairs) / count
         state.buffers["log_group_weights"] = torch.full((len(count),), -np.log(len(count)))
 
-    def loss_at(step: int) -> torch.Tensor:
-        batch, rows = order[step], order.rows[step]
+    def losses_of(step: int, part: np.ndarray) -> torch.Tensor:
+        batch, rows = order.batch(step, part), order.rows[step][part]
         logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch).sum(1)
-        difference = logprobs[: len(logprobs) // 2] - logprobs[len(logprobs) // 2 :]
-        losses = loss(difference - torch.from_numpy(ratio[rows]).to(difference))
-        if group_step is None:
-            return losses.mean()
-        each = torch.zeros(len(count)).to(losses).index_add(0, torch.from_numpy(group[rows]), losses)
-        each = each * torch.from_numpy(scale).to(losses) / len(rows)
-        log_weights = state.buffers["log_group_weights"]
-        log_weights += group_step * each.detach().cpu()
+        difference = logprobs[: len(part)] - logprobs[len(part) :]
+        return loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+
+    def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        for part in parts:
+            yield losses_of(step, part).sum() / len(order.rows[step])
+
+    def by_group(step: int, part: np.ndarray) -> torch.Tensor:
+        losses, rows = losses_of(step, part), order.rows[step]
+        index = torch.from_numpy(group[rows[part]]).to(losses.device)
+        each = torch.zeros(len(count)).to(losses).index_add(0, index, losses)
+        return each * torch.from_numpy(scale).to(losses) / len(rows)
+
+    def robust(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        assert group_step is not None
+        # The weights follow the whole batch's losses, so several parts are read twice.
+        with torch.set_grad_enabled(len(parts) == 1):
+            shares = [by_group(step, part) for part in parts]
+        whole = torch.stack(shares).sum(0).detach().cpu()
+        log_weights = state.buffers["log_group_weights"] + group_step * whole
         log_weights -= log_weights.logsumexp(0)
-        return (log_weights.exp().to(losses) * each).sum()
+        for part, share in zip(parts, shares, strict=True):
+            each = share if share.requires_grad else by_group(step, part)
+            yield (log_weights.exp().to(each) * each).sum()
+        state.buffers["log_group_weights"].copy_(log_weights)  # not before the last part has gone through
 
     minimise(
-        state, loss_at, len(order), backbone.work, f"pairwise-{name}", max_grad_norm=options.max_grad_norm
+        state,
+        order.lengths,
+        plain if group_step is None else robust,
+        len(order),
+        backbone.limits.training,
+        backbone.work,
+        f"pairwise-{name}",
+        max_grad_norm=options.max_grad_norm,
     )
     return LMPolicy(model.requires_grad_(False), backbone)

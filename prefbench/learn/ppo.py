@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,9 @@ from torch import nn
 from prefbench import seeds
 from prefbench.backbone.base import RewardFunction
 from prefbench.errors import Diverged
+from prefbench.learn.memory import in_batches
 from prefbench.learn.options import PPOOptions
-from prefbench.learn.training import State, schedule
+from prefbench.learn.training import Parts, State, descend, schedule
 from prefbench.learn.welfare import Welfare
 
 if TYPE_CHECKING:
@@ -65,9 +67,9 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
-def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over real tokens."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def masked_mean(values: torch.Tensor, mask: torch.Tensor, total: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean over real tokens; of a part of a batch that has `total` of them, the part's share of that mean."""
+    return (values * mask).sum() / (mask.sum() if total is None else total).clamp(min=1)
 
 
 def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -78,23 +80,36 @@ def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def policy_loss(
-    logprob: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, mask: torch.Tensor, clip: float
+    logprob: torch.Tensor,
+    old: torch.Tensor,
+    advantage: torch.Tensor,
+    mask: torch.Tensor,
+    clip: float,
+    total: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Clipped surrogate -E[min(rho A, clip(rho, 1 - e, 1 + e) A)], rho = pi / pi_old.
 
-    Source: Schulman et al. 2017, eq. 7.
+    Source: Schulman et al. 2017, eq. 7. `total` as in `masked_mean`.
     """
     ratio = (logprob - old).exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
-    return -masked_mean(torch.min(ratio * advantage, clipped * advantage), mask)
+    return -masked_mean(torch.min(ratio * advantage, clipped * advantage), mask, total)
 
 
 def value_loss(
-    value: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, clip: float
+    value: torch.Tensor,
+    old: torch.Tensor,
+    returns: torch.Tensor,
+    mask: torch.Tensor,
+    clip: float,
+    total: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Half the larger of the squared errors of the value and of the value clipped near the old one."""
+    """Half the larger of the squared errors of the value and of the value clipped near the old one.
+
+    `total` as in `masked_mean`.
+    """
     clipped = old + (value - old).clamp(-clip, clip)
-    return 0.5 * masked_mean(torch.max((value - returns) ** 2, (clipped - returns) ** 2), mask)
+    return 0.5 * masked_mean(torch.max((value - returns) ** 2, (clipped - returns) ** 2), mask, total)
 
 
 def adapt(coefficient: float, kl: float, target: float, samples: int, horizon: float) -> float:
@@ -114,6 +129,11 @@ class Rollout:
     value: torch.Tensor
     reference: torch.Tensor
     mask: torch.Tensor
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row, prompt and response."""
+        return [len(p) + len(r) for p, r in zip(self.prompts, self.responses, strict=True)]
 
 
 class ValueHead(nn.Module):
@@ -221,26 +241,32 @@ def sample(
     """Sample a response to each prompt; log-probabilities and values as training will see them."""
     from prefbench.backbone.causal_lm import call, sample_tokens
     from prefbench.backbone.tokens import collate, pick, token_logprobs
-    from prefbench.learn.training import sorted_batches
 
     codec = backbone.codec
     generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
     uniform = torch.rand((len(prompts), codec.response_tokens), generator=generator, dtype=torch.float64)
-    responses = sample_tokens(model, codec, prompts, 1, uniform)
+    responses = sample_tokens(model, codec, prompts, 1, uniform, backbone.limits.sampling)
     shape = (len(prompts), max(len(r) for r in responses))
     logprob, value, reference = (torch.zeros(shape, device=backbone.device) for _ in range(3))
     mask = torch.zeros(shape, dtype=torch.bool, device=backbone.device)
-    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    for rows in sorted_batches(lengths, backbone.tokens_at_once):
+    rollout = Rollout(prompts, responses, codec.decode(responses), logprob, value, reference, mask)
+
+    def measure(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
         batch = collate([prompts[i] for i in rows], [responses[i] for i in rows], backbone.device)
         output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
         anchor = call(backbone.reference.model, batch.inputs, use_cache=False).logits
-        index, wide = torch.from_numpy(rows.copy()).to(backbone.device), batch.mask.shape[1]
-        logprob[index, :wide] = token_logprobs(output.logits, batch)
-        reference[index, :wide] = token_logprobs(anchor, batch)
-        value[index, :wide] = head(pick(output.hidden_states[-1], batch.before)) * batch.mask
-        mask[index, :wide] = batch.mask
-    return Rollout(prompts, responses, codec.decode(responses), logprob, value, reference, mask)
+        return (
+            token_logprobs(output.logits, batch),
+            head(pick(output.hidden_states[-1], batch.before)) * batch.mask,
+            token_logprobs(anchor, batch),
+            batch.mask,
+        )
+
+    for rows, measured in in_batches(rollout.lengths, backbone.limits.scoring, measure):
+        index, wide = torch.from_numpy(rows.copy()).to(backbone.device), measured[0].shape[1]
+        for target, values in zip((logprob, value, reference, mask), measured, strict=True):
+            target[index, :wide] = values
+    return rollout
 
 
 def update(
@@ -254,49 +280,89 @@ def update(
     rate: float,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Epochs of clipped minibatch steps on one rollout, ended early when the policy has moved enough."""
+    """Epochs of clipped minibatch steps on one rollout, ended early when the policy has moved enough.
+
+    Advantages are whitened over the whole batch; a mean is over the whole minibatch, whatever parts it takes.
+    """
     from prefbench.backbone.causal_lm import call
     from prefbench.backbone.tokens import collate, pick, token_logprobs
 
     advantages, returns = gae(rewards, rollout.value, rollout.mask, options.discount, options.gae_lambda)
     if options.whiten_advantages:
         advantages = whiten(advantages, rollout.mask)
-    lengths = rollout.mask.sum(1).cpu().numpy()
-    policy_losses: list[float] = []
-    value_losses: list[float] = []
-    moved = 0.0
+    lengths = rollout.lengths
+    sums = _Sums()
+    done: list[_Sums] = []
+
+    def share(rows: np.ndarray, total: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """KL of old to new, policy loss and value loss: shares of rows in a minibatch of `total` tokens."""
+        batch = collate(
+            [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows], backbone.device
+        )
+        index, wide = torch.from_numpy(rows).to(backbone.device), batch.mask.shape[1]
+        output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
+        logprob = token_logprobs(output.logits, batch)
+        old = rollout.logprob[index, :wide]
+        with torch.no_grad():
+            difference = logprob - old
+            # Low-variance, never negative.
+            moved = float(masked_mean(difference.exp() - 1 - difference, batch.mask, total))
+        surrogate = policy_loss(logprob, old, advantages[index, :wide], batch.mask, options.clip, total)
+        value = head(pick(output.hidden_states[-1], batch.before))
+        old_value, target = rollout.value[index, :wide], returns[index, :wide]
+        error = value_loss(value, old_value, target, batch.mask, options.value_clip, total)
+        return moved, surrogate, error
+
+    def losses(rows: np.ndarray, parts: Parts) -> Iterator[torch.Tensor]:
+        nonlocal sums
+        sums = _Sums()
+        total = rollout.mask[torch.from_numpy(rows).to(backbone.device)].sum()
+        for number, part in enumerate(parts, start=1):
+            moved, surrogate, error = share(rows[part], total)
+            sums.moved += moved
+            if number == len(parts) and sums.moved > (options.early_stop_kl or math.inf):
+                raise _MovedEnough
+            yield surrogate + options.value_coefficient * error
+            sums.policy += float(surrogate.detach())
+            sums.value += float(error.detach())
+
     for _ in range(options.epochs):
         # Sorting inside an epoch would make every minibatch one kind of response, so only the columns
         # past a minibatch's longest response are dropped.
         for rows in np.array_split(rng.permutation(len(lengths)), min(options.minibatches, len(lengths))):
-            batch = collate(
-                [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows], backbone.device
-            )
-            index, wide = torch.from_numpy(rows).to(backbone.device), batch.mask.shape[1]
-            output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
-            logprob = token_logprobs(output.logits, batch)
-            old = rollout.logprob[index, :wide]
-            with torch.no_grad():
-                difference = logprob - old
-                # Low-variance, never negative estimate of KL(old || new).
-                moved = float(masked_mean(difference.exp() - 1 - difference, batch.mask))
-            if options.early_stop_kl is not None and moved > options.early_stop_kl:
-                return _losses(policy_losses, value_losses, moved)
-            surrogate = policy_loss(logprob, old, advantages[index, :wide], batch.mask, options.clip)
-            value = head(pick(output.hidden_states[-1], batch.before))
-            error = value_loss(
-                value, rollout.value[index, :wide], returns[index, :wide], batch.mask, options.value_clip
-            )
-            state.step(surrogate + options.value_coefficient * error, rate, options.max_grad_norm)
-            policy_losses.append(float(surrogate.detach()))
-            value_losses.append(float(error.detach()))
-    return _losses(policy_losses, value_losses, moved)
+            try:
+                descend(
+                    state,
+                    [lengths[i] for i in rows],
+                    partial(losses, rows),
+                    backbone.limits.training,
+                    rate,
+                    options.max_grad_norm,
+                )
+            except _MovedEnough:
+                return _summary(done, sums.moved)
+            done.append(sums)
+    return _summary(done, sums.moved)
 
 
-def _losses(policy: list[float], value: list[float], moved: float) -> dict[str, float]:
+class _MovedEnough(Exception):
+    """The new policy is as far from the old one as one rollout can carry it."""
+
+
+@dataclass
+class _Sums:
+    """Sums over the parts of a minibatch."""
+
+    policy: float = 0.0
+    value: float = 0.0
+    moved: float = 0.0
+    """Estimate of KL(old || new), nats per token."""
+
+
+def _summary(done: list[_Sums], moved: float) -> dict[str, float]:
     return {
-        "policy_loss": float(np.mean(policy)) if policy else 0.0,
-        "value_loss": float(np.mean(value)) if value else 0.0,
+        "policy_loss": float(np.mean([sums.policy for sums in done])) if done else 0.0,
+        "value_loss": float(np.mean([sums.value for sums in done])) if done else 0.0,
         "old_to_new_kl": moved,
-        "updates": float(len(policy)),
+        "updates": float(len(done)),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,17 @@ import torch
 from torch import nn
 
 from prefbench import seeds
-from prefbench.errors import Diverged
+from prefbench.errors import Diverged, PrefbenchError
+from prefbench.learn.memory import Limit, attempt, is_out_of_memory
 
 if TYPE_CHECKING:
     from prefbench.backbone.base import Pairs
     from prefbench.backbone.causal_lm import CausalLM
     from prefbench.backbone.tokens import Batch
     from prefbench.store import Work
+
+Parts = Sequence[np.ndarray]
+"""A batch cut up: the positions of the rows of each part."""
 
 
 def bucketed_batches(lengths: Sequence[int], size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -36,16 +41,6 @@ def bucketed_batches(lengths: Sequence[int], size: int, rng: np.random.Generator
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def sorted_batches(lengths: Sequence[int], tokens: int) -> Iterator[np.ndarray]:
-    """Index batches of similar length holding at most `tokens` tokens each, padding included."""
-    order = np.argsort(np.asarray(lengths), kind="stable")[::-1]
-    start = 0
-    while start < len(order):
-        size = max(1, tokens // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
-
-
 def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
     """The pairs of one epoch: each once, or as many drawn in proportion to the weights."""
     if pairs.weights is None:
@@ -56,8 +51,8 @@ def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
 class PairBatches:
     """Tokenised preference pairs in the order in which training takes them.
 
-    Item `step` is a batch with the chosen responses in its first half and the rejected ones, of the
-    same pairs, in its second; `rows[step]` says which pairs they are.
+    `rows[step]` says which pairs a step takes. A batch has the chosen responses in its first half and the
+    rejected ones, of the same pairs, in its second.
     """
 
     def __init__(
@@ -69,6 +64,7 @@ class PairBatches:
         self.chosen, self.rejected = codec.responses(pairs.chosen), codec.responses(pairs.rejected)
         texts = zip(self.prompts, self.chosen, self.rejected, strict=True)
         lengths = [len(p) + max(len(a), len(b)) for p, a, b in texts]
+        self.tokens = [2 * length for length in lengths]
         self.rows: list[np.ndarray] = []
         for epoch in range(epochs):
             rng = seeds.rng(seed, *names, epoch)
@@ -79,10 +75,15 @@ class PairBatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, step: int) -> Batch:
+    def lengths(self, step: int) -> list[int]:
+        """Tokens of each of a step's pairs, both responses together."""
+        return [self.tokens[i] for i in self.rows[step]]
+
+    def batch(self, step: int, part: np.ndarray) -> Batch:
+        """The pairs at these positions of a step."""
         from prefbench.backbone.tokens import collate
 
-        rows = self.rows[step]
+        rows = self.rows[step][part]
         return collate(
             [self.prompts[i] for i in rows] * 2,
             [self.chosen[i] for i in rows] + [self.rejected[i] for i in rows],
@@ -106,23 +107,43 @@ class State:
             self.parameters.values(), lr=learning_rate, weight_decay=weight_decay
         )
 
-    def step(self, loss: torch.Tensor, rate: float, max_grad_norm: float) -> float:
-        """One clipped gradient step at `rate` times the peak learning rate; returns the loss.
+    def step(self, losses: Callable[[], Iterable[torch.Tensor]], rate: float, max_grad_norm: float) -> float:
+        """One clipped gradient step at `rate` times the peak learning rate.
+
+        Args:
+            losses: yields what the parts of a batch contribute to its loss; each is differentiated before
+                the next is asked for.
+            rate: factor of the peak learning rate.
+            max_grad_norm: of the whole batch's gradient.
+
+        Returns:
+            The whole batch's loss.
 
         Raises:
             Diverged: the loss or its gradient is not finite. The weights are left as they were.
         """
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = 0.0
+        for loss in losses():
+            loss.backward()  # type: ignore[no-untyped-call]
+            value += float(loss.detach())
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), max_grad_norm)
-        value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise Diverged(
                 f"the loss is {value} and its gradient norm {float(norm)}: lower the learning rate."
             )
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * rate
-        self.optimiser.step()
+        try:
+            self.optimiser.step()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            # Some weights may have moved already, and a smaller part would need no less.
+            raise PrefbenchError(
+                "memory ran out in the optimiser, which keeps two numbers for each trained weight: set "
+                "model.lora=true, lower model.lora_rank or take a smaller model."
+            ) from None
         return value
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -155,20 +176,62 @@ def schedule(step: int, total: int, warmup: int) -> float:
     return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
 
 
+def descend(
+    state: State,
+    lengths: Sequence[int],
+    losses: Callable[[Parts], Iterable[torch.Tensor]],
+    limit: Limit,
+    rate: float,
+    max_grad_norm: float,
+) -> float:
+    """One gradient step on a batch, in as many parts as memory needs; returns the batch's loss.
+
+    Args:
+        state: what is trained.
+        lengths: tokens of each row of the batch.
+        losses: parts of the batch to what each contributes to its loss: the sum over any parts is the loss
+            of the whole.
+        limit: tokens that go through the model at once.
+        rate: factor of the peak learning rate.
+        max_grad_norm: of the whole batch's gradient.
+    """
+    while True:
+        parts = limit.split(lengths)
+        value = attempt(partial(state.step, partial(losses, parts), rate, max_grad_norm))
+        if value is not None:
+            return value
+        limit.halve(
+            max(len(rows) for rows in parts),
+            max(len(rows) * max(lengths[i] for i in rows) for rows in parts),
+        )
+
+
 def minimise(
     state: State,
-    loss_at: Callable[[int], torch.Tensor],
+    lengths_at: Callable[[int], Sequence[int]],
+    losses_at: Callable[[int, Parts], Iterable[torch.Tensor]],
     steps: int,
+    limit: Limit,
     work: Work,
     name: str,
     *,
     max_grad_norm: float = 1.0,
 ) -> list[float]:
-    """Take `steps` gradient steps on `loss_at(step)`, resuming from a checkpoint called `name`.
+    """Take `steps` gradient steps, resuming from a checkpoint called `name`.
 
-    `loss_at` must depend on the weights, the state's buffers and `step` alone: then a resumed run repeats a
-    whole one.
-    Returns the loss of every step.
+    Args:
+        state: what is trained.
+        lengths_at: step to the tokens of each row of its batch.
+        losses_at: step and parts of its batch to losses, as in `descend`. They must depend on the weights,
+            the state's buffers and the step alone: then a resumed run repeats a whole one.
+        steps: how many.
+        limit: tokens that go through the model at once.
+        work: takes checkpoints and progress.
+        name: of the checkpoint.
+        max_grad_norm: of the whole batch's gradient.
+
+    Returns:
+        The loss of every step.
     """
     losses: list[float] = []
     saved = work.load(name)
@@ -178,7 +241,8 @@ def minimise(
         losses = list(meta["losses"])
     warmup = max(1, steps // 20)
     for step in range(len(losses), steps):
-        losses.append(state.step(loss_at(step), schedule(step, steps, warmup), max_grad_norm))
+        rate = schedule(step, steps, warmup)
+        losses.append(descend(state, lengths_at(step), partial(losses_at, step), limit, rate, max_grad_norm))
         work.report(step + 1, steps, loss=float(np.mean(losses[-20:])))
         if work.due():
             work.save(name, state.tensors(), {"losses": losses})

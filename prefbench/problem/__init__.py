@@ -29,7 +29,7 @@ class Group:
     """Share of annotators asked for; `apportion` makes whole annotators of it."""
     utility: Utility
     instruction: str | None = None
-    """Text after a prompt that asks outright for what the group wants; policies are also measured with it."""
+    """Text before a prompt that asks outright for what the group wants; policies are also measured with it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def apportion(shares: Sequence[float], seats: int) -> list[int]:
 
 def with_instruction(prompt: str, instruction: str) -> str:
     """The prompt as it is put to a model that is told what is wanted."""
-    return f"{prompt} {instruction}"
+    return f"{instruction} {prompt}"
 
 
 def text_digest(texts: Iterable[str]) -> str:

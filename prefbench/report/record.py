@@ -663,7 +663,7 @@ def _mean(column: pd.Series[float]) -> float:
 
 
 PROMPTED_COLUMNS: Mapping[str, tuple[str, str]] = {
-    "group": ("string", "whose instruction the prompt ends with, and who judges"),
+    "group": ("string", "whose instruction the prompt begins with, and who judges"),
     "prompt_id": ("int64", "as in items.parquet"),
     "sample": ("int64", "0, 1, ... for each prompt and group"),
     "prompt": ("string", "with the instruction, as both policies saw it"),
