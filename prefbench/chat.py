@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from prefbench import __version__
+from prefbench.backbone.parallel import team
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.problem.corpus import one_line
 from prefbench.store import clear_disk_errors
@@ -173,7 +174,8 @@ class Server:
                 progress(len(answers), len(asked))
             done(key, answer, is_new)
 
-        with _open_cache(self.cache) as cache:
+        # Of the processes of one run the first asks; the others find the answers in the cache.
+        with team().in_turn(), _open_cache(self.cache) as cache:
             for key in asked:
                 answer = cache.get(key)
                 if answer is not None:

@@ -91,6 +91,10 @@ def _one_line_warnings() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
+            from prefbench.backbone.parallel import team
+
+            if team().rank:
+                return  # the first process says it
             if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent):
                 _warn(str(message))
             else:
@@ -238,6 +242,8 @@ def run(
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
+    from prefbench.backbone.parallel import joined
+
     if hardware is not None and not dry_run:
         raise UserError("--hardware goes with --dry-run, which is missing.")
     given: dict[str, Any] = {
@@ -251,15 +257,17 @@ def run(
         "runs_dir": runs_dir,
         "plugin": plugin or None,
     }
-    settings = read_config(config) if config is not None else {}
-    settings |= {key: value for key, value in given.items() if value is not None}
-    settings["set"] = _merged(settings.get("set", {}), sets or [])
-    specs = _specs(settings)
-    if dry_run:
-        _dry_run(specs, hardware, as_json)
-        return
-    folder = Path(settings.get("runs_dir", "runs")).expanduser()
-    status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet)
+    with joined() as processes:
+        settings = read_config(config) if config is not None else {}
+        settings |= {key: value for key, value in given.items() if value is not None}
+        settings["set"] = _merged(settings.get("set", {}), sets or [])
+        specs = _specs(settings)
+        if dry_run:
+            if processes.rank == 0:
+                _dry_run(specs, hardware, as_json)
+            return
+        folder = Path(settings.get("runs_dir", "runs")).expanduser()
+        status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)
 
@@ -328,8 +336,11 @@ def _run_all(
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
+    from prefbench.backbone.parallel import team
     from prefbench.report import display
 
+    speaks = team().rank == 0  # of several processes the first
+    quiet, as_json = quiet or not speaks, as_json and speaks
     progress = Console(stderr=True)
     results = Console(stderr=as_json)
     say = _say(quiet, results)
@@ -348,13 +359,15 @@ def _run_all(
         if record.status == "ok":
             say(display.render(display.result_table(record), results))
             say(display.verdict(record))
-        else:  # also when quiet: the exit code alone does not say why
+        elif not team().together():
+            raise PrefbenchError(f"{record.message}")  # the other processes cannot go on without this one
+        elif speaks:  # also when quiet: the exit code alone does not say why
             print(display.verdict(record), file=sys.stderr)
         say(f"record: {folder / 'record.json'}")
         if (folder / "error.txt").exists() and record.status == "failed":
             say(f"error: {folder / 'error.txt'}")
     summary = None
-    if several:
+    if several and speaks:
         from prefbench.report.leaderboard import summarise_seeds
 
         summary = summarise_seeds(folders)

@@ -26,8 +26,10 @@ from prefbench import registry, seeds
 from prefbench.backbone.base import Aligned, Backbone, Policy
 from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
-from prefbench.errors import Diverged, JudgeFailed, PrefbenchError
+from prefbench.backbone.parallel import is_lost, team
+from prefbench.errors import Diverged, JudgeFailed, PrefbenchError, UserError
 from prefbench.problem import Problem, apportion, text_digest, with_instruction
+from prefbench.problem.gold import FittedGold
 from prefbench.problem.preferences import (
     HELD_OUT_PAIRS,
     check_oracle,
@@ -63,7 +65,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
 
     Returns:
         The run's folder and its record. A run that diverged or whose aligner failed has a record that
-        says so.
+        says so. Of several processes (`prefbench.backbone.parallel`) all return it and the first writes it.
 
     Raises:
         UserError: the data or the model cannot be used. Nothing was written.
@@ -73,27 +75,39 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     problem, backbone, store = _open(spec, runs_dir, reporter)
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, entry, started)
+    found: _Found | None = None
+    trace: str | None = None
     try:
+        problem = _prepared(problem, backbone, store, spec.seed)
         found = _measure(spec, problem, backbone, store)
-        record = Record(status="ok", message=None, **base, **found.measured, timings=_timings(store))
+        measured = found.measured | {"notes": _notes(problem, backbone)}
+        record = Record(status="ok", message=None, **base, **measured, timings=_timings(store))
+    except (Diverged, _AlignerFailed, JudgeFailed) as error:
+        status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
+        record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
+        trace = error.trace if isinstance(error, _AlignerFailed) else None
+    if team().rank == 0:
+        _write(folder, record, found, trace)
+    return folder, record
+
+
+def _write(folder: Path, record: Record, found: _Found | None, trace: str | None) -> None:
+    """A run's record with its evidence, or with the trace of what failed."""
+    if found is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
+            (folder / evidence).unlink(missing_ok=True)
+        if trace is not None:
+            (folder / "error.txt").write_text(trace)
+    else:
         write_items(found.items, folder)
         for evidence, table in ((PROMPTED_FILE, found.prompted), (DISTRIBUTION_FILE, found.distribution)):
             if table is not None:
                 write_items(table, folder, evidence)
         if found.history is not None:
             write_atomically(folder / HISTORY_FILE, found.history)
-    except (Diverged, _AlignerFailed, JudgeFailed) as error:
-        status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
-        record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
-        folder.mkdir(parents=True, exist_ok=True)
-        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
-            (folder / evidence).unlink(missing_ok=True)
-        if isinstance(error, _AlignerFailed):
-            (folder / "error.txt").write_text(error.trace)
-    else:
         (folder / "error.txt").unlink(missing_ok=True)
     write_record(record, folder)
-    return folder, record
 
 
 def labelled_pairs(
@@ -120,10 +134,13 @@ def _open(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Pro
     store = Store(runs_dir, reporter)
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
-    note = check_memory(spec, problem)
+    model = get_model(spec.model)
+    if team().size > 1 and model.backbone == "finite":
+        raise UserError(f"model '{spec.model}' has nothing to share out: run it in one process.")
+    # With FSDP the weights are in no one place, and the estimate knows only of one.
+    note = None if team().sharded else check_memory(spec, problem)
     if note is not None:
         store.reporter.note(note)
-    model = get_model(spec.model)
     request = ModelRequest(spec.model, problem, store, spec.seed)
     return problem, model.function(request, model.options(**spec.model_options)), store
 
@@ -181,7 +198,6 @@ class _Labels:
 
 def _measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> _Found:
     """Everything after the reference."""
-    problem = _prepared(problem, backbone, store, spec.seed)
     labels = _labels(spec, problem, backbone, store)
     policy, policy_folder = _policy(spec, problem, backbone, labels, store)
     speakers = (
@@ -221,6 +237,18 @@ def _measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) 
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
     return _Found(measured, items, prompted, distribution, course)
+
+
+def _notes(problem: Problem, backbone: Backbone) -> list[str]:
+    """What went otherwise than it was meant to, and rewards that are no measure."""
+    notes = list(dict.fromkeys(getattr(backbone, "notes", ())))
+    for group in problem.groups:
+        if isinstance(group.utility, FittedGold) and not group.utility.is_better_than_chance:
+            notes.append(
+                f"the gold reward of {group.name} orders {group.utility.accuracy:.0%} of held-out pairs as "
+                "labelled, which a coin might: win rates by it say nothing"
+            )
+    return notes
 
 
 def _utility_reports(problem: Problem) -> dict[str, Any]:
@@ -337,7 +365,7 @@ def _policy(
 def _is_environment(error: Exception) -> bool:
     """Troubles that are the machine's and not the aligner's: they go up unchanged."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-    return full or isinstance(error, MemoryError)
+    return full or isinstance(error, MemoryError) or is_lost(error)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ A stage is computed in `<runs>/stages/<name>/<hash>.partial/`, where it may leav
 renamed to `<hash>/` once `done.json` (its key and the checksum of every file) is on disk. So a folder without
 the suffix is whole, and whatever was killed goes on from its last checkpoint.
 
+Several processes of one run (`backbone/parallel.py`) compute a stage together. The first of them decides and
+writes; what the others write goes to a folder that is thrown away.
+
 A lock file keeps two processes from computing one stage: the second waits and then reads the
 result. The lock is the operating system's, so it goes when its owner dies, however it dies.
 """
@@ -18,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from prefbench import __version__
+from prefbench.backbone.parallel import team
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.spec import digest
 
@@ -90,6 +95,8 @@ class Work:
     path: Path
     reporter: Reporter = field(default_factory=Silent)
     _saved_at: float = field(default_factory=time.monotonic)
+    checkpoints: Path | None = None
+    """Where checkpoints are read from, if not from the folder."""
 
     def report(self, done: int, total: int, **values: float) -> None:
         """Tell the reporter how far a loop is."""
@@ -97,12 +104,14 @@ class Work:
 
     def due(self) -> bool:
         """Whether the last checkpoint is old enough that a loop should save one."""
-        return time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+        return bool(team().first(time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS))
 
     def save(self, name: str, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
         """Write a checkpoint (tensors and JSON in one safetensors file), replacing the last one."""
         from safetensors.torch import save_file
 
+        if team().rank:
+            return
         target = self.path / f"{name}.checkpoint"
         beside = target.with_suffix(".tmp")
         contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
@@ -114,9 +123,17 @@ class Work:
 
     def load(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """The last checkpoint of that name, or None; an unreadable one counts as none."""
+        found = self._read(name)
+        if not team().first(found is not None):
+            return None
+        if found is None:
+            raise _unshared()
+        return found
+
+    def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         from safetensors import SafetensorError, safe_open
 
-        target = self.path / f"{name}.checkpoint"
+        target = (self.checkpoints or self.path) / f"{name}.checkpoint"
         if not target.exists():
             return None
         try:
@@ -157,14 +174,10 @@ class Store:
         self._inside.append(0.0)
         final = self.root / name / digest({"prefbench": __version__, "stage": name, "key": key})[:32]
         started = time.monotonic()
-        if _is_whole(final):
-            self.reporter.begin(name, stored=True)
-        else:
-            with self._lock(final):
-                if _is_whole(final):  # somebody else computed it while we waited
-                    self.reporter.begin(name, stored=True)
-                else:
-                    self._compute(name, key, compute, final)
+        with self._claimed(final) as stored:
+            self.reporter.begin(name, stored)
+            if not stored:
+                self._compute(name, key, compute, final)
         seconds = time.monotonic() - started
         # A stage may open another (policy opens rewards): each second is counted once.
         self.timings[name] = self.timings.get(name, 0.0) + seconds - self._inside.pop()
@@ -173,15 +186,42 @@ class Store:
         self.reporter.end(name, seconds)
         return final
 
+    @contextlib.contextmanager
+    def _claimed(self, final: Path) -> Iterator[bool]:
+        """Whether a stage is stored; if it is not, its lock is held."""
+        key = int(final.name[:15], 16)
+        if team().first(key) != key:
+            raise PrefbenchError(
+                f"process {team().rank} came to another stage '{final.parent.name}' than process 0: all of "
+                "them need the same packages, data and model, and a plug-in must not depend on chance."
+            )
+        with contextlib.ExitStack() as stack:
+            stored = True
+            if team().rank == 0 and not _is_whole(final):
+                stack.enter_context(self._lock(final))
+                stored = _is_whole(final)  # somebody else may have computed it while we waited
+            stored = bool(team().first(stored))
+            if stored and not final.exists():
+                raise _unshared()
+            yield stored
+
     def _compute(
         self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None], final: Path
     ) -> None:
-        self.reporter.begin(name, stored=False)
         partial = final.with_suffix(".partial")
+        if team().rank:
+            with tempfile.TemporaryDirectory(prefix="prefbench-") as folder, clear_disk_errors():
+                compute(Work(name, Path(folder), self.reporter, checkpoints=partial))
+            for _ in range(2):  # everybody has computed it; process 0 has put it in its place
+                team().first(0)
+            if not final.exists():
+                raise _unshared()
+            return
         with clear_disk_errors():
             partial.mkdir(parents=True, exist_ok=True)
             started = time.monotonic()
             compute(Work(name, partial, self.reporter))
+            team().first(0)
             for leftover in [*partial.glob("*.checkpoint"), *partial.glob("*.tmp")]:
                 leftover.unlink()
             done = {
@@ -198,6 +238,7 @@ class Store:
             if final.exists():  # a damaged earlier copy
                 shutil.rmtree(final)
             os.replace(partial, final)
+        team().first(0)
 
     @contextlib.contextmanager
     def _lock(self, final: Path) -> Iterator[None]:
@@ -220,6 +261,13 @@ class Store:
                 if _guards(file, path):
                     yield
                     return
+
+
+def _unshared() -> PrefbenchError:
+    return PrefbenchError(
+        f"process {team().rank} cannot read what process 0 has written: the runs folder must be on a file "
+        "system that all machines of the run share."
+    )
 
 
 def _guards(file: IO[str], path: Path) -> bool:

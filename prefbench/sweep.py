@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench import registry
+from prefbench.backbone.models import PretrainedOptions
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml
@@ -671,7 +672,7 @@ def _threads(spec: RunSpec) -> int | None:
     chosen = spec.model_options.get("threads")
     if isinstance(chosen, int) and chosen > 0:
         return chosen
-    return None if get_model(spec.model).name == "pretrained" else 1
+    return None if issubclass(get_model(spec.model).options, PretrainedOptions) else 1
 
 
 def check_data(specs: Sequence[RunSpec], runs_dir: Path) -> None:

@@ -34,8 +34,9 @@ class Wordy:
         return [self.answer(prompt) for prompt in prompts]
 
     def answer(self, prompt: str) -> str:
-        said = f"about {prompt[:8]}"
-        return {"f": said, "g": f"{said} and so on", "d": said.upper()}[prompt[-2]]
+        told, _, asked = prompt.partition(". ")
+        said = f"about {asked[:8]}"
+        return {"f": said, "g": f"{said} and so on", "d": said.upper()}[told[-1]]
 
 
 class Taste:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,7 +116,7 @@ def test_a_phase_without_room_is_reported_and_the_others_are_measured(gpu_7b, tm
     assert phases["load"]["memory"]["allocated"] is found["in_all"]["used"] is None
     printed = capsys.readouterr().out
     assert "PPO update: memory ran out" in printed
-    assert "needs 554.0 kB more, and 100.0 kB are free" in printed
+    assert re.search(r"K rewards, K models: needs \d+\.\d kB more, and 100\.0 kB are free", printed)
     assert "no memory figures: torch counts the memory of a GPU only" in printed
 
 
@@ -178,7 +180,9 @@ def test_steps_are_timed_from_one_to_the_next(gpu_7b, tmp_path):
 def test_models_have_the_shapes_that_are_estimated(gpu_7b):
     assert gpu_7b.SIZES["7b"] == SHAPES["tulu2-7b"]
     for shape in gpu_7b.SIZES.values():
-        assert shape_of_config(gpu_7b.config_of(shape).to_dict()) == shape
+        found = shape_of_config(gpu_7b.config_of(shape).to_dict())
+        assert found is not None
+        assert replace(found, head_width=None) == shape
         model = gpu_7b.random_model(shape, torch.device("meta"))
         assert sum(weight.numel() for weight in model.parameters()) == shape.parameters
         assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}

@@ -35,7 +35,8 @@ from prefbench.backbone.adapters import (
     write_tensors,
 )
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
-from prefbench.backbone.simple_policies import load_simple_policy
+from prefbench.backbone.parallel import team
+from prefbench.backbone.simple_policies import ReferencePolicy, load_simple_policy
 from prefbench.backbone.tokens import Batch, Codec, Ids, collate, pick, token_logprobs
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import bradley_terry, pairwise, ppo
@@ -202,6 +203,9 @@ class LMPolicy(Policy):
 
     def save(self, folder: Path) -> None:
         """A folder that transformers (or peft, for LoRA) loads; of a product, one for each factor."""
+        if team().sharded and self.model is self.backbone.reference.model:
+            ReferencePolicy(self).save(folder)  # no process has all of its weights
+            return
         if isinstance(self.model, LogLinear):
             (folder / "log_linear.json").write_text(json.dumps(list(self.model.powers)))
             for k, part in enumerate(self.model.parts):
@@ -221,7 +225,7 @@ def sample_tokens(
     uniform: torch.Tensor,
     limit: Limit,
 ) -> list[Ids]:
-    """`n` responses for each prompt, as token ids including the end token.
+    """`n` responses for each prompt, as token ids including the end token; every process gets all of them.
 
     Args:
         model: a transformers causal language model in evaluation mode.
@@ -231,6 +235,21 @@ def sample_tokens(
         uniform: [len(prompts) * n, response_tokens] numbers in [0, 1), one row per sample.
         limit: responses in a batch.
     """
+    share = team().deal([len(prompt) for prompt in prompts])
+    mine = uniform.view(len(prompts), n, uniform.shape[1])[torch.from_numpy(share.rows)].flatten(0, 1)
+    drawn = _drawn_here(model, codec, [prompts[i] for i in share.rows], n, mine, limit)
+    if team().size == 1:
+        return drawn
+    table = torch.zeros((len(share.rows), n, uniform.shape[1]), dtype=torch.long)
+    for row, ids in zip(table.flatten(0, 1), drawn, strict=True):
+        row[: len(ids)] = torch.tensor(ids) + 1  # zero is where a response has ended
+    return [[i - 1 for i in row if i] for row in share.whole(table).flatten(0, 1).tolist()]
+
+
+def _drawn_here(
+    model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: torch.Tensor, limit: Limit
+) -> list[Ids]:
+    """The part of `sample_tokens` that one process computes."""
     results: list[Ids] = [[] for _ in range(len(prompts) * n)]
     by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     order = torch.tensor([i * n + j for i in by_length for j in range(n)], dtype=torch.long)
@@ -261,7 +280,8 @@ def sample_tokens(
 def _decode(model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: torch.Tensor) -> list[Ids]:
     """A batch of `sample_tokens`.
 
-    Each prompt is read once and its cache shared by its samples; rows that have ended leave the batch.
+    Each prompt is read once and its cache shared by its samples; rows that have ended leave the batch. Where
+    other processes need a pass and this one does not, its last row goes on for nothing.
     """
     device = next(model.parameters()).device
     stops = torch.tensor(sorted(codec.stops), device=device)
@@ -277,17 +297,22 @@ def _decode(model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: t
     draws = uniform.to(device)
     drawn = torch.full(draws.shape, -1, dtype=torch.long, device=device)
     alive = torch.arange(len(draws), device=device)  # rows still in the batch
+    busy = True
     for t in range(codec.response_tokens):
         cumulative = logits.double().softmax(-1).cumsum(-1)
         # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
         target = draws[alive, t, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
-        drawn[alive, t] = token[:, 0]
+        if busy:
+            drawn[alive, t] = token[:, 0]
         if t + 1 == codec.response_tokens:
             break
         going = ~torch.isin(token[:, 0], stops)
-        if not going.any():
+        busy = busy and bool(going.any())
+        if not team().anybody(busy):
             break
+        if not busy:
+            going = torch.arange(len(alive), device=device) == 0
         if not going.all():
             keep = going.nonzero()[:, 0]
             alive, token, attention, position = (x[keep] for x in (alive, token, attention, position))
@@ -395,18 +420,19 @@ class CausalLM:
         *shape: int,
     ) -> np.ndarray:
         """A function of each response, float64 [n, *shape], computed in batches of similar length."""
-        result = np.empty((len(prompts), *shape))
         if not prompts:
-            return result
+            return np.empty((0, *shape))
         p, r = self.codec.prompts(prompts), self.codec.responses(responses)
+        share = team().deal([len(a) + len(b) for a, b in zip(p, r, strict=True)])
 
-        def compute(rows: np.ndarray) -> torch.Tensor:
+        def compute(places: np.ndarray) -> torch.Tensor:
+            rows = share.rows[places]
             return function(collate([p[i] for i in rows], [r[i] for i in rows], self.device))
 
-        lengths = [len(a) + len(b) for a, b in zip(p, r, strict=True)]
-        for rows, values in in_batches(lengths, self.limits.scoring, compute):
-            result[rows] = values.double().cpu().numpy()
-        return result
+        found = np.empty((len(share.rows), *shape))
+        for places, values in in_batches(share.lengths, self.limits.scoring, compute):
+            found[places] = values.double().cpu().numpy()
+        return share.whole(torch.from_numpy(found)).numpy()
 
     def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
         """Mean and sum over response tokens of a reward model's last hidden state, float64 [n, 2 width].

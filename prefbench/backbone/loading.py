@@ -15,6 +15,7 @@ import torch
 from prefbench import seeds
 from prefbench.backbone.causal_lm import CausalLM, call, describe_weights
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
+from prefbench.backbone.parallel import shard, team
 from prefbench.backbone.tokens import Codec, collate, end_of_turn, token_logprobs
 from prefbench.errors import UserError
 from prefbench.learn.memory import Limits, is_out_of_memory
@@ -33,8 +34,14 @@ END = "<|endoftext|>"
 def _device(options: ModelOptions, threads: int) -> torch.device:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("model.device=cuda, but torch sees no CUDA device: leave it at auto or say cpu.")
-    torch.set_num_threads(options.threads or threads)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", team().size)) if team().size > 1 else 1
+    torch.set_num_threads(options.threads or max(1, threads // here))
     wanted = options.device
+    given = team().device
+    if given is not None:  # by the launcher
+        if wanted not in ("auto", given.type):
+            raise UserError(f"model.device={wanted}, but the processes of this run are on {given.type}.")
+        return given
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
@@ -173,10 +180,10 @@ def fit_language_model(
     def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         predicted = sum(lengths_at(step)) - len(batches[step])
         for part in parts:
-            rows = [texts[i] for i in batches[step][part]]
+            rows = [texts[i] for i in batches[step][part.rows]]
             batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
             logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch)
-            yield -logprobs.sum() / predicted
+            yield -part.weight * logprobs.sum() / predicted
 
     limit = Limits.of(work.reporter.note).training
     return minimise(state, lengths_at, losses_at, steps, limit, work, "language-model")
@@ -204,6 +211,8 @@ def load_pretrained(
     """
     device = _device(options, threads=os.cpu_count() or 1)
     _check_quantising(options, device)
+    if team().sharded:
+        _check_sharding(options)
     if is_missing_folder(source):
         raise UserError(f"model folder '{source}' does not exist.")
     folder = Path(source).expanduser()
@@ -212,7 +221,9 @@ def load_pretrained(
     if local:
         _check_folder(folder)
     try:
-        tokenizer, model = _read(str(folder) if local else source, options, device, gguf)
+        # Weights that are to be cut up wait in the machine's memory: one GPU may not have room for all.
+        place = torch.device("cpu") if team().sharded else device
+        tokenizer, model = _read(str(folder) if local else source, options, place, gguf)
     except UserError:
         raise
     except ImportError as error:
@@ -241,6 +252,8 @@ def load_pretrained(
         model, digest = _fine_tune(model, codec, reference, lora, request, options)
     else:
         digest = text_digest([json.dumps(reference)])
+    if team().sharded:
+        model = shard(model)
     # How prompts reach the model is as much a part of the reference policy as its weights are.
     prompting = {"context": codec.context, "template": tokenizer.chat_template if codec.chat else None}
     digest = text_digest([digest, json.dumps(prompting)])
@@ -275,6 +288,16 @@ def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
         raise UserError(f"{asked} needs a CUDA device: say model.quantise=none.")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(f'{asked} needs bitsandbytes: pip install "prefbench[quant]".')
+
+
+def _check_sharding(options: PretrainedOptions) -> None:
+    """Refuse what would need weights that FSDP has cut up."""
+    if not options.lora:
+        raise UserError("FSDP cuts up weights that are not trained: it needs model.lora=true.")
+    if options.sft_steps:
+        raise UserError("FSDP leaves the base as it is: set model.sft_steps=0, or launch without FSDP.")
+    if options.quantise != "none":
+        raise UserError("FSDP cannot cut up quantised weights: set model.quantise=none.")
 
 
 def _why_not(source: str, local: bool, preset: bool, error: Exception) -> str:

@@ -83,8 +83,9 @@ def fit(
 
     def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         for part in parts:
-            scores = model(order.batch(step, part))
-            yield loss(scores[: len(part)] - scores[len(part) :], len(order.rows[step]))
+            scores = model(order.batch(step, part.rows))
+            margin = scores[: len(part.rows)] - scores[len(part.rows) :]
+            yield part.weight * loss(margin, len(order.rows[step]))
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
     state = State([model], rate, options.reward_weight_decay)

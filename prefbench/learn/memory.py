@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
+from prefbench.backbone.parallel import team
 from prefbench.errors import PrefbenchError
 
 T = TypeVar("T")
@@ -101,6 +102,12 @@ def attempt(compute: Callable[[], T]) -> T | None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+    if team().sharded:
+        # The others are inside the same pass and cannot be told.
+        raise PrefbenchError(
+            "memory ran out, and with FSDP a pass cannot be tried again in parts: launch more processes, "
+            "lower model.context or task.response_tokens, or set model.gradient_checkpointing=true."
+        )
     # Outside the handler, whose exception holds on to every tensor of the failed call.
     gc.collect()
     if torch.cuda.is_available():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from prefbench.backbone.causal_lm import CausalLM, LMPolicy
+    from prefbench.backbone.parallel import Part
     from prefbench.learn.training import Parts
 
 PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
@@ -91,6 +92,7 @@ def train(
     import torch
 
     from prefbench.backbone.causal_lm import LMPolicy, call
+    from prefbench.backbone.parallel import Once
     from prefbench.backbone.tokens import token_logprobs
     from prefbench.learn.training import PairBatches, State, minimise
 
@@ -104,20 +106,21 @@ def train(
         _, group, count = np.unique(pairs.group.astype(str), return_inverse=True, return_counts=True)
         scale = len(pairs) / count
         state.buffers["log_group_weights"] = torch.full((len(count),), -np.log(len(count)))
+    once = Once()
 
-    def losses_of(step: int, part: np.ndarray) -> torch.Tensor:
-        batch, rows = order.batch(step, part), order.rows[step][part]
+    def losses_of(step: int, part: Part) -> torch.Tensor:
+        batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
         logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch).sum(1)
-        difference = logprobs[: len(part)] - logprobs[len(part) :]
-        return loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        difference = logprobs[: len(rows)] - logprobs[len(rows) :]
+        return part.weight * loss(difference - torch.from_numpy(ratio[rows]).to(difference))
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         for part in parts:
             yield losses_of(step, part).sum() / len(order.rows[step])
 
-    def by_group(step: int, part: np.ndarray) -> torch.Tensor:
+    def by_group(step: int, part: Part) -> torch.Tensor:
         losses, rows = losses_of(step, part), order.rows[step]
-        index = torch.from_numpy(group[rows[part]]).to(losses.device)
+        index = torch.from_numpy(group[rows[part.rows]]).to(losses.device)
         each = torch.zeros(len(count)).to(losses).index_add(0, index, losses)
         return each * torch.from_numpy(scale).to(losses) / len(rows)
 
@@ -126,7 +129,7 @@ def train(
         # The weights follow the whole batch's losses, so several parts are read twice.
         with torch.set_grad_enabled(len(parts) == 1):
             shares = [by_group(step, part) for part in parts]
-        whole = torch.stack(shares).sum(0).detach().cpu()
+        whole = once.sum(step, torch.stack(shares).sum(0).detach()).cpu()
         log_weights = state.buffers["log_group_weights"] + group_step * whole
         log_weights -= log_weights.logsumexp(0)
         for part, share in zip(parts, shares, strict=True):

@@ -23,6 +23,7 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.base import RewardFunction
+from prefbench.backbone.parallel import Once, team
 from prefbench.errors import Diverged
 from prefbench.learn.memory import in_batches
 from prefbench.learn.options import PPOOptions
@@ -246,12 +247,12 @@ def sample(
     generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
     uniform = torch.rand((len(prompts), codec.response_tokens), generator=generator, dtype=torch.float64)
     responses = sample_tokens(model, codec, prompts, 1, uniform, backbone.limits.sampling)
-    shape = (len(prompts), max(len(r) for r in responses))
-    logprob, value, reference = (torch.zeros(shape, device=backbone.device) for _ in range(3))
-    mask = torch.zeros(shape, dtype=torch.bool, device=backbone.device)
-    rollout = Rollout(prompts, responses, codec.decode(responses), logprob, value, reference, mask)
+    share = team().deal([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)])
+    shape = (len(share.rows), max(len(r) for r in responses))
+    measured = [torch.zeros(shape, device=backbone.device) for _ in range(4)]
 
-    def measure(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def measure(places: np.ndarray) -> tuple[torch.Tensor, ...]:
+        rows = share.rows[places]
         batch = collate([prompts[i] for i in rows], [responses[i] for i in rows], backbone.device)
         output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
         anchor = call(backbone.reference.model, batch.inputs, use_cache=False).logits
@@ -259,14 +260,15 @@ def sample(
             token_logprobs(output.logits, batch),
             head(pick(output.hidden_states[-1], batch.before)) * batch.mask,
             token_logprobs(anchor, batch),
-            batch.mask,
+            batch.mask.float(),
         )
 
-    for rows, measured in in_batches(rollout.lengths, backbone.limits.scoring, measure):
-        index, wide = torch.from_numpy(rows.copy()).to(backbone.device), measured[0].shape[1]
-        for target, values in zip((logprob, value, reference, mask), measured, strict=True):
+    for places, found in in_batches(share.lengths, backbone.limits.scoring, measure):
+        index, wide = torch.from_numpy(places.copy()).to(backbone.device), found[0].shape[1]
+        for target, values in zip(measured, found, strict=True):
             target[index, :wide] = values
-    return rollout
+    logprob, value, reference, mask = (share.whole(table) for table in measured)
+    return Rollout(prompts, responses, codec.decode(responses), logprob, value, reference, mask.bool())
 
 
 def update(
@@ -293,8 +295,9 @@ def update(
     lengths = rollout.lengths
     sums = _Sums()
     done: list[_Sums] = []
+    once = Once()
 
-    def share(rows: np.ndarray, total: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
+    def share(rows: np.ndarray, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """KL of old to new, policy loss and value loss: shares of rows in a minibatch of `total` tokens."""
         batch = collate(
             [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows], backbone.device
@@ -306,35 +309,38 @@ def update(
         with torch.no_grad():
             difference = logprob - old
             # Low-variance, never negative.
-            moved = float(masked_mean(difference.exp() - 1 - difference, batch.mask, total))
+            moved = masked_mean(difference.exp() - 1 - difference, batch.mask, total)
         surrogate = policy_loss(logprob, old, advantages[index, :wide], batch.mask, options.clip, total)
         value = head(pick(output.hidden_states[-1], batch.before))
         old_value, target = rollout.value[index, :wide], returns[index, :wide]
         error = value_loss(value, old_value, target, batch.mask, options.value_clip, total)
         return moved, surrogate, error
 
-    def losses(rows: np.ndarray, parts: Parts) -> Iterator[torch.Tensor]:
+    def losses(name: tuple[int, int], rows: np.ndarray, parts: Parts) -> Iterator[torch.Tensor]:
         nonlocal sums
         sums = _Sums()
         total = rollout.mask[torch.from_numpy(rows).to(backbone.device)].sum()
         for number, part in enumerate(parts, start=1):
-            moved, surrogate, error = share(rows[part], total)
-            sums.moved += moved
-            if number == len(parts) and sums.moved > (options.early_stop_kl or math.inf):
-                raise _MovedEnough
+            moved, surrogate, error = (part.weight * figure for figure in share(rows[part.rows], total))
+            sums.moved += float(moved)
+            if number == len(parts):
+                sums.moved = float(once.sum(name, torch.tensor(sums.moved, dtype=torch.float64)))
+                if sums.moved > (options.early_stop_kl or math.inf):
+                    raise _MovedEnough
             yield surrogate + options.value_coefficient * error
             sums.policy += float(surrogate.detach())
             sums.value += float(error.detach())
 
-    for _ in range(options.epochs):
+    for epoch in range(options.epochs):
         # Sorting inside an epoch would make every minibatch one kind of response, so only the columns
         # past a minibatch's longest response are dropped.
-        for rows in np.array_split(rng.permutation(len(lengths)), min(options.minibatches, len(lengths))):
+        cut = np.array_split(rng.permutation(len(lengths)), min(options.minibatches, len(lengths)))
+        for number, rows in enumerate(cut):
             try:
                 descend(
                     state,
                     [lengths[i] for i in rows],
-                    partial(losses, rows),
+                    partial(losses, (epoch, number), rows),
                     backbone.limits.training,
                     rate,
                     options.max_grad_norm,
@@ -351,7 +357,7 @@ class _MovedEnough(Exception):
 
 @dataclass
 class _Sums:
-    """Sums over the parts of a minibatch."""
+    """Sums over the parts of a minibatch; of the losses, only over those of this process."""
 
     policy: float = 0.0
     value: float = 0.0
@@ -360,9 +366,11 @@ class _Sums:
 
 
 def _summary(done: list[_Sums], moved: float) -> dict[str, float]:
+    losses = np.array([(sums.policy, sums.value) for sums in done]).reshape(-1, 2)
+    means = team().sum(torch.from_numpy(losses.mean(axis=0) if done else np.zeros(2)))
     return {
-        "policy_loss": float(np.mean([sums.policy for sums in done])) if done else 0.0,
-        "value_loss": float(np.mean([sums.value for sums in done])) if done else 0.0,
+        "policy_loss": float(means[0]),
+        "value_loss": float(means[1]),
         "old_to_new_kl": moved,
         "updates": float(len(done)),
     }

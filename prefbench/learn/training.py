@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from prefbench import seeds
+from prefbench.backbone.parallel import Part, team
 from prefbench.errors import Diverged, PrefbenchError
 from prefbench.learn.memory import Limit, attempt, is_out_of_memory
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from prefbench.backbone.tokens import Batch
     from prefbench.store import Work
 
-Parts = Sequence[np.ndarray]
-"""A batch cut up: the positions of the rows of each part."""
+Parts = Sequence[Part]
+"""A batch, or what one of several processes takes of it, cut up."""
 
 
 def bucketed_batches(lengths: Sequence[int], size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -107,26 +108,29 @@ class State:
             self.parameters.values(), lr=learning_rate, weight_decay=weight_decay
         )
 
-    def step(self, losses: Callable[[], Iterable[torch.Tensor]], rate: float, max_grad_norm: float) -> float:
+    def step(
+        self, losses: Callable[[], Iterable[torch.Tensor]], rate: float, max_grad_norm: float
+    ) -> float | None:
         """One clipped gradient step at `rate` times the peak learning rate.
 
         Args:
             losses: yields what the parts of a batch contribute to its loss; each is differentiated before
-                the next is asked for.
+                the next is asked for. Several processes each give their own parts.
             rate: factor of the peak learning rate.
             max_grad_norm: of the whole batch's gradient.
 
         Returns:
-            The whole batch's loss.
+            The whole batch's loss, or None where memory ran out before there was a gradient.
 
         Raises:
             Diverged: the loss or its gradient is not finite. The weights are left as they were.
         """
-        self.optimiser.zero_grad(set_to_none=True)
-        value = 0.0
-        for loss in losses():
-            loss.backward()  # type: ignore[no-untyped-call]
-            value += float(loss.detach())
+        value = attempt(partial(self._differentiate, losses))
+        if value is None:
+            return None
+        if team().size > 1:
+            value = float(team().sum(torch.tensor(value, dtype=torch.float64)))
+            team().sum_gradients(self.parameters.values())
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), max_grad_norm)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise Diverged(
@@ -144,6 +148,14 @@ class State:
                 "memory ran out in the optimiser, which keeps two numbers for each trained weight: set "
                 "model.lora=true, lower model.lora_rank or take a smaller model."
             ) from None
+        return value
+
+    def _differentiate(self, losses: Callable[[], Iterable[torch.Tensor]]) -> float:
+        self.optimiser.zero_grad(set_to_none=True)
+        value = 0.0
+        for loss in losses():
+            loss.backward()  # type: ignore[no-untyped-call]
+            value += float(loss.detach())
         return value
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -189,20 +201,21 @@ def descend(
     Args:
         state: what is trained.
         lengths: tokens of each row of the batch.
-        losses: parts of the batch to what each contributes to its loss: the sum over any parts is the loss
-            of the whole.
+        losses: parts of the batch to what each contributes to its loss, times its weight: the sum over any
+            parts that hold every row once is the loss of the whole.
         limit: tokens that go through the model at once.
         rate: factor of the peak learning rate.
         max_grad_norm: of the whole batch's gradient.
     """
+    share = team().deal(lengths)
     while True:
-        parts = limit.split(lengths)
-        value = attempt(partial(state.step, partial(losses, parts), rate, max_grad_norm))
+        parts = share.parts(limit)
+        value = state.step(partial(losses, parts), rate, max_grad_norm)
         if value is not None:
             return value
         limit.halve(
-            max(len(rows) for rows in parts),
-            max(len(rows) * max(lengths[i] for i in rows) for rows in parts),
+            max(len(part.rows) for part in parts),
+            max(len(part.rows) * max(lengths[i] for i in part.rows) for part in parts),
         )
 
 

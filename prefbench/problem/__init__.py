@@ -29,7 +29,7 @@ class Group:
     """Share of annotators asked for; `apportion` makes whole annotators of it."""
     utility: Utility
     instruction: str | None = None
-    """Text before a prompt that asks outright for what the group wants; policies are also measured with it."""
+    """Text before a prompt that asks outright for what the group wants; policies are measured with it too."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
+from prefbench.evaluate.statistics import wilson
 from prefbench.problem import text_digest
 from prefbench.problem.utilities import Scores, Utility, is_empty
 
@@ -71,8 +72,9 @@ class GoldReward:
         rewards = fit_everybody(backbone, pairs[kept], RewardOptions.model_validate({}), seed)
         test = pairs[held_out]
         margin = rewards(test.prompts, test.chosen) - rewards(test.prompts, test.rejected)
-        accuracy = float(((np.sign(margin) + 1) / 2).mean())
-        return FittedGold(f"{self.name}:{backbone.digest[:12]}:seed={seed}", rewards, accuracy, len(kept))
+        right = (np.sign(margin) + 1) / 2
+        name = f"{self.name}:{backbone.digest[:12]}:seed={seed}"
+        return FittedGold(name, rewards, float(right.mean()), len(right), len(kept))
 
     def _pairs(self, backbone: Backbone, seed: int) -> Pairs:
         from prefbench.backbone.base import Pairs
@@ -100,6 +102,8 @@ class FittedGold:
     rewards: Rewards = field(repr=False, compare=False)
     accuracy: float
     """Share of held-out gold pairs that it orders as labelled, ties one half."""
+    held_out: int
+    """How many pairs those are."""
     pairs: int
     """How many it was fitted to."""
     unit: str = GoldReward.unit
@@ -113,6 +117,11 @@ class FittedGold:
             scores[kept] = self.rewards([prompts[index] for index in kept], said)[:, 0]
         return scores
 
+    @property
+    def is_better_than_chance(self) -> bool:
+        """Whether the 95% interval of the accuracy lies above one half."""
+        return wilson(self.accuracy * self.held_out, 0, self.held_out).low > 0.5
+
     def report(self) -> dict[str, Any]:
         """What the record says of it."""
-        return {"gold_pairs": self.pairs, "gold_accuracy": self.accuracy}
+        return {"gold_pairs": self.pairs, "gold_accuracy": self.accuracy, "gold_held_out": self.held_out}

@@ -258,6 +258,7 @@ def result_table(record: Record) -> Table:
             sizes = " and ".join(map(str, record.em.cluster_sizes))
             agreement = record.em.adjusted_rand_index
             lines.append(f"EM: clusters of {sizes} annotators, adjusted Rand index {_number(agreement)}")
+        lines.extend(f"note: {_one_line(note)}" for note in record.notes)
         if record.regret is not None:
             lost = max(record.regret.groups, key=lambda group: group.regret)
             lines.append(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench import __version__
 from prefbench.errors import UserError
+from prefbench.report.leaderboard import PROMPTED
 from prefbench.report.plots import (
     COLOURS,
     CURVES,
@@ -179,7 +180,9 @@ def _table(frame: pd.DataFrame) -> str:
     caption = f"All rows have {said}." if said else "Several tasks, models or data: each row says its own."
     shown = [name for name in _ONCE if name not in once]
     # A leaderboard may have learned new columns: they are shown as they come.
-    known = {*_ONCE, *_RATES, *_MORE, *_PLAIN, *(f"{m}{end}" for m in _RATES for end in ("_low", "_high"))}
+    told = PROMPTED in frame.columns and bool(frame[PROMPTED].notna().any())
+    rates = _RATES | ({PROMPTED: "worst, told what is wanted"} if told else {})
+    known = {*_ONCE, *rates, *_MORE, *_PLAIN, *(f"{m}{end}" for m in rates for end in ("_low", "_high"))}
     new = {
         str(name): any(isinstance(row[str(name)], float) for row in rows)
         for name in frame.columns
@@ -191,7 +194,7 @@ def _table(frame: pd.DataFrame) -> str:
         _th("split", True),
         _th("needs"),
         _th("worst group"),
-        *(_th(label, True, first=_first(name)) for name, label in _RATES.items()),
+        *(_th(label, True, first=_first(name)) for name, label in rates.items()),
         *(_th(label, True) for label in _MORE.values()),
         _th("seeds", True, first="descending"),
         _th("prompts", True, first="descending"),
@@ -202,7 +205,7 @@ def _table(frame: pd.DataFrame) -> str:
         _th("version"),
         _th("date"),
     ]
-    body = "\n".join(_row(row, shown, new) for row in rows)
+    body = "\n".join(_row(row, rates, shown, new) for row in rows)
     return (
         f"<table><caption>{escape(caption)}</caption>\n<thead><tr>{''.join(head)}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table>"
@@ -225,7 +228,7 @@ def _first(name: str) -> str:
     return "ascending" if name == "gap" else "descending"
 
 
-def _row(row: Mapping[str, Any], shown: Sequence[str], new: Mapping[str, bool]) -> str:
+def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new: Mapping[str, bool]) -> str:
     whole = row["status"] == "ok"
     variant = f' <span class="tag">{escape(row["variant"])}</span>' if row["variant"] else ""
     cells = [
@@ -234,7 +237,7 @@ def _row(row: Mapping[str, Any], shown: Sequence[str], new: Mapping[str, bool]) 
         _td(row["minority_ratio"], ratio_label(row["minority_ratio"])),
         f"<td>{escape(row['needs'])}</td>",
         _words(row["worst_group"]),
-        *(_interval(row, name) for name in _RATES),
+        *(_interval(row, name) for name in rates),
         *(_td(row[name], "" if row[name] is None else f"{row[name]:.2f}") for name in _MORE),
         _td(row["n_seeds"], str(row["n_seeds"]), f"seeds {row['seeds']}"),
         _td(row["n_prompts"], "" if row["n_prompts"] is None else str(row["n_prompts"])),

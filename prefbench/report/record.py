@@ -283,6 +283,8 @@ class Record(_Model):
     """The task's own account of how its groups conflict."""
     regret: RegretRecord | None = None
     """What the policy loses against exact optima; null where responses cannot be listed."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it went, such as batches that were halved for want of memory."""
     message: str | None
     """Why the run diverged or failed."""
     timings: dict[str, Annotated[float, Field(ge=0)]]
@@ -449,8 +451,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def comparable(record: Record) -> dict[str, Any]:
-    """The record without what may differ between two runs of one specification: times and places."""
-    return record.model_dump(mode="json", exclude={"timings", "provenance"})
+    """The record without what may differ between two runs of one specification: times, places and mishaps."""
+    return record.model_dump(mode="json", exclude={"timings", "provenance", "notes"})
 
 
 # --------------------------------------------------------------------------------------- evidence
