@@ -33,7 +33,7 @@ def worst(frame: pd.DataFrame, measure: str) -> str:
     last = frame[frame["minority_ratio"] == frame["minority_ratio"].min()].set_index("aligner")[measure]
     table = table.loc[sorted(table.index, key=lambda name: -last.get(name, float("-inf")))]
     table.insert(0, "needs", frame.drop_duplicates("aligner").set_index("aligner")["needs"])
-    return table.rename_axis("aligner").reset_index().to_markdown(index=False)
+    return table.fillna("").rename_axis("aligner").reset_index().to_markdown(index=False)
 
 
 def directions(records: list[Record]) -> str:

@@ -563,6 +563,7 @@ def _provenance(started: datetime) -> dict[str, Any]:
         "transformers": version("transformers"),
         "hardware": gpu or platform.processor() or platform.machine(),
         "threads": 1 if torch is None else torch.get_num_threads(),
+        "processes": team().size,
         "started": started.isoformat(timespec="seconds"),
     }
 

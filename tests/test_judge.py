@@ -881,7 +881,7 @@ def test_the_examples_of_the_page_run(server, tmp_path, monkeypatch, capsys):
     assert len(examples) == 2
     assert capsys.readouterr().out.startswith("[1.] [0.]")
     labelled = json.loads((tmp_path / "personas" / "rm_training" / "P1A.json").read_text())
-    assert [row["completion_a"][-6:] for row in labelled] == ["field.", "field."]
+    assert all(len(row["completion_a"]) > len(row["completion_b"]) for row in labelled)
 
 
 def test_the_page_explains_every_figure_of_the_report(make):

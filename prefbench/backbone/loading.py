@@ -209,6 +209,8 @@ def load_pretrained(
     Raises:
         UserError: it cannot be loaded, or does not fit the options or the task.
     """
+    from huggingface_hub.utils import logging as hub_logging
+
     device = _device(options, threads=os.cpu_count() or 1)
     _check_quantising(options, device)
     if team().sharded:
@@ -220,6 +222,8 @@ def load_pretrained(
     gguf = _gguf(folder, options.gguf_file) if local else {}
     if local:
         _check_folder(folder)
+    # Its attempts to reach the hub are not for a person; that they failed is said below, once.
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         # Weights that are to be cut up wait in the machine's memory: one GPU may not have room for all.
         place = torch.device("cpu") if team().sharded else device

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,9 +56,7 @@ def is_lost(error: BaseException) -> bool:
     """Whether an exception says that another process is gone; with FSDP it may come out of any pass."""
     if isinstance(error, Lost):
         return True
-    return (
-        team().size > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
-    )
+    return team().size > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 @dataclass(frozen=True)
@@ -348,6 +347,8 @@ def shard(model: Any) -> Any:
     device = team().device
     assert device is not None
     model.eval().requires_grad_(False)
+    # It warns of changing outputs in place, which nobody does.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     # A tied embedding belongs to the first layer and to the last: it stays whole.
     embedding, output = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     tied = {embedding} if embedding is output else set()

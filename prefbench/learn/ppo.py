@@ -231,6 +231,7 @@ def train(
         work.report(iteration + 1, options.iterations, **means, kl=kl)
         if work.due():
             work.save("ppo", state.tensors(), {"coefficient": coefficient, "history": history})
+    state.optimiser.zero_grad(set_to_none=True)
     (work.path / "history.json").write_text(json.dumps(history, indent=0))
     return LMPolicy(model.requires_grad_(False), backbone)
 

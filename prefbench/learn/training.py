@@ -262,6 +262,7 @@ def minimise(
     if saved is None or len(saved[1]["losses"]) < steps:
         # A stage may fit many models: what is finished must not be done again after a kill.
         work.save(name, state.tensors(), {"losses": losses})
+    state.optimiser.zero_grad(set_to_none=True)  # gradients of a model that is done are as large as it is
     return losses
 
 

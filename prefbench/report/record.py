@@ -203,6 +203,8 @@ class Provenance(_Model):
     """Processor or accelerator."""
     threads: int = Field(ge=1)
     """Torch threads."""
+    processes: int = Field(1, ge=1)
+    """That shared the run out."""
     started: str
     """ISO 8601, UTC."""
 
