@@ -70,3 +70,28 @@ def test_the_ceiling_bounds_it_and_no_null_does_well(board, ratio):
         assert board.loc[(aligner, ratio), "worst_group_win_rate"] < ceiling
     for null in ("reference", "constant", "longest", "shortest"):
         assert board.loc[(null, ratio), "worst_group_win_rate"] < 0.52
+
+
+# --- personas -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def personas():
+    return read_csv(PUBLISHED / "personas.csv")
+
+
+def test_the_persona_table_is_whole_for_every_task_that_it_has(personas, aligners):
+    for _, rows in personas.groupby("task"):
+        assert len(rows) == len(RATIOS) * len(aligners) and set(rows["aligner"]) == aligners
+        assert (rows["status"] == "ok").all() and (rows["n_seeds"] == 5).all()
+        assert rows["prompted_worst_group_win_rate"].notna().all()
+
+
+def test_one_reward_leaves_the_minority_persona_behind_and_several_do_not(personas):
+    style = personas[personas["task"] == "tulu_style@1"].set_index(["aligner", "minority_ratio"])
+    minority = style["minority_win_rate"]["single_reward"].sort_index()
+    assert minority.is_monotonic_increasing and minority.iloc[0] < 0.1  # T2: the smaller, the worse off
+    for ratio in minority.index:  # T3
+        assert style["worst_group_win_rate"]["maxmin", ratio] > minority[ratio]
+    worst = style.xs(0.0909, level="minority_ratio")
+    assert worst["worst_group_win_rate_low"]["maxmin"] > worst["worst_group_win_rate_high"]["single_reward"]
