@@ -197,10 +197,15 @@ class Setting:
         states = s.layers * e * s.hidden if all_states and s.gated and e != 4 else 0
         return tokens * (s.layers * layer + last + states), 0.0
 
-    def inside(self, tokens: int) -> float:
-        """Bytes in use inside a layer where nothing is kept for a backward pass."""
+    def inside(self, tokens: int, adapted: bool) -> float:
+        """Bytes in use inside a layer where nothing is kept for a backward pass.
+
+        An adapter that is switched on computes in float32: its own output, and the sum with the layer's.
+        """
         s, e = self.shape, self.bytes
         wide = (3 if s.gated else self.activations_of_mlp) * e * s.intermediate
+        if adapted and s.gated and self.rank is not None:
+            wide = max(wide, (2 * e + 8) * s.intermediate)
         return tokens * float(4 * e * s.hidden + wide)
 
     def forward(self, tokens: float, length: float, vocabulary: bool) -> float:
@@ -500,7 +505,7 @@ def _scoring(work: Work, setting: Setting, rows: int, prompt: int, response: int
     tokens = rows * length
     state = tokens * setting.bytes * shape.hidden
     states = state * (shape.layers + 1) if work.all_states else state
-    yield {"activations": states + setting.inside(tokens)}
+    yield {"activations": states + setting.inside(tokens, work.held > 0)}
     if work.vocabulary:
         whole, row = _logits(setting, tokens, rows * response)
         together = _product(whole, work, setting) if work.product > 1 else work.outputs * whole
@@ -515,7 +520,7 @@ def _sampling(work: Work, setting: Setting, rows: int, prompt: int, response: in
         whole = _product(whole, work, setting)
     drawing = 24.0 * rows * shape.vocabulary  # probabilities in float64, twice, and their logits
     first = setting.cache(read, prompt) * work.product
-    yield {"activations": setting.inside(read * prompt), "key-value cache": first}
+    yield {"activations": setting.inside(read * prompt, work.held > 0), "key-value cache": first}
     yield {"logits": whole + drawing, "key-value cache": first * rows / read}
     # A layer's longer cache is written before the shorter one goes.
     full = setting.cache(rows, prompt + response) * work.product
