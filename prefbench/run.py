@@ -245,8 +245,9 @@ def _notes(problem: Problem, backbone: Backbone) -> list[str]:
     for group in problem.groups:
         if isinstance(group.utility, FittedGold) and not group.utility.is_better_than_chance:
             notes.append(
-                f"the gold reward of {group.name} orders {group.utility.accuracy:.0%} of held-out pairs as "
-                "labelled, which a coin might: win rates by it say nothing"
+                f"the gold reward of {group.name} orders {group.utility.accuracy:.0%} of "
+                f"{group.utility.held_out} held-out pairs as labelled, as a coin might: "
+                "win rates by it say nothing"
             )
     return notes
 

@@ -213,3 +213,19 @@ def test_old_records_are_read_and_new_ones_say_nothing_where_there_is_nothing(tm
         del group["prompted"]
     (folder / "record.json").write_text(json.dumps(data))
     assert read_record(folder).groups == record.groups
+
+
+def test_the_table_of_a_run_fits_a_narrow_terminal(tmp_path):
+    from rich.console import Console
+
+    from prefbench.report.display import render, result_table
+
+    _, record = run_it(tmp_path)
+    lines = render(result_table(record), Console(width=80)).splitlines()
+    assert any(
+        line.split()[:2] == ["kind", "75.0%"] or line.split()[:2] == ["kind", "80.0%"] for line in lines
+    )
+    assert any("told" in line for line in lines[:5]) and max(map(len, lines)) <= 80
+    for group in record.groups:
+        told = f"{group.prompted.win_rate:.2f} [{group.prompted.ci_low:.2f}, {group.prompted.ci_high:.2f}]"
+        assert any(told in line and line.split()[0] == group.name for line in lines)

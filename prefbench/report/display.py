@@ -227,20 +227,22 @@ def result_table(record: Record) -> Table:
         f"{record.task}@{record.task_version}, {record.aligner}, {record.model}, {record.data}, "
         f"minority ratio {record.minority_ratio:g}, seed {record.seed}"
     )
-    header = ["group", "share", "win rate", "won/tied/lost", "utility", "ref.\nutility", "reward\nacc."]
     told = any(group.prompted is not None for group in record.groups)
-    table = _table(title, [*header, "win rate,\ntold"] if told else header)
+    if told:  # all of it does not fit a narrow terminal, and utilities are in the record
+        header = ["group", "share", "win rate", "won/tied/\nlost", "reward\nacc.", "win rate,\ntold"]
+    else:
+        header = ["group", "share", "win rate", "won/tied/lost", "utility", "ref.\nutility", "reward\nacc."]
+    table = _table(title, header)
     for group in record.groups:
+        utilities = [_number(group.mean_utility), _number(group.reference_utility)]
+        accuracy = _number(group.reward_accuracy)
         table.add_row(
             *_texts(
                 group.name + (" (minority)" if group.is_minority else ""),
                 f"{group.share:.1%}",
                 _rate(group.win_rate, group.ci_low, group.ci_high),
                 f"{group.wins}/{group.ties}/{group.losses}",
-                _number(group.mean_utility),
-                _number(group.reference_utility),
-                _number(group.reward_accuracy),
-                *([_told(group)] if told else []),
+                *([accuracy, _told(group)] if told else [*utilities, accuracy]),
             )
         )
     _keep_whole(table.columns[1:])
