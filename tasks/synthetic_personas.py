@@ -22,6 +22,8 @@ from typing import Literal
 
 import numpy as np
 
+from prefbench_tasks.drawing import Leaning, chances, pick
+
 __all__ = ["Instructed", "Request", "synthetic_instructions"]
 
 Attribute = Literal["expertise", "length", "tone"]
@@ -55,7 +57,7 @@ def synthetic_instructions(n: int, rng: np.random.Generator, requests: Sequence[
     Returns:
         The texts, "prompt response" or "request prompt response", and their prompts.
     """
-    chance = _chances(rng)
+    chance = chances(rng)
     written = [_text(requests, chance) for _ in range(n)]
     return Instructed(tuple(text for text, _ in written), tuple(prompt for _, prompt in written))
 
@@ -115,9 +117,7 @@ _TASKS = tuple("fix use make get cut oil dye fit dry set keep take".split())
 _CLAUSE_COUNT_CDF = (0.40, 0.67, 0.83, 0.93, 1.0)
 _TOPICAL_SHARE = 0.45
 _TEMPLATES = (("VERB", "the", "ADJ", "OBJ"), ("the", "OBJ", "is", "ADJ"), ("ADJ", "OBJ"))
-# An adjective agrees with the tone with a chance that grows with the tone's strength, speaks against it with
-# a small constant chance, and is neutral otherwise.
-_AGREE_FLOOR, _AGREE_SLOPE, _AGAINST = 0.4, 0.5, 0.05
+_LEANING = Leaning(floor=0.4, slope=0.5, against=0.05)  # of an adjective
 _REQUEST_SHARE = 0.5  # with less, a small model does not learn to heed them in its few steps
 # The power by which a request pulls an attribute's uniform draw to one end: from 1/2 to 1/17 on average.
 _SHARPNESS = 16
@@ -130,16 +130,6 @@ class _Manner:
     expertise: float
     length: float
     tone: float
-
-
-def _chances(rng: np.random.Generator) -> Iterator[float]:
-    """Uniform numbers in [0, 1) without end; drawn in blocks, as single draws are slow."""
-    while True:
-        yield from rng.random(4096).tolist()
-
-
-def _pick(options: Sequence[str], chance: Iterator[float]) -> str:
-    return options[int(next(chance) * len(options))]
 
 
 def _count(draw: float, cdf: Sequence[float]) -> int:
@@ -157,17 +147,8 @@ def _manner(request: Request | None, chance: Iterator[float]) -> _Manner:
 def _rung(ladder: _Ladder, expertise: float, chance: Iterator[float]) -> str:
     """A word whose rung is binomial: each of the three steps is taken with chance `expertise`."""
     steps = sum(next(chance) < expertise for _ in range(len(ladder) - 1))
-    return _pick(ladder[steps], chance)
-
-
-def _sign(tone: float, chance: Iterator[float]) -> int:
-    """1, 0 or -1: whether an adjective is warm, neutral or cold; `tone` lies in [-1, 1]."""
-    agrees = _AGREE_FLOOR + _AGREE_SLOPE * abs(tone)
-    draw = next(chance)
-    side = 1 if tone > 0 else -1
-    if draw < agrees:
-        return side
-    return -side if draw < agrees + _AGAINST else 0
+    word: str = pick(ladder[steps], chance)
+    return word
 
 
 def _clause(manner: _Manner, about: str, chance: Iterator[float]) -> str:
@@ -176,7 +157,7 @@ def _clause(manner: _Manner, about: str, chance: Iterator[float]) -> str:
         if token == "VERB":
             words.append(_rung(_VERBS, manner.expertise, chance))
         elif token == "ADJ":
-            sign = _sign(2 * manner.tone - 1, chance)
+            sign = _LEANING.sign(2 * manner.tone - 1, chance)
             words.append(_rung(_ADJECTIVES[sign], manner.expertise, chance))
         else:
             words.append(about if token == "OBJ" else token)
@@ -186,7 +167,7 @@ def _clause(manner: _Manner, about: str, chance: Iterator[float]) -> str:
 def _response(manner: _Manner, topic: str, chance: Iterator[float]) -> str:
     clauses = 1 + _count(manner.length, _CLAUSE_COUNT_CDF[:-1])
     # One thing is spoken of throughout, so that the topic changes no count of words.
-    about = topic if next(chance) < _TOPICAL_SHARE else _pick(_FILLERS, chance)
+    about = topic if next(chance) < _TOPICAL_SHARE else pick(_FILLERS, chance)
     pieces: list[str] = []
     for _ in range(clauses):
         if pieces:
@@ -196,13 +177,13 @@ def _response(manner: _Manner, topic: str, chance: Iterator[float]) -> str:
 
 
 def _prompt(topic: str, chance: Iterator[float]) -> str:
-    owner, state, frame, do = (_pick(words, chance) for words in (_OWNERS, _STATES, _FRAMES, _TASKS))
+    owner, state, frame, do = (pick(words, chance) for words in (_OWNERS, _STATES, _FRAMES, _TASKS))
     return f"{topic}, {owner} {state} {topic}: {frame} {do} the {topic}?"
 
 
 def _text(requests: Sequence[Request], chance: Iterator[float]) -> tuple[str, str]:
     """One text and its prompt."""
-    topic = _pick(_TOPICS, chance)
+    topic = pick(_TOPICS, chance)
     prompt = _prompt(topic, chance)
     asked = next(chance) < _REQUEST_SHARE and len(requests) > 0
     request = requests[int(next(chance) * len(requests))] if asked else None

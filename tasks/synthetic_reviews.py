@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prefbench_tasks.drawing import Leaning, chances, pick
+
 __all__ = ["Labelled", "synthetic_reviews"]
 
 
@@ -37,7 +39,7 @@ def synthetic_reviews(n: int, rng: np.random.Generator) -> Labelled:
     Returns:
         The reviews and their labels, about half of them positive.
     """
-    chance = _chances(rng)
+    chance = chances(rng)
     reviews = [_review(chance) for _ in range(n)]
     return Labelled(tuple(text for text, _ in reviews), tuple(label for _, label in reviews))
 
@@ -186,23 +188,11 @@ _NEUTRAL_CLAUSES = _split(
 # four words to a clause the continuation of most openings has 2 to 25 words.
 _CLAUSE_COUNT_CDF = (0.27, 0.50, 0.69, 0.84, 0.94, 1.0)
 
-# The tone is uniform in [-1, 1]. A clause agrees with it with a chance that grows with its strength, speaks
-# against it with a small constant chance, and is neutral otherwise.
-_AGREE_FLOOR, _AGREE_SLOPE, _AGAINST = 0.1, 0.75, 0.08
+_LEANING = Leaning(floor=0.1, slope=0.75, against=0.08)  # of a clause; the tone is uniform in [-1, 1]
 _DRIFT = 0.25  # half-width of the uniform step of the tone from one clause to the next
 
 
 # --- drawing ----------------------------------------------------------------------------------------------
-
-
-def _chances(rng: np.random.Generator) -> Iterator[float]:
-    """Uniform numbers in [0, 1) without end; drawn in blocks, as single draws are slow."""
-    while True:
-        yield from rng.random(4096).tolist()
-
-
-def _pick(options: Sequence[str], chance: Iterator[float]) -> str:
-    return options[int(next(chance) * len(options))]
 
 
 def _pick_template(templates: Sequence[tuple[str, ...]], chance: Iterator[float]) -> tuple[str, ...]:
@@ -215,7 +205,8 @@ def _article(word: str) -> str:
 
 def _valenced(slot: str, sign: int, strength: float, chance: Iterator[float]) -> str:
     strong, mild = _VALENCED[slot][sign]
-    return _pick(strong if next(chance) < strength else mild, chance)
+    word: str = pick(strong if next(chance) < strength else mild, chance)
+    return word
 
 
 def _fill(template: tuple[str, ...], sign: int, strength: float, chance: Iterator[float]) -> list[str]:
@@ -223,7 +214,7 @@ def _fill(template: tuple[str, ...], sign: int, strength: float, chance: Iterato
     words: list[str] = []
     for token in template:
         if token in _NEUTRAL:
-            words.append(_pick(_NEUTRAL[token], chance))
+            words.append(pick(_NEUTRAL[token], chance))
         elif token in _VALENCED:
             word = _valenced(token, sign, strength, chance)
             while word in words:  # "lovely and lovely"
@@ -235,16 +226,6 @@ def _fill(template: tuple[str, ...], sign: int, strength: float, chance: Iterato
         else:
             words.append("a" if token == "A" else token)
     return [_article(words[i + 1]) if word == "a" else word for i, word in enumerate(words)]
-
-
-def _sign_of_clause(tone: float, chance: Iterator[float]) -> int:
-    """1, 0 or -1: what a clause says when the writer's tone is `tone`."""
-    agrees = _AGREE_FLOOR + _AGREE_SLOPE * abs(tone)
-    draw = next(chance)
-    side = 1 if tone > 0 else -1
-    if draw < agrees:
-        return side
-    return -side if draw < agrees + _AGAINST else 0
 
 
 def _joint(sign: int, previous: int, chance: Iterator[float]) -> str:
@@ -263,7 +244,7 @@ def _review(chance: Iterator[float]) -> tuple[str, int]:
     pieces = [opening, " "]
     total_tone, previous = 0.0, 0
     for index in range(n_clauses):
-        sign = _sign_of_clause(tone, chance)
+        sign = _LEANING.sign(tone, chance)
         if index == 0:
             templates = _PREDICATES if sign else _NEUTRAL_PREDICATES
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefbench.evaluate.statistics import Floats
+    from prefbench.evaluate.win_rate import GroupResult
 
 SCHEMA_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
@@ -619,12 +620,7 @@ def summarise(
                 "share": result.share,
                 "is_minority": result.is_minority,
                 "n_prompts": result.n_prompts,
-                "wins": result.wins,
-                "ties": result.ties,
-                "losses": result.losses,
-                "win_rate": result.win_rate,
-                "ci_low": result.interval.low,
-                "ci_high": result.interval.high,
+                **_compared(result),
                 "mean_utility": _mean(ordered[f"utility/{result.name}"]),
                 "reference_utility": _mean(ordered[f"reference_utility/{result.name}"]),
             }
@@ -647,6 +643,18 @@ def summarise(
         "empty_rate": _mean(ordered["empty"]),
     }
     return summary
+
+
+def _compared(result: GroupResult) -> dict[str, Any]:
+    """A group's comparisons as the record holds them, told what is wanted or not."""
+    return {
+        "wins": result.wins,
+        "ties": result.ties,
+        "losses": result.losses,
+        "win_rate": result.win_rate,
+        "ci_low": result.interval.low,
+        "ci_high": result.interval.high,
+    }
 
 
 def _mean_kl(column: pd.Series[float]) -> float | None:
@@ -739,12 +747,7 @@ def summarise_prompted(
     for result in results:
         mine = table[table["group"] == result.name]
         by_group[result.name] = {
-            "wins": result.wins,
-            "ties": result.ties,
-            "losses": result.losses,
-            "win_rate": result.win_rate,
-            "ci_low": result.interval.low,
-            "ci_high": result.interval.high,
+            **_compared(result),
             "mean_utility": _mean(mine["utility"]),
             "reference_utility": _mean(mine["reference_utility"]),
         }
