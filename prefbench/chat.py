@@ -141,6 +141,18 @@ class Server:
         except openai.OpenAIError as error:
             raise self._unreachable(_reason(error, self, key)) from None
 
+    def kept(self, keys: Iterable[str]) -> dict[str, Answer]:
+        """The answers to those of the questions that were answered before.
+
+        Raises:
+            PrefbenchError: the cache cannot be used.
+        """
+        if not self.has_answers:
+            return {}
+        with _open_cache(self.cache) as cache:
+            found = {key: cache.get(key) for key in keys}
+        return {key: answer for key, answer in found.items() if answer is not None}
+
     def gather(
         self,
         questions: Iterable[Question],

@@ -224,7 +224,8 @@ def _measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) 
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
     measured["em"] = _em_report(labels.rows, evidence)
-    measured["task_report"] = {**problem.report, "conflict": labels.conflict, **_utility_reports(problem)}
+    reports = _utility_reports(problem, labels.rows, items, prompted)
+    measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
     distribution = backbone.distribution(policy, problem.prompts.test)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
@@ -252,11 +253,20 @@ def _notes(problem: Problem, backbone: Backbone) -> list[str]:
     return notes
 
 
-def _utility_reports(problem: Problem) -> dict[str, Any]:
+def _utility_reports(
+    problem: Problem, labels: pd.DataFrame, items: pd.DataFrame, prompted: pd.DataFrame | None
+) -> dict[str, Any]:
     """What utilities that were fitted or asked for have to say of themselves."""
-    reports = {
-        group.name: group.utility.report() for group in problem.groups if hasattr(group.utility, "report")
-    }
+    # Labels that a task brought along were not asked for.
+    asked = [items] if problem.given is not None else [labels, items]
+    reports = {}
+    for group in problem.groups:
+        if hasattr(group.utility, "recall"):
+            told = [] if prompted is None else [prompted[prompted["group"] == group.name]]
+            for table in [*asked, *told]:
+                group.utility.recall(*_compared_in(table, problem))
+        if hasattr(group.utility, "report"):
+            reports[group.name] = group.utility.report()
     return {"utilities": reports} if reports else {}
 
 
@@ -436,8 +446,7 @@ def _scores(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: S
         items["words"] = [count_words(text) for text in items["response"]]
         items["reference_words"] = [count_words(text) for text in items["reference_response"]]
         items["kl"] = ours["kl"]
-        texts = [items[column].tolist() for column in ("prompt", "response", "reference_response")]
-        values = utilities_of_pairs(problem, *texts)
+        values = utilities_of_pairs(problem, *_compared_in(items, problem))
         for prefix, matrix in zip(("utility", "reference_utility"), values, strict=True):
             for index, group in enumerate(problem.groups):
                 items[f"{prefix}/{group.name}"] = matrix[:, index]
@@ -450,26 +459,48 @@ def _prompted(
     spec: RunSpec, problem: Problem, backbone: Backbone, speakers: tuple[_Speaker, _Speaker], store: Store
 ) -> pd.DataFrame | None:
     """The same comparison with each group's instruction in the prompt, judged by that group alone."""
-    tables = []
-    for group in problem.groups:
-        if group.instruction is None:
-            continue
-        prompts = [with_instruction(prompt, group.instruction) for prompt in problem.prompts.test]
-        ours, theirs = (
-            _samples(spec, problem, prompts, backbone, speaker, store, prompted=True) for speaker in speakers
+    told = [group for group in problem.groups if group.instruction is not None]
+    if not told:
+        return None
+    sampled = []
+    for group in told:
+        prompts = [with_instruction(prompt, str(group.instruction)) for prompt in problem.prompts.test]
+        sampled.append(
+            [
+                _samples(spec, problem, prompts, backbone, speaker, store, prompted=True)
+                for speaker in speakers
+            ]
         )
-        table = ours[["prompt_id", "sample", "prompt", "response"]].copy()
-        table.insert(0, "group", group.name)
-        table["reference_response"] = theirs["response"]
-        table["empty"] = [is_empty(text) for text in table["response"]]
-        table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
-        # Said or unsaid, the instruction is no part of what the group asked about.
-        asked = np.asarray(problem.prompts.test, dtype=object)[table["prompt_id"]].tolist()
-        table["utility"], table["reference_utility"] = compared(
-            group.utility, asked, table["response"].tolist(), table["reference_response"].tolist()
-        )
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else None
+    texts = [text for ours, theirs in sampled for text in (*ours["response"], *theirs["response"])]
+    key = {
+        "samples": text_digest([*problem.prompts.test, *texts]),
+        "groups": [[group.name, group.utility.name, group.instruction] for group in told],
+    }
+
+    def compute(work: Work) -> None:
+        tables = []
+        for group, (ours, theirs) in zip(told, sampled, strict=True):
+            table = ours[["prompt_id", "sample", "prompt", "response"]].copy()
+            table.insert(0, "group", group.name)
+            table["reference_response"] = theirs["response"]
+            table["empty"] = [is_empty(text) for text in table["response"]]
+            table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
+            table["utility"], table["reference_utility"] = compared(
+                group.utility, *_compared_in(table, problem)
+            )
+            tables.append(table)
+        pd.concat(tables, ignore_index=True).to_parquet(work.path / PROMPTED_FILE, index=False)
+
+    return pd.read_parquet(store.stage("prompted", key, compute) / PROMPTED_FILE)
+
+
+def _compared_in(table: pd.DataFrame, problem: Problem) -> list[list[str]]:
+    """Prompts and the two responses to each that a table of labels or of samples compares."""
+    if "chosen" in table:
+        return [table[column].tolist() for column in ("prompt", "chosen", "rejected")]
+    # Said or unsaid, an instruction is no part of what the group asked about.
+    asked = np.asarray(problem.prompts.test, dtype=object)[table["prompt_id"]].tolist()
+    return [asked, table["response"].tolist(), table["reference_response"].tolist()]
 
 
 def _reward_accuracy(

@@ -168,6 +168,17 @@ def test_a_judge_labels_and_evaluates_and_is_asked_once(tmp_path, quick):
     assert (again / "items.parquet").read_bytes() == before
 
 
+def test_a_judge_reports_the_same_whatever_was_stored(tmp_path, quick):
+    with serving(prefers(kind)) as server:
+        _, first = run(judged(server.url), tmp_path)
+    assert len(list((tmp_path / "stages" / "prompted").glob("*/prompted.parquet"))) == 1
+    _, again = run(judged(server.url), tmp_path)  # every stage is there, and the server is not
+    for name, report in first.task_report["utilities"].items():
+        repeated = again.task_report["utilities"][name]
+        assert report["calls"] > 0 and report["comparisons"] > report["without_asking"]
+        assert repeated == report | {"calls": 0, "cached": report["calls"] + report["cached"]}
+
+
 def test_a_judge_that_fails_on_the_way_loses_nothing(tmp_path, quick):
     with serving(in_turn(*[prefers(kind)] * 7, Failure(500, {"error": {"message": "down"}}))) as server:
         folder, record = run(judged(server.url), tmp_path)

@@ -166,6 +166,34 @@ class Judge:
                 be used. Verdicts so far are kept.
             UserError: the key or the model is not accepted.
         """
+        wins, pairs, questions = self._sorted_out(prompts, first, second)
+        limit = _Limit(self, list(dict.fromkeys(pairs.values())))
+
+        def done(key: str, answer: Answer, is_new: bool) -> None:
+            self._answers[key] = answer
+            if is_new:
+                self._new.add(key)
+            limit.look()
+
+        answers = self.server.gather(questions, done, progress)
+        for index, (forth, back) in pairs.items():
+            wins[index] = _win(answers[forth], answers[back])
+        return wins, 1 - wins
+
+    def recall(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> None:
+        """Take pairs that were compared before into the report, asking nobody.
+
+        A run whose labels or scores are stored does not compare again, and reports what it rests on all the
+        same. Arguments as of `compare`; a pair without verdicts in the cache is left out.
+        """
+        _, _, questions = self._sorted_out(prompts, first, second)
+        unseen = [question.key for question in questions if question.key not in self._answers]
+        self._answers.update(self.server.kept(unseen))
+
+    def _sorted_out(
+        self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+    ) -> tuple[Floats, dict[int, tuple[str, str]], list[Question]]:
+        """Wins as far as nobody need be asked; for the other pairs, keys of both orders and questions."""
         if not len(prompts) == len(first) == len(second):
             raise ValueError(f"{len(prompts)} prompts, {len(first)} and {len(second)} responses do not fit.")
         wins = np.full(len(prompts), 0.5)
@@ -181,18 +209,7 @@ class Judge:
                 pairs[index] = (forth, back)
                 self._pairs.add((min(forth, back), max(forth, back)))
                 questions += both
-        limit = _Limit(self, list(dict.fromkeys(pairs.values())))
-
-        def done(key: str, answer: Answer, is_new: bool) -> None:
-            self._answers[key] = answer
-            if is_new:
-                self._new.add(key)
-            limit.look()
-
-        answers = self.server.gather(questions, done, progress)
-        for index, (forth, back) in pairs.items():
-            wins[index] = _win(answers[forth], answers[back])
-        return wins, 1 - wins
+        return wins, pairs, questions
 
     def _question(self, prompt: str, a: str, b: str) -> Question:
         key = digest([self.name, self.criterion, prompt, a, b])
