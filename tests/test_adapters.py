@@ -14,7 +14,8 @@ from torch import nn
 from prefbench import seeds
 from prefbench.backbone.adapters import Adapted, Adapter, Base, checkpoint_layers
 from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import LMPolicy, LMReward, call
+from prefbench.backbone.causal_lm import LMPolicy, LMReward
+from prefbench.backbone.forward import call
 from prefbench.backbone.tokens import collate, token_logprobs
 from prefbench.errors import UserError
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions

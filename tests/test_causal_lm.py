@@ -11,7 +11,8 @@ from scipy import stats
 
 from prefbench import seeds
 from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import LMPolicy, LMReward, call, sample_tokens
+from prefbench.backbone.causal_lm import LMPolicy, LMReward, sample_tokens
+from prefbench.backbone.forward import call
 from prefbench.backbone.tokens import Codec, collate, token_logprobs
 from prefbench.learn.memory import Limit
 from prefbench.learn.options import PairwiseOptions, RewardOptions

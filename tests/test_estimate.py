@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry, seeds
-from prefbench.backbone import causal_lm, estimate, workload
+from prefbench.backbone import causal_lm, estimate, forward, gpt2, workload
 from prefbench.backbone.base import Aligned, Pairs
 from prefbench.backbone.causal_lm import CausalLM
 from prefbench.backbone.estimate import HARDWARE, Hardware, Setting, setting_of, shape_of
@@ -250,6 +250,13 @@ PASSES = {
 }
 
 
+@pytest.fixture
+def as_transformers_does(monkeypatch):
+    """What is estimated: the rectangle with its filler."""
+    monkeypatch.setattr(gpt2, "applies", lambda model: False)
+
+
+@pytest.mark.usefixtures("as_transformers_does")
 @pytest.mark.parametrize(
     ("kind", "architecture", "dtype", "lora", "checkpointing"),
     [
@@ -268,6 +275,7 @@ def test_the_peak_of_training_is_within_a_tenth(tmp_path, kind, architecture, dt
     assert said == pytest.approx(tracker.peak, rel=0.1)
 
 
+@pytest.mark.usefixtures("as_transformers_does")
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_peaks_of_scoring_and_sampling_are_near(tmp_path, architecture, dtype):
@@ -279,6 +287,15 @@ def test_the_peaks_of_scoring_and_sampling_are_near(tmp_path, architecture, dtyp
     with Tracker() as tracker:
         backbone.reference.sample(PROMPTS, 2, seeds.child(0, "s"))
     assert estimated(backbone, kind="sample", batch=48, drawn=2) == pytest.approx(tracker.peak, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_without_padding_a_gpt2_needs_no_more(tmp_path, kind):
+    backbone = new_backbone(tmp_path, "gpt2", torch.float32)
+    train, more = PASSES[kind]
+    with Tracker() as tracker:
+        train(backbone)
+    assert tracker.peak <= 1.05 * estimated(backbone, kind="train", batch=24, held=1, optimised=True, **more)
 
 
 def test_fewer_rows_and_checkpointing_need_less():
@@ -344,7 +361,7 @@ class Counted:
 def count(backbone, name, options) -> Counted:
     """Rows that an aligner really has sampled, scored and trained on."""
     counted = Counted()
-    call, sample = causal_lm.call, causal_lm.sample_tokens
+    call, sample = forward.call, causal_lm.sample_tokens
 
     def counting(model, inputs, **more):
         parts = len(model.parts) if isinstance(model, causal_lm.LogLinear) else 0
@@ -359,7 +376,7 @@ def count(backbone, name, options) -> Counted:
         return sample(model, codec, prompts, n, *more)
 
     entry = registry.get("aligner", name)
-    with patch.object(causal_lm, "call", counting), patch.object(causal_lm, "sample_tokens", sampling):
+    with patch.object(forward, "call", counting), patch.object(causal_lm, "sample_tokens", sampling):
         made = entry.function(view(), backbone, entry.options(**options))
     assert made is not None and (not isinstance(made, Aligned) or made.rewards is None or made.rewards.names)
     return counted
@@ -427,7 +444,7 @@ def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, change
     """Exactly, or between one round of EM and all of them."""
     entry = registry.get("aligner", name)
     chosen = {key: value for key, value in SMALL.items() if key in entry.options.model_fields} | changes
-    counted = count(tiny_backbone("gpt2", lora={"r": 2, "lora_alpha": 4}), name, chosen)
+    counted = count(tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}), name, chosen)
     recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6))
     RECIPES[name](recipe)
     for kind in ("sample", "score", "train"):

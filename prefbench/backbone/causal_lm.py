@@ -11,7 +11,6 @@ cumulative distribution, so a sample does not depend on how rows are batched.
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from prefbench import seeds
 from prefbench.backbone.adapters import (
@@ -35,9 +35,10 @@ from prefbench.backbone.adapters import (
     write_tensors,
 )
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
+from prefbench.backbone.forward import call, last_states, logprobs, reader, response_states
 from prefbench.backbone.parallel import team
 from prefbench.backbone.simple_policies import ReferencePolicy, load_simple_policy
-from prefbench.backbone.tokens import Batch, Codec, Ids, collate, pick, token_logprobs
+from prefbench.backbone.tokens import Batch, Codec, Ids, collate
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import bradley_terry, pairwise, ppo
 from prefbench.learn.memory import TOKENS_AT_ONCE, Limit, Limits, attempt, in_batches
@@ -49,25 +50,10 @@ if TYPE_CHECKING:
     from prefbench.store import Store, Work
 
 Pooling = Literal["last", "sum"]
-
-
-def call(model: nn.Module, inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
-    """Run a transformers model, leaving out position ids where its architecture has none (ALiBi)."""
-    given = dict(inputs)
-    if "position_ids" not in _parameters(model):
-        given.pop("position_ids")
-    return model(**given, **more)
-
-
-_signatures: dict[type, frozenset[str]] = {}
-
-
-def _parameters(model: Any) -> frozenset[str]:
-    inner = model.inner if isinstance(model, Adapted) else model
-    kind = type(inner)
-    if kind not in _signatures:
-        _signatures[kind] = frozenset(inspect.signature(inner.forward).parameters)
-    return _signatures[kind]
+STAY = 1 / 8
+"""Share of the rows of a batch that may have ended before those leave it."""
+BLOCK = 256
+"""Tokens of the vocabulary whose probabilities are summed together."""
 
 
 class RewardModel(nn.Module):
@@ -88,12 +74,10 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Rewards of a batch, [rows], float32."""
-        hidden = call(self.trunk, batch.inputs, use_cache=False).last_hidden_state
         if self.pooling == "last":
-            final = pick(hidden, batch.last[:, None])[:, 0]
-            score: torch.Tensor = self.head(final.float())[:, 0]
+            score: torch.Tensor = self.head(last_states(self.trunk, batch).float())[:, 0]
             return score
-        each: torch.Tensor = self.head(pick(hidden, batch.before + 1).float())[..., 0]
+        each: torch.Tensor = self.head(response_states(self.trunk, batch).float())[..., 0]
         return (each * batch.mask).sum(1)
 
 
@@ -196,8 +180,7 @@ class LMPolicy(Policy):
         """log pi(response | prompt) in nats, [n]."""
 
         def logprob(batch: Batch) -> torch.Tensor:
-            logits = call(self.model, batch.inputs, use_cache=False).logits
-            return token_logprobs(logits, batch).double().sum(1)
+            return logprobs(self.model, batch).double().sum(1)
 
         return self.backbone.measure(prompts, responses, logprob)
 
@@ -285,44 +268,44 @@ def _decode(model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: t
     """
     device = next(model.parameters()).device
     stops = torch.tensor(sorted(codec.stops), device=device)
-    batch = collate(prompts, [[]] * len(prompts), device, side="left")
-    output = call(model, batch.inputs, use_cache=True)
-    logits = output.logits[:, -1]
-    cache = output.past_key_values
-    attention = batch.inputs["attention_mask"]
-    position = batch.inputs["position_ids"][:, -1:]
-    if n > 1:
-        cache.batch_repeat_interleave(n)
-        logits, attention, position = (t.repeat_interleave(n, 0) for t in (logits, attention, position))
+    text = reader(model, prompts, n, codec.response_tokens, device)
     draws = uniform.to(device)
     drawn = torch.full(draws.shape, -1, dtype=torch.long, device=device)
     alive = torch.arange(len(draws), device=device)  # rows still in the batch
-    busy = True
+    going = torch.ones(len(draws), dtype=torch.bool, device=device)  # those of them that have not ended
     for t in range(codec.response_tokens):
-        cumulative = logits.double().softmax(-1).cumsum(-1)
-        # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
-        target = draws[alive, t, None] * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
-        if busy:
-            drawn[alive, t] = token[:, 0]
-        if t + 1 == codec.response_tokens:
+        token = draw(text.logits, draws[alive, t])
+        drawn[alive[going], t] = token[going]
+        going &= ~torch.isin(token, stops)
+        ended = len(going) - int(going.sum())
+        if t + 1 == codec.response_tokens or not team().anybody(ended < len(going)):
             break
-        going = ~torch.isin(token[:, 0], stops)
-        busy = busy and bool(going.any())
-        if not team().anybody(busy):
-            break
-        if not busy:
-            going = torch.arange(len(alive), device=device) == 0
-        if not going.all():
-            keep = going.nonzero()[:, 0]
-            alive, token, attention, position = (x[keep] for x in (alive, token, attention, position))
-            cache.batch_select_indices(keep)
-        attention = torch.cat([attention, attention.new_ones((len(attention), 1))], 1)
-        position = position + 1
-        step = {"input_ids": token, "attention_mask": attention, "position_ids": position}
-        output = call(model, step, past_key_values=cache, use_cache=True)
-        logits, cache = output.logits[:, -1], output.past_key_values
+        # Leaving costs a copy of the cache, so rows leave in company.
+        if ended > len(going) * STAY:
+            rows = torch.arange(1, device=device) if ended == len(going) else going.nonzero()[:, 0]
+            alive, going, token = alive[rows], going[rows], token[rows]
+            text.keep(rows)
+        text.read(token)
     return [[i for i in ids if i >= 0] for ids in drawn.tolist()]
+
+
+def draw(logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Tokens [rows] by inverting the cumulative distribution at numbers in [0, 1), float64 [rows].
+
+    The sum over a large vocabulary is taken in two steps, over blocks of tokens and then inside one block, so
+    that only the numbers that decide need float64.
+    """
+    rows, vocabulary = logits.shape
+    width = min(BLOCK, vocabulary)
+    each = functional.pad(logits.float().softmax(-1), (0, -vocabulary % width)).view(rows, -1, width)
+    blocks = each.sum(-1, dtype=torch.float64).cumsum(-1)
+    # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.
+    target = uniform[:, None] * blocks[:, -1:]
+    block = torch.searchsorted(blocks, target, right=True).clamp_(max=blocks.shape[1] - 1)
+    inside = each[torch.arange(rows, device=logits.device), block[:, 0]].double().cumsum(-1)
+    left = target - blocks.gather(1, block) + inside[:, -1:]
+    token = block * width + torch.searchsorted(inside, left, right=True).clamp_(max=width - 1)
+    return token.clamp_(max=vocabulary - 1)[:, 0]
 
 
 class CausalLM:
@@ -443,8 +426,7 @@ class CausalLM:
         trunk = reward.model.trunk
 
         def seen(batch: Batch) -> torch.Tensor:
-            hidden = call(trunk, batch.inputs, use_cache=False).last_hidden_state
-            total = (pick(hidden, batch.before + 1).float() * batch.mask[..., None]).sum(1)
+            total = (response_states(trunk, batch).float() * batch.mask[..., None]).sum(1)
             mean = total / batch.mask.sum(1, keepdim=True).clamp(min=1)
             return torch.cat([mean, total], 1)
 

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from prefbench import seeds
-from prefbench.backbone.causal_lm import CausalLM, call, describe_weights
+from prefbench.backbone.causal_lm import CausalLM, describe_weights
+from prefbench.backbone.forward import logprobs
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
 from prefbench.backbone.parallel import shard, team
-from prefbench.backbone.tokens import Codec, collate, end_of_turn, token_logprobs
+from prefbench.backbone.tokens import Codec, collate, end_of_turn
+from prefbench.doctor import threads_of_large
 from prefbench.errors import UserError
 from prefbench.learn.memory import Limits, is_out_of_memory
 from prefbench.learn.training import Parts, State, bucketed_batches, minimise
@@ -182,8 +184,7 @@ def fit_language_model(
         for part in parts:
             rows = [texts[i] for i in batches[step][part.rows]]
             batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
-            logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch)
-            yield -part.weight * logprobs.sum() / predicted
+            yield -part.weight * logprobs(model, batch).sum() / predicted
 
     limit = Limits.of(work.reporter.note).training
     return minimise(state, lengths_at, losses_at, steps, limit, work, "language-model")
@@ -211,7 +212,8 @@ def load_pretrained(
     """
     from huggingface_hub.utils import logging as hub_logging
 
-    device = _device(options, threads=os.cpu_count() or 1)
+    every = os.cpu_count() or 1  # of several processes each takes its share of them
+    device = _device(options, threads=threads_of_large() if team().size == 1 else every)
     _check_quantising(options, device)
     if team().sharded:
         _check_sharding(options)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -202,20 +204,124 @@ class Codec:
         return decoded
 
 
-@dataclass
-class Batch:
-    """Token tensors of prompts with their responses."""
+@dataclass(frozen=True)
+class Packed:
+    """Tokens of prompts and responses in one row, without padding: every prompt once, then all responses."""
 
-    inputs: dict[str, torch.Tensor]
-    """`input_ids`, `attention_mask`, `position_ids`, each [rows, length]."""
+    ids: torch.Tensor
+    """[n]."""
+    positions: torch.Tensor
+    """[n] in a token's own sequence."""
+    rectangle: torch.Tensor
+    """[rows, length] the place of each row's tokens; any, after its last one."""
+    seen_at: torch.Tensor
+    """[n] where a token stands in the flattened rectangle, in one of the rows that have it."""
     before: torch.Tensor
-    """[rows, T] column of the token before each response token: where it is predicted from."""
+    """[m] the place before each response token, row after row: where it is predicted from."""
     response: torch.Tensor
-    """[rows, T] response tokens, zero where `mask` is false."""
-    mask: torch.Tensor
-    """[rows, T] which of them are real."""
+    """[m] the place of each response token."""
     last: torch.Tensor
-    """[rows] column of the last real token."""
+    """[rows] the place of each row's last token."""
+
+
+def pack(prompts: Sequence[Ids], responses: Sequence[Ids], device: torch.device) -> Packed:
+    """Lay out rows without padding. Rows with the same prompt share it: what it is depends on no response."""
+    number: dict[tuple[int, ...], int] = {}
+    prompt_of = np.array([number.setdefault(tuple(prompt), len(number)) for prompt in prompts])
+    lengths = np.array([len(prompt) for prompt in number])
+    starts = np.cumsum(lengths) - lengths
+    count = np.array([len(response) for response in responses])
+    begins = lengths.sum() + np.cumsum(count) - count
+    length, start = lengths[prompt_of], starts[prompt_of]
+    width = int((length + count).max())
+    column = np.arange(width)
+    own = begins[:, None] + column - length[:, None]
+    rectangle = np.where(column < length[:, None], start[:, None] + column, own)
+    rectangle[column >= (length + count)[:, None]] = 0
+    ids = np.fromiter(chain(chain.from_iterable(number), chain.from_iterable(responses)), dtype=np.int64)
+    within = _counting(count)
+    positions = np.concatenate([_counting(lengths), np.repeat(length, count) + within])
+    seen_at = np.zeros(len(ids), dtype=np.int64)
+    real = column < (length + count)[:, None]
+    seen_at[rectangle[real]] = np.flatnonzero(real)
+    place = np.arange(lengths.sum(), len(ids))
+    before = np.where(within == 0, np.repeat(start + length - 1, count), place - 1)
+    last = np.where(count > 0, begins + count, start + length) - 1
+    return Packed(
+        *(torch.from_numpy(a).to(device) for a in (ids, positions, rectangle, seen_at, before, place, last))
+    )
+
+
+def _counting(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... for each length in turn."""
+    return np.asarray(np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths))
+
+
+class Batch:
+    """Prompts with their responses as tensors; `collate` makes it. What is not asked for is not laid out."""
+
+    def __init__(
+        self,
+        prompts: Sequence[Ids],
+        responses: Sequence[Ids],
+        device: torch.device,
+        filler: int,
+        side: Literal["left", "right"],
+    ) -> None:
+        self._prompts, self._responses = prompts, responses
+        self._device, self._filler = device, filler
+        self._length = np.array([len(p) for p in prompts])
+        self._count = np.array([len(r) for r in responses])
+        whole = self._length + self._count
+        self._offset = whole.max() - whole if side == "left" else np.zeros_like(whole)
+        mask = np.arange(max(1, self._count.max())) < self._count[:, None]
+        response = np.zeros(mask.shape, dtype=np.int64)
+        response[mask] = np.fromiter(chain.from_iterable(responses), dtype=np.int64)
+        self.mask = self._tensor(mask)
+        """[rows, T] which response tokens are real."""
+        self.response = self._tensor(response)
+        """[rows, T] response tokens, zero where `mask` is false."""
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    @cached_property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """`input_ids`, `attention_mask`, `position_ids`, each [rows, length]."""
+        whole = self._length + self._count
+        column = np.arange(whole.max()) - self._offset[:, None]
+        real = (column >= 0) & (column < whole[:, None])
+        ids = np.full(real.shape, self._filler, dtype=np.int64)
+        rows = zip(self._prompts, self._responses, strict=True)
+        ids[real] = np.fromiter(chain.from_iterable(chain(p, r) for p, r in rows), dtype=np.int64)
+        return {
+            "input_ids": self._tensor(ids),
+            "attention_mask": self._tensor(real.astype(np.int64)),
+            "position_ids": self._tensor(np.clip(column, 0, whole[:, None] - 1)),
+        }
+
+    @cached_property
+    def before(self) -> torch.Tensor:
+        """[rows, T] column of the token before each response token: where it is predicted from."""
+        columns = (self._offset + self._length - 1)[:, None] + np.arange(self.mask.shape[1])
+        real = np.arange(self.mask.shape[1]) < self._count[:, None]
+        return self._tensor(np.where(real, columns, 0))
+
+    @cached_property
+    def last(self) -> torch.Tensor:
+        """[rows] column of the last real token."""
+        return self._tensor(self._offset + self._length + self._count - 1)
+
+    @cached_property
+    def packed(self) -> Packed:
+        """The same without padding."""
+        return pack(self._prompts, self._responses, self._device)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of response tokens row after row, [m, ...], as [rows, T, ...] with zero at padding."""
+        result = values.new_zeros((*self.mask.shape, *values.shape[1:]))
+        result[self.mask] = values
+        return result
 
 
 def collate(
@@ -226,36 +332,8 @@ def collate(
     filler: int = 0,
     side: Literal["left", "right"] = "right",
 ) -> Batch:
-    """Pad rows to one length. The filler and the side change nothing that is computed from the batch."""
-    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    width = max(lengths)
-    tall = max(1, max(len(r) for r in responses))
-    rows = len(prompts)
-    ids = np.full((rows, width), filler, dtype=np.int64)
-    attention = np.zeros((rows, width), dtype=np.int64)
-    before = np.zeros((rows, tall), dtype=np.int64)
-    response = np.zeros((rows, tall), dtype=np.int64)
-    mask = np.zeros((rows, tall), dtype=bool)
-    last = np.zeros(rows, dtype=np.int64)
-    for i, (p, r) in enumerate(zip(prompts, responses, strict=True)):
-        offset = width - lengths[i] if side == "left" else 0
-        ids[i, offset : offset + lengths[i]] = p + r
-        attention[i, offset : offset + lengths[i]] = 1
-        before[i, : len(r)] = offset + len(p) - 1 + np.arange(len(r))
-        response[i, : len(r)] = r
-        mask[i, : len(r)] = True
-        last[i] = offset + lengths[i] - 1
-    position = np.maximum(attention.cumsum(axis=1) - 1, 0)
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
-
-    inputs = {
-        "input_ids": tensor(ids),
-        "attention_mask": tensor(attention),
-        "position_ids": tensor(position),
-    }
-    return Batch(inputs, tensor(before), tensor(response), tensor(mask), tensor(last))
+    """Put rows together. The filler and the side change nothing that is computed from the batch."""
+    return Batch(prompts, responses, device, filler, side)
 
 
 def pick(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

@@ -91,9 +91,9 @@ def train(
     """
     import torch
 
-    from prefbench.backbone.causal_lm import LMPolicy, call
+    from prefbench.backbone.causal_lm import LMPolicy
+    from prefbench.backbone.forward import logprobs
     from prefbench.backbone.parallel import Once
-    from prefbench.backbone.tokens import token_logprobs
     from prefbench.learn.training import PairBatches, State, minimise
 
     reference = backbone.reference
@@ -110,8 +110,8 @@ def train(
 
     def losses_of(step: int, part: Part) -> torch.Tensor:
         batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
-        logprobs = token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch).sum(1)
-        difference = logprobs[: len(rows)] - logprobs[len(rows) :]
+        each = logprobs(model, batch).sum(1)
+        difference = each[: len(rows)] - each[len(rows) :]
         return part.weight * loss(difference - torch.from_numpy(ratio[rows]).to(difference))
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:

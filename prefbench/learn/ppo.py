@@ -241,8 +241,9 @@ def sample(
     backbone: CausalLM, model: nn.Module, head: nn.Module, prompts: list[list[int]], seed: int, iteration: int
 ) -> Rollout:
     """Sample a response to each prompt; log-probabilities and values as training will see them."""
-    from prefbench.backbone.causal_lm import call, sample_tokens
-    from prefbench.backbone.tokens import collate, pick, token_logprobs
+    from prefbench.backbone.causal_lm import sample_tokens
+    from prefbench.backbone.forward import logprobs, logprobs_and_states
+    from prefbench.backbone.tokens import collate
 
     codec = backbone.codec
     generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
@@ -255,12 +256,11 @@ def sample(
     def measure(places: np.ndarray) -> tuple[torch.Tensor, ...]:
         rows = share.rows[places]
         batch = collate([prompts[i] for i in rows], [responses[i] for i in rows], backbone.device)
-        output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
-        anchor = call(backbone.reference.model, batch.inputs, use_cache=False).logits
+        ours, states = logprobs_and_states(model, batch)
         return (
-            token_logprobs(output.logits, batch),
-            head(pick(output.hidden_states[-1], batch.before)) * batch.mask,
-            token_logprobs(anchor, batch),
+            ours,
+            head(states) * batch.mask,
+            logprobs(backbone.reference.model, batch),
             batch.mask.float(),
         )
 
@@ -287,8 +287,8 @@ def update(
 
     Advantages are whitened over the whole batch; a mean is over the whole minibatch, whatever parts it takes.
     """
-    from prefbench.backbone.causal_lm import call
-    from prefbench.backbone.tokens import collate, pick, token_logprobs
+    from prefbench.backbone.forward import logprobs_and_states
+    from prefbench.backbone.tokens import collate
 
     advantages, returns = gae(rewards, rollout.value, rollout.mask, options.discount, options.gae_lambda)
     if options.whiten_advantages:
@@ -304,15 +304,14 @@ def update(
             [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows], backbone.device
         )
         index, wide = torch.from_numpy(rows).to(backbone.device), batch.mask.shape[1]
-        output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
-        logprob = token_logprobs(output.logits, batch)
+        logprob, states = logprobs_and_states(model, batch)
         old = rollout.logprob[index, :wide]
         with torch.no_grad():
             difference = logprob - old
             # Low-variance, never negative.
             moved = masked_mean(difference.exp() - 1 - difference, batch.mask, total)
         surrogate = policy_loss(logprob, old, advantages[index, :wide], batch.mask, options.clip, total)
-        value = head(pick(output.hidden_states[-1], batch.before))
+        value = head(states)
         old_value, target = rollout.value[index, :wide], returns[index, :wide]
         error = value_loss(value, old_value, target, batch.mask, options.value_clip, total)
         return moved, surrogate, error
