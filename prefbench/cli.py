@@ -234,6 +234,13 @@ def run(
             "[default: this machine's, beside all that are known]",
         ),
     ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Also say where the time went, by stage and operator, and write it to the run's profile.md.",
+        ),
+    ] = False,
     plugin: Plugin = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
@@ -246,6 +253,10 @@ def run(
 
     if hardware is not None and not dry_run:
         raise UserError("--hardware goes with --dry-run, which is missing.")
+    if profile and dry_run:
+        raise UserError("--profile has nothing to measure in a --dry-run: leave one of them out.")
+    if profile:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch reads it on import, and logs every window
     given: dict[str, Any] = {
         "task": task,
         "aligner": aligner,
@@ -267,7 +278,7 @@ def run(
                 _dry_run(specs, hardware, as_json)
             return
         folder = Path(settings.get("runs_dir", "runs")).expanduser()
-        status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet)
+        status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)
 
@@ -332,11 +343,13 @@ def _run_all(
     several: bool,
     as_json: bool,
     quiet: bool,
+    profile: bool,
 ) -> str:
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
     from prefbench.backbone.parallel import team
+    from prefbench.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
     from prefbench.report import display
 
     speaks = team().rank == 0  # of several processes the first
@@ -351,9 +364,13 @@ def _run_all(
             if several:
                 reporter.note(f"seed {spec.seed}")
             _hush()
-            from prefbench.run import run as run_one
+            with profiled(reporter) if profile and speaks else contextlib.nullcontext(reporter) as told:
+                from prefbench.run import run as run_one
 
-            folder, record = run_one(spec, runs_dir, reporter)
+                folder, record = run_one(spec, runs_dir, told)
+            measured = profile_of(told, spec) if isinstance(told, Profiler) else None
+            if measured is not None:
+                write_profile(measured, record, folder)
         folders.append(folder)
         records.append(record)
         if record.status == "ok":
@@ -363,7 +380,13 @@ def _run_all(
             raise PrefbenchError(f"{record.message}")  # the other processes cannot go on without this one
         elif speaks:  # also when quiet: the exit code alone does not say why
             print(display.verdict(record), file=sys.stderr)
+        if measured is not None:
+            for table in measured.tables:
+                say("\n" + display.render(display.rows_table(*table), results))
+            say("\n" + "\n".join(measured.notes))
         say(f"record: {folder / 'record.json'}")
+        if measured is not None:
+            say(f"profile: {folder / PROFILE_FILE}")
         if (folder / "error.txt").exists() and record.status == "failed":
             say(f"error: {folder / 'error.txt'}")
     summary = None
@@ -1332,6 +1355,40 @@ def _swept(items: list[str]) -> dict[str, list[str]]:
             raise UserError(f"--sweep {item}: write it as NAME=V1,V2,... such as diversity=0.1,0.5.")
         result[name.strip().removeprefix("task.")] = listed
     return result
+
+
+@app.command()
+def doctor(
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Measure and report; leave what is stored as it is.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine, say what is wrong with it, and store how many threads and workers suit it.
+
+    `run` and `sweep` then take as many. It needs about 20 seconds, best while nothing else runs.
+    """
+    from dataclasses import asdict
+
+    from prefbench import doctor as library
+
+    print("measuring this machine for about 20 seconds", file=sys.stderr)
+    system = library.look()
+    machine = library.measure(system)
+    found = library.problems(system, machine)
+    if as_json:
+        here = asdict(system) | {"fingerprint": system.fingerprint.model_dump()}
+        _print_json({"system": here, "machine": machine.model_dump(mode="json"), "problems": found})
+    else:
+        for header, rows in library.tables(system, machine):
+            _print_table("", header, rows)
+            print()
+        print("\n".join(library.advice(machine)))
+        print("\n".join(f"problem: {_one_line(sentence)}" for sentence in found) or "no problems found")
+    if not no_store:
+        path = library.save(machine)
+        if not as_json:
+            print(f"stored for run and sweep: {path}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench import registry
-from prefbench.backbone.models import PretrainedOptions
+from prefbench.backbone.models import ModelOptions, PretrainedOptions
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml
@@ -641,6 +641,7 @@ def make_job(
     Raises:
         UserError: the engine is not installed or does not have such an option.
     """
+    from prefbench import doctor
     from prefbench.engines.local import cores, threads_that_pay
 
     if engine == "local" and address is not None:
@@ -649,12 +650,18 @@ def make_job(
         from prefbench.engines.ray_cluster import import_ray
 
         import_ray(address)
-    here = cores()
+    here, stored = cores(), doctor.stored()
     asked = {_threads(spec) for spec in specs}
-    threads = max(threads_that_pay(here) if number is None else number for number in asked)
-    fitting = max(1, here // threads)
+
+    def found() -> int:
+        return threads_that_pay(here) if stored is None else stored.recommended.sweep_threads_large
+
+    threads = max(found() if number is None else number for number in asked)
+    fitting = usual = max(1, here // threads)
+    if stored is not None and any(_is_language_model(spec) for spec in specs):
+        usual = min(fitting, stored.recommended.workers_small)  # as many as the memory holds
     if engine == "local":
-        workers = min(workers or fitting, fitting)
+        workers = min(workers or usual, fitting)
     return Job(
         runs_dir=runs_dir.expanduser().absolute(),
         plugins=tuple(str(Path(file).absolute()) for file in sweep.plugins),
@@ -667,8 +674,12 @@ def make_job(
     )
 
 
+def _is_language_model(spec: RunSpec) -> bool:
+    return issubclass(get_model(spec.model).options, ModelOptions)
+
+
 def _threads(spec: RunSpec) -> int | None:
-    """CPU threads of a cell: what the option says, else one for what is small, None to measure it."""
+    """CPU threads of a cell: what the option says, else one for what is small, None if it was not said."""
     chosen = spec.model_options.get("threads")
     if isinstance(chosen, int) and chosen > 0:
         return chosen

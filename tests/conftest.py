@@ -55,6 +55,14 @@ def loaded_registry() -> None:
     assert registry.load_plugins() == {}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `prefbench doctor` stored for this machine decides nothing here, nor in child processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Whatever a test asked torch for, the next one has a single thread again."""

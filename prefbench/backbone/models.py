@@ -146,7 +146,7 @@ class ModelOptions(Options):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where tensors live; auto takes a GPU when there is one."""
     threads: int = Field(0, ge=0)
-    """CPU threads for torch; 0 chooses: 1 for nano, where more is slower, else every core."""
+    """CPU threads for torch; 0 chooses: 1 for nano, else what `prefbench doctor` found, or every core."""
 
 
 class NanoOptions(ModelOptions):

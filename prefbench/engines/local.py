@@ -216,14 +216,27 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """CPU cores that this process may use: those it is bound to, or what a container's limit comes to."""
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
+        bound = len(os.sched_getaffinity(0))
+        return min(bound, _limit_of_container(Path("/")) or bound)
     return os.cpu_count() or 1
 
 
+def _limit_of_container(root: Path) -> int | None:
+    """Whole cores that a control group's quota of CPU time comes to, one at least; None without a limit."""
+    try:
+        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # `max` is no number
+        return None
+
+
 def threads_that_pay(cores: int) -> int:
-    """Every core, or one where more are slower: measured on a product of a small transformer's size."""
+    """Every core, or one where more are slower: measured on a product of a small transformer's size.
+
+    For where `prefbench doctor` has stored nothing that was measured with more care.
+    """
     if cores < 2:
         return cores
     import time
