@@ -52,9 +52,9 @@ def states(trunk: Any, packed: Packed, wanted: torch.Tensor) -> torch.Tensor:
     for number, block in enumerate(trunk.h):
         mixed = _attend(block.attn, block.ln_1(hidden), packed)
         if number == last:
-            mixed, hidden = mixed[packed.seen_at[wanted]], hidden[wanted]
+            mixed, hidden = mixed.index_select(0, packed.seen_at[wanted]), hidden.index_select(0, wanted)
         else:
-            mixed = mixed[packed.seen_at]
+            mixed = mixed.index_select(0, packed.seen_at)
         hidden = hidden + block.attn.c_proj(mixed)
         hidden = hidden + block.mlp(block.ln_2(hidden))
     normed: torch.Tensor = trunk.ln_f(hidden)
@@ -64,7 +64,7 @@ def states(trunk: Any, packed: Packed, wanted: torch.Tensor) -> torch.Tensor:
 def _attend(attention: Any, hidden: torch.Tensor, packed: Packed) -> torch.Tensor:
     """What each token of the rectangle attends to, before the output map, [rows * length, width]."""
     heads, width = attention.num_heads, hidden.shape[1]
-    laid_out = attention.c_attn(hidden)[packed.rectangle.flatten()]
+    laid_out = attention.c_attn(hidden).index_select(0, packed.rectangle.flatten())
     shape = (*packed.rectangle.shape, 3, heads, width // heads)
     query, key, value = laid_out.view(shape).permute(2, 0, 3, 1, 4)
     # Filler stands after a row's tokens, where no token of the row looks.
@@ -126,7 +126,7 @@ class Reader:
                 whole = values.new_zeros((len(prompts), heads, room, values.shape[-1]))
                 whole[:, :, : self.width] = values.transpose(1, 2)
                 cache.append(whole.repeat_interleave(n, 0))
-            hidden = hidden + block.attn.c_proj(_attend(block.attn, normed, packed)[packed.seen_at])
+            hidden = hidden + block.attn.c_proj(_attend(block.attn, normed, packed).index_select(0, packed.seen_at))
             hidden = hidden + block.mlp(block.ln_2(hidden))
         self._mask = self._mask.repeat_interleave(n, 0)
         self.logits = model.lm_head(trunk.ln_f(hidden[packed.last])).repeat_interleave(n, 0)

@@ -104,8 +104,10 @@ class State:
         self.buffers: dict[str, torch.Tensor] = {}
         """What a loss keeps from step to step, for checkpoints."""
         self.learning_rate = learning_rate
+        # On a CPU one pass over the weights rather than ten; on a GPU torch chooses for itself.
+        on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
         self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=learning_rate, weight_decay=weight_decay
+            self.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=on_cpu or None
         )
 
     def step(
