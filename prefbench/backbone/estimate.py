@@ -518,7 +518,7 @@ def _sampling(work: Work, setting: Setting, rows: int, prompt: int, response: in
     whole, _ = _logits(setting, read * prompt, 0)
     if work.product > 1:
         whole = _product(whole, work, setting)
-    drawing = 24.0 * rows * shape.vocabulary  # probabilities in float64, twice, and their logits
+    drawing = 12.0 * rows * shape.vocabulary  # logits and probabilities in float32, and those in blocks
     first = setting.cache(read, prompt) * work.product
     yield {"activations": setting.inside(read * prompt, work.held > 0), "key-value cache": first}
     yield {"logits": whole + drawing, "key-value cache": first * rows / read}

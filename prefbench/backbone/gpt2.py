@@ -50,7 +50,7 @@ def states(trunk: Any, packed: Packed, wanted: torch.Tensor) -> torch.Tensor:
     hidden = trunk.wte(packed.ids) + trunk.wpe(packed.positions)
     last = len(trunk.h) - 1
     for number, block in enumerate(trunk.h):
-        mixed = _attend(block.attn, block.ln_1(hidden), packed)
+        mixed = _attend(block.attn.c_attn(block.ln_1(hidden)), block.attn.num_heads, packed)
         if number == last:
             mixed, hidden = mixed.index_select(0, packed.seen_at[wanted]), hidden.index_select(0, wanted)
         else:
@@ -61,10 +61,13 @@ def states(trunk: Any, packed: Packed, wanted: torch.Tensor) -> torch.Tensor:
     return normed
 
 
-def _attend(attention: Any, hidden: torch.Tensor, packed: Packed) -> torch.Tensor:
-    """What each token of the rectangle attends to, before the output map, [rows * length, width]."""
-    heads, width = attention.num_heads, hidden.shape[1]
-    laid_out = attention.c_attn(hidden).index_select(0, packed.rectangle.flatten())
+def _attend(mapped: torch.Tensor, heads: int, packed: Packed) -> torch.Tensor:
+    """What each token of the rectangle takes from those it attends to, [rows * length, width].
+
+    `mapped` are queries, keys and values, [n, 3 width].
+    """
+    width = mapped.shape[1] // 3
+    laid_out = mapped.index_select(0, packed.rectangle.flatten())
     shape = (*packed.rectangle.shape, 3, heads, width // heads)
     query, key, value = laid_out.view(shape).permute(2, 0, 3, 1, 4)
     # Filler stands after a row's tokens, where no token of the row looks.
@@ -111,7 +114,7 @@ class Reader:
         room = self.width + tokens
         # Prompts end in the same column, so that all responses go on in the next one.
         column = torch.arange(self.width, device=device) - (self.width - lengths)[:, None]
-        self._mask = torch.zeros((len(prompts), room), device=device)
+        self._mask = torch.zeros((len(prompts), room), device=device, dtype=model.dtype)
         self._mask[:, : self.width].masked_fill_(column < 0, -torch.inf)
         turned = packed.rectangle.gather(1, column.clamp(min=0)).flatten()
         self._keys: list[torch.Tensor] = []
@@ -120,13 +123,14 @@ class Reader:
         hidden = trunk.wte(packed.ids) + trunk.wpe(packed.positions)
         for block in trunk.h:
             heads = block.attn.num_heads
-            normed = block.ln_1(hidden)
-            both = block.attn.c_attn(normed)[turned].view(len(prompts), self.width, 3, heads, -1)
+            mapped = block.attn.c_attn(block.ln_1(hidden))
+            both = mapped[turned].view(len(prompts), self.width, 3, heads, -1)
             for cache, values in ((self._keys, both[:, :, 1]), (self._values, both[:, :, 2])):
                 whole = values.new_zeros((len(prompts), heads, room, values.shape[-1]))
                 whole[:, :, : self.width] = values.transpose(1, 2)
                 cache.append(whole.repeat_interleave(n, 0))
-            hidden = hidden + block.attn.c_proj(_attend(block.attn, normed, packed).index_select(0, packed.seen_at))
+            mixed = _attend(mapped, heads, packed).index_select(0, packed.seen_at)
+            hidden = hidden + block.attn.c_proj(mixed)
             hidden = hidden + block.mlp(block.ln_2(hidden))
         self._mask = self._mask.repeat_interleave(n, 0)
         self.logits = model.lm_head(trunk.ln_f(hidden[packed.last])).repeat_interleave(n, 0)
