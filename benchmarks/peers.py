@@ -1,0 +1,529 @@
+"""What a user would pick instead, beside the harness: `python benchmarks/peers.py --json peers.json`.
+
+Same model, texts, batches and number of updates; each side warms up once and then both take turns, so that a
+machine that slows down slows both. Reported are medians and the median of the ratios within a round. Before
+a trainer is timed, its loss on the same pairs has to agree with ours.
+
+TRL runs in an interpreter of its own (`peer_trl.py`). PPO was dropped from TRL after 1.12: `--trl-ppo`
+names an interpreter, or a folder to put first on the path, that has it.
+
+    pip download --no-deps trl==1.12.0 && python -m zipfile -e trl-1.12.0-py3-none-any.whl trl-1.12
+    python benchmarks/peers.py --trl-ppo trl-1.12 --json peers.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from setting import (
+    SIZES,
+    Size,
+    backbone_of,
+    endings,
+    fresh,
+    interleaved,
+    model_of,
+    pairs_of,
+    ratio,
+    seconds_of,
+    tokenizer_of,
+)
+from tabulate import tabulate
+
+from prefbench import registry, seeds
+from prefbench.backbone.base import Pairs, RewardFunction
+from prefbench.backbone.causal_lm import CausalLM, LMPolicy, LMReward, sample_tokens
+from prefbench.learn import bradley_terry
+from prefbench.learn.bradley_terry import log_likelihood
+from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
+from prefbench.learn.pairwise import DPO
+from prefbench.learn.welfare import population_min
+from prefbench.spec import RunSpec
+from prefbench.store import Store
+
+BETA = 0.1
+ITERATIONS = 3
+"""Of PPO and RLOO in a round."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One stage of ours beside a peer."""
+
+    stage: str
+    size: str
+    peer: str
+    unit: str
+    """What is counted."""
+    items: float
+    """How many of them a round has."""
+    ours: list[float]
+    """Seconds of each round."""
+    theirs: list[float]
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours was, the median over rounds."""
+        return ratio(self.theirs, self.ours)
+
+    def row(self) -> list[str]:
+        a, b = (self.items / median(side) for side in (self.ours, self.theirs))
+        name = f"{self.stage} ({self.size})"
+        met = "yes" if self.ratio >= self.target else "no"
+        return [
+            name,
+            self.peer,
+            f"{a:,.0f}",
+            f"{b:,.0f}",
+            self.unit,
+            f"{self.ratio:.1f}",
+            f"{self.target:g}",
+            met,
+        ]
+
+
+# ------------------------------------------------------------------------------------------------------- TRL
+
+
+@dataclass
+class Trainer:
+    """A TRL trainer in another process."""
+
+    process: subprocess.Popen[str]
+    version: str
+
+    def round(self) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print("round", file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"TRL ended with status {self.process.wait()}; its messages are above.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def seconds(self) -> float:
+        return float(self.round()["seconds"])
+
+
+@contextmanager
+def trainer(job: dict[str, Any], where: str | None) -> Iterator[Trainer]:
+    python, path = sys.executable, os.environ.get("PYTHONPATH", "")
+    if where is not None and Path(where).is_dir():
+        path = os.pathsep.join([str(Path(where).absolute()), path])
+    elif where is not None:
+        python = where
+    process = subprocess.Popen(
+        [python, str(Path(__file__).with_name("peer_trl.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if os.environ.get("PEER_MESSAGES") else subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(job["threads"])},
+    )
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        print(json.dumps(job), file=process.stdin, flush=True)
+        version = json.loads(process.stdout.readline() or "{}").get("trl")
+        if version is None:
+            raise SystemExit("TRL did not start; PEER_MESSAGES=1 shows why.")
+        yield Trainer(process, version)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def texts_of(pairs: Pairs) -> dict[str, list[str]]:
+    return {"prompt": list(pairs.prompts), "chosen": list(pairs.chosen), "rejected": list(pairs.rejected)}
+
+
+def saved(model: Any, size: Size, folder: Path) -> str:
+    model.save_pretrained(folder)
+    tokenizer_of(size).save_pretrained(folder)
+    return str(folder)
+
+
+def moved(size: Size) -> Any:
+    """The model after a small step somewhere, so that a policy differs from its reference."""
+    model, other = model_of(size), model_of(size, seed=1)
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), other.parameters(), strict=True):
+            p.add_(q, alpha=0.1)
+    return model
+
+
+def agree(what: str, ours: float, theirs: float, tolerance: float) -> None:
+    print(f"{what}: loss {ours:.5f}, the peer's {theirs:.5f}", file=sys.stderr)
+    if not abs(ours - theirs) <= tolerance:
+        raise SystemExit(f"{what}: the losses do not agree, so the times say nothing.")
+
+
+# ------------------------------------------------------------------------------------------------- the stages
+
+
+def dpo(bench: Bench, size_name: str) -> Compared:
+    size = SIZES[size_name]
+    backbone, pairs = backbone_of(size, bench.folder), pairs_of(size)
+    start = saved(backbone.reference.model, size, bench.folder / f"{size_name}-reference")
+    other = moved(size)
+    job = {
+        "trainer": "dpo",
+        "model": saved(other, size, bench.folder / f"{size_name}-moved"),
+        "reference": start,
+        "pairs": texts_of(pairs),
+        "batch": size.batch,
+        "epochs": 1,
+        "learning_rate": 1e-12,
+        "beta": BETA,
+        "precompute": False,
+        "threads": bench.threads,
+    }
+    with trainer(job, bench.trl) as peer:
+        theirs = peer.round()["loss"]
+    policy = LMPolicy(other.eval(), backbone)
+    log_ratio = [
+        policy.logprob(pairs.prompts, side) - backbone.reference.logprob(pairs.prompts, side)
+        for side in (pairs.chosen, pairs.rejected)
+    ]
+    ours = DPO(BETA)(torch.from_numpy(log_ratio[0] - log_ratio[1])).mean()
+    agree(f"DPO ({size_name})", float(ours), theirs, 2e-3)
+    options = PairwiseOptions(epochs=1, batch=size.batch, beta=BETA)
+
+    def fit() -> None:
+        fresh(backbone).fit_pairwise(pairs, DPO(BETA), options, seed=0)
+
+    job |= {"model": start, "learning_rate": size.learning_rate}
+    with trainer(job, bench.trl) as peer:
+        times = interleaved([partial(seconds_of, fit), peer.seconds], bench.rounds)
+        name = f"TRL {peer.version} DPOTrainer"
+    return Compared("DPO", size_name, name, "pairs/s", len(pairs), *times, 4 if size_name == "nano" else 1.5)
+
+
+def as_classifier(backbone: CausalLM, size: Size, folder: Path) -> tuple[str, LMReward]:
+    """The same reward model for both: the last token's state and a head."""
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    model = backbone.new_reward(0)
+    config = GPT2Config(**{**backbone.reference.model.config.to_dict(), "num_labels": 1})
+    twin = GPT2ForSequenceClassification(config)
+    twin.transformer.load_state_dict(model.trunk.state_dict())
+    twin.score.weight.data.copy_(model.head.weight)
+    return saved(twin, size, folder), LMReward(model, backbone)
+
+
+def reward(bench: Bench, size_name: str) -> Compared:
+    size = SIZES[size_name]
+    backbone, pairs = backbone_of(size, bench.folder), pairs_of(size)
+    backbone.reward_pooling = "last"
+    start, model = as_classifier(backbone, size, bench.folder / f"{size_name}-classifier")
+    job = {
+        "trainer": "reward",
+        "model": start,
+        "pairs": texts_of(pairs),
+        "batch": size.batch,
+        "epochs": 1,
+        "learning_rate": 1e-12,
+        "threads": bench.threads,
+    }
+    with trainer(job, bench.trl) as peer:
+        theirs = peer.round()["loss"]
+    margin = model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected)
+    agree(f"reward ({size_name})", float(np.logaddexp(0, -margin).mean()), theirs, 2e-3)
+    options = RewardOptions(reward_epochs=1, reward_batch=size.batch)
+
+    def fit() -> None:
+        bradley_terry.fit(fresh(backbone), pairs, options, seed=0, name="r")
+
+    job |= {"learning_rate": size.learning_rate}
+    with trainer(job, bench.trl) as peer:
+        times = interleaved([partial(seconds_of, fit), peer.seconds], bench.rounds)
+        name = f"TRL {peer.version} RewardTrainer"
+    target = 4 if size_name == "nano" else 1.5
+    return Compared("reward training", size_name, name, "pairs/s", len(pairs), *times, target)
+
+
+def policy_gradient(bench: Bench, size_name: str, kind: str) -> Compared:
+    """Iterations of sampling, scoring and updating: as many responses and gradient steps on both sides."""
+    size = SIZES[size_name]
+    backbone, pairs = backbone_of(size, bench.folder), pairs_of(size)
+    backbone.reward_pooling = "last"
+    start = saved(backbone.reference.model, size, bench.folder / f"{size_name}-reference")
+    folder, model = as_classifier(backbone, size, bench.folder / f"{size_name}-classifier")
+    options = PPOOptions(iterations=ITERATIONS, batch=size.rollouts, early_stop_kl=None)
+
+    def rewards(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        return model.score(prompts, responses)[:, None]
+
+    function: RewardFunction = rewards
+
+    def iterate() -> None:
+        fresh(backbone).optimise(pairs.prompts, function, population_min, options, seed=0, names=["r"])
+
+    job = {
+        "trainer": kind,
+        "model": start,
+        "reference": start,
+        "reward": folder,
+        "pairs": texts_of(pairs),
+        "rollouts": size.rollouts,
+        "minibatches": options.minibatches,
+        "epochs": options.epochs,
+        "iterations": ITERATIONS,
+        "response_tokens": size.response[1],
+        "stops": sorted(endings(size)),
+        "learning_rate": size.learning_rate,
+        "beta": BETA,
+        "threads": bench.threads,
+    }
+    with trainer(job, bench.trl_ppo if kind == "ppo" else bench.trl) as peer:
+        times = interleaved([partial(seconds_of, iterate), peer.seconds], bench.rounds)
+        name = f"TRL {peer.version} {'PPOTrainer' if kind == 'ppo' else 'RLOOTrainer'}"
+    return Compared("RL iteration", size_name, name, "responses/s", ITERATIONS * size.rollouts, *times, 5)
+
+
+def sampling(bench: Bench, size_name: str, ends: bool, n: int = 1) -> Compared:
+    """Tokens that count: those of responses up to their end."""
+    size, rows = SIZES[size_name], 64
+    backbone = backbone_of(size, bench.folder, ends=ends)
+    model, codec = backbone.reference.model, backbone.codec
+    prompts = codec.prompts(pairs_of(size, rows // n).prompts)
+    stops = sorted(codec.stops) or None
+    uniform = torch.rand(
+        (rows, codec.response_tokens), generator=seeds.torch_generator(0, "u"), dtype=torch.float64
+    )
+    made: dict[str, list[int]] = {"ours": [], "theirs": []}
+
+    def sample() -> None:
+        drawn = sample_tokens(model, codec, prompts, n, uniform, backbone.limits.sampling)
+        made["ours"].append(sum(map(len, drawn)))
+
+    tokenizer = tokenizer_of(size)
+    state = {"round": 0}
+
+    def generate() -> None:
+        torch.manual_seed(state["round"])
+        state["round"] += 1
+        inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
+        with torch.no_grad():
+            ids = model.generate(
+                **inputs,
+                do_sample=True,
+                top_k=0,
+                temperature=1.0,
+                max_new_tokens=codec.response_tokens,
+                num_return_sequences=n,
+                eos_token_id=stops,
+                pad_token_id=1,
+            )
+        new = ids[:, inputs["input_ids"].shape[1] :]
+        ended = torch.isin(new, torch.tensor(stops or [-1])).cumsum(1)
+        made["theirs"].append(int((ended - torch.isin(new, torch.tensor(stops or [-1])).long() == 0).sum()))
+
+    times = interleaved([partial(seconds_of, sample), partial(seconds_of, generate)], bench.rounds)
+    # Per token, since each side draws its own lengths.
+    per_token = [
+        [s / m for s, m in zip(side, made[name][1:], strict=True)]
+        for side, name in zip(times, ("ours", "theirs"), strict=True)
+    ]
+    what = "sampling" if ends else "sampling, none ends"
+    return Compared(
+        f"{what}, 64 rows" + (f", {n} a prompt" if n > 1 else ""),
+        size_name,
+        "transformers generate",
+        "tokens/s",
+        1,
+        *per_token,
+        2,
+    )
+
+
+def mixture(bench: Bench) -> Compared:
+    """EM on synthetic reviews against the published scripts' recipe for the paper's Algorithm 2.
+
+    Theirs: annotators dealt out in turn, ten iterations, in each of which every reward model goes on from
+    where it was for three passes over its annotators' pairs and then scores all pairs.
+    """
+    from prefbench.learn.em import fit_mixture
+    from prefbench.learn.options import EMOptions
+    from prefbench.run import labelled_pairs
+    from prefbench.spec import make_spec
+
+    spec = make_spec(task="imdb_two_group", aligner="maxmin", minority_ratio=0.2)
+    _, rows = labelled_pairs(spec, bench.folder / "em")
+    rows = rows[rows["split"] == "train"]
+    columns = (rows[name].tolist() for name in ("prompt", "chosen", "rejected"))
+    pairs = Pairs(*columns, rows["user_id"].to_numpy())
+    backbone = reference_of(spec, bench.folder / "em")
+    options = EMOptions()
+    reached: dict[str, float] = {}
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            own = fresh(backbone)
+            own.store = Store(Path(folder))
+            rewards = fit_mixture(own, pairs, options, 0)
+        assert rewards.assignment is not None
+        cluster = np.array([rewards.assignment[int(user)] for user in rows["user_id"]])
+        reached["ours"] = likelihood([margins(model, pairs) for model in rewards.models], cluster)
+
+    def theirs() -> None:
+        users, user = np.unique(rows["user_id"], return_inverse=True)
+        cluster = np.arange(len(users)) % 2
+        models: list[Any] = [None, None]
+        for number in range(10):
+            for k in range(2):
+                mine = np.flatnonzero(cluster[user] == k)
+                if len(mine):
+                    three = RewardOptions(reward_epochs=3)
+                    name = f"{number}-{k}"
+                    models[k] = fresh(backbone).fit_reward(
+                        pairs[mine], three, seed=k, name=name, start=models[k]
+                    )
+            found = [margins(model, pairs) for model in models]
+            each = [np.bincount(user, weights=log_likelihood(margin)) for margin in found]
+            cluster = np.argmax(each, axis=0)
+        reached["theirs"] = likelihood(found, cluster[user])
+
+    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 2))
+    print(f"EM: log-likelihood of a pair {reached['ours']:.4f}, the plain recipe's {reached['theirs']:.4f}")
+    return Compared("EM, K=2", "nano", "10 x K warm full passes", "pairs/s", len(pairs), *times, 3)
+
+
+def margins(model: Any, pairs: Pairs) -> np.ndarray:
+    return np.asarray(model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected))
+
+
+def likelihood(found: Sequence[np.ndarray], cluster: np.ndarray) -> float:
+    """Mean log-likelihood of the pairs, each by its annotator's cluster, in nats."""
+    return float(log_likelihood(np.stack(found)[cluster, np.arange(len(cluster))]).mean())
+
+
+def reference_of(spec: RunSpec, runs_dir: Path) -> CausalLM:
+    """The reference of a specification, stored or trained now."""
+    from prefbench.backbone.loading import build_nano
+    from prefbench.backbone.models import ModelRequest, NanoOptions
+
+    problem = registry.get("task", spec.task).function(
+        spec.data, spec.minority_ratio, spec.seed, **spec.task_options
+    )
+    request = ModelRequest(spec.model, problem, Store(runs_dir), spec.seed)
+    return build_nano(request, NanoOptions(**spec.model_options))
+
+
+def bootstrap(bench: Bench, continuous: bool) -> Compared:
+    """Intervals of three groups' win rates over 5 seeds of 1,000 prompts, 10,000 resamples.
+
+    scipy resamples one level: it is given each seed's prompts, and the seeds are drawn from its replicates.
+    """
+    from scipy.stats import bootstrap as of_scipy
+
+    from prefbench.evaluate.statistics import resample_means
+
+    rng = np.random.default_rng(0)
+    rate = np.array([0.8, 0.5, 0.3]) + rng.normal(0, 0.05, (5, 1, 3))
+    scores = (rng.random((5, 1000, 3)) < rate).astype(float)
+    if continuous:
+        scores = np.clip(rate + rng.normal(0, 0.2, (5, 1000, 3)), 0, 1)
+    found: dict[str, np.ndarray] = {}
+
+    def ours() -> None:
+        found["ours"] = resample_means(list(scores), np.random.default_rng(1), 10_000)
+
+    def theirs() -> None:
+        draws = np.random.default_rng(2)
+        each = [
+            of_scipy(
+                (seed,), np.mean, n_resamples=10_000, axis=0, method="percentile", rng=draws, batch=1000
+            ).bootstrap_distribution
+            for seed in scores
+        ]
+        drawn, which = draws.integers(5, size=(10_000, 5)), draws.integers(10_000, size=(10_000, 5))
+        found["theirs"] = np.stack(each)[drawn, :, which].mean(axis=1)
+
+    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], bench.rounds)
+    ends = {name: np.quantile(means, [0.025, 0.975], axis=0) for name, means in found.items()}
+    # The standard error of a 2.5% quantile of 10,000 draws is about a fortieth of the spread.
+    apart = np.abs(ends["ours"] - ends["theirs"]) / found["ours"].std(axis=0)
+    if not (apart < 0.15).all():
+        raise SystemExit(
+            f"the intervals are {apart.max():.2f} standard errors apart, so the times say nothing."
+        )
+    kind = "scores between 0 and 1" if continuous else "wins and losses"
+    return Compared(
+        f"bootstrap, {kind}", "3 x 5 x 1,000", "scipy.stats.bootstrap", "resamples/s", 1e4, *times, 20
+    )
+
+
+STAGES: dict[str, Callable[[Bench], Compared]] = {
+    "dpo-nano": partial(dpo, size_name="nano"),
+    "reward-nano": partial(reward, size_name="nano"),
+    "ppo-nano": partial(policy_gradient, size_name="nano", kind="ppo"),
+    "rloo-nano": partial(policy_gradient, size_name="nano", kind="rloo"),
+    "sampling-nano": partial(sampling, size_name="nano", ends=True),
+    "sampling-nano-whole": partial(sampling, size_name="nano", ends=False),
+    "em-nano": mixture,
+    "bootstrap": partial(bootstrap, continuous=False),
+    "bootstrap-continuous": partial(bootstrap, continuous=True),
+    "dpo-gpt2": partial(dpo, size_name="gpt2"),
+    "reward-gpt2": partial(reward, size_name="gpt2"),
+    "sampling-gpt2": partial(sampling, size_name="gpt2", ends=True),
+    "sampling-gpt2-whole": partial(sampling, size_name="gpt2", ends=False),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How it is measured."""
+
+    folder: Path
+    rounds: int
+    threads: int
+    trl: str | None
+    trl_ppo: str | None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="*", choices=list(STAGES), help="these stages")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--trl", metavar="PYTHON", help="an interpreter with TRL, or a folder to put on the path"
+    )
+    parser.add_argument(
+        "--trl-ppo", metavar="PYTHON", help="the same with TRL 1.12; without it PPO is left out"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), asked.rounds, asked.threads, asked.trl, asked.trl_ppo)
+        for name in asked.only or STAGES:
+            if name.startswith("ppo") and asked.trl_ppo is None:
+                continue
+            found.append(STAGES[name](bench))
+            print(*found[-1].row(), sep="  ", file=sys.stderr, flush=True)
+    header = ["stage", "against", "ours", "theirs", "unit", "times faster", "target", "met"]
+    print(tabulate([one.row() for one in found], header, tablefmt="github", disable_numparse=True))
+    if asked.json is not None:
+        rows = [asdict(one) | {"ratio": one.ratio} for one in found]
+        asked.json.write_text(json.dumps({"threads": asked.threads, "compared": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
