@@ -1,4 +1,4 @@
-"""Print the tables of docs/personas.md from a runs folder: `python leaderboard/personas.py runs-personas`.
+"""Print the persona tables of docs/results.md: `python leaderboard/personas.py runs-personas`.
 
 Means over seeds; intervals are those of `prefbench leaderboard build` (seeds and prompts).
 """
@@ -34,6 +34,16 @@ def worst(frame: pd.DataFrame, measure: str) -> str:
     table = table.loc[sorted(table.index, key=lambda name: -last.get(name, float("-inf")))]
     table.insert(0, "needs", frame.drop_duplicates("aligner").set_index("aligner")["needs"])
     return table.fillna("").rename_axis("aligner").reset_index().to_markdown(index=False)
+
+
+def across(frame: pd.DataFrame, measure: str) -> str:
+    """A row for each aligner and a column for each task: a measure where the minority is smallest."""
+    last = frame[frame["minority_ratio"] == frame["minority_ratio"].min()]
+    table = last.pivot(index="aligner", columns="task", values=measure)
+    table = table.loc[table.min(axis=1).sort_values(ascending=False).index]
+    return table.map(lambda value: "" if pd.isna(value) else f"{value:.2f}").to_markdown(
+        disable_numparse=True
+    )
 
 
 def directions(records: list[Record]) -> str:
@@ -73,6 +83,9 @@ def main(runs_dir: Path) -> None:
         print(f"\nWorst group's win rate:\n\n{worst(part, 'worst_group_win_rate')}")
         if part[PROMPTED].notna().any():
             print(f"\nThe same with instructions in the prompt:\n\n{worst(part, PROMPTED)}")
+    smallest = ratio_of(frame["minority_ratio"].min())
+    for measure, how in (("worst_group_win_rate", "as it is"), (PROMPTED, "with the instruction")):
+        print(f"\n## Worst group at {smallest}, prompt {how}\n\n{across(frame, measure)}")
 
 
 if __name__ == "__main__":

@@ -95,3 +95,15 @@ def test_one_reward_leaves_the_minority_persona_behind_and_several_do_not(person
         assert style["worst_group_win_rate"]["maxmin", ratio] > minority[ratio]
     worst = style.xs(0.0909, level="minority_ratio")
     assert worst["worst_group_win_rate_low"]["maxmin"] > worst["worst_group_win_rate_high"]["single_reward"]
+
+
+def test_opposite_personas_need_several_rewards_and_compatible_ones_do_not(personas):
+    assert set(personas["task"]) == {
+        f"tulu_{name}@1" for name in ("style", "expertise", "informativeness", "personas")
+    }
+    last = personas[personas["minority_ratio"] == 0.0909].set_index(["task", "aligner"])
+    worst, low, high = (last[f"worst_group_win_rate{end}"] for end in ("", "_low", "_high"))
+    for name in ("style", "expertise", "informativeness"):
+        assert low[f"tulu_{name}@1", "maxmin"] > high[f"tulu_{name}@1", "single_reward"]
+        assert low[f"tulu_{name}@1", "gold_maxmin"] > 0.5
+    assert worst["tulu_personas@1", "single_reward"] > 0.8
