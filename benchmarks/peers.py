@@ -88,10 +88,9 @@ class Compared:
         return [
             name,
             self.peer,
-            f"{a:,.0f}",
-            f"{b:,.0f}",
+            *(f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}" for rate in (a, b)),
             self.unit,
-            f"{self.ratio:.1f}",
+            f"{self.ratio:.2f}",
             f"{self.target:g}",
             met,
         ]
@@ -398,7 +397,7 @@ def mixture(bench: Bench) -> Compared:
             cluster = np.argmax(each, axis=0)
         reached["theirs"] = likelihood(found, cluster[user])
 
-    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 2))
+    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 3))
     print(f"EM: log-likelihood of a pair {reached['ours']:.4f}, the plain recipe's {reached['theirs']:.4f}")
     return Compared("EM, K=2", "nano", "10 x K warm full passes", "pairs/s", len(pairs), *times, 3)
 
@@ -509,6 +508,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     asked = parser.parse_args()
+    registry.load_plugins()
     torch.set_num_threads(asked.threads)
     found = []
     with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ class Size:
 
 SIZES: Mapping[str, Size] = {
     "nano": Size(2, 64, 4, 1024, 256, (4, 12), (4, 24), 1024, 32, 128, 1e-3, "sum"),
-    "gpt2": Size(12, 768, 12, 50257, 1024, (8, 32), (8, 64), 32, 8, 32, 1e-5, "last"),
+    "gpt2": Size(12, 768, 12, 50257, 1024, (8, 32), (8, 64), 16, 8, 32, 1e-5, "last"),
 }
 """`gpt2` is GPT-2-small: 124 million weights."""
 ENDING = 1 / 24

@@ -1,10 +1,10 @@
-"""Whole runs and a ratio sweep: `python benchmarks/whole.py --json whole.json` (about ten minutes).
+"""Whole runs and a ratio sweep: `python benchmarks/whole.py --json whole.json` (about eight minutes).
 
 - the default run, `prefbench run --task imdb_two_group --aligner maxmin`, in a fresh folder and a process of
   its own: seconds of every stage, and the most memory it held. Its floor is the time that its matrix products
   would take at the rate that this machine reaches on nano's shapes; torch counts them in a second run.
 - a sweep over 4 ratios, 4 aligners and 5 seeds, two workers on two cores, against the same 80 runs one after
-  another, each with a folder of its own. Of those every eighth is run, and the sum is scaled up. Both are
+  another, each with a folder of its own. Of those every sixteenth is run, and the sum is scaled up. Both are
   smaller than by default (`SMALL`), which leaves starting up a larger part of a run than it usually is.
 """
 
@@ -24,6 +24,7 @@ import torch
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
+from prefbench import registry
 from prefbench.doctor import gemm_rate
 from prefbench.run import run
 from prefbench.spec import RunSpec, make_spec
@@ -37,7 +38,7 @@ SMALL_ALIGNER = {"maxmin": {"iterations": 8}, "single_reward": {"iterations": 8}
 RATIOS = ("1:1", "2:1", "6:1", "10:1")
 ALIGNERS = ("single_reward", "maxmin", "dpo", "is_dpo")
 SEEDS = 5
-EVERY = 8
+EVERY = 16
 NANO = (2048, 64, 256)
 """A product of nano's: tokens of a batch, width, inner width."""
 
@@ -162,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
     asked = parser.parse_args()
+    registry.load_plugins()
     with tempfile.TemporaryDirectory() as folder:
         found = {"default_run": default_run(Path(folder)), "ratio_sweep": ratio_sweep(Path(folder))}
     print(*lines(found), sep="\n")
