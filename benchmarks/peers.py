@@ -363,43 +363,55 @@ def mixture(bench: Bench) -> Compared:
 
     spec = make_spec(task="imdb_two_group", aligner="maxmin", minority_ratio=0.2)
     _, rows = labelled_pairs(spec, bench.folder / "em")
-    rows = rows[rows["split"] == "train"]
-    columns = (rows[name].tolist() for name in ("prompt", "chosen", "rejected"))
-    pairs = Pairs(*columns, rows["user_id"].to_numpy())
+    pairs, held_out = (labelled(rows[rows["split"] == split]) for split in ("train", "validation"))
+    assert pairs.user_id is not None and held_out.user_id is not None
+    users, user = np.unique(pairs.user_id, return_inverse=True)
+    held_user = np.searchsorted(users, held_out.user_id)
+    truth = rows.drop_duplicates("user_id").set_index("user_id")["group"].loc[users] == rows["group"].iloc[0]
     backbone = reference_of(spec, bench.folder / "em")
-    options = EMOptions()
-    reached: dict[str, float] = {}
+    reached: dict[str, str] = {}
+
+    def judge(models: Sequence[Any], cluster: np.ndarray) -> str:
+        right = (cluster == truth.to_numpy()).mean()
+        train, held = (
+            likelihood([margins(model, some) for model in models], cluster[who])
+            for some, who in ((pairs, user), (held_out, held_user))
+        )
+        return (
+            f"{train:.3f} in training, {held:.3f} held out, {max(right, 1 - right):.0%} of annotators right"
+        )
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
             own = fresh(backbone)
             own.store = Store(Path(folder))
-            rewards = fit_mixture(own, pairs, options, 0)
+            rewards = fit_mixture(own, pairs, EMOptions(), 0)
         assert rewards.assignment is not None
-        cluster = np.array([rewards.assignment[int(user)] for user in rows["user_id"]])
-        reached["ours"] = likelihood([margins(model, pairs) for model in rewards.models], cluster)
+        reached["ours"] = judge(rewards.models, np.array([rewards.assignment[int(u)] for u in users]))
 
     def theirs() -> None:
-        users, user = np.unique(rows["user_id"], return_inverse=True)
         cluster = np.arange(len(users)) % 2
         models: list[Any] = [None, None]
         for number in range(10):
             for k in range(2):
                 mine = np.flatnonzero(cluster[user] == k)
                 if len(mine):
-                    three = RewardOptions(reward_epochs=3)
-                    name = f"{number}-{k}"
+                    three, name = RewardOptions(reward_epochs=3), f"{number}-{k}"
                     models[k] = fresh(backbone).fit_reward(
                         pairs[mine], three, seed=k, name=name, start=models[k]
                     )
-            found = [margins(model, pairs) for model in models]
-            each = [np.bincount(user, weights=log_likelihood(margin)) for margin in found]
+            each = [np.bincount(user, weights=log_likelihood(margins(model, pairs))) for model in models]
             cluster = np.argmax(each, axis=0)
-        reached["theirs"] = likelihood(found, cluster[user])
+        reached["theirs"] = judge(models, cluster)
 
     times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 3))
-    print(f"EM: log-likelihood of a pair {reached['ours']:.4f}, the plain recipe's {reached['theirs']:.4f}")
+    print(f"EM, log-likelihood of a pair: {reached['ours']}; the plain recipe: {reached['theirs']}")
     return Compared("EM, K=2", "nano", "10 x K warm full passes", "pairs/s", len(pairs), *times, 3)
+
+
+def labelled(rows: Any) -> Pairs:
+    columns = (rows[name].tolist() for name in ("prompt", "chosen", "rejected"))
+    return Pairs(*columns, rows["user_id"].to_numpy())
 
 
 def margins(model: Any, pairs: Pairs) -> np.ndarray:

@@ -508,7 +508,7 @@ def _scoring(work: Work, setting: Setting, rows: int, prompt: int, response: int
     yield {"activations": states + setting.inside(tokens, work.held > 0)}
     if work.vocabulary:
         whole, row = _logits(setting, tokens, rows * response)
-        together = _product(whole, work, setting) if work.product > 1 else work.outputs * whole
+        together = _product(whole, work, setting) if work.product > 1 else whole
         yield {"activations": states, "logits": together + 8 * row}
 
 

@@ -117,8 +117,6 @@ class Work:
     """Samples of each prompt, which is read once for all of them."""
     product: int = 1
     """Models that are multiplied token by token (`causal_lm.LogLinear`)."""
-    outputs: int = 1
-    """Models whose logits are in memory together."""
     all_states: bool = False
     """The states between layers are returned (PPO's value head)."""
     prompt: float | None = None
@@ -223,8 +221,8 @@ class Recipe:
         self.add(stage, "sample", sampled, min(self.options["batch"], ROWS_AT_ONCE), **held)
         batch = self.options["batch"]
         # The policy and the reference.
-        self.add(stage, "score", sampled, batch, all_states=True, outputs=2, **held)
-        self.add(stage, "score", sampled, batch, outputs=2, **held)
+        self.add(stage, "score", sampled, batch, all_states=True, **held)
+        self.add(stage, "score", sampled, batch, **held)
         if rewards:
             self.add(stage, "score", sampled * rewards, batch, vocabulary=False, **held)
         self.add(stage, "train", sampled * self.options["epochs"], step, all_states=True, **held)
