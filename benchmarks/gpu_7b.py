@@ -26,11 +26,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from setting import Parser, at_least
 from tabulate import tabulate
 
 import prefbench
@@ -791,22 +792,6 @@ def measure(bench: Bench) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- command line
-
-
-class Parser(argparse.ArgumentParser):
-    """One line on what is wrong, and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is no number of at least {least}")
-        return int(text)
-
-    return number
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
