@@ -106,6 +106,7 @@ def tiny_model(architecture: str, vocabulary: int, context: int, seed: int) -> A
                     n_embd=16,
                     n_layer=2,
                     n_head=2,
+                    activation_function="gelu_pytorch_tanh",
                     resid_pdrop=0.0,
                     embd_pdrop=0.0,
                     attn_pdrop=0.0,

@@ -12,8 +12,13 @@ import torch
 from conftest import TINY_SETS, tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from test_tokens import CHATML, chat_tokenizer
+from transformers import GPT2LMHeadModel
+from transformers.activations import NewGELUActivation
 
+from prefbench import seeds
+from prefbench.backbone.forward import call, logprobs
 from prefbench.backbone.models import ModelRequest
+from prefbench.backbone.tokens import collate, token_logprobs
 from prefbench.errors import UserError
 from prefbench.problem import Group, Problem, Prompts
 from prefbench.run import run
@@ -64,6 +69,26 @@ def loaded(model, tmp_path, problem, **options):
 
 
 PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
+
+
+def test_gpt2s_activation_is_one_kernel_and_saved_under_its_name(tmp_path):
+    tokenizer, folder = tiny_tokenizer(), tmp_path / "gpt2"
+    config = tiny_model("gpt2", len(tokenizer), context=48, seed=0).config
+    config.activation_function = "gelu_new"
+    with seeds.torch_seeded(0, "gelu_new"):
+        GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    backbone = loaded(folder, tmp_path, plain_problem(), lora=False)
+    theirs = GPT2LMHeadModel.from_pretrained(folder)
+    assert isinstance(theirs.transformer.h[0].mlp.act, NewGELUActivation)
+    batch = collate([[3, 4, 5], [6, 7]], [[8, 9], [10, 11, 12]], torch.device("cpu"))
+    own = token_logprobs(call(theirs, batch.inputs, use_cache=False).logits, batch)
+    backbone.reference.save(tmp_path / "saved")
+    again = backbone.load_policy(tmp_path / "saved")
+    for policy in (backbone.reference, again):
+        assert isinstance(policy.model.transformer.h[0].mlp.act, torch.nn.GELU)
+        torch.testing.assert_close(logprobs(policy.model, batch), own, atol=1e-5, rtol=1e-5)
+    assert again.model.config.activation_function == "gelu_new"
 
 
 @pytest.mark.parametrize("sets", [["model.lora=true"], ["model.lora=false"]], ids=["lora", "full"])

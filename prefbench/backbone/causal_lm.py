@@ -36,6 +36,7 @@ from prefbench.backbone.adapters import (
 )
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
 from prefbench.backbone.forward import call, last_states, logprobs, reader, response_states
+from prefbench.backbone.gpt2 import fuse_activations
 from prefbench.backbone.parallel import team
 from prefbench.backbone.simple_policies import ReferencePolicy, load_simple_policy
 from prefbench.backbone.tokens import Batch, Codec, Ids, collate
@@ -535,7 +536,8 @@ class CausalLM:
             )
         model: Any
         if not (folder / "adapter_config.json").exists():
-            model = type(self.reference.model).from_pretrained(folder, use_safetensors=True).to(self.device)
+            kind = type(self.reference.model)
+            model = fuse_activations(kind.from_pretrained(folder, use_safetensors=True).to(self.device))
         elif self.base is None:
             raise UserError(f"'{folder}' holds an adapter, but model.lora=false: set it to true.")
         else:

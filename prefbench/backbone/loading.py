@@ -15,6 +15,7 @@ import torch
 from prefbench import seeds
 from prefbench.backbone.causal_lm import CausalLM, describe_weights
 from prefbench.backbone.forward import logprobs
+from prefbench.backbone.gpt2 import fuse_activations
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
 from prefbench.backbone.parallel import shard, team
 from prefbench.backbone.tokens import Codec, collate, end_of_turn
@@ -337,7 +338,7 @@ def _read(source: str, options: PretrainedOptions, device: torch.device, gguf: d
             f"model '{source}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
             "they do not belong together."
         )
-    return tokenizer, model
+    return tokenizer, fuse_activations(model)
 
 
 def _read_weights(source: str, options: PretrainedOptions, device: torch.device) -> Any:
