@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
+from prefbench.backbone import tokens
 from prefbench.backbone.models import TULU2_TEMPLATE
 from prefbench.backbone.tokens import Codec, end_of_turn, split_transcript
 from prefbench.errors import UserError
@@ -257,6 +258,29 @@ def test_a_tokenizer_in_python_that_ends_every_text() -> None:
     (ids,) = chat.prompts(["0123456789abcdefghijklmnop"])
     assert tokenizer.decode(ids) == "> 789abcdefghijklmnop\n< "
     assert len(ids) == chat.room
+
+
+def test_a_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiny_tokenizer()
+    asked: list[str] = []
+
+    class Noting:
+        def __getattr__(self, name: str) -> object:
+            return getattr(whole, name)
+
+        def __call__(self, texts: list[str], **options: object) -> object:
+            asked.extend(texts)
+            return whole(texts, **options)
+
+    codec, plain = (Codec(tokenizer, frozenset({0}), 6, 32) for tokenizer in (Noting(), whole))
+    for texts in (["a joy", "the film", "a joy"], ["the film", "dull"], []):
+        assert codec.prompts(texts) == plain.prompts(texts)
+        assert codec.responses(texts) == [[*ids, 0][:6] for ids in plain.prompts(texts)]
+    assert asked == 2 * ["a joy", "the film"] + 2 * ["dull"]
+    monkeypatch.setattr(tokens, "KNOWN_TOKENS", 5)  # more than that is forgotten, not lost
+    for _ in range(2):
+        assert codec.prompts(["a joy", "a plot"]) == plain.prompts(["a joy", "a plot"])
+    assert asked[6:] == ["a plot", "a joy", "a plot"]
 
 
 @pytest.mark.parametrize("missing", ["pad_token", "bos_token", "eos_token"])

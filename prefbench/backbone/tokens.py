@@ -7,8 +7,8 @@ has a position, is never attended to and is never scored, whatever token it is m
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal
@@ -24,6 +24,8 @@ Ids = list[int]
 Message = dict[str, str]
 """`role` (user or assistant) and `content`, as chat templates take them."""
 
+KNOWN_TOKENS = 1_000_000
+"""How many tokens of encoded texts are remembered."""
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 
 
@@ -89,6 +91,9 @@ class Codec:
     """Prompts are messages, given to the model in the tokenizer's chat template."""
     end: int | None = None
     """Token written after a response; None takes the tokenizer's end of text, if it has one."""
+    _known: dict[str, dict[str, Ids]] = field(
+        default_factory=lambda: {"prompt": {}, "response": {}}, repr=False
+    )
 
     @property
     def room(self) -> int:
@@ -103,6 +108,22 @@ class Codec:
         Raises:
             UserError: the chat template cannot be applied, or fills the context by itself.
         """
+        return self._remembered("prompt", self._prompts, texts)
+
+    def _remembered(
+        self, kind: str, encode: Callable[[Sequence[str]], list[Ids]], texts: Sequence[str]
+    ) -> list[Ids]:
+        """What `encode` makes of each text. The same texts come again in every pass over a run's pairs."""
+        known = self._known[kind]
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, encode(new), strict=True))
+        result = [known[text] for text in texts]
+        if new and sum(map(len, known.values())) > KNOWN_TOKENS:
+            known.clear()
+        return result
+
+    def _prompts(self, texts: Sequence[str]) -> list[Ids]:
         if self.chat:
             return self._chats([split_transcript(text) for text in texts])
         filler = self.tokenizer.bos_token_id
@@ -171,6 +192,9 @@ class Codec:
         In a chat they are what the template makes of an answer, without the blank that follows a speaker's
         name in a transcript.
         """
+        return self._remembered("response", self._responses, texts)
+
+    def _responses(self, texts: Sequence[str]) -> list[Ids]:
         last = self.tokenizer.eos_token_id if self.end is None else self.end
         end = [] if last is None else [last]
         said = [text.removeprefix(" ") for text in texts] if self.chat else list(texts)
