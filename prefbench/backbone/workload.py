@@ -205,10 +205,9 @@ class Recipe:
                 1 / rounds,
                 rounds * clusters,
             )
-            extra = {"held": kept + clusters, "vocabulary": False}
-            self.score("rewards by EM", 2 * self.sizes.train * clusters, **extra)
             if most:
-                self.score("rewards by EM", 2 * self.sizes.validation * clusters, **extra)
+                held_out = 2 * self.sizes.validation * clusters
+                self.score("rewards by EM", held_out, held=kept + clusters, vocabulary=False)
                 kept += clusters
         self.rewards = max(tried)
 

@@ -177,17 +177,23 @@ def _fit_stored(
             bound.fit_reward(pairs, options, seed=seed, name=name, start=start)
             for name, pairs in data.items()
         ]
-        save_rewards(work.path, normalised(models, list(data), list(data.values())))
+        scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]
+        each = [np.concatenate([part.ravel() for part in parts]) for parts in scores]
+        save_rewards(work.path, normalised(models, list(data), each))
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
 
-def normalised(models: Sequence[Reward], names: Sequence[str], data: Sequence[Pairs]) -> Rewards:
-    """Rewards centred and scaled on every response of the pairs: zero mean, unit spread."""
-    prompts = [text for pairs in data for text in [*pairs.prompts, *pairs.prompts]]
-    responses = [text for pairs in data for text in [*pairs.chosen, *pairs.rejected]]
-    raw = np.stack([model.score(prompts, responses) for model in models], axis=1)
-    return Rewards(list(models), list(names), raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6))
+def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:
+    """Rewards of the chosen and of the rejected responses, [2, pairs]."""
+    scores = reward.score([*pairs.prompts, *pairs.prompts], [*pairs.chosen, *pairs.rejected])
+    return scores.reshape(2, -1)
+
+
+def normalised(models: Sequence[Reward], names: Sequence[str], scores: Sequence[np.ndarray]) -> Rewards:
+    """Rewards centred and scaled to zero mean and unit spread on `scores`, for each model those it gives."""
+    shift, spread = (np.array([measure(each) for each in scores]) for measure in (np.mean, np.std))
+    return Rewards(list(models), list(names), shift, np.maximum(spread, 1e-6))
 
 
 def save_rewards(folder: Path, rewards: Rewards) -> None:

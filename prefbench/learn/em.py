@@ -13,6 +13,7 @@ start and from many random ones, and the likeliest assignment starts the reward 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from prefbench.learn.bradley_terry import (
     normalised,
     pairs_digest,
     save_rewards,
+    scores_of,
 )
 from prefbench.learn.options import EMOptions
 
@@ -133,15 +135,26 @@ def _expectation_maximisation(
     difference = feature_differences(backbone, pairs, everybody)
     start = best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)
     rounds = _soft_rounds if options.em_assignment == "soft" else _hard_rounds
-    found = rounds(backbone, pairs, unit_of_pair, start.assignment, everybody, options, seed)
+
+    def m_step(mine: Pairs, before: _Fit | None, name: str) -> _Fit:
+        """A cluster's reward on its pairs, warm from the one before."""
+        warm = everybody if before is None else before.reward
+        reward = backbone.fit_reward(mine, group_options(options), seed=seed, name=name, start=warm)
+        return _Fit(reward, scores_of(reward, pairs))
+
+    found = rounds(pairs, unit_of_pair, start.assignment, m_step, options)
     # An annotator of several units is where most of them are.
     votes = np.zeros((len(users), options.clusters), dtype=int)
     np.add.at(votes, (user_of_pair, found.assignment[unit_of_pair]), 1)
     assignment = votes.argmax(axis=1)
     # A cluster that lost everybody speaks for nobody, and must not be anybody's worst group.
-    models = {c: m for c, m in enumerate(found.models) if m is not None and (found.assignment == c).any()}
-    renumber = {old: new for new, old in enumerate(models)}
-    rewards = normalised(list(models.values()), [f"cluster {c}" for c in models], [pairs])
+    kept = {c: fit for c, fit in enumerate(found.fits) if fit is not None and (found.assignment == c).any()}
+    renumber = {old: new for new, old in enumerate(kept)}
+    rewards = normalised(
+        [fit.reward for fit in kept.values()],
+        [f"cluster {c}" for c in kept],
+        [fit.scores for fit in kept.values()],
+    )
     rewards.assignment = {int(u): renumber[int(c)] for u, c in zip(users, assignment, strict=True)}
     rewards.em = {
         "clusters": options.clusters,
@@ -159,10 +172,28 @@ def _expectation_maximisation(
 
 
 @dataclass(frozen=True)
+class _Fit:
+    """A cluster's reward."""
+
+    reward: Reward
+    scores: np.ndarray
+    """[2, pairs] what it gives to the chosen and the rejected response of every pair."""
+
+    def likelihood(self, unit_of_pair: np.ndarray, units: int) -> np.ndarray:
+        """Log-likelihood of each unit's pairs, in nats."""
+        each = log_likelihood(self.scores[0] - self.scores[1])
+        return np.asarray(np.bincount(unit_of_pair, weights=each, minlength=units))
+
+
+_MStep = Callable[[Pairs, "_Fit | None", str], _Fit]
+"""A cluster's pairs, its fit of the round before and a name for checkpoints, to its new fit."""
+
+
+@dataclass(frozen=True)
 class _Rounds:
     """What a run of E- and M-steps came to."""
 
-    models: list[Reward | None]
+    fits: list[_Fit | None]
     """[K] None where nobody was ever placed."""
     assignment: np.ndarray
     """[units] likeliest cluster of each."""
@@ -173,39 +204,31 @@ class _Rounds:
 
 
 def _hard_rounds(
-    backbone: Backbone,
     pairs: Pairs,
     unit_of_pair: np.ndarray,
     assignment: np.ndarray,
-    everybody: Reward,
+    m_step: _MStep,
     options: EMOptions,
-    seed: int,
 ) -> _Rounds:
     units = len(assignment)
-    models: list[Reward | None] = [None] * options.clusters
+    fits: list[_Fit | None] = [None] * options.clusters
     per_unit = np.zeros((units, options.clusters))
     trace: list[float] = []
     stopped = f"{options.em_iterations} iterations reached"
     changed = np.ones(options.clusters, dtype=bool)
     for iteration in range(options.em_iterations):
-        previous = list(models), per_unit.copy()
+        previous = list(fits), per_unit.copy()
         for cluster in np.flatnonzero(changed):
             mine = np.flatnonzero(assignment[unit_of_pair] == cluster)
             if len(mine) == 0:
                 continue  # nobody prefers it: it keeps its reward, and the E-step may send it someone
-            models[cluster] = backbone.fit_reward(
-                pairs[mine],
-                group_options(options),
-                seed=seed,
-                name=f"em-{iteration}-{cluster}",
-                start=models[cluster] or everybody,
-            )
-            per_unit[:, cluster] = _unit_likelihood(models[cluster], pairs, unit_of_pair, units)
-        fitted = [cluster for cluster, model in enumerate(models) if model is not None]
+            fits[cluster] = fit = m_step(pairs[mine], fits[cluster], f"em-{iteration}-{cluster}")
+            per_unit[:, cluster] = fit.likelihood(unit_of_pair, units)
+        fitted = [cluster for cluster, fit in enumerate(fits) if fit is not None]
         likelihood = float(per_unit[np.arange(units), assignment].sum())
         if trace and likelihood < trace[-1]:
             # The M-step is stochastic descent; a step that made things worse is taken back.
-            models, per_unit = previous
+            fits, per_unit = previous
             stopped = "an M-step lowered the likelihood and was taken back"
             break
         trace.append(likelihood)
@@ -221,43 +244,35 @@ def _hard_rounds(
         )
         assignment = moved
         trace.append(float(per_unit[np.arange(units), assignment].sum()))
-    return _Rounds(models, assignment, trace, iteration + 1, stopped)
+    return _Rounds(fits, assignment, trace, iteration + 1, stopped)
 
 
 def _soft_rounds(
-    backbone: Backbone,
     pairs: Pairs,
     unit_of_pair: np.ndarray,
     assignment: np.ndarray,
-    everybody: Reward,
+    m_step: _MStep,
     options: EMOptions,
-    seed: int,
 ) -> _Rounds:
     """EM proper: responsibilities g_hk ~ eta_k prod over h's pairs of sigmoid(r_k(y+) - r_k(y-))."""
     units, count = len(assignment), options.clusters
     responsibility = np.zeros((units, count))
     responsibility[np.arange(units), assignment] = 1
-    models: list[Reward | None] = [None] * count
+    fits: list[_Fit | None] = [None] * count
     trace: list[float] = []
     stopped = f"{options.em_iterations} iterations reached"
     for iteration in range(options.em_iterations):
-        previous = list(models)
+        previous = list(fits)
         per_unit = np.full((units, count), -np.inf)
         share = responsibility.mean(axis=0)
         for cluster in np.flatnonzero(share > 0):
-            models[cluster] = backbone.fit_reward(
-                replace(pairs, weights=responsibility[unit_of_pair, cluster]),
-                group_options(options),
-                seed=seed,
-                name=f"em-{iteration}-{cluster}",
-                start=models[cluster] or everybody,
-            )
-            likelihood = _unit_likelihood(models[cluster], pairs, unit_of_pair, units)
-            per_unit[:, cluster] = np.log(share[cluster]) + likelihood
+            weighted = replace(pairs, weights=responsibility[unit_of_pair, cluster])
+            fits[cluster] = fit = m_step(weighted, fits[cluster], f"em-{iteration}-{cluster}")
+            per_unit[:, cluster] = np.log(share[cluster]) + fit.likelihood(unit_of_pair, units)
         top = per_unit.max(axis=1, keepdims=True)
         marginal = top + np.log(np.exp(per_unit - top).sum(axis=1, keepdims=True))
         if trace and float(marginal.sum()) < trace[-1]:
-            models = previous
+            fits = previous
             stopped = "an M-step lowered the likelihood and was taken back"
             break
         trace.append(float(marginal.sum()))
@@ -265,13 +280,7 @@ def _soft_rounds(
         if np.abs(responsibility - before).max() < SOFT_TOLERANCE:
             stopped = "assignment stable"
             break
-    return _Rounds(models, responsibility.argmax(axis=1), trace, iteration + 1, stopped)
-
-
-def _unit_likelihood(model: Reward | None, pairs: Pairs, unit_of_pair: np.ndarray, units: int) -> np.ndarray:
-    assert model is not None
-    margin = model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected)
-    return np.asarray(np.bincount(unit_of_pair, weights=log_likelihood(margin), minlength=units))
+    return _Rounds(fits, responsibility.argmax(axis=1), trace, iteration + 1, stopped)
 
 
 def feature_differences(backbone: Backbone, pairs: Pairs, reward: Reward) -> np.ndarray:
