@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -58,6 +59,10 @@ from prefbench.store import Store
 BETA = 0.1
 ITERATIONS = 3
 """Of PPO and RLOO in a round."""
+
+
+EMRound = tuple[float, Sequence[Any], np.ndarray]
+"""Seconds until then, a reward for each cluster, and every annotator's cluster."""
 
 
 @dataclass(frozen=True)
@@ -369,29 +374,31 @@ def mixture(bench: Bench) -> Compared:
     held_user = np.searchsorted(users, held_out.user_id)
     truth = rows.drop_duplicates("user_id").set_index("user_id")["group"].loc[users] == rows["group"].iloc[0]
     backbone = reference_of(spec, bench.folder / "em")
-    reached: dict[str, str] = {}
+    found: dict[str, list[EMRound]] = {}
 
-    def judge(models: Sequence[Any], cluster: np.ndarray) -> str:
+    def judged(seconds: float, models: Sequence[Any], cluster: np.ndarray) -> list[str]:
         right = (cluster == truth.to_numpy()).mean()
-        train, held = (
+        each = (
             likelihood([margins(model, some) for model in models], cluster[who])
             for some, who in ((pairs, user), (held_out, held_user))
         )
-        return (
-            f"{train:.3f} in training, {held:.3f} held out, {max(right, 1 - right):.0%} of annotators right"
-        )
+        return [f"{seconds:.1f}", *(f"{value:.3f}" for value in each), f"{max(right, 1 - right):.0%}"]
 
     def ours() -> None:
+        began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             own = fresh(backbone)
             own.store = Store(Path(folder))
             rewards = fit_mixture(own, pairs, EMOptions(), 0)
         assert rewards.assignment is not None
-        reached["ours"] = judge(rewards.models, np.array([rewards.assignment[int(u)] for u in users]))
+        cluster = np.array([rewards.assignment[int(u)] for u in users])
+        found["ours"] = [(time.perf_counter() - began, rewards.models, cluster)]
 
     def theirs() -> None:
+        began = time.perf_counter()
         cluster = np.arange(len(users)) % 2
         models: list[Any] = [None, None]
+        found["theirs"] = []
         for number in range(10):
             for k in range(2):
                 mine = np.flatnonzero(cluster[user] == k)
@@ -402,10 +409,14 @@ def mixture(bench: Bench) -> Compared:
                     )
             each = [np.bincount(user, weights=log_likelihood(margins(model, pairs))) for model in models]
             cluster = np.argmax(each, axis=0)
-        reached["theirs"] = judge(models, cluster)
+            found["theirs"].append((time.perf_counter() - began, list(models), cluster))
 
     times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 3))
-    print(f"EM, log-likelihood of a pair: {reached['ours']}; the plain recipe: {reached['theirs']}")
+    table = [["ours", *judged(*found["ours"][0])]]
+    table += [[f"plain, {i} iterations", *judged(*one)] for i, one in enumerate(found["theirs"], 1)]
+    print("EM, log-likelihood of a pair in nats:")
+    header = ["", "s", "training", "held out", "annotators right"]
+    print(tabulate(table, header, tablefmt="github", disable_numparse=True), end="\n\n")
     return Compared("EM, K=2", "nano", "10 x K warm full passes", "pairs/s", len(pairs), *times, 3)
 
 
