@@ -100,8 +100,6 @@ class Setting:
     checkpointing: bool = False
     quantised: bool = False
     context: int = 1 << 30
-    activations_of_mlp: int = 4
-    """Tensors of the inner width that an MLP without a gate keeps of its activation: GPT-2's takes four."""
 
     @property
     def queries(self) -> int:
@@ -172,7 +170,7 @@ class Setting:
             inputs = (
                 4 * (2 * s.hidden + q + s.intermediate) if copies else e * (2 * s.hidden + s.intermediate)
             )
-            products, maps = self.activations_of_mlp * e * s.intermediate, 4
+            products, maps = e * s.intermediate, 4
         attention = 4 * q * e + 4 * s.heads + length * e
         return norms + inputs + products + attention + maps * ADAPTER_BYTES * (self.rank or 0)
 
@@ -203,7 +201,7 @@ class Setting:
         An adapter that is switched on computes in float32: its own output, and the sum with the layer's.
         """
         s, e = self.shape, self.bytes
-        wide = (3 if s.gated else self.activations_of_mlp) * e * s.intermediate
+        wide = (3 if s.gated else 2) * e * s.intermediate
         if adapted and s.gated and self.rank is not None:
             wide = max(wide, (2 * e + 8) * s.intermediate)
         return tokens * float(4 * e * s.hidden + wide)
@@ -239,7 +237,7 @@ def setting_of(spec: RunSpec, shape: Shape) -> Setting:
     options = spec.model_options
     context = min(options.get("context", shape.positions), shape.positions)
     if spec.model == "nano":
-        return Setting(shape, 4, context=context, activations_of_mlp=1)
+        return Setting(shape, 4, context=context)
     return Setting(
         shape,
         2 if options.get("dtype") == "bfloat16" else 4,
