@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -281,6 +282,10 @@ def test_a_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         assert codec.prompts(["a joy", "a plot"]) == plain.prompts(["a joy", "a plot"])
     assert asked[6:] == ["a plot", "a joy", "a plot"]
+    monkeypatch.undo()
+    shorter = dataclasses.replace(plain, response_tokens=2)  # another codec remembers for itself
+    assert shorter.responses(["a joy from start"]) != plain.responses(["a joy from start"])
+    assert len(dataclasses.replace(shorter, response_tokens=1).responses(["a joy from start"])[0]) == 1
 
 
 @pytest.mark.parametrize("missing", ["pad_token", "bos_token", "eos_token"])

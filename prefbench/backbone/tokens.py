@@ -92,7 +92,7 @@ class Codec:
     end: int | None = None
     """Token written after a response; None takes the tokenizer's end of text, if it has one."""
     _known: dict[str, dict[str, Ids]] = field(
-        default_factory=lambda: {"prompt": {}, "response": {}}, repr=False
+        default_factory=lambda: {"prompt": {}, "response": {}}, init=False, repr=False, compare=False
     )
 
     @property
