@@ -85,8 +85,10 @@ def test_gpt2s_activation_is_one_kernel_and_saved_under_its_name(tmp_path):
     own = token_logprobs(call(theirs, batch.inputs, use_cache=False).logits, batch)
     backbone.reference.save(tmp_path / "saved")
     again = backbone.load_policy(tmp_path / "saved")
-    for policy in (backbone.reference, again):
+    tuned = loaded(folder, tmp_path, plain_problem(), lora=False, sft_steps=1).reference
+    for policy in (backbone.reference, again, tuned):
         assert isinstance(policy.model.transformer.h[0].mlp.act, torch.nn.GELU)
+    for policy in (backbone.reference, again):
         torch.testing.assert_close(logprobs(policy.model, batch), own, atol=1e-5, rtol=1e-5)
     assert again.model.config.activation_function == "gelu_new"
 

@@ -477,4 +477,4 @@ def _fine_tune(
     folder = request.store.stage("reference", key, compute)
     more = _straight_to(model.device)
     loaded = type(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True, **more)
-    return loaded, content_digest(folder)
+    return fuse_activations(loaded), content_digest(folder)
