@@ -49,7 +49,7 @@ from prefbench import registry, seeds
 from prefbench.backbone.base import Pairs, RewardFunction
 from prefbench.backbone.causal_lm import CausalLM, LMPolicy, LMReward, sample_tokens
 from prefbench.learn import bradley_terry
-from prefbench.learn.bradley_terry import log_likelihood
+from prefbench.learn.bradley_terry import log_likelihood, scores_of
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
@@ -245,7 +245,7 @@ def reward(bench: Bench, size_name: str) -> Compared:
     }
     with trainer(job, bench.trl) as peer:
         theirs = peer.round()["loss"]
-    margin = model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected)
+    margin = margins(model, pairs)
     agree(f"reward ({size_name})", float(np.logaddexp(0, -margin).mean()), theirs, 2e-3)
     options = RewardOptions(reward_epochs=1, reward_batch=size.batch)
 
@@ -426,7 +426,8 @@ def labelled(rows: Any) -> Pairs:
 
 
 def margins(model: Any, pairs: Pairs) -> np.ndarray:
-    return np.asarray(model.score(pairs.prompts, pairs.chosen) - model.score(pairs.prompts, pairs.rejected))
+    chosen, rejected = scores_of(model, pairs)
+    return np.asarray(chosen - rejected)
 
 
 def likelihood(found: Sequence[np.ndarray], cluster: np.ndarray) -> float:

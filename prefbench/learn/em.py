@@ -107,12 +107,8 @@ def _select_clusters(
         tried = options.model_copy(update={"clusters": clusters, "select_clusters": None})
         rewards = fit_mixture(backbone, pairs, tried, seed)
         assert rewards.assignment is not None
-        margin = np.stack(
-            [
-                m.score(held_out.prompts, held_out.chosen) - m.score(held_out.prompts, held_out.rejected)
-                for m in rewards.models
-            ]
-        )
+        each = np.stack([scores_of(model, held_out) for model in rewards.models])
+        margin = each[:, 0] - each[:, 1]
         cluster = np.array([rewards.assignment.get(int(user), 0) for user in held_out.user_id])
         fitted.append(rewards)
         scores.append(log_likelihood(margin[cluster, np.arange(len(cluster))]))
