@@ -287,7 +287,7 @@ def test_the_peaks_of_scoring_and_sampling_are_near(tmp_path, architecture, dtyp
     assert estimated(backbone, kind="score", batch=24) == pytest.approx(tracker.peak, rel=0.1)
     with Tracker() as tracker:
         backbone.reference.sample(PROMPTS, 2, seeds.child(0, "s"))
-    assert estimated(backbone, kind="sample", batch=48, drawn=2) == pytest.approx(tracker.peak, rel=0.2)
+    assert estimated(backbone, kind="sample", batch=48, drawn=2) == pytest.approx(tracker.peak, rel=0.15)
 
 
 @pytest.mark.parametrize("kind", PASSES)

@@ -521,7 +521,7 @@ def _sampling(work: Work, setting: Setting, rows: int, prompt: int, response: in
     yield {"activations": setting.inside(read * prompt, work.held > 0), "key-value cache": first}
     yield {"logits": whole + drawing, "key-value cache": first * rows / read}
     # A layer's longer cache is written before the shorter one goes.
-    full = setting.cache(rows, prompt + response) * work.product
+    full = setting.cache(rows, prompt + response - 1) * work.product  # nothing follows the last token
     yield {"logits": drawing, "key-value cache": full * (1 + 1 / shape.layers)}
 
 
