@@ -34,7 +34,7 @@ from tabulate import tabulate
 from prefbench import registry
 from prefbench.engines.cell import run_cell
 from prefbench.errors import PrefbenchError
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench.store import Silent
 from prefbench.sweep import make_plan, read_sweep

@@ -363,7 +363,7 @@ def mixture(bench: Bench) -> Compared:
     """
     from prefbench.learn.em import fit_mixture
     from prefbench.learn.options import EMOptions
-    from prefbench.run import labelled_pairs
+    from prefbench.running.run import labelled_pairs
     from prefbench.spec import make_spec
 
     spec = make_spec(task="imdb_two_group", aligner="maxmin", minority_ratio=0.2)

@@ -25,7 +25,7 @@ def load(folder: str) -> None:
 
 
 def one(folder: str, aligner: str, seed: int) -> str:
-    from prefbench.run import run
+    from prefbench.running.run import run
     from prefbench.spec import make_spec
 
     _, record = run(make_spec(task="bandit_two_group", aligner=aligner, seed=seed), Path(folder))

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry
 from prefbench.doctor import gemm_rate
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
 from prefbench.store import Silent
 

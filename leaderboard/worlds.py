@@ -25,7 +25,7 @@ from prefbench.evaluate.regret import preference_losses
 from prefbench.learn import exact
 from prefbench.learn.welfare import Welfare
 from prefbench.report.record import Record
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

@@ -709,7 +709,7 @@ def _check_run(
     checks: _Checks, entry: Entry, data: str, ratio: float, sets: Sets, problem: Problem, folder: Path
 ) -> None:
     from prefbench.report.record import verify
-    from prefbench.run import run
+    from prefbench.running.run import run
 
     tiny: dict[str, Any] = {}
     if entry.backbone == "causal_lm":
@@ -748,7 +748,7 @@ def _on_backbone(
     checks: _Checks, entry: Entry, backbone: str, tasks: Sequence[str], data: str, sets: Sets, folder: Path
 ) -> None:
     from prefbench.report.record import verify
-    from prefbench.run import run
+    from prefbench.running.run import run
 
     model = registry.BACKBONES[backbone]
     ran: dict[str, Any] = {}
@@ -864,7 +864,7 @@ class _Trial:
     """One aligner on one problem, under whatever conditions a check wants."""
 
     def __init__(self, entry: Entry, spec: RunSpec, folder: Path) -> None:
-        from prefbench.run import labelled_pairs
+        from prefbench.running.run import labelled_pairs
 
         self.entry, self.spec, self.folder = entry, spec, folder
         self.problem, self.rows = labelled_pairs(spec, folder / "runs")

@@ -365,7 +365,7 @@ def _run_all(
                 reporter.note(f"seed {spec.seed}")
             _hush()
             with profiled(reporter) if profile and speaks else contextlib.nullcontext(reporter) as told:
-                from prefbench.run import run as run_one
+                from prefbench.running.run import run as run_one
 
                 folder, record = run_one(spec, runs_dir, told)
             measured = profile_of(told, spec) if isinstance(told, Profiler) else None

@@ -70,7 +70,7 @@ def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None =
     Raises:
         UserError: the folder cannot be used, or the data or the model cannot. Nothing was written to `out`.
     """
-    from prefbench.run import labelled_pairs
+    from prefbench.running.run import labelled_pairs
 
     _check_free(out)
     problem, rows = labelled_pairs(spec, runs_dir, reporter)

@@ -15,13 +15,14 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from prefbench import sources
 from prefbench.errors import UserError
 
 Kind = Literal["task", "aligner", "model"]
@@ -56,6 +57,12 @@ class Entry:
     """What a task can show of that."""
     backbones: frozenset[str] = frozenset(BACKBONES)
     """What an aligner runs on; the one that a task is for or that a model is."""
+
+    origin: sources.Origin = field(init=False, repr=False, compare=False)
+    """Where its function comes from."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "origin", sources.origin_of(self.function))
 
     @property
     def backbone(self) -> str:

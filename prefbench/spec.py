@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,13 @@ class RunSpec:
     def hash(self) -> str:
         """Sixteen hexadecimal digits that name this run."""
         return digest(self.to_dict())[:16]
+
+
+def run_name(spec: RunSpec) -> str:
+    """The run's folder: readable, safe whatever the names hold, and unique by the specification's hash."""
+    parts = [spec.task, spec.aligner, Path(spec.model).name, f"r{spec.minority_ratio:g}", f"s{spec.seed}"]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part).strip("._") for part in parts)
+    return f"{readable}-{spec.hash[:12]}"
 
 
 def digest(value: Any) -> str:

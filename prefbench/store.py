@@ -28,13 +28,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from prefbench import __version__
 from prefbench.backbone.parallel import team
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.spec import digest
 
 if TYPE_CHECKING:
     import torch
+
+MadeBy = Callable[[str, Callable[..., Any]], Mapping[str, Any]]
+"""From a stage's name and the function that computes it to the code and files that it depends on."""
 
 CHECKPOINT_SECONDS = 10.0
 _waits = contextvars.ContextVar("waits", default=True)
@@ -147,11 +149,15 @@ class Work:
 class Store:
     """The stages of one runs folder."""
 
-    def __init__(self, root: Path, reporter: Reporter | None = None) -> None:
+    def __init__(self, root: Path, reporter: Reporter | None = None, made_by: MadeBy | None = None) -> None:
         self.root = root / "stages"
         self.reporter: Reporter = reporter or Silent()
+        self.made_by: MadeBy = made_by or (lambda stage, compute: {})
+        self.opened: dict[str, str] = {}
+        """Name of each stage of the run so far, those opened within others too, to the name of its folder."""
         self.timings: dict[str, float] = {}
         self._inside: list[float] = []
+        self._within: list[dict[str, str]] = [self.opened]
         # Only looked at here: bad input found later must leave nothing behind.
         existing = next(path for path in (root, *root.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -162,22 +168,27 @@ class Store:
             f"the runs folder '{self.root.parent}' cannot be used ({why}): name another with --runs-dir."
         )
 
-    def stage(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
+    def stage(
+        self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None], *, part: str = ""
+    ) -> Path:
         """The folder of the stage `name` that depends on `key`, computed now if it is not there.
 
         Args:
             name: one of the flow's stages; also a folder name.
-            key: everything the result depends on, as JSON values.
+            key: the inputs of the result, as JSON values. The code that makes it is added here.
             compute: writes the result into `work.path`; called at most once.
+            part: what this one is of several stages of a name, for `opened`.
         """
-        # Another version of prefbench may compute a stage differently.
         self._inside.append(0.0)
-        final = self.root / name / digest({"prefbench": __version__, "stage": name, "key": key})[:32]
+        self._within.append({})
+        made_by = dict(self.made_by(name, compute))
+        final = self.root / name / digest({"stage": name, "key": key, "made_by": made_by})[:32]
         started = time.monotonic()
         with self._claimed(final) as stored:
             self.reporter.begin(name, stored)
             if not stored:
-                self._compute(name, key, compute, final)
+                self._compute(name, key, compute, final, made_by)
+        self._note(f"{name}/{part}" if part else name, final)
         seconds = time.monotonic() - started
         # A stage may open another (policy opens rewards): each second is counted once.
         self.timings[name] = self.timings.get(name, 0.0) + seconds - self._inside.pop()
@@ -185,6 +196,16 @@ class Store:
             self._inside[-1] += seconds
         self.reporter.end(name, seconds)
         return final
+
+    def _note(self, name: str, final: Path) -> None:
+        """Remember a stage and those within it, also where it was computed long ago."""
+        self._within.pop()
+        within = json.loads((final / "done.json").read_text()).get("within", {})
+        for inner, folder in {**within, name: final.name}.items():
+            opened = self._within[-1]
+            if folder not in (opened[known] for known in opened if known.split(":")[0] == inner):
+                count = sum(known.split(":")[0] == inner for known in opened)
+                opened[f"{inner}:{count + 1}" if count else inner] = folder
 
     @contextlib.contextmanager
     def _claimed(self, final: Path) -> Iterator[bool]:
@@ -206,7 +227,12 @@ class Store:
             yield stored
 
     def _compute(
-        self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None], final: Path
+        self,
+        name: str,
+        key: Mapping[str, Any],
+        compute: Callable[[Work], None],
+        final: Path,
+        made_by: Mapping[str, Any],
     ) -> None:
         partial = final.with_suffix(".partial")
         if team().rank:
@@ -227,6 +253,8 @@ class Store:
             done = {
                 "stage": name,
                 "key": key,
+                "made_by": made_by,
+                "within": self._within[-1],
                 "files": {
                     str(file.relative_to(partial)): checksum(file)
                     for file in sorted(partial.rglob("*"))

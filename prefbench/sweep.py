@@ -760,7 +760,7 @@ def _ended_like_interrupted() -> Iterator[None]:
 
 def to_json(plan: Plan, runs_dir: Path, result: Result | None = None) -> dict[str, Any]:
     """A plan, and what became of it, as JSON values."""
-    from prefbench.run import run_name
+    from prefbench.spec import run_name
 
     failed = {} if result is None else {spec.hash: outcome for spec, outcome in result.failed}
 

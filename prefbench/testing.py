@@ -68,7 +68,7 @@ def prefbench_run(
         **names: Any,
     ) -> list[Path]:
         from prefbench.registry import load_plugins
-        from prefbench.run import run
+        from prefbench.running.run import run
         from prefbench.spec import make_spec, parse_sets
 
         load_plugins([str(file) for file in plugin])

@@ -18,8 +18,8 @@ from prefbench import cache
 from prefbench.cache import gc, overview, parse_age, show_age, show_size, stages, users, verify
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.report.record import verify as follows
-from prefbench.run import labelled_pairs, run, run_name
-from prefbench.spec import make_spec
+from prefbench.running.run import labelled_pairs, run
+from prefbench.spec import make_spec, run_name
 from prefbench.store import Store, Work, damage
 
 SPEC = {"task": "worst_case_two_group", "aligner": "preference_matching"}

@@ -344,7 +344,7 @@ def test_any_run_file_is_a_run_or_one_line(content, tmp_path, monkeypatch):
     def stopped(*args: object) -> None:
         raise PrefbenchError("enough")
 
-    monkeypatch.setattr("prefbench.run.run", stopped)
+    monkeypatch.setattr("prefbench.running.run.run", stopped)
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "run.toml"
     file.write_bytes(content)

@@ -179,7 +179,7 @@ def test_a_run_file_and_the_command_line_are_the_same_run(runs, tmp_path):
 
 def captured_specs(monkeypatch, *args: object) -> list:
     """The specifications that a command line gives, without running them."""
-    import prefbench.run
+    import prefbench.running.run
 
     seen = []
 
@@ -187,7 +187,7 @@ def captured_specs(monkeypatch, *args: object) -> list:
         seen.append((spec, runs_dir))
         raise PrefbenchError("enough")
 
-    monkeypatch.setattr(prefbench.run, "run", refuse)
+    monkeypatch.setattr(prefbench.running.run, "run", refuse)
     outcome = typed("run", *args)
     assert (outcome.code, outcome.error) == (3, "enough")
     return seen
@@ -497,12 +497,12 @@ def test_a_full_disk_is_one_line_and_what_is_stored_stays(runs, tmp_path):
     ],
 )
 def test_whatever_ends_a_run_is_one_line(raised, code, said, monkeypatch):
-    import prefbench.run
+    import prefbench.running.run
 
     def end(*_):
         raise raised
 
-    monkeypatch.setattr(prefbench.run, "run", end)
+    monkeypatch.setattr(prefbench.running.run, "run", end)
     assert typed("run", *TASK) == Outcome(code, "", said)
 
 

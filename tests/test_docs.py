@@ -23,7 +23,7 @@ from packaging.version import Version
 import prefbench
 from prefbench import cli, registry
 from prefbench.report.record import EmRecord, GroupRecord, Provenance, Record, json_schema
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, parse_sets
 
 ROOT = Path(__file__).parent.parent

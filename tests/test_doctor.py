@@ -33,7 +33,7 @@ from prefbench.doctor import (
     stored,
 )
 from prefbench.engines import local
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store import Store
 from prefbench.sweep import make_job, read_sweep

@@ -14,7 +14,7 @@ from test_cli import sets, typed
 from prefbench import export as export_module
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.export import COLUMNS, SPLITS, card, export, export_spec, push
-from prefbench.run import labelled_pairs, run
+from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets
 
 WORLD = {"task": "bandit_two_group", "minority_ratio": "4:1", "seed": 3}

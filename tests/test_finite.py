@@ -19,7 +19,7 @@ from prefbench.learn.options import EMOptions, IPOOptions, PairwiseOptions, PPOO
 from prefbench.learn.pairwise import DPO, IPO
 from prefbench.learn.welfare import mean, population_min
 from prefbench.problem.world import World, numbered_prompts
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench.store import Store, Work
 

@@ -20,7 +20,7 @@ from prefbench.learn.occupancy import (
     utilitarian_occupancy,
 )
 from prefbench.problem.process import Process
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench_baselines.occupancy_maxmin import state_rewards
 from prefbench_tasks.gridworld_two_group import MOVES, grid, gridworld_two_group

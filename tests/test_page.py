@@ -347,7 +347,7 @@ def test_options_tell_lines_and_settings_apart(tmp_path):
 
 def test_history_of_an_older_run_is_found_in_its_stages(tmp_path):
     """By the responses that were sampled from it; another seed's policy is not taken for it."""
-    from prefbench.run import run
+    from prefbench.running.run import run
     from prefbench.spec import make_spec
 
     sets = {"task": {"test_prompts": "20", "pairs_per_annotator": "5"}}

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from prefbench.backbone.parallel import SOLO, Team, _current
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.memory import Limit, attempt
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 
 ROOT = Path(__file__).parents[1]

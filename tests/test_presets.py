@@ -21,7 +21,7 @@ from transformers import (
 from prefbench import registry
 from prefbench.backbone.models import SHAPES, PretrainedOptions, Shape, shape_of_config
 from prefbench.errors import UserError
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.sweep import read_sweep
 

@@ -21,7 +21,7 @@ from prefbench.backbone.models import ModelRequest
 from prefbench.backbone.tokens import collate, token_logprobs
 from prefbench.errors import UserError
 from prefbench.problem import Group, Problem, Prompts
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store import Store
 

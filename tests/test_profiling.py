@@ -18,7 +18,7 @@ from prefbench.backbone.estimate import estimate, problem_of, shape_of, show_cou
 from prefbench.backbone.workload import RECIPES
 from prefbench.problem.gold import GoldReward
 from prefbench.profiling import PROFILE_FILE, profile_of, profiled, stage_flops
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.store import Silent
 
 BANDIT = ["run", "--task", "bandit_two_group", "--aligner", "reference"]

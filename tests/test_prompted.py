@@ -17,7 +17,7 @@ from prefbench.registry import task
 from prefbench.report.leaderboard import build, show
 from prefbench.report.record import read_record, summarise_prompted, verify
 from prefbench.report.submission import submit
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench_tasks.synthetic_reviews import synthetic_reviews
 

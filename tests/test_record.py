@@ -260,7 +260,7 @@ def test_unreadable_records_say_what_to_do(tmp_path, made):
         "not JSON": "{",
         "NaN is no JSON number": json.dumps(data | {"kl": math.nan}),
         "not a JSON object": "[]",
-        "upgrade prefbench": json.dumps(data | {"schema_version": 4}),
+        "upgrade prefbench": json.dumps(data | {"schema_version": 5}),
         "run it again": json.dumps(data | {"schema_version": None}),
         "field surprise": json.dumps(data | {"surprise": 1}),
         "field groups.0.wins": json.dumps(data | {"groups": [data["groups"][0] | {"wins": -1}]}),

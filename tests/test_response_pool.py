@@ -14,7 +14,7 @@ from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.problem.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text_features
 from prefbench.problem.utilities import Conciseness, Coverage
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench_tasks.response_pool import UTILITIES, _split, response_pool, synthetic_answers
 

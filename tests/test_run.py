@@ -16,8 +16,8 @@ from conftest import TINY_ALIGNER, TINY_SETS
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.report.record import comparable, read_record, verify
-from prefbench.run import run, run_name
-from prefbench.spec import make_spec, parse_sets
+from prefbench.running.run import run
+from prefbench.spec import make_spec, parse_sets, run_name
 
 registry.load_plugins()  # the parameters below are collected before any fixture runs
 ALIGNERS = [entry.name for entry in registry.entries("aligner") if "causal_lm" in entry.backbones]
@@ -150,7 +150,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from prefbench import registry, store
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import RunSpec
 store.CHECKPOINT_SECONDS = 0.0
 registry.load_plugins()

@@ -25,7 +25,8 @@ from prefbench.engines.cell import Outcome as CellOutcome
 from prefbench.engines.schedule import PAUSE, Schedule
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.report.record import comparable, read_record
-from prefbench.run import run, run_name
+from prefbench.running.run import run
+from prefbench.spec import run_name
 from prefbench.store import Silent, Store
 from prefbench.sweep import make_job, read_sweep
 

@@ -9,7 +9,7 @@ import pytest
 
 from prefbench.evaluate.regret import preference_losses, regrets
 from prefbench.report.record import read_record, verify, write_items
-from prefbench.run import run
+from prefbench.running.run import run
 from prefbench.spec import make_spec
 
 

@@ -72,7 +72,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
                 return outcome("busy")
             if is_done(spec, runs_dir):
                 return outcome("before")
-            from prefbench.run import run
+            from prefbench.running.run import run
 
             with store.waiting(wait):
                 _, record = run(spec, runs_dir, reporter)
@@ -90,7 +90,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
     """Whether a run of this specification ended well and its record and evidence are there."""
     from prefbench.report.record import ITEMS_FILE, read_record
-    from prefbench.run import run_name
+    from prefbench.spec import run_name
 
     folder = runs_dir / run_name(spec)
     if not (folder / ITEMS_FILE).is_file():

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from prefbench.evaluate.statistics import Floats
     from prefbench.evaluate.win_rate import GroupResult
 
-SCHEMA_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`; all have defaults."""
+SCHEMA_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
+"""Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
+`numerics` nor `code`, `plugins` and `stages`; all have defaults."""
 RECORD_FILE = "record.json"
 ITEMS_FILE = "items.parquet"
 DISTRIBUTION_FILE = "distribution.parquet"
@@ -187,13 +188,25 @@ class RegretRecord(_Model):
     """Duality gap of the exact maxmin solution; it bounds the errors above."""
 
 
+class PluginRecord(_Model):
+    """A stranger's code that the run used: a package, a file or a notebook."""
+
+    name: str
+    """Of the package, of the file without its folder, or `__main__` for a notebook."""
+    version: str | None
+    """Of the package; null for what is not installed as one."""
+    digest: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """First digits of the SHA-256 of its sources."""
+
+
 class Provenance(_Model):
     """Where a number comes from."""
 
     prefbench: str
     """Version."""
     git: str | None
-    """Commit of the source tree, if it ran from one."""
+    """Commit of the source tree that it ran from or was installed from, with `-dirty` after it where sources
+    were changed since; null where that is not known."""
     python: str
     """Version."""
     torch: str | None
@@ -213,7 +226,7 @@ class Provenance(_Model):
 class Record(_Model):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2, 3] = 3
+    schema_version: Literal[1, 2, 3, 4] = 4
     """Of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -292,6 +305,16 @@ class Record(_Model):
     """Why the run diverged or failed."""
     timings: dict[str, Annotated[float, Field(ge=0)]]
     """Seconds per stage."""
+    numerics: int | None = Field(None, ge=1)
+    """Of the prefbench that made it: results of different numerics are not comparable. Null before it was
+    counted."""
+    code: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")
+    """Digest of all sources that its numbers depend on, prefbench's and plug-ins'. Null in older versions."""
+    plugins: tuple[PluginRecord, ...] = ()
+    """Plug-ins that task, aligner or model come from."""
+    stages: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = {}
+    """Stages that the run rests on, each with the name of its folder below `stages/` of the runs folder.
+    Empty in older versions."""
     provenance: Provenance
     """Versions, hardware and start time."""
 

@@ -1,0 +1,135 @@
+"""What made a result: for each stage the code and the files that can move its numbers.
+
+A stage's folder is named by the hash of its inputs and of what is told here, so an edited source, plug-in,
+option file or data set is never served what the old one made, and an edit elsewhere costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import Any
+
+from prefbench import registry, sources
+from prefbench.spec import RunSpec, digest, get_model
+
+INERT = frozenset(
+    {
+        "prefbench.backbone.estimate",  # sizes and times, told before a run
+        "prefbench.backbone.workload",
+        "prefbench.cache",
+        "prefbench.doctor",  # how many threads; which sum comes first is the machine's to say
+        "prefbench.engines",  # which process runs a cell
+        "prefbench.errors",
+        "prefbench.numerics",
+        "prefbench.registry",  # options reach a key as values
+        "prefbench.running.identity",
+        "prefbench.sources",
+        "prefbench.spec",
+        "prefbench.store",  # keeps what it is given
+        "prefbench.sweep",
+    }
+)
+"""Modules that can move no number. Whatever is not named here is taken to move some."""
+_AFTER = frozenset({"prefbench.report"})
+"""What makes a record of the last stage, at the end of every run; no stage depends on it."""
+
+_POLICIES = frozenset(
+    f"prefbench.{name}"
+    for name in (
+        "backbone.finite_ppo",
+        "learn.exact",
+        "learn.experts",
+        "learn.occupancy",
+        "learn.pairwise",
+        "learn.ppo",
+        "learn.welfare",
+    )
+)
+_REWARDS = frozenset({"prefbench.learn.bradley_terry", "prefbench.learn.em"})
+_LEARNING = _POLICIES | _REWARDS
+"""Learning algorithms: a backbone offers them, but to make, read or sample a policy it uses none."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The code of one specification's task, aligner and model, and the files that its options name."""
+
+    task: registry.Entry
+    aligner: registry.Entry
+    model: registry.Entry
+    data: dict[str, str]
+    """Contents of the paths that the task reads: its data and its options."""
+    options: dict[str, str]
+    """Contents of the paths among the aligner's options."""
+
+    def __call__(self, stage: str, compute: Callable[..., Any]) -> dict[str, Any]:
+        """What the stage depends on beside its key, as JSON values.
+
+        Args:
+            stage: its name.
+            compute: the function that computes it; a stage that an aligner opens may be anybody's.
+        """
+        if stage == "reference":
+            return self._of([self.model], [], _LEARNING)
+        if stage in ("pairs", "samples"):
+            return self._of([self.model], [compute.__module__], _LEARNING)
+        if stage in ("labels", "scores", "prompted"):
+            return self._of([self.task], [compute.__module__], frozenset()) | {"files": self.data}
+        if stage == "rewards" and sources.is_own(compute.__module__):
+            return self._of([self.model], [compute.__module__], _POLICIES)
+        # The policy, or whatever an aligner wants kept.
+        entries = [self.aligner, self.model]
+        return self._of(entries, [compute.__module__], frozenset()) | {"files": self.options}
+
+    @staticmethod
+    def _of(entries: list[registry.Entry], modules: list[str], without: frozenset[str]) -> dict[str, Any]:
+        named = [entry.origin.module for entry in entries] + modules
+        roots = frozenset(name for name in named if sources.is_own(name))
+        plugins = [entry.origin.digest for entry in entries if entry.origin.plugin is not None]
+        return {
+            "code": sources.digest_of(sources.closure(roots, INERT | _AFTER | without)),
+            "plugins": plugins,
+        }
+
+    @property
+    def code(self) -> str:
+        """Digest of all code that a number of the record depends on: sixteen hexadecimal digits."""
+        entries = (self.task, self.aligner, self.model)
+        roots = {"prefbench.running.run", *(entry.origin.module for entry in entries)}
+        modules = sources.closure(frozenset(filter(sources.is_own, roots)), INERT)
+        plugins = [entry.origin.digest for entry in entries if entry.origin.plugin is not None]
+        return digest([sources.digest_of(modules), plugins])[:16]
+
+    @property
+    def plugins(self) -> list[dict[str, Any]]:
+        """Name, version and digest of each plug-in, as the record keeps them; prefbench's own are none."""
+        found: dict[str, dict[str, Any]] = {}
+        for entry in (self.task, self.aligner, self.model):
+            name, content = entry.origin.plugin, entry.origin.digest
+            if name is not None and content is not None:
+                row = {"name": name, "version": _version(name), "digest": content[:16]}
+                found[f"{name} {content}"] = row
+        return list(found.values())
+
+
+def identity_of(spec: RunSpec) -> Identity:
+    """The identity of a specification, its files read now."""
+    return Identity(
+        registry.get("task", spec.task),
+        registry.get("aligner", spec.aligner),
+        get_model(spec.model),
+        sources.contents_of([spec.data, spec.task_options]),
+        sources.contents_of(spec.aligner_options),
+    )
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    """The version of the distribution that a package is of; None for a file."""
+    try:
+        return version(packages_distributions().get(package, [package])[0])
+    except PackageNotFoundError:
+        return None

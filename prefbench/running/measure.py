@@ -1,0 +1,109 @@
+"""Everything a run finds out after the reference policy stands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from prefbench.backbone.base import Backbone
+from prefbench.problem import Problem, apportion
+from prefbench.problem.gold import FittedGold
+from prefbench.report.record import HISTORY_FILE, summarise, summarise_prompted
+from prefbench.running.labels import labels_of
+from prefbench.running.policy import aligned_policy
+from prefbench.running.rewards import em_report, reward_accuracy
+from prefbench.running.samples import Speaker, samples_of
+from prefbench.running.scores import compared_in, prompted_scores, scored
+from prefbench.spec import RunSpec
+from prefbench.store import Store, content_digest
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run found out."""
+
+    measured: dict[str, Any]
+    """The record's measured fields."""
+    items: pd.DataFrame
+    prompted: pd.DataFrame | None
+    distribution: pd.DataFrame | None
+    history: str | None
+    """The policy's training, iteration by iteration, as JSON."""
+
+
+def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> Found:
+    """Everything after the reference."""
+    labels = labels_of(spec, problem, backbone, store)
+    policy, policy_folder = aligned_policy(spec, problem, backbone, labels, store)
+    speakers = (
+        Speaker("policy", policy, content_digest(policy_folder)),
+        Speaker("reference", backbone.reference, backbone.digest),
+    )
+    prompts = list(problem.prompts.test)
+    ours, theirs = (samples_of(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
+    items = scored(problem, ours, theirs, store)
+    prompted = prompted_scores(spec, problem, backbone, speakers, store)
+    counts = apportion([group.share for group in problem.groups], problem.annotators)
+    groups = [
+        (group.name, count / problem.annotators, group.name == problem.minority)
+        for group, count in zip(problem.groups, counts, strict=True)
+    ]
+    measured = summarise(items, groups, spec.seed)
+    if prompted is not None:
+        apart, worst = summarise_prompted(prompted, groups, spec.seed)
+        for row in measured["groups"]:
+            row["prompted"] = apart.get(row["name"])
+        measured |= worst
+    evidence = json.loads((policy_folder / "evidence.json").read_text())
+    accuracy = reward_accuracy(problem, labels.rows, policy_folder, evidence)
+    for row, group in zip(measured["groups"], problem.groups, strict=True):
+        row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
+    measured["em"] = em_report(labels.rows, evidence)
+    reports = _utility_reports(problem, labels.rows, items, prompted)
+    measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
+    distribution = backbone.distribution(policy, problem.prompts.test)
+    measured["regret"] = None
+    if distribution is not None and problem.world is not None:
+        from prefbench.evaluate.regret import regrets
+
+        columns = {f"utility/{i}": f"utility/{group.name}" for i, group in enumerate(problem.groups)}
+        distribution = distribution.rename(columns=columns)
+        names = [group.name for group in problem.groups]
+        measured["regret"] = regrets(distribution, names, problem.world.beta)
+    measured["notes"] = _notes(problem, backbone)
+    history = policy_folder / HISTORY_FILE
+    course = history.read_text() if history.exists() else None
+    return Found(measured, items, prompted, distribution, course)
+
+
+def _notes(problem: Problem, backbone: Backbone) -> list[str]:
+    """What went otherwise than it was meant to, and rewards that are no measure."""
+    notes = list(dict.fromkeys(getattr(backbone, "notes", ())))
+    for group in problem.groups:
+        if isinstance(group.utility, FittedGold) and not group.utility.is_better_than_chance:
+            notes.append(
+                f"the gold reward of {group.name} orders {group.utility.accuracy:.0%} of "
+                f"{group.utility.held_out} held-out pairs as labelled, as a coin might: "
+                "win rates by it say nothing"
+            )
+    return notes
+
+
+def _utility_reports(
+    problem: Problem, labels: pd.DataFrame, items: pd.DataFrame, prompted: pd.DataFrame | None
+) -> dict[str, Any]:
+    """What utilities that were fitted or asked for have to say of themselves."""
+    # Labels that a task brought along were not asked for.
+    asked = [items] if problem.given is not None else [labels, items]
+    reports = {}
+    for group in problem.groups:
+        if hasattr(group.utility, "recall"):
+            told = [] if prompted is None else [prompted[prompted["group"] == group.name]]
+            for table in [*asked, *told]:
+                group.utility.recall(*compared_in(table, problem))
+        if hasattr(group.utility, "report"):
+            reports[group.name] = group.utility.report()
+    return {"utilities": reports} if reports else {}

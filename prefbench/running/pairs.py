@@ -1,0 +1,45 @@
+"""Stage `pairs`: two reference responses to each prompt, which annotators will compare."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from prefbench import seeds
+from prefbench.backbone.base import Backbone
+from prefbench.problem import Problem, text_digest
+from prefbench.problem.preferences import HELD_OUT_PAIRS
+from prefbench.spec import RunSpec
+from prefbench.store import Store, Work, content_digest
+
+
+def sampled_pairs(
+    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
+) -> tuple[pd.DataFrame, str]:
+    """Two reference responses to each train, validation and held-out prompt."""
+    split_prompts = {
+        "train": problem.prompts.train,
+        "validation": problem.prompts.validation,
+        "test": problem.prompts.test[:HELD_OUT_PAIRS],
+    }
+    prompts = [prompt for members in split_prompts.values() for prompt in members]
+    key = {
+        "reference": backbone.digest,
+        "prompts": text_digest(prompts),
+        "response_tokens": problem.response_tokens,
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        sampled = backbone.at(work).reference.sample(prompts, 2, seeds.child(spec.seed, "pairs"))
+        frame = pd.DataFrame(
+            {
+                "split": [name for name, members in split_prompts.items() for _ in members],
+                "prompt": prompts,
+                "response_a": [row[0] for row in sampled],
+                "response_b": [row[1] for row in sampled],
+            }
+        )
+        frame.to_parquet(work.path / "pairs.parquet", index=False)
+
+    folder = store.stage("pairs", key, compute)
+    return pd.read_parquet(folder / "pairs.parquet"), content_digest(folder)

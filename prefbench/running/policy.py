@@ -1,0 +1,81 @@
+"""Stage `policy`: the aligner learns from what it may see."""
+
+from __future__ import annotations
+
+import errno
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prefbench import registry
+from prefbench.backbone.base import Aligned, Backbone, Policy
+from prefbench.backbone.parallel import is_lost
+from prefbench.errors import PrefbenchError
+from prefbench.problem import Problem, text_digest
+from prefbench.problem.preferences import make_view
+from prefbench.running.labels import Labels
+from prefbench.spec import RunSpec
+from prefbench.store import Store, Work
+
+
+class AlignerFailed(PrefbenchError):
+    """The aligner raised something that is not ours."""
+
+    def __init__(self, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
+def aligned_policy(
+    spec: RunSpec, problem: Problem, backbone: Backbone, labels: Labels, store: Store
+) -> tuple[Policy, Path]:
+    """The aligner's policy, and what its rewards say about held-out pairs."""
+    entry = registry.get("aligner", spec.aligner)
+    key = {
+        "aligner": entry.name,
+        "options": dict(spec.aligner_options),
+        "reference": backbone.digest,
+        "training": dict(backbone.training),
+        "labels": labels.digest,
+        "prompts": text_digest(problem.prompts.train),
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        view = make_view(labels.rows, problem, entry.needs, spec.seed)
+        try:
+            made = entry.function(view, backbone.at(work), entry.options(**spec.aligner_options))
+        except PrefbenchError:
+            raise
+        except Exception as error:  # a stranger's aligner may raise anything
+            if _is_environment(error):
+                raise
+            line = f"aligner '{entry.name}' failed with {type(error).__name__}: {error}".replace("\n", " ")
+            raise AlignerFailed(line, traceback.format_exc()) from error
+        aligned = made if isinstance(made, Aligned) else Aligned(made)
+        aligned.policy.save(work.path)
+        rewards = aligned.rewards
+        evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
+        if rewards is not None:
+            held_out = labels.rows[labels.rows["split"] == "test"]
+            prompts = held_out["prompt"].tolist()
+            margins = rewards(prompts, held_out["chosen"].tolist()) - rewards(
+                prompts, held_out["rejected"].tolist()
+            )
+            frame = pd.DataFrame(margins, columns=[f"margin/{i}" for i in range(margins.shape[1])])
+            frame.to_parquet(work.path / "margins.parquet", index=False)
+            assignment = None if rewards.assignment is None else sorted(rewards.assignment.items())
+            evidence = {"rewards": rewards.names, "assignment": assignment, "em": rewards.em}
+        (work.path / "evidence.json").write_text(json.dumps(evidence, indent=1))
+
+    folder = store.stage("policy", key, compute)
+    return backbone.load_policy(folder), folder
+
+
+def _is_environment(error: Exception) -> bool:
+    """Troubles that are the machine's and not the aligner's: they go up unchanged."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return full or isinstance(error, MemoryError) or is_lost(error)

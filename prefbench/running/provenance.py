@@ -1,0 +1,32 @@
+"""Versions, hardware and time of a run."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import datetime
+from typing import Any
+
+import prefbench
+from prefbench.backbone.parallel import team
+from prefbench.commit import commit
+
+
+def provenance_of(started: datetime) -> dict[str, Any]:
+    """The record's `provenance` of a run that started then."""
+    from importlib.metadata import version
+
+    # A run that needed no torch is not made to wait for it now.
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
+    return {
+        "prefbench": prefbench.__version__,
+        "git": commit(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "hardware": gpu or platform.processor() or platform.machine(),
+        "threads": 1 if torch is None else torch.get_num_threads(),
+        "processes": team().size,
+        "started": started.isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,168 @@
+"""One run, stage by stage, from a specification to a record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from prefbench import registry
+from prefbench.backbone.base import Backbone
+from prefbench.backbone.estimate import check_memory
+from prefbench.backbone.models import ModelRequest
+from prefbench.backbone.parallel import team
+from prefbench.errors import Diverged, JudgeFailed, UserError
+from prefbench.numerics import NUMERICS
+from prefbench.problem import Problem, apportion
+from prefbench.problem.preferences import check_oracle
+from prefbench.report.record import (
+    DISTRIBUTION_FILE,
+    HISTORY_FILE,
+    ITEMS_FILE,
+    MEASURED,
+    PROMPTED_FILE,
+    Record,
+    write_items,
+    write_record,
+)
+from prefbench.running.identity import Identity, identity_of
+from prefbench.running.labels import labels_of
+from prefbench.running.measure import Found, measure
+from prefbench.running.policy import AlignerFailed
+from prefbench.running.provenance import provenance_of
+from prefbench.spec import RunSpec, get_model, run_name
+from prefbench.store import Reporter, Store, write_atomically
+
+
+def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
+    """Run a specification, continuing whatever of it is already stored.
+
+    Args:
+        spec: what to run; `prefbench.spec.make_spec` has checked it.
+        runs_dir: where stages and records are kept.
+        reporter: who is told how it goes.
+
+    Returns:
+        The run's folder and its record. A run that diverged or whose aligner failed has a record that
+        says so. Of several processes (`prefbench.backbone.parallel`) all return it and the first writes it.
+
+    Raises:
+        UserError: the data or the model cannot be used. Nothing was written.
+    """
+    started = datetime.now(UTC)
+    entry = registry.get("task", spec.task)
+    identity = identity_of(spec)
+    store = Store(runs_dir, reporter, identity)
+    problem, backbone = _open(spec, store)
+    folder = runs_dir / run_name(spec)
+    base = _base_fields(spec, entry, identity, started)
+    found: Found | None = None
+    trace: str | None = None
+    try:
+        problem = _prepared(problem, backbone, store, spec.seed)
+        found = measure(spec, problem, backbone, store)
+        base["stages"] = store.opened
+        record = Record(status="ok", message=None, **base, **found.measured, timings=_timings(store))
+    except (Diverged, AlignerFailed, JudgeFailed) as error:
+        status: Literal["diverged", "failed"] = "diverged" if isinstance(error, Diverged) else "failed"
+        record = Record(status=status, message=str(error), **base, **_unmeasured(), timings=_timings(store))
+        trace = error.trace if isinstance(error, AlignerFailed) else None
+    if team().rank == 0:
+        _write(folder, record, found, trace)
+    return folder, record
+
+
+def labelled_pairs(
+    spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None
+) -> tuple[Problem, pd.DataFrame]:
+    """The problem of a specification and its labelled pairs, from the stages that its run would share.
+
+    Returns:
+        The problem, and the rows of all splits as `prefbench.problem.preferences.label_pairs` gives them.
+
+    Raises:
+        UserError: the data or the model cannot be used. Nothing was written.
+    """
+    store = Store(runs_dir, reporter, identity_of(spec))
+    problem, backbone = _open(spec, store)
+    problem = _prepared(problem, backbone, store, spec.seed)
+    return problem, labels_of(spec, problem, backbone, store).rows
+
+
+def _write(folder: Path, record: Record, found: Found | None, trace: str | None) -> None:
+    """A run's record with its evidence, or with the trace of what failed."""
+    if found is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
+            (folder / evidence).unlink(missing_ok=True)
+        if trace is not None:
+            (folder / "error.txt").write_text(trace)
+    else:
+        write_items(found.items, folder)
+        for evidence, table in ((PROMPTED_FILE, found.prompted), (DISTRIBUTION_FILE, found.distribution)):
+            if table is not None:
+                write_items(table, folder, evidence)
+        if found.history is not None:
+            write_atomically(folder / HISTORY_FILE, found.history)
+        (folder / "error.txt").unlink(missing_ok=True)
+    write_record(record, folder)
+
+
+def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
+    """The problem, and the model with its reference policy."""
+    task = registry.get("task", spec.task)
+    problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
+    apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    if "oracle" in registry.get("aligner", spec.aligner).needs:
+        check_oracle(problem, spec.aligner)
+    model = get_model(spec.model)
+    if team().size > 1 and model.backbone == "finite":
+        raise UserError(f"model '{spec.model}' has nothing to share out: run it in one process.")
+    # With FSDP the weights are in no one place, and the estimate knows only of one.
+    note = None if team().sharded else check_memory(spec, problem)
+    if note is not None:
+        store.reporter.note(note)
+    request = ModelRequest(spec.model, problem, store, spec.seed)
+    return problem, model.function(request, model.options(**spec.model_options))
+
+
+def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> Problem:
+    """The problem with utilities that are ready: some are fitted on the model, some keep their verdicts."""
+    ready = []
+    for group in problem.groups:
+        if hasattr(group.utility, "prepare"):
+            group = replace(group, utility=group.utility.prepare(backbone, store.root, seed))
+        ready.append(group)
+    return replace(problem, groups=tuple(ready))
+
+
+def _base_fields(
+    spec: RunSpec, entry: registry.Entry, identity: Identity, started: datetime
+) -> dict[str, Any]:
+    return {
+        "numerics": NUMERICS,
+        "code": identity.code,
+        "plugins": identity.plugins,
+        "spec": spec.to_dict(),
+        "spec_hash": spec.hash,
+        "task": spec.task,
+        "task_version": entry.version,
+        "aligner": spec.aligner,
+        "needs": sorted(registry.get("aligner", spec.aligner).needs),
+        "model": spec.model,
+        "data": spec.data,
+        "minority_ratio": spec.minority_ratio,
+        "seed": spec.seed,
+        "provenance": provenance_of(started),
+    }
+
+
+def _unmeasured() -> dict[str, Any]:
+    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "regret": None, "task_report": {}}
+
+
+def _timings(store: Store) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in store.timings.items()}

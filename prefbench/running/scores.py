@@ -1,0 +1,88 @@
+"""Stages `scores` and `prompted`: every group's utility of every response."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from prefbench.backbone.base import Backbone
+from prefbench.problem import Problem, text_digest, with_instruction
+from prefbench.problem.preferences import compared, utilities_of_pairs
+from prefbench.problem.utilities import count_words, is_empty
+from prefbench.report.record import PROMPTED_FILE
+from prefbench.running.samples import Speaker, samples_of
+from prefbench.spec import RunSpec
+from prefbench.store import Store, Work
+
+
+def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Every group's utility of every response: the evidence behind the record."""
+    key = {
+        "samples": text_digest(
+            [*ours["prompt"], *ours["response"], *theirs["response"], ours["kl"].to_json(double_precision=15)]
+        ),
+        "groups": [[group.name, group.utility.name] for group in problem.groups],
+    }
+
+    def compute(work: Work) -> None:
+        items = ours[["prompt_id", "sample", "prompt", "response"]].copy()
+        items["reference_response"] = theirs["response"]
+        items["empty"] = [is_empty(text) for text in items["response"]]
+        items["words"] = [count_words(text) for text in items["response"]]
+        items["reference_words"] = [count_words(text) for text in items["reference_response"]]
+        items["kl"] = ours["kl"]
+        values = utilities_of_pairs(problem, *compared_in(items, problem))
+        for prefix, matrix in zip(("utility", "reference_utility"), values, strict=True):
+            for index, group in enumerate(problem.groups):
+                items[f"{prefix}/{group.name}"] = matrix[:, index]
+        items.to_parquet(work.path / "items.parquet", index=False)
+
+    return pd.read_parquet(store.stage("scores", key, compute) / "items.parquet")
+
+
+def prompted_scores(
+    spec: RunSpec, problem: Problem, backbone: Backbone, speakers: tuple[Speaker, Speaker], store: Store
+) -> pd.DataFrame | None:
+    """The same comparison with each group's instruction in the prompt, judged by that group alone."""
+    told = [group for group in problem.groups if group.instruction is not None]
+    if not told:
+        return None
+    sampled = []
+    for group in told:
+        prompts = [with_instruction(prompt, str(group.instruction)) for prompt in problem.prompts.test]
+        sampled.append(
+            [
+                samples_of(spec, problem, prompts, backbone, speaker, store, told=group.name)
+                for speaker in speakers
+            ]
+        )
+    texts = [text for ours, theirs in sampled for text in (*ours["response"], *theirs["response"])]
+    key = {
+        "samples": text_digest([*problem.prompts.test, *texts]),
+        "groups": [[group.name, group.utility.name, group.instruction] for group in told],
+    }
+
+    def compute(work: Work) -> None:
+        tables = []
+        for group, (ours, theirs) in zip(told, sampled, strict=True):
+            table = ours[["prompt_id", "sample", "prompt", "response"]].copy()
+            table.insert(0, "group", group.name)
+            table["reference_response"] = theirs["response"]
+            table["empty"] = [is_empty(text) for text in table["response"]]
+            table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
+            table["utility"], table["reference_utility"] = compared(
+                group.utility, *compared_in(table, problem)
+            )
+            tables.append(table)
+        pd.concat(tables, ignore_index=True).to_parquet(work.path / PROMPTED_FILE, index=False)
+
+    return pd.read_parquet(store.stage("prompted", key, compute) / PROMPTED_FILE)
+
+
+def compared_in(table: pd.DataFrame, problem: Problem) -> list[list[str]]:
+    """Prompts and the two responses to each that a table of labels or of samples compares."""
+    if "chosen" in table:
+        return [table[column].tolist() for column in ("prompt", "chosen", "rejected")]
+    # Said or unsaid, an instruction is no part of what the group asked about.
+    asked = np.asarray(problem.prompts.test, dtype=object)[table["prompt_id"]].tolist()
+    return [asked, table["response"].tolist(), table["reference_response"].tolist()]

@@ -1,0 +1,338 @@
+"""Digests of source code and of files: what a stored result was made by.
+
+Of prefbench's own packages a result depends on the modules that its code reaches by importing, read from
+the text of the sources (`closure`). Of a stranger's code it depends on all of it: the whole package, or
+the file and what it imports from its own folder. A function that was typed into a notebook has no file; there
+the source of the function and of everything that it uses of its session counts (`Origin`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+OWN = "prefbench"
+"""The distribution whose packages are followed import by import."""
+
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<module>[\w.]+)[ \t]+import[ \t]+(?P<names>\([^)]*\)|[^\n]+)"
+    r"|import[ \t]+(?P<modules>[\w., \t]+))",
+    re.MULTILINE,
+)
+_TYPING = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+[^\n]*\n|\n)+", re.MULTILINE)
+_FACE = re.compile(r"\bpb\.(\w+)")
+
+
+# ------------------------------------------------------------------------------ prefbench's own modules
+
+
+@functools.cache
+def own_packages() -> Mapping[str, Path]:
+    """Top-level packages of prefbench's distribution and their folders."""
+    found = {OWN: Path(__file__).parent}
+    for point in entry_points(group=OWN):
+        package = point.module.partition(".")[0]
+        if point.dist is not None and point.dist.name == OWN and package not in found:
+            module = sys.modules.get(package)
+            spec = importlib.util.find_spec(package) if module is None else module.__spec__
+            if spec is not None and spec.origin is not None:
+                found[package] = Path(spec.origin).parent
+    return found
+
+
+def is_own(module: str) -> bool:
+    """Whether a dotted name lies in a package of prefbench's distribution."""
+    return module.partition(".")[0] in own_packages()
+
+
+@functools.cache
+def closure(roots: frozenset[str], without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Own modules that `roots` reach by importing, at whatever depth and wherever the import stands.
+
+    Args:
+        roots: dotted names.
+        without: modules, and packages with all that is in them, that are neither entered nor returned.
+
+    Returns:
+        Dotted names, sorted. Imports for type checking only do not count.
+    """
+    found: set[str] = set()
+    waiting = sorted(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in found or _is_within(name, without):
+            continue
+        found.add(name)
+        waiting.extend(_imported(name))
+    return tuple(sorted(found))
+
+
+def _is_within(name: str, packages: Iterable[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+@functools.cache
+def _imported(name: str) -> tuple[str, ...]:
+    """Own modules that one module names in its imports, or uses by the face."""
+    text = _TYPING.sub("", _text(name))
+    found: list[str] = []
+    for match in _IMPORT.finditer(text):
+        if match["module"] is None:
+            found.extend(part.split()[0] for part in match["modules"].split(",") if part.strip())
+            continue
+        names = re.findall(r"(\w+)(?:[ \t]+as[ \t]+\w+)?", match["names"].partition("#")[0])
+        if match["module"] == OWN:
+            found.extend(_behind_face(names))
+        found.extend(f"{match['module']}.{member}" for member in names)
+        found.append(match["module"])
+    if re.search(r"^import prefbench as pb$", text, re.MULTILINE):
+        found.extend(_behind_face(_FACE.findall(text)))
+    return tuple(dict.fromkeys(module for module in found if module != OWN and _file(module) is not None))
+
+
+def _behind_face(names: Iterable[str]) -> list[str]:
+    """Modules in which names of the public face are defined."""
+    wanted = set(names)
+    homes: Mapping[str, Iterable[str]] = getattr(sys.modules[OWN], "HOMES", {})
+    return [module for module, members in homes.items() if wanted.intersection(members)]
+
+
+@functools.cache
+def _file(name: str) -> Path | None:
+    """The source file of a dotted name; None where it is no module of an own package."""
+    package, *rest = name.split(".")
+    folder = own_packages().get(package)
+    if folder is None:
+        return None
+    path = folder.joinpath(*rest)
+    found = [p for p in (path / "__init__.py", path.with_name(f"{path.name}.py")) if p.is_file()]
+    return found[0] if found else None
+
+
+@functools.cache
+def _text(name: str) -> str:
+    path = _file(name)
+    return "" if path is None else path.read_text(encoding="utf-8")
+
+
+def digest_of(modules: Iterable[str]) -> str:
+    """SHA-256 of the names and texts of own modules, in their order."""
+    state = hashlib.sha256()
+    for name in modules:
+        state.update(f"{name}\0{hashlib.sha256(_text(name).encode()).hexdigest()}\n".encode())
+    return state.hexdigest()
+
+
+# --------------------------------------------------------------------------------------- plug-ins
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a registered function comes from."""
+
+    function: Callable[..., Any]
+    plugin: str | None
+    """Package, file or `__main__`; None for prefbench's own."""
+    files: str | None
+    """Digest of the plug-in's files as they were when it was registered; None where there is no file."""
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that defines it."""
+        return str(inspect.unwrap(self.function).__module__)
+
+    @property
+    def digest(self) -> str | None:
+        """Of the plug-in and of this function in it; None for prefbench's own."""
+        if self.plugin is None:
+            return None
+        function = inspect.unwrap(self.function)
+        if self.files is None:
+            return _sha(sorted(set(_session(function))))
+        return _sha([self.files, *_variant(function)])
+
+
+def origin_of(function: Callable[..., Any]) -> Origin:
+    """The origin of a function, its plug-in's files read now."""
+    plain = inspect.unwrap(function)
+    package = plain.__module__.partition(".")[0]
+    if is_own(plain.__module__):
+        return Origin(function, None, None)
+    module = sys.modules.get(package)
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return Origin(function, package, None)
+    path = Path(file)
+    if path.name == "__init__.py":
+        return Origin(function, package, _files_digest(path.parent.rglob("*.py"), path.parent))
+    # `--plugin` makes up a module name, and a script is `__main__`: the file's name says more.
+    return Origin(function, path.name, _files_digest(_beside(path), path.parent))
+
+
+def _files_digest(files: Iterable[Path], folder: Path) -> str:
+    """Of names below a folder and contents."""
+    return _sha(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}" for path in sorted(files))
+
+
+def _beside(path: Path) -> set[Path]:
+    """A file and the modules of its own folder that it imports, and those that they import."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for match in _IMPORT.finditer(file.read_text(encoding="utf-8", errors="replace")):
+            named = match["module"] or match["modules"]
+            for name in re.findall(r"[\w.]+", named):
+                target = path.parent.joinpath(*name.strip(".").split("."))
+                if target.with_name(f"{target.name}.py").is_file():
+                    waiting.append(target.with_name(f"{target.name}.py"))
+                first = path.parent / name.strip(".").partition(".")[0]
+                if (first / "__init__.py").is_file():
+                    waiting.extend(sorted(first.rglob("*.py")))
+    return found
+
+
+def _variant(function: Callable[..., Any]) -> Iterator[str]:
+    """What tells two functions of one file apart: where it stands, its defaults and what it closes over."""
+    code = getattr(function, "__code__", None)
+    yield f"{function.__qualname__}:{getattr(code, 'co_firstlineno', 0)}"
+    for value in _bound(function):
+        if isinstance(value, types.FunctionType) and value is not function:
+            yield from _variant(value)
+        yield from _plain(value)
+
+
+def _bound(function: Any) -> Iterator[Any]:
+    """Defaults and closed-over values of a function."""
+    yield from getattr(function, "__defaults__", None) or ()
+    yield from (getattr(function, "__kwdefaults__", None) or {}).values()
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+
+
+def _session(start: Any) -> Iterator[str]:
+    """Sources of a function of an interactive session and of whatever it uses of that session."""
+    home = start.__module__
+    seen: set[int] = set()
+    waiting: list[Any] = [start]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, types.FunctionType) and value.__module__ == home:
+            yield _source(value)
+            waiting.extend(_bound(value))
+            waiting.extend(
+                value.__globals__[n] for n in sorted(_names(value.__code__)) if n in value.__globals__
+            )
+            waiting.extend(value.__annotations__.values())
+        elif isinstance(value, type) and value.__module__ == home:
+            yield f"{value.__qualname__}({', '.join(base.__qualname__ for base in value.__bases__)})"
+            waiting.extend(value.__bases__)
+            for name, member in sorted(vars(value).items()):
+                if name not in {"__dict__", "__weakref__", "__module__", "__doc__"}:
+                    waiting.append(getattr(member, "__func__", getattr(member, "fget", member)))
+            if hasattr(value, "model_fields"):
+                yield repr(sorted((k, repr(f)) for k, f in value.model_fields.items()))
+        else:
+            yield from _plain(value)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names that a function looks up, in itself and in what is defined within it."""
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _source(function: types.FunctionType) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return _sha([function.__code__.co_code.hex(), repr(function.__code__.co_consts)])
+
+
+def _plain(value: Any) -> Iterator[str]:
+    """A value as text where its text is all that there is to it; nothing of any other kind of value."""
+    if value is None or isinstance(value, str | int | float | bool | complex | bytes):
+        yield repr(value)
+    elif isinstance(value, list | tuple):
+        yield f"{type(value).__name__}:{len(value)}"
+        for index, item in enumerate(value):
+            yield from (f"{index}:{text}" for text in _plain(item))
+    elif isinstance(value, set | frozenset):
+        yield repr(sorted(map(repr, value)))
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            yield from (f"{key!r}:{text}" for text in _plain(value[key]))
+    elif hasattr(value, "tobytes") and hasattr(value, "shape"):
+        yield f"array:{value.shape}:{hashlib.sha256(value.tobytes()).hexdigest()}"
+
+
+# ------------------------------------------------------------------------------ files and folders
+
+
+def contents_of(options: Any) -> dict[str, str]:
+    """Paths among options, at any depth, with the SHA-256 of what lies there now.
+
+    Every text that names an existing file or folder counts as a path. Folders are read without links
+    that lead out of them.
+    """
+    if isinstance(options, Mapping):
+        return {k: v for value in options.values() for k, v in contents_of(value).items()}
+    if isinstance(options, list | tuple):
+        return {k: v for value in options for k, v in contents_of(value).items()}
+    if not isinstance(options, str) or not options or "\n" in options or len(options) > 4096:
+        return {}
+    digest = path_digest(Path(options))
+    return {} if digest is None else {options: digest}
+
+
+def path_digest(path: Path) -> str | None:
+    """SHA-256 of a regular file, or of a folder's names and files; None where there is neither."""
+    try:
+        path = path.expanduser()
+        if path.is_file():
+            return file_digest(path)
+        if not path.is_dir():
+            return None
+        return _files_digest((p for p in path.rglob("*") if p.is_file()), path)
+    except (OSError, ValueError, RuntimeError):  # a text that no path can be, or a home that nobody has
+        return None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; what was read before is read again only if the file has changed since."""
+    status = path.stat()
+    signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _read_digest(path, signature)
+
+
+@functools.cache
+def _read_digest(path: Path, signature: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha(parts: Iterable[str]) -> str:
+    state = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        state.update(len(raw).to_bytes(8, "little") + raw)
+    return state.hexdigest()
