@@ -26,9 +26,8 @@ from prefbench import registry, seeds
 from prefbench.backbone.base import Aligned, Backbone, Policy
 from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
-from prefbench.backbone.parallel import is_lost, team
 from prefbench.errors import Diverged, JudgeFailed, PrefbenchError, UserError
-from prefbench.problem import Problem, apportion, text_digest, with_instruction
+from prefbench.problem import Problem, apportion, with_instruction
 from prefbench.problem.gold import FittedGold
 from prefbench.problem.preferences import (
     HELD_OUT_PAIRS,
@@ -39,7 +38,6 @@ from prefbench.problem.preferences import (
     make_view,
     utilities_of_pairs,
 )
-from prefbench.problem.utilities import count_words, is_empty
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
     HISTORY_FILE,
@@ -53,6 +51,8 @@ from prefbench.report.record import (
 )
 from prefbench.spec import RunSpec, digest, get_model
 from prefbench.store import Reporter, Store, Work, content_digest, write_atomically
+from prefbench.team import is_lost, team
+from prefbench.text import count_words, is_empty, text_digest
 
 
 def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
@@ -65,7 +65,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
 
     Returns:
         The run's folder and its record. A run that diverged or whose aligner failed has a record that
-        says so. Of several processes (`prefbench.backbone.parallel`) all return it and the first writes it.
+        says so. Of several processes (`prefbench.team`) all return it and the first writes it.
 
     Raises:
         UserError: the data or the model cannot be used. Nothing was written.
