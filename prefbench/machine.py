@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MACHINE = "this machine"
 """Name of the device where it is no GPU."""
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables that say a number of threads, the first one that is set before the others."""
+"""Environment variables that say a number of threads; the first that does so counts."""
 
 
 class _Model(BaseModel):
@@ -30,7 +30,7 @@ class Fingerprint(_Model):
 
     processor: str
     cores: int
-    """That a process may use."""
+    """Cores that a process may use."""
     torch: str
 
 
@@ -158,7 +158,7 @@ def stored() -> Machine | None:
 
 
 def fingerprint() -> Fingerprint:
-    """This machine's."""
+    """The fingerprint of this machine."""
     return Fingerprint(processor=_processor(), cores=cores(), torch=metadata.version("torch"))
 
 
@@ -190,7 +190,7 @@ def threads_of_large() -> int:
 
 
 def said_threads() -> tuple[str, int] | None:
-    """The variable that says a number of threads, and the number, no more than the cores."""
+    """The environment variable that says a number of threads, and the number, no more than the cores."""
     for name in VARIABLES:
         text = os.environ.get(name, "").partition(",")[0].strip()  # the others are of nested loops
         if text.isdecimal() and int(text):

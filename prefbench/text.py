@@ -40,17 +40,17 @@ def text_digest(texts: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Blanks for line breaks and other control characters, so that no name can redraw the screen."""
+    """The text on one line, without control characters, so that no name can redraw the screen."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def message_line(error: BaseException, most: int = 200) -> str:
-    """An error's message on one line, cut after `most` characters."""
-    return " ".join(str(error).split())[:most]
+def message_line(error: BaseException) -> str:
+    """The first 200 characters of an error's message on one line; empty where it has none."""
+    return " ".join(str(error).split())[:200]
 
 
 def message_or_type(error: BaseException) -> str:
-    """The start of an error's message on one line, or its type where it has none."""
+    """An error's message on one line of 160 characters at most, or its type where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."
 
