@@ -91,7 +91,7 @@ def paired_drop_test(
     level: float = 0.05,
     power: float = 0.8,
 ) -> DropTest:
-    """Whether a score fell by more than a margin, on the same prompts before and after.
+    """Test of whether a score fell by more than a margin, on the same prompts before and after.
 
     A one-sided t test on the per-prompt differences (see `mean_difference`).
 
