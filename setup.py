@@ -1,11 +1,11 @@
-"""What pyproject.toml cannot say: a wheel or an sdist remembers the commit that it was built from."""
+"""What pyproject.toml cannot say: which packages there are, and the commit that they were built from."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
@@ -13,6 +13,10 @@ root = Path(__file__).parent
 sys.path.insert(0, str(root))
 
 from prefbench.commit import FILE, commit_of  # noqa: E402  (the path above leads to it)
+
+# In the folders tasks/ and baselines/. That is why pyproject.toml, which can find packages or list them and
+# not both, cannot say this.
+RENAMED = ["prefbench_tasks", "prefbench_baselines"]
 
 
 def remember(package: Path) -> None:
@@ -41,4 +45,7 @@ class Sdist(sdist):
         remember(Path(base_dir) / "prefbench")
 
 
-setup(cmdclass={"build_py": BuildPy, "sdist": Sdist})
+setup(
+    packages=[*find_packages(include=["prefbench", "prefbench.*"]), *RENAMED],
+    cmdclass={"build_py": BuildPy, "sdist": Sdist},
+)

@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from prefbench.evaluate import statistics
+from prefbench.stats import comparisons
 
 MARGIN, LEVEL, RATE, DROP = 0.03, 0.05, 0.7, 0.10
 CELLS = [
@@ -43,11 +43,11 @@ def verdicts(
             sides.append((ease < quantile(rates)[:, None]).astype(np.float64))
         old, new = sides
         if paired:
-            difference = statistics.mean_difference(list(old - new), unbiased=True)
-            test = statistics.judge_drop(difference, MARGIN, seeds * n, LEVEL)
+            difference = comparisons.mean_difference(list(old - new), unbiased=True)
+            test = comparisons.judge_drop(difference, MARGIN, seeds * n, LEVEL)
         else:
-            se = [statistics.mean_difference(list(side)).se if seeds > 1 else None for side in sides]
-            test = statistics.two_sample_drop_test(
+            se = [comparisons.mean_difference(list(side)).se if seeds > 1 else None for side in sides]
+            test = comparisons.two_sample_drop_test(
                 float(old.mean()),
                 old.size,
                 float(new.mean()),

@@ -39,7 +39,7 @@ from prefbench import seeds
 from prefbench.backbone import causal_lm, estimate
 from prefbench.backbone.base import Pairs, Reward, Rewards
 from prefbench.backbone.causal_lm import CausalLM, LMReward, sample_tokens
-from prefbench.backbone.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting, show_bytes, show_count
+from prefbench.backbone.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting
 from prefbench.backbone.models import SHAPES, Shape, Tulu2Options
 from prefbench.backbone.tokens import Codec, Ids
 from prefbench.backbone.workload import Recipe, Sizes
@@ -50,7 +50,9 @@ from prefbench.learn.memory import attempt
 from prefbench.learn.options import PPOOptions, RewardOptions
 from prefbench.learn.training import State
 from prefbench.learn.welfare import population_min
+from prefbench.machine import free_memory
 from prefbench.store import Silent, Store, Work
+from prefbench.text import show_bytes, show_count
 
 T = TypeVar("T")
 
@@ -594,7 +596,7 @@ def compare(bench: Bench, backbone: CausalLM, rewards: Rewards, texts: list[str]
     base = expected.memory["weights of the reference"]
     separate = replace(expected, memory={**expected.memory, "weights of the reference": base + more})
     bench.meter.start()  # lets go of what it can, so that what is free is free
-    free = estimate.free_memory(bench.device.type)[1]
+    free = free_memory(bench.device.type)[1]
     passing = expected.memory["activations"]
     if free is not None and more + passing > free:
         bench.skip(APART, f"needs {show_bytes(more + passing)} more, and {show_bytes(free)} are free")

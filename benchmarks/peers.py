@@ -454,7 +454,7 @@ def bootstrap(bench: Bench, continuous: bool) -> Compared:
     """
     from scipy.stats import bootstrap as of_scipy
 
-    from prefbench.evaluate.statistics import resample_means
+    from prefbench.stats.intervals import resample_means
 
     rng = np.random.default_rng(0)
     rate = np.array([0.8, 0.5, 0.3]) + rng.normal(0, 0.05, (5, 1, 3))

@@ -50,11 +50,11 @@ from prefbench.backbone.causal_lm import LMPolicy, draw, sample_tokens
 from prefbench.backbone.forward import logprobs
 from prefbench.backbone.tokens import Ids
 from prefbench.errors import UserError
-from prefbench.evaluate import statistics
 from prefbench.learn import bradley_terry, ppo
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.training import PairBatches, State, schedule
+from prefbench.stats import intervals
 
 RECORDED = Path(__file__).with_name("advantages.json")
 ROUNDS = 5
@@ -305,18 +305,18 @@ def bootstrap(values: np.ndarray) -> Race:
     from scipy import stats
 
     def ours() -> np.ndarray:
-        means = statistics.resample_means([values], np.random.default_rng(0))
+        means = intervals.resample_means([values], np.random.default_rng(0))
         return np.quantile(means, [0.025, 0.975], axis=0)
 
     def plain() -> np.ndarray:
-        rng, n = np.random.default_rng(0), statistics.RESAMPLES
+        rng, n = np.random.default_rng(0), intervals.RESAMPLES
         found = stats.bootstrap(
             (values,), np.mean, axis=0, n_resamples=n, batch=BATCH, method="percentile", rng=rng
         )
         return np.stack(found.confidence_interval)
 
     end = stats.norm.ppf(0.975)
-    error = np.sqrt(0.025 * 0.975 / statistics.RESAMPLES) / stats.norm.pdf(end)
+    error = np.sqrt(0.025 * 0.975 / intervals.RESAMPLES) / stats.norm.pdf(end)
     agree(ours(), plain(), 5 * np.sqrt(2) * error * values.std(axis=0) / np.sqrt(len(values)))
     return Race(ours, plain)
 

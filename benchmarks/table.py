@@ -17,7 +17,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from prefbench.backbone.estimate import show_bytes
+from prefbench.text import show_bytes
 
 Entry = Mapping[str, Any]
 """A benchmark of pytest-benchmark's file."""

@@ -34,13 +34,13 @@ from prefbench.backbone.causal_lm import CausalLM, LMReward
 from prefbench.backbone.estimate import problem_of
 from prefbench.backbone.loading import fit_language_model
 from prefbench.doctor import gemm_rate, memory_bandwidth
-from prefbench.evaluate import statistics
 from prefbench.learn import bradley_terry, em, exact
 from prefbench.learn.options import EMOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
 from prefbench.report import leaderboard
 from prefbench.spec import make_spec
+from prefbench.stats import intervals
 
 RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
 PAIRS = {"nano": 1024, "gpt2": 16}
@@ -322,7 +322,7 @@ def test_bootstrap(benchmark: BenchmarkFixture, measured: Measured, samples: int
     rng = np.random.default_rng(0)
     scores = [rng.integers(3, size=(1000, samples, 3)).mean(1) / 2 for _ in range(5)]
     stage = f"bootstrap, {samples} sample{'s' * (samples > 1)}"
-    means = measured(stage, "", lambda: statistics.resample_means(scores, np.random.default_rng(1)))
+    means = measured(stage, "", lambda: intervals.resample_means(scores, np.random.default_rng(1)))
     benchmark.extra_info.update(unit="resamples", items=len(means))
 
 

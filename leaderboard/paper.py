@@ -10,7 +10,8 @@ import math
 
 from tabulate import tabulate
 
-from prefbench.evaluate.statistics import minimum_detectable_effect, prompts_needed, wilson
+from prefbench.stats.intervals import wilson
+from prefbench.stats.power import minimum_detectable_effect, prompts_needed
 
 PROMPTS = 50
 """In the published evaluation; pairs with an empty answer were left out of it."""

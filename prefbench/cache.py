@@ -19,8 +19,8 @@ from typing import Any
 from prefbench.errors import UserError
 from prefbench.registry import suggest
 from prefbench.store import content_digest, damage, try_lock
+from prefbench.text import UNITS, text_digest
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 STRAY_SECONDS = 3600
 """A temporary file is written in seconds; one this old has lost its writer."""
 _PARTIAL, _LOCK, _GONE = ".partial", ".lock", ".gone"
@@ -137,8 +137,6 @@ def users(runs_dir: Path) -> dict[Path, list[str]]:
     down to the reference. Stages that nothing names (rewards) are left out.
     """
     import pandas as pd
-
-    from prefbench.problem import text_digest
 
     done = {stage.path: _done(stage.path) for stage in stages(runs_dir)}
     by_content = {content_digest(path): path for path, facts in done.items() if facts}
@@ -299,21 +297,3 @@ def _is_locked(path: Path) -> bool:
         return False
     except BlockingIOError:
         return True
-
-
-def show_size(size: int) -> str:
-    """`12 B`, `3.4 MB`."""
-    amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def show_age(seconds: float | None) -> str:
-    """`5m`, `3d`; empty for none."""
-    if seconds is None:
-        return ""
-    unit = next((u for u in ("d", "h", "m") if seconds >= UNITS[u]), "s")
-    return f"{max(0, int(seconds // UNITS[unit]))}{unit}"

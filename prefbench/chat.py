@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from prefbench import __version__
-from prefbench.backbone.parallel import team
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
-from prefbench.problem.corpus import one_line
 from prefbench.store import clear_disk_errors
+from prefbench.team import team
+from prefbench.text import message_or_type
 
 if TYPE_CHECKING:
     import openai
@@ -343,14 +343,14 @@ def _reason(error: Exception, server: Server, key: str) -> str:
     if isinstance(error, openai.APITimeoutError):
         return f"no answer within {server.timeout:g} seconds"
     if isinstance(error, openai.APIConnectionError):
-        return _scrub(one_line(error.__cause__ or error), key)
+        return _scrub(message_or_type(error.__cause__ or error), key)
     if isinstance(error, openai.RateLimitError):
         return "rate limit, status 429"
     if isinstance(error, openai.APIStatusError):
         said = error.body.get("message") if isinstance(error.body, Mapping) else None
-        said = one_line(Exception(_scrub(said, key))) if isinstance(said, str) else ""
+        said = message_or_type(Exception(_scrub(said, key))) if isinstance(said, str) else ""
         return f"status {error.status_code}{': ' if said else ''}{said}"
-    return _scrub(one_line(error), key)
+    return _scrub(message_or_type(error), key)
 
 
 def _scrub(text: str, key: str) -> str:
@@ -549,7 +549,7 @@ def _open_cache(folder: Path) -> Iterator[_Cache]:
         with contextlib.closing(_connect(path)) as connection:
             yield _Cache(connection)
     except sqlite3.OperationalError as error:
-        reason = one_line(error)
+        reason = message_or_type(error)
         if "disk is full" in reason:
             raise PrefbenchError(
                 "the disk is full: free some space and run the same command again; answers so far are kept."
@@ -558,7 +558,7 @@ def _open_cache(folder: Path) -> Iterator[_Cache]:
             f"the cache '{path}' cannot be used ({reason}): mend it or name another."
         ) from None
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, one_line(error)) from None
+        raise _damaged(path, message_or_type(error)) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -28,10 +28,11 @@ import numpy as np
 from prefbench import registry, seeds
 from prefbench.backbone.base import Backbone, Policy
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.problem import Group, Problem, Prompts, apportion, text_digest
+from prefbench.problem import Group, Problem, Prompts, apportion
 from prefbench.problem.preferences import View
 from prefbench.registry import Entry, NoOptions
 from prefbench.spec import RunSpec, make_spec, resolve
+from prefbench.text import text_digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from prefbench import __version__
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
     from prefbench.backbone.estimate import Estimate
@@ -68,13 +69,8 @@ class _Commands(TyperGroup):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"prefbench: error: {_one_line(message)}", file=sys.stderr)
+    print(f"prefbench: error: {one_line(message)}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks, and without the control characters that a name may hold."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 @contextlib.contextmanager
@@ -91,7 +87,7 @@ def _one_line_warnings() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            from prefbench.backbone.parallel import team
+            from prefbench.team import team
 
             if team().rank:
                 return  # the first process says it
@@ -105,7 +101,7 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 def _warn(message: str) -> None:
-    print(f"prefbench: warning: {_one_line(message)}", file=sys.stderr)
+    print(f"prefbench: warning: {one_line(message)}", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -249,7 +245,7 @@ def run(
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
-    from prefbench.backbone.parallel import joined
+    from prefbench.team import joined
 
     if hardware is not None and not dry_run:
         raise UserError("--hardware goes with --dry-run, which is missing.")
@@ -348,9 +344,9 @@ def _run_all(
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
-    from prefbench.backbone.parallel import team
     from prefbench.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
     from prefbench.report import display
+    from prefbench.team import team
 
     speaks = team().rank == 0  # of several processes the first
     quiet, as_json = quiet or not speaks, as_json and speaks
@@ -406,6 +402,7 @@ def _run_all(
 def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
     """What one of these runs, which differ in their seeds, would need."""
     from prefbench.backbone import estimate as library
+    from prefbench.machine import free_memory
 
     device = library.hardware_called(hardware) if hardware is not None else None
     spec = specs[0]
@@ -420,7 +417,7 @@ def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
             print(why)
         return
     found = library.estimate(spec, shape, problem)
-    present, free = (None, None) if device is not None else library.free_memory(spec.model_options["device"])
+    present, free = (None, None) if device is not None else free_memory(spec.model_options["device"])
     if as_json:
         here = {"device": present, "free_bytes": free, "hardware": library.known_hardware(present or "")}
         more = {} if device is not None else {"here": here}
@@ -433,7 +430,7 @@ def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
         if len(specs) > 1:
             print(f"{len(specs)} seeds: each of them needs this, one after the other.")
     if device is not None:
-        place = f"{library.show_bytes(device.memory)} on {hardware}"
+        place = f"{show_bytes(device.memory)} on {hardware}"
         note = library.require(spec, shape, problem, device.memory, place)
         if note is not None:
             _warn(note)
@@ -546,7 +543,6 @@ def sweep(
     from rich.console import Console
 
     from prefbench import sweep as library
-    from prefbench.report import display
 
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
@@ -573,10 +569,10 @@ def sweep(
         _print_json(library.to_json(plan, folder, result))
     say(
         f"{result.cells} cells: {result.done} run, {result.before} done before, {len(result.failed)} failed, "
-        f"in {display.clock(result.seconds)}"
+        f"in {clock(result.seconds)}"
     )
     if result.failed:  # also when quiet: the exit code alone does not say which
-        print("\n".join(_one_line(sentence) for sentence in library.failure_lines(result)), file=sys.stderr)
+        print("\n".join(one_line(sentence) for sentence in library.failure_lines(result)), file=sys.stderr)
         raise typer.Exit(PrefbenchError.exit_code)
     say(f"then: prefbench leaderboard build --runs-dir {shlex.quote(str(folder))}")
 
@@ -707,7 +703,7 @@ def _print_size(model: str) -> None:
     example = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
     print(
         f"{library.shape_line(found.setting.shape)}\n\n"
-        f"prefbench run {example} takes {library.show_bytes(found.peak)} of a GPU's memory and at most:"
+        f"prefbench run {example} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
     )
     _print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found))
     print("With --dry-run it says what that is made of.")
@@ -749,7 +745,7 @@ def _options_of(entry: Entry) -> list[dict[str, Any]]:
             "default": None
             if field.is_required()
             else to_jsonable_python(field.get_default(call_default_factory=True), fallback=str),
-            "doc": _one_line(field.description or ""),
+            "doc": one_line(field.description or ""),
         }
         for name, field in entry.options.model_fields.items()
     ]
@@ -828,8 +824,8 @@ def check_(
 
     def tell(finding: Finding) -> None:
         if not as_json:
-            detail = f": {_one_line(finding.detail)}" if finding.detail else ""
-            print(f"  {finding.status:<9} {_one_line(finding.words)}{detail}", file=screen, flush=True)
+            detail = f": {one_line(finding.detail)}" if finding.detail else ""
+            print(f"  {finding.status:<9} {one_line(finding.words)}{detail}", file=screen, flush=True)
 
     for entry in entries:
         if not as_json:
@@ -948,7 +944,7 @@ def cache_ls(
     as_json: AsJson = False,
 ) -> None:
     """List stored stages by kind, with their number, size and age."""
-    from prefbench.cache import overview, show_age, show_size, stages, users
+    from prefbench.cache import overview, stages, users
 
     rows = overview(runs_dir)
     used = users(runs_dir) if runs else {}
@@ -968,8 +964,8 @@ def cache_ls(
         [
             row["stage"],
             str(row["count"]),
-            show_size(row["bytes"]),
-            f"{row['unfinished']} ({show_size(row['unfinished_bytes'])})" if row["unfinished"] else "",
+            show_bytes(row["bytes"]),
+            f"{row['unfinished']} ({show_bytes(row['unfinished_bytes'])})" if row["unfinished"] else "",
             show_age(row["oldest_seconds"]),
             show_age(row["newest_seconds"]),
         ]
@@ -979,9 +975,9 @@ def cache_ls(
     for row in single:
         names = ", ".join(row["runs"]) or "no run that is known"
         print(
-            f"{row['stage']}  {show_size(row['bytes'])}  {show_age(row['seconds_old'])}  {_one_line(names)}"
+            f"{row['stage']}  {show_bytes(row['bytes'])}  {show_age(row['seconds_old'])}  {one_line(names)}"
         )
-    print(f"{sum(row['count'] for row in rows)} stages, {show_size(sum(row['bytes'] for row in rows))}")
+    print(f"{sum(row['count'] for row in rows)} stages, {show_bytes(sum(row['bytes'] for row in rows))}")
 
 
 @cache.command("verify")
@@ -997,7 +993,7 @@ def cache_verify(runs_dir: RunsDir = Path("runs")) -> None:
         total += 1
         wrong += bool(found)
         for sentence in found:
-            print(f"{stage.kind}/{stage.path.name}: {_one_line(sentence)}")
+            print(f"{stage.kind}/{stage.path.name}: {one_line(sentence)}")
     print(f"{total - wrong} of {total} stages are whole")
     if wrong:
         raise typer.Exit(1)
@@ -1021,16 +1017,16 @@ def cache_gc(
     Records stay. What somebody is working on stays. A killed run whose unfinished stage is removed starts
     that stage anew.
     """
-    from prefbench.cache import gc, parse_age, show_size
+    from prefbench.cache import gc, parse_age
 
     age = parse_age(older_than) if older_than is not None else None
     swept = gc(runs_dir, older_than=age, stage=stage, dry_run=dry_run)
     verb = "would remove" if dry_run else "removed"
     for name in swept.removed:
-        print(f"{verb} {_one_line(name)}")
+        print(f"{verb} {one_line(name)}")
     for sentence in swept.kept:
-        print(f"kept {_one_line(sentence)}")
-    print(f"{'would free' if dry_run else 'freed'} {show_size(swept.freed)} in {len(swept.removed)} places")
+        print(f"kept {one_line(sentence)}")
+    print(f"{'would free' if dry_run else 'freed'} {show_bytes(swept.freed)} in {len(swept.removed)} places")
 
 
 # ------------------------------------------------------------------------------ leaderboard, gate
@@ -1049,7 +1045,7 @@ def build(
     frame = build(runs_dir)
     write_csv(frame, out)
     for sentence in missing_controls(frame):
-        print(f"warning: {_one_line(sentence)}")
+        print(f"warning: {one_line(sentence)}")
     print(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'} written to {out}")
 
 
@@ -1118,7 +1114,7 @@ def verify(
     rows = verify_csv(csv, runs_dir) if csv is not None else {}
     for name, sentences in (*found.items(), *rows.items()):
         for sentence in sentences:
-            print(f"{_one_line(name)}: {_one_line(sentence)}")
+            print(f"{one_line(name)}: {one_line(sentence)}")
     right = sum(not wrong for wrong in found.values())
     print(f"{right} of {len(found)} records follow from their evidence")
     if csv is not None:
@@ -1227,7 +1223,7 @@ def gate(
     if as_json:
         _print_json(report.to_dict())
     else:
-        print("\n".join(_one_line(sentence) for sentence in report.sentences))
+        print("\n".join(one_line(sentence) for sentence in report.sentences))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -1384,7 +1380,7 @@ def doctor(
             _print_table("", header, rows)
             print()
         print("\n".join(library.advice(machine)))
-        print("\n".join(f"problem: {_one_line(sentence)}" for sentence in found) or "no problems found")
+        print("\n".join(f"problem: {one_line(sentence)}" for sentence in found) or "no problems found")
     if not no_store:
         path = library.save(machine)
         if not as_json:

@@ -18,20 +18,27 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ConfigDict, Field
 
-from prefbench.backbone.estimate import free_memory, show_bytes, show_count
-from prefbench.engines.local import cores
 from prefbench.errors import UserError
+from prefbench.machine import (
+    Fingerprint,
+    Machine,
+    Recommended,
+    fingerprint,
+    free_memory,
+    kernel_fields,
+    machine_file,
+    said_threads,
+)
 from prefbench.store import write_atomically
+from prefbench.text import show_bytes, show_count
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scipy", "tokenizers")
 OPTIONAL = ("trl", "peft", "openai", "ray", "bitsandbytes", "gguf")
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SECONDS = 0.4
 """What one rate takes, warming up aside."""
 LEAST = 3
@@ -43,55 +50,6 @@ NEAR = 0.1
 NANO_BYTES = 1.2e9
 """Memory of a process that runs `nano`, with some to spare; most of it is torch and other libraries."""
 LOW_MEMORY, LOW_DISK = 2e9, 5e9
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fingerprint(_Model):
-    """What the figures hold for; on another machine, or with another torch, they are not used."""
-
-    processor: str
-    cores: int
-    """That a process may use."""
-    torch: str
-
-
-class Recommended(_Model):
-    """Counts of threads and workers."""
-
-    threads_small: int = Field(ge=1)
-    """With which a single run of `nano` is fastest. It takes one unless told otherwise."""
-    threads_large: int = Field(ge=1)
-    """Of a single run of a larger model."""
-    workers_small: int = Field(ge=1)
-    """Of a sweep of `nano`, one thread each."""
-    sweep_threads_large: int = Field(ge=1)
-    """Of each cell in a sweep of larger models."""
-    workers_large: int = Field(ge=1)
-    """Cells at a time in such a sweep."""
-
-
-class Machine(_Model):
-    """What was measured and what follows, as it is stored."""
-
-    version: Literal[1] = 1
-    """Of this format."""
-    fingerprint: Fingerprint
-    measured: str
-    """When, as ISO 8601 in UTC."""
-    load: float
-    """Average number of busy processes in the minute before."""
-    products: dict[str, float]
-    """FLOP/s of a matrix product, by what it ran on."""
-    reads: dict[str, float]
-    """Bytes/s of reading memory, by what read it."""
-    small: dict[int, float]
-    """Trained tokens/s at `nano`'s size, by number of threads."""
-    large: dict[int, float]
-    """Trained tokens/s of one layer at GPT-2-small's size."""
-    recommended: Recommended
 
 
 # ---------------------------------------------------------------------------------------- measuring
@@ -300,13 +258,6 @@ def _near_best(rates: Mapping[int, float]) -> list[int]:
 # ------------------------------------------------------------------------------------------ storing
 
 
-def machine_file() -> Path:
-    """Where the figures are kept: `machine.json` in `$PREFBENCH_CACHE`, else in the user's cache folder."""
-    own, users = os.environ.get("PREFBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    folder = Path(own) if own else Path(users or "~/.cache") / "prefbench"
-    return folder.expanduser() / "machine.json"
-
-
 def save(machine: Machine) -> Path:
     """Store the figures and say where.
 
@@ -325,56 +276,6 @@ def save(machine: Machine) -> Path:
             f"nothing can be stored{where} ({why}): name a folder with PREFBENCH_CACHE, or say --no-store."
         ) from None
     return path
-
-
-def stored() -> Machine | None:
-    """The stored figures; None if there are none, or they cannot be read, or are not this machine's."""
-    try:
-        found = Machine.model_validate_json(machine_file().read_bytes())
-    except (OSError, RuntimeError, ValueError):
-        return None
-    return found if found.fingerprint == fingerprint() else None
-
-
-def fingerprint() -> Fingerprint:
-    """This machine's."""
-    return Fingerprint(processor=_processor(), cores=cores(), torch=metadata.version("torch"))
-
-
-def _processor() -> str:
-    fields = _fields(Path("/proc/cpuinfo"))
-    return fields.get("model name") or platform.processor() or platform.machine()
-
-
-def _fields(path: Path) -> dict[str, str]:
-    """`name: value` lines of a file of the kernel's, the first of each name; empty where there is none."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in reversed(list(pairs))}
-
-
-def threads_of_large() -> int:
-    """CPU threads of a single run of a large model whose options do not say.
-
-    What the environment says, by which a sweep tells its workers, then what is stored, then every core.
-    """
-    said = _said()
-    if said is not None:
-        return said[1]
-    found = stored()
-    return cores() if found is None else found.recommended.threads_large
-
-
-def _said() -> tuple[str, int] | None:
-    """The variable that says a number of threads, and the number, no more than the cores."""
-    for name in VARIABLES:
-        text = os.environ.get(name, "").partition(",")[0].strip()  # the others are of nested loops
-        if text.isdecimal() and int(text):
-            return name, min(int(text), cores())
-    return None
 
 
 # ---------------------------------------------------------------------------------- looking around
@@ -409,7 +310,7 @@ class System:
 def look() -> System:
     """Look around: versions, processor, memory, disk and GPUs."""
     load = os.getloadavg()[0]  # before loading torch adds to it
-    memory = _fields(Path("/proc/meminfo"))
+    memory = kernel_fields(Path("/proc/meminfo"))
     swap, unused = (float(memory.get(name, "0").split()[0]) for name in ("SwapTotal", "SwapFree"))
     return System(
         fingerprint=fingerprint(),
@@ -473,7 +374,7 @@ def _of_packages(system: System) -> Iterator[str]:
 
 
 def _of_threads(machine: Machine) -> Iterator[str]:
-    wanted, said = machine.recommended.threads_large, _said()
+    wanted, said = machine.recommended.threads_large, said_threads()
     if said is not None and said[1] != wanted:
         yield (
             f"{said[0]} gives a run of a large model {_many(said[1], 'thread')}, and {wanted} would be "

@@ -18,9 +18,9 @@ import numpy as np
 
 from prefbench import __version__, registry
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.problem.utilities import count_words, is_empty
 from prefbench.spec import RunSpec, make_spec
 from prefbench.store import Reporter, clear_disk_errors
+from prefbench.text import count_words, is_empty, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -315,13 +315,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """Text of others as one line that Markdown leaves alone."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in line)
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in one_line(text))
 
 
 def _code(text: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return "`" + line.replace("`", "'").replace("|", "\\|") + "`"
+    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"
 
 
 # ------------------------------------------------------------------------------------------ push

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prefbench.cache import show_size
 from prefbench.store import Reporter, write_atomically
+from prefbench.text import show_bytes
 
 if TYPE_CHECKING:
     from prefbench.backbone.estimate import Estimate
@@ -363,12 +363,12 @@ def _counted(spec: RunSpec) -> dict[str, float]:
 
 
 def _stage_table(profiler: Profiler, counted: Mapping[str, float]) -> Table:
-    from prefbench.backbone.estimate import show_count
+    from prefbench.text import show_count
 
     timed = partial(_timed, whole=profiler.wall)
     rows = []
     for name, stage in profiler.stages.items():
-        row = [name, *timed(stage.seconds), _state(stage), show_size(stage.peak)]
+        row = [name, *timed(stage.seconds), _state(stage), show_bytes(stage.peak)]
         if name in counted and not stage.stored and stage.whole:
             rate = counted[name] / max(stage.seconds, 1e-9)
             row += [show_count(counted[name]), show_count(rate)]

@@ -4,7 +4,7 @@ A stage is computed in `<runs>/stages/<name>/<hash>.partial/`, where it may leav
 renamed to `<hash>/` once `done.json` (its key and the checksum of every file) is on disk. So a folder without
 the suffix is whole, and whatever was killed goes on from its last checkpoint.
 
-Several processes of one run (`backbone/parallel.py`) compute a stage together. The first of them decides and
+Several processes of one run (`team.py`) compute a stage together. The first of them decides and
 writes; what the others write goes to a folder that is thrown away.
 
 A lock file keeps two processes from computing one stage: the second waits and then reads the
@@ -28,9 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from prefbench.backbone.parallel import team
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.spec import digest
+from prefbench.team import team
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefbench import registry
+from prefbench import machine, registry
 from prefbench.backbone.models import ModelOptions, PretrainedOptions
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
@@ -563,7 +563,7 @@ def describe(plan: Plan) -> tuple[str, list[str], list[list[str]]]:
 
 def plan_lines(plan: Plan, job: Job) -> list[str]:
     """What a plan amounts to, in sentences."""
-    from prefbench.report.display import clock
+    from prefbench.text import clock
 
     todo = len(plan.todo)
     lines = [f"{len(plan.specs)} cells: {len(plan.done)} done before, {todo} to run"]
@@ -641,20 +641,17 @@ def make_job(
     Raises:
         UserError: the engine is not installed or does not have such an option.
     """
-    from prefbench import doctor
-    from prefbench.engines.local import cores, threads_that_pay
-
     if engine == "local" and address is not None:
         raise UserError("--address is of a Ray cluster: say --engine ray as well.")
     if engine == "ray":
         from prefbench.engines.ray_cluster import import_ray
 
         import_ray(address)
-    here, stored = cores(), doctor.stored()
+    here, stored = machine.cores(), machine.stored()
     asked = {_threads(spec) for spec in specs}
 
     def found() -> int:
-        return threads_that_pay(here) if stored is None else stored.recommended.sweep_threads_large
+        return machine.threads_that_pay(here) if stored is None else stored.recommended.sweep_threads_large
 
     threads = max(found() if number is None else number for number in asked)
     fitting = usual = max(1, here // threads)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from prefbench.evaluate.statistics import Difference, DropTest
     from prefbench.report.leaderboard import Row
     from prefbench.report.record import Record
+    from prefbench.stats.comparisons import Difference, DropTest
 
 __all__ = ["CannotTell", "assert_minority_win_rate", "assert_win_rate", "prefbench_run"]
 
@@ -159,8 +159,8 @@ def assert_win_rate(
 
 def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tuple[str, str]:
     from prefbench.errors import UserError
-    from prefbench.evaluate import statistics
     from prefbench.report.record import Record
+    from prefbench.stats import comparisons, intervals
 
     if not 0 < at_least < 1:
         raise UserError(f"at_least {at_least} is not in (0, 1): half is 0.5.")
@@ -170,10 +170,10 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     else:
         row = _row(runs)
         scores = row.metric_scores(_known(metric, row))
-        difference = statistics.mean_difference([at_least - values for values in scores], unbiased=True)
+        difference = comparisons.mean_difference([at_least - values for values in scores], unbiased=True)
         rate, n, seeds = at_least - difference.estimate, sum(map(len, scores)), len(scores)
         name = f"{row.first.aligner} on {row.first.task}@{row.first.task_version}"
-    test: DropTest = statistics.judge_drop(difference, 0.0, n, level)
+    test: DropTest = comparisons.judge_drop(difference, 0.0, n, level)
     over = f"{n:,} prompts and {seeds} seed{'s' if seeds > 1 else ''}"
     start = f"{metric} of {name} is {rate:.3f} over {over}"
     if test.verdict == "fell":
@@ -183,7 +183,7 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     distance = abs(test.drop)
     needed = ""
     if distance > 1e-6:
-        quantiles = statistics.z_quantile(1 - level) + statistics.z_quantile(0.8)
+        quantiles = intervals.z_quantile(1 - level) + intervals.z_quantile(0.8)
         needed = f"; about {round(n * (quantiles * difference.se / distance) ** 2) + 1:,} prompts would do"
     low, high = at_least - test.high, at_least - test.low
     return (
@@ -195,8 +195,8 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
 def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Difference]:
     """Rate, prompts and the bound minus the rate, from a record's counts."""
     from prefbench.errors import UserError
-    from prefbench.evaluate.statistics import Difference
     from prefbench.evaluate.win_rate import Group, minority_and_majority
+    from prefbench.stats.comparisons import Difference
 
     if record.status != "ok":
         raise AssertionError(f"the run {record.status}: {record.message}.")

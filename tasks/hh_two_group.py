@@ -17,10 +17,11 @@ from pydantic import Field
 
 from prefbench import seeds
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts, text_digest
-from prefbench.problem.utilities import Scores, Utility, count_words, is_empty, lower_words
+from prefbench.problem import Group, Problem, Prompts
+from prefbench.problem.utilities import Scores, Utility
 from prefbench.problem.world import Annotators, PairsPerAnnotator
 from prefbench.registry import task
+from prefbench.text import count_words, is_empty, lower_words, text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem.given import Given

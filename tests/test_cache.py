@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_cli import typed
 
 from prefbench import cache
-from prefbench.cache import gc, overview, parse_age, show_age, show_size, stages, users, verify
+from prefbench.cache import gc, overview, parse_age, stages, users, verify
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.report.record import verify as follows
 from prefbench.running.run import labelled_pairs, run
@@ -237,15 +237,7 @@ def test_a_stage_that_is_none_is_refused(runs):
         gc(runs, stage="../..")
 
 
-def test_sizes_and_ages_are_readable():
-    assert [show_size(n) for n in (0, 999, 1000, 1_234_567, 10**13)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "1.2 MB",
-        "10.0 TB",
-    ]
-    assert [show_age(s) for s in (None, -1, 59, 60, 7200, 86400 * 40)] == ["", "0s", "59s", "1m", "2h", "40d"]
+def test_an_age_is_read_in_any_unit():
     assert [parse_age(text) for text in ("30d", "12h", "1.5m", " 2w ")] == [2592000, 43200, 90, 1209600]
 
 

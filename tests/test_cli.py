@@ -806,14 +806,6 @@ def test_quiet_is_nobody():
         assert isinstance(reporter, display.Quiet)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "0:10"), (59.6, "1:00"), (3599.7, "1:00:00"), (3661, "1:01:01")],
-)
-def test_clock(seconds, text):
-    assert display.clock(seconds) == text
-
-
 def test_the_verdict_names_the_worst_off_only_if_the_intervals_are_apart(runs):
     record = read_record(Path(re.findall(r"^record: (.*)$", runs[1].out, re.M)[0]))
     many, few = record.groups

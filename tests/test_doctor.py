@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from test_cli import typed
 from test_pretrained import model_folder, plain_problem  # noqa: F401  (a fixture, used by being here)
 
+import prefbench.machine
 from prefbench import doctor
 from prefbench.backbone.models import ModelRequest
 from prefbench.doctor import (
     NANO_BYTES,
     NEAR,
     PACKAGES,
-    VARIABLES,
     Gpu,
-    Machine,
-    Recommended,
     Size,
     System,
     gemm_rate,
@@ -30,9 +28,8 @@ from prefbench.doctor import (
     recommend,
     save,
     scaling,
-    stored,
 )
-from prefbench.engines import local
+from prefbench.machine import VARIABLES, Machine, Recommended, fingerprint, stored
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store import Store
@@ -46,8 +43,7 @@ def cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, on a machine of eight cores whose environment says nothing."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("PREFBENCH_CACHE", str(folder))
-    monkeypatch.setattr(local, "cores", lambda: CORES)
-    monkeypatch.setattr(doctor, "cores", lambda: CORES)
+    monkeypatch.setattr(prefbench.machine, "cores", lambda: CORES)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return folder
@@ -57,7 +53,7 @@ def machine(**counts: int) -> Machine:
     """Figures of the machine of the test, with these counts."""
     usual = dict.fromkeys(Recommended.model_fields, 1)
     return Machine(
-        fingerprint=doctor.fingerprint(),
+        fingerprint=fingerprint(),
         measured="2026-01-01T00:00:00+00:00",
         load=0.0,
         products={},
@@ -167,20 +163,9 @@ def test_a_file_of_another_format_is_as_good_as_none(cache, change):
 
 @pytest.mark.parametrize("change", [{"processor": "another"}, {"cores": 9}, {"torch": "2.11"}])
 def test_figures_of_another_machine_or_torch_are_not_used(cache, change):
-    here = doctor.fingerprint()
+    here = fingerprint()
     save(machine().model_copy(update={"fingerprint": here.model_copy(update=change)}))
     assert stored() is None
-
-
-def test_the_folder_is_the_named_one_or_the_users(monkeypatch):
-    monkeypatch.setenv("PREFBENCH_CACHE", "/a")
-    assert doctor.machine_file() == Path("/a/machine.json")
-    monkeypatch.delenv("PREFBENCH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert doctor.machine_file() == Path("/b/prefbench/machine.json")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/c")
-    assert doctor.machine_file() == Path("/c/.cache/prefbench/machine.json")
 
 
 # ------------------------------------------------------------------------------------ who uses them
@@ -228,7 +213,7 @@ def test_a_sweep_takes_threads_and_workers_from_what_was_found(cache, tmp_path, 
     nano = 'task = "imdb_two_group"\naligner = "dpo"\n'
     large = nano + 'model = "gpt2"\n'
     world = 'task = "bandit_two_group"\naligner = "dpo"\n'
-    monkeypatch.setattr(local, "threads_that_pay", lambda here: here)
+    monkeypatch.setattr(prefbench.machine, "threads_that_pay", lambda here: here)
     assert (counts(nano), counts(large)) == ((8, 1), (1, 8))
     save(machine(sweep_threads_large=4, workers_small=3, workers_large=2))
     assert (counts(nano), counts(large), counts(world)) == ((3, 1), (2, 4), (8, 1))
@@ -249,17 +234,6 @@ def test_a_cell_takes_the_threads_of_its_sweep_not_those_of_a_run(model_folder, 
     assert json.loads(file.read_text())["provenance"]["threads"] == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("max 100000\n", None), ("250000 100000\n", 2), ("50000 100000\n", 1), ("nonsense", None), (None, None)],
-)
-def test_a_container_may_use_as_many_cores_as_its_quota_comes_to(tmp_path, text, cores):
-    if text is not None:
-        (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
-        (tmp_path / "sys/fs/cgroup/cpu.max").write_text(text)
-    assert local._limit_of_container(tmp_path) == cores
-
-
 # ----------------------------------------------------------------------------------------- problems
 
 
@@ -268,7 +242,7 @@ def healthy(cache, monkeypatch):
     """A system without problems."""
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     return System(
-        fingerprint=doctor.fingerprint(),
+        fingerprint=fingerprint(),
         versions=dict.fromkeys(doctor.OPTIONAL) | {name: doctor._version(name) for name in PACKAGES},
         load=0.0,
         memory_free=16e9,
@@ -349,7 +323,7 @@ def test_the_command_measures_stores_and_prints_what_it_found(tmp_path, monkeypa
     assert found["machine"] == json.loads((tmp_path / "deep/cache/machine.json").read_text())
     assert Machine(**found["machine"]) == stored()
     counts = sorted(map(int, found["machine"]["small"]))
-    assert counts[0] == 1 and counts[-1] == local.cores()
+    assert counts[0] == 1 and counts[-1] == prefbench.machine.cores()
     assert found["system"]["versions"]["torch"] == torch.__version__
     assert torch.get_num_threads() == 1
 

@@ -31,6 +31,7 @@ from prefbench.learn import memory
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import mean
+from prefbench.machine import MACHINE
 from prefbench.problem import Group, Problem, Prompts
 from prefbench.problem.gold import GoldReward
 from prefbench.problem.utilities import Conciseness
@@ -588,7 +589,7 @@ def test_memory_is_checked_before_anything_is_loaded(monkeypatch):
         UserError, match=r"and there are 12\.0 GB free on a small device: set model\.quantise"
     ):
         estimate.check_memory(spec(), problem())
-    monkeypatch.setattr(estimate, "free_memory", lambda device: (estimate.MACHINE, 12e9))
+    monkeypatch.setattr(estimate, "free_memory", lambda device: (MACHINE, 12e9))
     with pytest.raises(UserError, match=r"free on this machine: take a smaller model or a larger device"):
         estimate.check_memory(spec(), problem())  # 4 bits need a GPU
     monkeypatch.setattr(estimate, "free_memory", lambda device: ("a large device", 500e9))
@@ -606,31 +607,6 @@ def test_a_small_or_unknown_model_is_not_looked_at(monkeypatch):
     unknown = dataclasses.replace(spec(), model="nobody/nothing")
     assert shape_of(unknown) is None
     assert estimate.check_memory(unknown, problem()) is None
-
-
-@pytest.mark.parametrize(
-    ("limit", "free"), [(None, 3 << 30), ("max", 3 << 30), (str(2 << 30), 1 << 30), (str(1 << 29), 0)]
-)
-def test_free_memory_is_the_machines_or_what_its_container_leaves(tmp_path, limit, free):
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable:  {3 << 20} kB\n")
-    if limit is not None:
-        (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
-        (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{limit}\n")
-        (tmp_path / "sys/fs/cgroup/memory.current").write_text(f"{1 << 30}\n")
-    assert estimate._free_memory_of_machine(tmp_path) == free
-    assert estimate._free_memory_of_machine(tmp_path / "none") is None
-    assert estimate.free_memory("cpu")[0] == "this machine"
-
-
-def test_the_gpu_is_asked_for_what_is_free(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (7, 10))
-    assert estimate.free_memory("auto") == ("NVIDIA H200", 7.0)
-    assert estimate.free_memory("cpu")[0] == "this machine"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert estimate.free_memory("cuda") == ("cuda", None)  # loading refuses that
 
 
 @pytest.mark.parametrize(
@@ -741,21 +717,3 @@ def test_the_page_shows_what_the_command_prints():
     large = ["--task", "imdb_two_group", "--aligner", "maxmin", "--model", "tulu2-7b"]
     tight = typed("run", *large, "--set", "model.lora=false", "--dry-run", "--hardware", "a100-80gb")
     assert (tight.code, tight.error) == (2, refusal)
-
-
-@pytest.mark.parametrize(
-    ("least", "most", "text"),
-    [
-        (0.001, 0.002, "1 min"),
-        (0.1, 0.5, "6 to 30 min"),
-        (0.5, 1.25, "0.5 to 1.2 h"),
-        (12, 30.4, "12 to 30 h"),
-    ],
-)
-def test_hours_are_shown_as_people_say_them(least, most, text):
-    assert estimate.show_hours(least, most) == text
-
-
-def test_counts_are_shown_short():
-    assert [estimate.show_count(n) for n in (0, 999, 6.74e9, 32000)] == ["0", "999", "6.74 G", "32 k"]
-    assert estimate.show_bytes(13.48e9) == "13.5 GB"

@@ -102,7 +102,7 @@ def test_a_phase_without_room_is_reported_and_the_others_are_measured(gpu_7b, tm
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ppo, "update", no_room)
-    monkeypatch.setattr(estimate, "free_memory", lambda device: ("a small device", 1e5))
+    monkeypatch.setattr(gpu_7b, "free_memory", lambda device: ("a small device", 1e5))
     code, found, phases = measured(gpu_7b, tmp_path / "some.json")
     assert code == 3
     assert list(phases) == PHASES

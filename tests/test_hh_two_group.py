@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.problem.gold import GoldReward
-from prefbench.problem.utilities import count_words, lower_words
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
+from prefbench.text import count_words, lower_words
 from prefbench_tasks.hh_two_group import (
     CAUTION,
     CAUTIOUS_WORDS,

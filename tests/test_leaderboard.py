@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from test_record import make_run
 
 from prefbench.errors import UserError
-from prefbench.evaluate.statistics import two_level_bootstrap, wilson
 from prefbench.report import leaderboard as lb
 from prefbench.report.record import read_items, read_record, write_items
 from prefbench.seeds import rng
+from prefbench.stats.intervals import two_level_bootstrap, wilson
 
 GOOD = {"many": 0.8, "few": 0.75}
 BAD = {"many": 0.95, "few": 0.2}

@@ -19,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from prefbench.backbone.parallel import SOLO, Team, _current
+from prefbench.backbone.parallel import deal
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.memory import Limit, attempt
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
+from prefbench.team import SOLO, Team, _current
 
 ROOT = Path(__file__).parents[1]
 SIZE = 2
@@ -35,12 +36,22 @@ def limit_of(size):
 
 # --- sharing out ------------------------------------------------------------------------------------------
 
+
+def dealt(ours, lengths):
+    """The share of a process that belongs to this team."""
+    token = _current.set(ours)
+    try:
+        return deal(lengths)
+    finally:
+        _current.reset(token)
+
+
 row_lengths = st.lists(st.integers(1, 50), min_size=1, max_size=30)
 
 
 @given(row_lengths, st.integers(2, 5), st.integers(1, 400))
 def test_every_row_is_somebodys_and_all_make_as_many_passes(lengths, size, tokens):
-    shares = [Team(rank, size).deal(lengths) for rank in range(size)]
+    shares = [dealt(Team(rank, size), lengths) for rank in range(size)]
     owned = np.concatenate([share.rows[: share.own] for share in shares])
     assert sorted(owned.tolist()) == list(range(len(lengths)))
     cut = [share.parts(limit_of(tokens)) for share in shares]
@@ -55,7 +66,7 @@ def test_every_row_is_somebodys_and_all_make_as_many_passes(lengths, size, token
 @given(row_lengths, st.integers(2, 5))
 def test_shares_are_as_even_as_rows_allow(lengths, size):
     """Rows are dealt from the longest down, so no share is longer than another by more than one row."""
-    shares = [Team(rank, size).deal(lengths) for rank in range(size)]
+    shares = [dealt(Team(rank, size), lengths) for rank in range(size)]
     tokens = [sum(lengths[i] for i in share.rows[: share.own]) for share in shares]
     assert max(tokens) - min(tokens) <= max(lengths)
     for share in shares:
@@ -64,7 +75,7 @@ def test_shares_are_as_even_as_rows_allow(lengths, size):
 
 @given(row_lengths, st.integers(1, 400))
 def test_one_process_takes_every_row_in_order(lengths, tokens):
-    share = SOLO.deal(lengths)
+    share = dealt(SOLO, lengths)
     assert share.rows.tolist() == list(range(len(lengths))) and list(share.lengths) == lengths
     parts = share.parts(limit_of(tokens))
     for part, rows in zip(parts, limit_of(tokens).split(lengths), strict=True):
@@ -111,7 +122,8 @@ STEPS = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from prefbench.backbone.parallel import Once, joined, team
+from prefbench.backbone.parallel import deal
+from prefbench.team import Once, joined, team
 from prefbench.learn.memory import Limit
 from prefbench.learn.training import State, descend
 from prefbench.store import Store
@@ -136,7 +148,7 @@ def train(memory):
 
         limit = Limit(8, "tokens", "training on", print)
         losses.append(descend(state, [1 + i % 3 for i in range(size)], each, limit, 1.0, 100.0))
-    share = team().deal([5, 1, 2, 4, 3])
+    share = deal([5, 1, 2, 4, 3])
     table = share.whole(torch.tensor(10 * share.rows))
     return [*losses, *model.weight[0].tolist(), *model.bias.tolist(), *table.tolist()]
 
@@ -228,7 +240,8 @@ import numpy as np, torch
 from prefbench import seeds
 from prefbench.backbone.base import Pairs
 from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.parallel import joined, shard, team
+from prefbench.backbone.parallel import shard
+from prefbench.team import joined, team
 from prefbench.backbone.tokens import Codec
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO

@@ -14,12 +14,13 @@ from test_run import evidence, spec_of
 from torch.utils.checkpoint import checkpoint
 
 from prefbench import profiling
-from prefbench.backbone.estimate import estimate, problem_of, shape_of, show_count
+from prefbench.backbone.estimate import estimate, problem_of, shape_of
 from prefbench.backbone.workload import RECIPES
 from prefbench.problem.gold import GoldReward
 from prefbench.profiling import PROFILE_FILE, profile_of, profiled, stage_flops
 from prefbench.running.run import run
 from prefbench.store import Silent
+from prefbench.text import show_count
 
 BANDIT = ["run", "--task", "bandit_two_group", "--aligner", "reference"]
 

@@ -415,7 +415,7 @@ def test_a_cell_is_given_up_after_so_many_deaths_and_a_full_disk_ends_everything
 
 
 def test_workers_times_threads_never_exceed_the_cores(monkeypatch):
-    import prefbench.engines.local
+    import prefbench.machine
 
     def job(text: str, workers: int | None) -> Job:
         sweep = read_sweep(written(text))
@@ -423,25 +423,14 @@ def test_workers_times_threads_never_exceed_the_cores(monkeypatch):
             sweep, sweep.expand(), Path("runs"), engine="local", workers=workers, retries=2, address=None
         )
 
-    monkeypatch.setattr(prefbench.engines.local, "cores", lambda: 8)
-    monkeypatch.setattr(prefbench.engines.local, "threads_that_pay", lambda here: here)
+    monkeypatch.setattr(prefbench.machine, "cores", lambda: 8)
+    monkeypatch.setattr(prefbench.machine, "threads_that_pay", lambda here: here)
     small = WORLD + 'aligner = "dpo"\n'
     assert [(job(small, n).workers, job(small, n).threads) for n in (None, 3, 20)] == [(8, 1), (3, 1), (8, 1)]
     big = 'task = "imdb_two_group"\nmodel = ["gpt2", "nano"]\naligner = "dpo"\n'
     assert (job(big, 4).workers, job(big, 4).threads) == (1, 8)
     some = big + "[set.model.gpt2]\nthreads = 3\n"
     assert (job(some, None).workers, job(some, None).threads) == (2, 3)
-
-
-def test_threads_are_measured_and_put_back():
-    import torch
-
-    from prefbench.engines.local import cores, threads_that_pay
-
-    before = torch.get_num_threads()
-    assert threads_that_pay(1) == 1
-    assert threads_that_pay(cores()) in (1, cores())
-    assert torch.get_num_threads() == before
 
 
 def test_a_stage_that_another_process_computes_is_waited_for_or_not(tmp_path):

@@ -18,10 +18,8 @@ from prefbench.problem.utilities import (
     content_words,
     count_sentences,
     count_syllables,
-    count_words,
-    is_empty,
-    lower_words,
 )
+from prefbench.text import count_words, is_empty, lower_words
 
 ALL: list[Utility] = [Coverage(-1.0), Readability(-100.0), Warmth(-400.0)]
 texts = st.one_of(st.text(), st.text("aeb.!?-'\u2019 \n\"()*_1"))

@@ -13,11 +13,10 @@ from prefbench.problem.utilities import (
     Conciseness,
     Utility,
     VaderSum,
-    count_words,
     fit_review_classifier,
-    is_empty,
     load_hub_classifier,
 )
+from prefbench.text import count_words, is_empty
 
 IMDB = Path(__file__).parents[2] / "shared" / "data" / "imdb"
 SAMPLES = ["a great film.", "", " ...!", "dull", "so very, very long and well-made", "🙂"]

@@ -37,13 +37,14 @@ from prefbench.backbone.adapters import (
 from prefbench.backbone.base import Pairs, Policy, Reward, RewardFunction
 from prefbench.backbone.forward import call, last_states, logprobs, reader, response_states
 from prefbench.backbone.gpt2 import fuse_activations
-from prefbench.backbone.parallel import team
+from prefbench.backbone.parallel import deal
 from prefbench.backbone.simple_policies import ReferencePolicy, load_simple_policy
 from prefbench.backbone.tokens import Batch, Codec, Ids, collate
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import bradley_terry, pairwise, ppo
 from prefbench.learn.memory import TOKENS_AT_ONCE, Limit, Limits, attempt, in_batches
 from prefbench.learn.training import trainable_state
+from prefbench.team import team
 
 if TYPE_CHECKING:
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
@@ -219,7 +220,7 @@ def sample_tokens(
         uniform: [len(prompts) * n, response_tokens] numbers in [0, 1), one row per sample.
         limit: responses in a batch.
     """
-    share = team().deal([len(prompt) for prompt in prompts])
+    share = deal([len(prompt) for prompt in prompts])
     mine = uniform.view(len(prompts), n, uniform.shape[1])[torch.from_numpy(share.rows)].flatten(0, 1)
     drawn = _drawn_here(model, codec, [prompts[i] for i in share.rows], n, mine, limit)
     if team().size == 1:
@@ -407,7 +408,7 @@ class CausalLM:
         if not prompts:
             return np.empty((0, *shape))
         p, r = self.codec.prompts(prompts), self.codec.responses(responses)
-        share = team().deal([len(a) + len(b) for a, b in zip(p, r, strict=True)])
+        share = deal([len(a) + len(b) for a, b in zip(p, r, strict=True)])
 
         def compute(places: np.ndarray) -> torch.Tensor:
             rows = share.rows[places]

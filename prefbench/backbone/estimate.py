@@ -25,15 +25,14 @@ from prefbench.backbone.workload import (
     sizes_of,
     works_of,
 )
-from prefbench.cache import show_size
 from prefbench.errors import UserError
+from prefbench.machine import MACHINE, free_memory
 from prefbench.spec import RunSpec
+from prefbench.text import show_bytes, show_count, show_hours
 
 if TYPE_CHECKING:
     from prefbench.problem import Problem
 
-MACHINE = "this machine"
-"""What the device is called where it is no GPU."""
 EXAMPLE_TASK, EXAMPLE_ALIGNER = "imdb_two_group", "maxmin"
 """The run that a model's needs are shown for."""
 LEAST_PARAMETERS = 50_000_000
@@ -750,41 +749,6 @@ def _changes(spec: RunSpec, problem: Problem) -> Iterator[_Change]:
         yield change("model", "context", model["context"] // 2)
 
 
-def free_memory(device: str) -> tuple[str, float | None]:
-    """The device that a run would take, and its free bytes; None where that cannot be known.
-
-    Args:
-        device: `auto`, `cpu` or `cuda`, as `model.device` has it.
-    """
-    if device != "cpu":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(), float(torch.cuda.mem_get_info()[0])
-        if device == "cuda":
-            return "cuda", None  # loading says that there is none
-    return MACHINE, _free_memory_of_machine(Path("/"))
-
-
-def _free_memory_of_machine(root: Path) -> float | None:
-    """Free bytes by /proc/meminfo, or what a container's limit leaves of its own where that is less."""
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    available = fields.get("MemAvailable")
-    if available is None:
-        return None
-    free = float(available.split()[0]) * 1024
-    try:
-        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
-        used = (root / "sys/fs/cgroup/memory.current").read_text().strip()
-    except OSError:
-        return free
-    return free if limit == "max" else min(free, max(0.0, float(limit) - float(used)))
-
-
 def hardware_called(name: str) -> Hardware:
     """The hardware of a name on the command line.
 
@@ -805,31 +769,6 @@ def known_hardware(device: str) -> str | None:
 
 
 # -------------------------------------------------------------------------------------- for a reader
-
-
-def show_bytes(amount: float) -> str:
-    """`13.5 GB`, `409.6 kB`."""
-    return show_size(round(amount))
-
-
-def show_count(amount: float) -> str:
-    """`6.74 G`, `4.9 k`."""
-    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if amount >= size:
-            return f"{amount / size:.3g} {unit}"
-    return f"{amount:.0f}"
-
-
-def show_hours(least: float, most: float) -> str:
-    """`2.1 to 6.4 h`, `0.3 h`, `4 min`."""
-
-    def one(hours: float) -> str:
-        return f"{hours:.1f}" if hours < 10 else f"{hours:.0f}"
-
-    if most < 1:
-        low, high = max(1, round(least * 60)), max(1, round(most * 60))
-        return f"{high} min" if low == high else f"{low} to {high} min"
-    return f"{one(most)} h" if one(least) == one(most) else f"{one(least)} to {one(most)} h"
 
 
 def shape_line(shape: Shape) -> str:

@@ -23,8 +23,8 @@ from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.bradley_terry import fit_linear
 from prefbench.learn.welfare import Welfare
-from prefbench.problem.utilities import count_words
 from prefbench.problem.world import Floats, Ints, World
+from prefbench.text import count_words
 
 if TYPE_CHECKING:
     import pandas as pd

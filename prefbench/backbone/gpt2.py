@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from prefbench.backbone.parallel import team
+from prefbench.team import team
 
 if TYPE_CHECKING:
     from prefbench.backbone.tokens import Batch, Ids, Packed

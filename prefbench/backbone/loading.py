@@ -17,15 +17,16 @@ from prefbench.backbone.causal_lm import CausalLM, describe_weights
 from prefbench.backbone.forward import logprobs
 from prefbench.backbone.gpt2 import fuse_activations
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
-from prefbench.backbone.parallel import shard, team
+from prefbench.backbone.parallel import shard
 from prefbench.backbone.tokens import Codec, collate, end_of_turn
-from prefbench.doctor import threads_of_large
 from prefbench.errors import UserError
 from prefbench.learn.memory import Limits, is_out_of_memory
 from prefbench.learn.training import Parts, State, bucketed_batches, minimise
-from prefbench.problem import text_digest
+from prefbench.machine import threads_of_large
 from prefbench.spec import is_missing_folder
 from prefbench.store import Work, content_digest
+from prefbench.team import team
+from prefbench.text import message_line, text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem import Problem
@@ -234,7 +235,7 @@ def load_pretrained(
     except UserError:
         raise
     except ImportError as error:
-        raise UserError(f"model '{source}': {_one_line(error)}") from None
+        raise UserError(f"model '{source}': {message_line(error)}") from None
     except Exception as error:  # a damaged folder may break its reader anywhere
         if is_out_of_memory(error):
             raise
@@ -309,7 +310,7 @@ def _check_sharding(options: PretrainedOptions) -> None:
 
 def _why_not(source: str, local: bool, preset: bool, error: Exception) -> str:
     """One line on why a model could not be loaded, and what to do."""
-    why = _one_line(error) or type(error).__name__
+    why = message_line(error) or type(error).__name__
     if local:
         return (
             f"model folder '{source}' could not be loaded ({why}): it needs config.json, tokenizer files and "
@@ -437,10 +438,6 @@ def _stops(model: Any, tokenizer: Any) -> frozenset[int]:
     if more is not None:
         result.update(more if isinstance(more, list) else [more])
     return frozenset(result)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _fine_tune(

@@ -12,7 +12,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Policy
-from prefbench.problem.utilities import count_words
+from prefbench.text import count_words
 
 
 @dataclass(frozen=True)

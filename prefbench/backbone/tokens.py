@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from prefbench.errors import UserError
+from prefbench.text import message_line
 
 Ids = list[int]
 
@@ -69,7 +70,7 @@ def _render(tokenizer: Any, chats: Sequence[list[Message]], *, open_end: bool = 
     try:
         texts = tokenizer.apply_chat_template(list(chats), tokenize=False, add_generation_prompt=open_end)
     except (TemplateError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = message_line(error)
         raise UserError(
             f"the model's chat template cannot be applied ({why}): "
             "say --set model.chat_template=none to give prompts as plain text."

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.engines.cell import Outcome, label
-from prefbench.report.display import PLAIN_SECONDS, clock
+from prefbench.report.display import PLAIN_SECONDS
 from prefbench.spec import RunSpec
+from prefbench.text import clock, one_line
 
 SHOWN = 16
 """Running cells with a line of their own."""
@@ -134,7 +135,7 @@ class _Live(Progress):
         cells = list(self.running.values())
         for cell in cells[:SHOWN]:
             grid.add_row(
-                Text("  " + _one_line(cell.name), overflow="ellipsis", no_wrap=True),
+                Text("  " + one_line(cell.name), overflow="ellipsis", no_wrap=True),
                 Text(cell.stage),
                 Text(f"{cell.done}/{cell.total}" if cell.total else ""),
                 Text(clock(time.monotonic() - cell.started)),
@@ -157,9 +158,5 @@ def progress(total: int, before: int, quiet: bool, console: Console) -> Iterator
         yield _Plain(total, before, console)
 
 
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _print(console: Console, line: str) -> None:
-    console.print(_one_line(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(one_line(line), markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.engines.cell import Job, Outcome
-from prefbench.engines.local import cores
 from prefbench.engines.progress import Progress
 from prefbench.engines.schedule import Schedule
 from prefbench.errors import UserError
+from prefbench.machine import cores
 from prefbench.spec import RunSpec
 
 TICK = 0.5

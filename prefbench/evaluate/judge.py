@@ -19,9 +19,9 @@ import numpy as np
 
 from prefbench.chat import Answer, Chat, Progress, Question, Reply, Server, totals, utf8
 from prefbench.errors import JudgeFailed, UserError
-from prefbench.evaluate.statistics import Floats, wilson
-from prefbench.problem.utilities import is_empty
 from prefbench.spec import digest
+from prefbench.stats.intervals import Floats, wilson
+from prefbench.text import is_empty
 
 if TYPE_CHECKING:
     from prefbench.backbone.base import Backbone

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prefbench.evaluate.statistics import Floats, Interval, Statistic, group_interval
+from prefbench.stats.intervals import Floats, Interval, Statistic, group_interval
 
 TIE = 1e-9
 """Utilities this close are equal; below any utility's meaning, above the noise of summation order."""

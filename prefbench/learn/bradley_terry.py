@@ -16,7 +16,7 @@ import numpy as np
 
 from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
-from prefbench.problem import text_digest
+from prefbench.text import text_digest
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from prefbench.backbone.base import Backbone, Policy, Rewards
 from prefbench.learn.bradley_terry import fit_known_groups, pairs_digest, pairs_of
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.welfare import mean
-from prefbench.problem import text_digest
+from prefbench.text import text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem.preferences import View

@@ -16,8 +16,8 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from prefbench.backbone.parallel import team
 from prefbench.errors import PrefbenchError
+from prefbench.team import team
 
 T = TypeVar("T")
 

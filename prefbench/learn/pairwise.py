@@ -93,8 +93,8 @@ def train(
 
     from prefbench.backbone.causal_lm import LMPolicy
     from prefbench.backbone.forward import logprobs
-    from prefbench.backbone.parallel import Once
     from prefbench.learn.training import PairBatches, State, minimise
+    from prefbench.team import Once
 
     reference = backbone.reference
     ratio = reference.logprob(pairs.prompts, pairs.chosen) - reference.logprob(pairs.prompts, pairs.rejected)

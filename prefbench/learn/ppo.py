@@ -23,12 +23,13 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.base import RewardFunction
-from prefbench.backbone.parallel import Once, team
+from prefbench.backbone.parallel import deal
 from prefbench.errors import Diverged
 from prefbench.learn.memory import in_batches
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.training import Parts, State, descend, schedule
 from prefbench.learn.welfare import Welfare
+from prefbench.team import Once, team
 
 if TYPE_CHECKING:
     from prefbench.backbone.causal_lm import CausalLM, LMPolicy
@@ -249,7 +250,7 @@ def sample(
     generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
     uniform = torch.rand((len(prompts), codec.response_tokens), generator=generator, dtype=torch.float64)
     responses = sample_tokens(model, codec, prompts, 1, uniform, backbone.limits.sampling)
-    share = team().deal([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)])
+    share = deal([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)])
     shape = (len(share.rows), max(len(r) for r in responses))
     measured = [torch.zeros(shape, device=backbone.device) for _ in range(4)]
 

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from prefbench import seeds
-from prefbench.backbone.parallel import Part, team
+from prefbench.backbone.parallel import Part, deal
 from prefbench.errors import Diverged, PrefbenchError
 from prefbench.learn.memory import Limit, attempt, is_out_of_memory
+from prefbench.team import team
 
 if TYPE_CHECKING:
     from prefbench.backbone.base import Pairs
@@ -209,7 +210,7 @@ def descend(
         rate: factor of the peak learning rate.
         max_grad_norm: of the whole batch's gradient.
     """
-    share = team().deal(lengths)
+    share = deal(lengths)
     while True:
         parts = share.parts(limit)
         value = state.step(partial(losses, parts), rate, max_grad_norm)

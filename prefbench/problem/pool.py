@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from prefbench.errors import UserError
 from prefbench.problem.corpus import read_columns
-from prefbench.problem.utilities import VaderSum, content_words, count_sentences, is_empty, lower_words
+from prefbench.problem.utilities import VaderSum, content_words, count_sentences
+from prefbench.text import is_empty, lower_words
 
 __all__ = ["MIN_PROMPTS", "Answer", "Pool", "make_pool", "read_answers", "text_features"]
 

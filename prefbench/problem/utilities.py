@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.errors import UserError
-from prefbench.problem.corpus import Corpus, one_line
+from prefbench.problem.corpus import Corpus
+from prefbench.text import count_words, is_empty, lower_words, message_or_type
 
 __all__ = [
     "Conciseness",
@@ -38,18 +39,11 @@ __all__ = [
     "content_words",
     "count_sentences",
     "count_syllables",
-    "count_words",
     "fit_review_classifier",
-    "is_empty",
     "load_hub_classifier",
-    "lower_words",
 ]
 
 Scores = npt.NDArray[np.float64]
-
-# Letters and digits, joined inside a word by one apostrophe or hyphen: "don't" and "well-made" are one
-# word, the quotes of 'great' are no part of it, and "great--but" is two.
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
 class Utility(Protocol):
@@ -68,21 +62,6 @@ class Utility(Protocol):
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Score each response (`float64 [n]`, larger is better) as the answer to the prompt beside it."""
         ...
-
-
-def count_words(text: str) -> int:
-    """How many words `text` has; punctuation, emoji and other symbols are none."""
-    return sum(1 for _ in _WORD.finditer(text))
-
-
-def lower_words(text: str) -> list[str]:
-    """The words of `text` in lower case, with straight apostrophes."""
-    return _WORD.findall(text.lower().replace("\u2019", "'"))
-
-
-def is_empty(text: str) -> bool:
-    """Whether `text` has no word at all, which is what the evaluator counts as an empty response."""
-    return _WORD.search(text) is None
 
 
 def _check_lengths(prompts: Sequence[str], responses: Sequence[str]) -> None:
@@ -666,7 +645,7 @@ def _model_folder(model: str) -> Path:
     except Exception as error:  # the hub's errors share no base class; all of them end the same way here
         raise UserError(
             f"classifier {model!r} is no folder and could not be fetched from the hub "
-            f"({one_line(error)}): give a folder written by save_pretrained."
+            f"({message_or_type(error)}): give a folder written by save_pretrained."
         ) from error
 
 
@@ -681,7 +660,7 @@ def _load_network(model: str, folder: Path) -> tuple[Any, Any]:
         )
     except Exception as error:  # damaged files raise whatever their readers raise
         raise UserError(
-            f"classifier {model!r} could not be loaded ({one_line(error)}): "
+            f"classifier {model!r} could not be loaded ({message_or_type(error)}): "
             "give a folder with config.json, a tokenizer and model.safetensors."
         ) from error
     if report["missing_keys"]:  # transformers fills these with random numbers and goes on

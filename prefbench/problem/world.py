@@ -17,7 +17,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts, text_digest
+from prefbench.problem import Group, Problem, Prompts
+from prefbench.text import text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem.process import Process

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from prefbench.report.record import GroupRecord, Record
 from prefbench.store import Reporter, Silent
+from prefbench.text import clock, one_line
 
 PLAIN_SECONDS = 10.0
 """Least time between two lines of progress where there is no terminal to redraw."""
@@ -194,15 +195,6 @@ def reporter(quiet: bool, console: Console) -> Iterator[Reporter]:
         yield Plain(console)
 
 
-def clock(seconds: float) -> str:
-    """`0.4 s` below ten seconds, else `1:05` or `1:02:03`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _indented(name: str, depth: int) -> str:
     return f"{'  ' * depth}{name}".ljust(NAME_WIDTH)
 
@@ -260,11 +252,11 @@ def result_table(record: Record) -> Table:
             sizes = " and ".join(map(str, record.em.cluster_sizes))
             agreement = record.em.adjusted_rand_index
             lines.append(f"EM: clusters of {sizes} annotators, adjusted Rand index {_number(agreement)}")
-        lines.extend(f"note: {_one_line(note)}" for note in record.notes)
+        lines.extend(f"note: {one_line(note)}" for note in record.notes)
         if record.regret is not None:
             lost = max(record.regret.groups, key=lambda group: group.regret)
             lines.append(
-                f"exact: {_one_line(lost.name)} could have {lost.regret:.2f} more, the worst off "
+                f"exact: {one_line(lost.name)} could have {lost.regret:.2f} more, the worst off "
                 f"{record.regret.egalitarian_regret:.2f}, all at once {record.regret.pareto_distance:.2f} "
                 f"(standard deviations of utility, KL weight {record.regret.beta:g})"
             )
@@ -275,7 +267,7 @@ def result_table(record: Record) -> Table:
 def verdict(record: Record) -> str:
     """One sentence: who is worst off, or why nobody can say."""
     if record.status != "ok":
-        return f"{record.status}: {_one_line(record.message or '')}"
+        return f"{record.status}: {one_line(record.message or '')}"
     worst = next(group for group in record.groups if group.name == record.worst_group)
     others = [group for group in record.groups if group.name != worst.name]
     rate = _rate(worst.win_rate, worst.ci_low, worst.ci_high)
@@ -303,7 +295,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         caption = str(summary["status"])
     elif summary["n_seeds"] < 5:
         caption += "; with so few seeds the spread between seeds is itself uncertain"
-    table.caption = Text(_one_line(caption))
+    table.caption = Text(one_line(caption))
     return table
 
 
@@ -344,7 +336,7 @@ def _keep_whole(columns: Iterable[Column]) -> None:
 
 
 def _texts(*cells: str) -> list[Text]:
-    return [Text(_one_line(cell)) for cell in cells]
+    return [Text(one_line(cell)) for cell in cells]
 
 
 def _rate(value: float, low: float, high: float) -> str:
@@ -358,8 +350,3 @@ def _told(group: GroupRecord) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _one_line(text: str) -> str:
-    """Blanks for line breaks and other control characters, so that no name can redraw the screen."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
-from prefbench.evaluate import statistics
-from prefbench.evaluate.statistics import DropTest, Verdict
 from prefbench.report.leaderboard import (
     DECIMALS,
     METRICS,
@@ -28,6 +26,9 @@ from prefbench.report.leaderboard import (
     read_csv,
     two_level_intervals,
 )
+from prefbench.stats import comparisons, intervals, power
+from prefbench.stats.comparisons import DropTest, Verdict
+from prefbench.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -317,7 +318,7 @@ def judge_rows(
     ]
     tested = [_test(published[key], fresh[key], behind.get(key), check, level) for check, key in pairs]
     with_p = [number for number, one in enumerate(tested) if one.test is not None]
-    adjusted = statistics.holm([test.p_value for number in with_p if (test := tested[number].test)])
+    adjusted = comparisons.holm([test.p_value for number in with_p if (test := tested[number].test)])
     corrected = dict(zip(with_p, adjusted.tolist(), strict=True))
     return GateReport(
         checks=tuple(checks),
@@ -452,10 +453,10 @@ def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, l
                 note = "seeds or prompts differ from the baseline's"
             if paired or grouped:
                 n = n_new if paired else 2 / (1 / n_old + 1 / n_new)
-                test = statistics.judge_drop(difference, check.margin, n, level)
+                test = comparisons.judge_drop(difference, check.margin, n, level)
                 return _Tested(old, new, test, paired, (n_old, n_new), note, seeds=seeds)
     interval = two_level_intervals(fresh)[metric][1]
-    test = statistics.two_sample_drop_test(
+    test = comparisons.two_sample_drop_test(
         old,
         n_old,
         new,
@@ -482,7 +483,7 @@ def _mean(row: Row, metric: str) -> float:
 
 def _standard_error(low: float, high: float) -> float | None:
     """Of the rate that a 95% interval is for; None if the interval is missing."""
-    se = (high - low) / (2 * statistics.z_quantile(0.975))
+    se = (high - low) / (2 * intervals.z_quantile(0.975))
     return se if se > 0 else None  # also when it is NaN
 
 
@@ -499,7 +500,7 @@ def _judge(key: Key, check: Check, tested: _Tested, p: float | None, level: floa
     if verdict == "fell" and p >= level:
         verdict = "cannot tell"  # alone it would have, but not as one of so many
         n = 2 / (1 / tested.prompts[0] + 1 / tested.prompts[1])
-        needed = statistics.prompts_to_tell(test, margin, n, level, level / tests)
+        needed = power.prompts_to_tell(test, margin, n, level, level / tests)
     change = f"{metric} went from {tested.old:.3f} to {tested.new:.3f}"
     how = "prompt by prompt" if tested.paired else "unpaired"
     counts = f"p = {p:.2g}, {tested.prompts[0]:,} and {tested.prompts[1]:,} prompts, {how}"
@@ -579,8 +580,7 @@ def summary_markdown(report: GateReport) -> str:
 
 
 def _escaped(text: str) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#@!])", r"\\\1", text)
 
 

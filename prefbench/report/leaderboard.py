@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from prefbench.errors import UserError
-from prefbench.evaluate import statistics
-from prefbench.evaluate.statistics import Floats, Interval
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
 from prefbench.registry import suggest
 from prefbench.report.record import (
@@ -38,6 +36,8 @@ from prefbench.report.record import (
     sorted_items,
 )
 from prefbench.seeds import rng
+from prefbench.stats import comparisons, intervals, power
+from prefbench.stats.intervals import Floats, Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,12 +285,12 @@ def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
     All metrics share their resamples, which are drawn from the configuration's own hash.
     """
     draws = rng(int(config_hash(row.first.spec), 16), "leaderboard")
-    replicates = statistics.resample_means([seed.scores for seed in row.seeds], draws)
+    replicates = intervals.resample_means([seed.scores for seed in row.seeds], draws)
     n_prompts = sum(len(seed.scores) for seed in row.seeds)
     result = {}
     for name, statistic in fairness_statistics(row.groups).items():
         estimate = float(statistic(row.means))
-        interval = statistics.percentile_interval(statistic(replicates), estimate, n_prompts)
+        interval = intervals.percentile_interval(statistic(replicates), estimate, n_prompts)
         result[name] = (estimate, interval)
     return result
 
@@ -302,8 +302,8 @@ def prompted_interval(row: Row) -> tuple[float, Interval] | None:
         return None
     draws = rng(int(config_hash(row.first.spec), 16), "leaderboard", "prompted")
     estimate = float(np.mean([scores.mean(axis=0) for scores in told], axis=0).min())
-    replicates = statistics.resample_means(told, draws).min(axis=-1)
-    return estimate, statistics.percentile_interval(replicates, estimate, sum(map(len, told)))
+    replicates = intervals.resample_means(told, draws).min(axis=-1)
+    return estimate, intervals.percentile_interval(replicates, estimate, sum(map(len, told)))
 
 
 def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
@@ -406,7 +406,7 @@ def tie_ranks(rows: Sequence[Row]) -> list[tuple[Row, int]]:
     """Rank the complete rows of one board by worst-group win rate, with ties where noise allows one.
 
     The best row is compared with each of the others, prompt by prompt within seeds; the p values
-    (two-sided, from `statistics.mean_difference`) are corrected by Holm. It and all rows that it does
+    (two-sided, from `comparisons.mean_difference`) are corrected by Holm. It and all rows that it does
     not beat at 5% share its rank; the rest are ranked again the same way, after as many places. So a
     noisy row may share a rank that a slightly better but more certain one just misses.
 
@@ -417,7 +417,7 @@ def tie_ranks(rows: Sequence[Row]) -> list[tuple[Row, int]]:
     result: list[tuple[Row, int]] = []
     while left:
         best, others = left[0], left[1:]
-        adjusted = statistics.holm([_p_value(best, other) for other in others])
+        adjusted = comparisons.holm([_p_value(best, other) for other in others])
         tied = [best, *(row for row, p in zip(others, adjusted, strict=True) if p >= RANK_LEVEL)]
         rank = len(result) + 1
         result += [(row, rank) for row in tied]
@@ -431,7 +431,7 @@ def _worst(row: Row) -> float:
 
 def compare(
     first: Row, second: Row, metric: str, unbiased: bool = False
-) -> tuple[statistics.Difference, bool]:
+) -> tuple[comparisons.Difference, bool]:
     """First minus second on a metric, and whether it could be taken prompt by prompt.
 
     It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows'
@@ -441,7 +441,7 @@ def compare(
         first: whole, with scores for every seed.
         second: likewise.
         metric: one of `METRICS`, or `group/NAME` for a group's own win rate.
-        unbiased: as in `statistics.mean_difference`.
+        unbiased: as in `comparisons.mean_difference`.
     """
     ours, theirs = first.metric_scores(metric), second.metric_scores(metric)
     same = [s.seed for s in first.seeds] == [s.seed for s in second.seeds] and all(
@@ -449,16 +449,16 @@ def compare(
     )
     if same:
         differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-        return statistics.mean_difference(differences, unbiased), True
-    a, b = statistics.mean_difference(ours, unbiased), statistics.mean_difference(theirs, unbiased)
+        return comparisons.mean_difference(differences, unbiased), True
+    a, b = comparisons.mean_difference(ours, unbiased), comparisons.mean_difference(theirs, unbiased)
     se = float(np.hypot(a.se, b.se))
     df = se**4 / (a.se**4 / a.df + b.se**4 / b.df)
-    return statistics.Difference(a.estimate - b.estimate, se, df), False
+    return comparisons.Difference(a.estimate - b.estimate, se, df), False
 
 
 def _p_value(best: Row, other: Row) -> float:
     difference, _ = compare(best, other, "worst_group_win_rate")
-    tail = statistics.t_upper_tail(abs(difference.estimate) / difference.se, difference.df)
+    tail = comparisons.t_upper_tail(abs(difference.estimate) / difference.se, difference.df)
     return min(1.0, 2 * tail)
 
 
@@ -485,7 +485,7 @@ def _measured(row: Row) -> dict[str, Any]:
         lost = [getattr(record.regret, name) for record in row.records.values() if record.regret]
         if len(lost) == len(row.records):
             cells[name] = round(float(np.mean(lost)), DECIMALS)
-    cells["mde"] = round(statistics.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
+    cells["mde"] = round(power.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
     return cells
 
 
@@ -591,7 +591,7 @@ def compare_aligners(
     """Compare two aligners, prompt by prompt and seed by seed, in every group and in what sums them up.
 
     The differences are judged as the gate's are, by a t test over seeds and prompts
-    (`statistics.mean_difference`, unbiased). The worst group is each side's own.
+    (`comparisons.mean_difference`, unbiased). The worst group is each side's own.
 
     Args:
         first: an aligner of the runs folder, a configuration's hash from the CSV, a run's folder, or a
@@ -726,17 +726,17 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
     for measure in (*(f"group/{group.name}" for group in a.groups), *COMPARED):
         ours, theirs = a.metric_scores(measure), b.metric_scores(measure)
         by_seed = [x - y for x, y in zip(ours, theirs, strict=True)]
-        found = statistics.mean_difference(by_seed, unbiased=True)
+        found = comparisons.mean_difference(by_seed, unbiased=True)
         every = np.concatenate(by_seed)
-        tail = statistics.t_upper_tail(abs(found.estimate) / found.se, found.df)
+        tail = comparisons.t_upper_tail(abs(found.estimate) / found.se, found.df)
         # The minority is one of the groups and so may the worst one be: the same test is not paid for twice.
         same = every.tobytes()
         tests[same] = min(1.0, 2 * tail)
         means = [float(np.mean([values.mean() for values in side])) for side in (ours, theirs)]
-        half = statistics.t_quantile(0.975, found.df) * found.se
+        half = comparisons.t_quantile(0.975, found.df) * found.se
         counts = [int(count) for count in ((every > 0).sum(), (every == 0).sum(), (every < 0).sum())]
         raw.append((measure, means, found.estimate, half, same, counts))
-    adjusted = dict(zip(tests, statistics.holm(list(tests.values())).tolist(), strict=True))
+    adjusted = dict(zip(tests, comparisons.holm(list(tests.values())).tolist(), strict=True))
     return tuple(
         MeasureDifference(
             measure=measure,

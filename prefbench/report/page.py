@@ -36,6 +36,7 @@ from prefbench.report.plots import (
     training_curves,
 )
 from prefbench.report.record import ITEMS_FILE, Record, item_columns
+from prefbench.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,7 +383,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _clean(text: object) -> str:
     """A name on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return one_line(str(text))
 
 
 # ----------------------------------------------------------------------------------------------- reader

@@ -376,7 +376,7 @@ def _responses(path: Path) -> str | None:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    from prefbench.problem import text_digest
+    from prefbench.text import text_digest
 
     try:
         with ParquetFile(path) as file:

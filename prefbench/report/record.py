@@ -23,8 +23,8 @@ from prefbench.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefbench.evaluate.statistics import Floats
     from prefbench.evaluate.win_rate import GroupResult
+    from prefbench.stats.intervals import Floats
 
 SCHEMA_VERSION = 4
 READABLE_VERSIONS = (1, 2, 3, 4)
@@ -614,7 +614,6 @@ def summarise(
     Raises:
         UserError: if the items are incomplete.
     """
-    from prefbench.evaluate import statistics
     from prefbench.evaluate.win_rate import (
         Group,
         fairness,
@@ -623,6 +622,7 @@ def summarise(
         minority_and_majority,
     )
     from prefbench.seeds import rng
+    from prefbench.stats import intervals, power
 
     known = [Group(*group) for group in groups]
     names = [group.name for group in known]
@@ -632,7 +632,7 @@ def summarise(
     results = group_results(scores, known, [rng(rng_seed, "interval", name) for name in names])
     measures = fairness([result.win_rate for result in results], known)
     by_prompt = scores.mean(axis=1)
-    replicates = statistics.resample_means([by_prompt], rng(rng_seed, "interval"))
+    replicates = intervals.resample_means([by_prompt], rng(rng_seed, "interval"))
     minority, majority = minority_and_majority(known)
     own = {"minority_win_rate": results[minority].interval, "majority_win_rate": results[majority].interval}
 
@@ -653,11 +653,11 @@ def summarise(
     }
     for name, statistic in fairness_statistics(known).items():
         estimate = getattr(measures, name)
-        interval = own.get(name) or statistics.percentile_interval(statistic(replicates), estimate, n_prompts)
+        interval = own.get(name) or intervals.percentile_interval(statistic(replicates), estimate, n_prompts)
         summary[name] = estimate
         summary[f"{name}_ci"] = (interval.low, interval.high)
     summary |= {
-        "mde": statistics.minimum_detectable_effect(n_prompts),
+        "mde": power.minimum_detectable_effect(n_prompts),
         "n_prompts": n_prompts,
         "samples_per_prompt": samples,
         "kl": _mean_kl(ordered["kl"]),
@@ -752,9 +752,9 @@ def summarise_prompted(
     Raises:
         UserError: the table is incomplete.
     """
-    from prefbench.evaluate import statistics
     from prefbench.evaluate.win_rate import Group, group_results
     from prefbench.seeds import rng
+    from prefbench.stats import intervals
 
     told = set(table["group"]) if "group" in table.columns else set()
     known = [Group(*group) for group in groups if group[0] in told]
@@ -763,9 +763,9 @@ def summarise_prompted(
     names = [group.name for group in known]
     scores = prompted_outcomes(table, names)
     results = group_results(scores, known, [rng(rng_seed, "interval", "prompted", name) for name in names])
-    replicates = statistics.resample_means([scores.mean(axis=1)], rng(rng_seed, "interval", "prompted"))
+    replicates = intervals.resample_means([scores.mean(axis=1)], rng(rng_seed, "interval", "prompted"))
     worst = min(result.win_rate for result in results)
-    interval = statistics.percentile_interval(replicates.min(axis=-1), worst, len(scores))
+    interval = intervals.percentile_interval(replicates.min(axis=-1), worst, len(scores))
     by_group = {}
     for result in results:
         mine = table[table["group"] == result.name]

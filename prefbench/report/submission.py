@@ -112,7 +112,7 @@ def _unknown(record: Record) -> list[str]:
 def _texts_differ(items: pd.DataFrame, record: Record) -> list[str]:
     from pandas.api.types import infer_dtype
 
-    from prefbench.problem.utilities import count_words, is_empty
+    from prefbench.text import count_words, is_empty
 
     for name in ("prompt", "response", "reference_response"):
         if infer_dtype(items[name], skipna=True) not in ("string", "empty"):

@@ -28,6 +28,7 @@ INERT = frozenset(
         "prefbench.running.identity",
         "prefbench.sources",
         "prefbench.spec",
+        "prefbench.machine",
         "prefbench.store",  # keeps what it is given
         "prefbench.sweep",
     }

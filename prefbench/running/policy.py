@@ -12,13 +12,14 @@ import pandas as pd
 
 from prefbench import registry
 from prefbench.backbone.base import Aligned, Backbone, Policy
-from prefbench.backbone.parallel import is_lost
 from prefbench.errors import PrefbenchError
-from prefbench.problem import Problem, text_digest
+from prefbench.problem import Problem
 from prefbench.problem.preferences import make_view
 from prefbench.running.labels import Labels
 from prefbench.spec import RunSpec
 from prefbench.store import Store, Work
+from prefbench.team import is_lost
+from prefbench.text import text_digest
 
 
 class AlignerFailed(PrefbenchError):

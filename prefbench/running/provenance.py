@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import prefbench
-from prefbench.backbone.parallel import team
 from prefbench.commit import commit
+from prefbench.team import team
 
 
 def provenance_of(started: datetime) -> dict[str, Any]:

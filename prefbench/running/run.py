@@ -13,7 +13,6 @@ from prefbench import registry
 from prefbench.backbone.base import Backbone
 from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
-from prefbench.backbone.parallel import team
 from prefbench.errors import Diverged, JudgeFailed, UserError
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion
@@ -35,6 +34,7 @@ from prefbench.running.policy import AlignerFailed
 from prefbench.running.provenance import provenance_of
 from prefbench.spec import RunSpec, get_model, run_name
 from prefbench.store import Reporter, Store, write_atomically
+from prefbench.team import team
 
 
 def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
@@ -47,7 +47,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
 
     Returns:
         The run's folder and its record. A run that diverged or whose aligner failed has a record that
-        says so. Of several processes (`prefbench.backbone.parallel`) all return it and the first writes it.
+        says so. Of several processes (`prefbench.team`) all return it and the first writes it.
 
     Raises:
         UserError: the data or the model cannot be used. Nothing was written.

@@ -9,9 +9,10 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Policy
-from prefbench.problem import Problem, text_digest
+from prefbench.problem import Problem
 from prefbench.spec import RunSpec
 from prefbench.store import Store, Work
+from prefbench.text import text_digest
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from prefbench.backbone.base import Backbone
-from prefbench.problem import Problem, text_digest, with_instruction
+from prefbench.problem import Problem, with_instruction
 from prefbench.problem.preferences import compared, utilities_of_pairs
-from prefbench.problem.utilities import count_words, is_empty
 from prefbench.report.record import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.spec import RunSpec
 from prefbench.store import Store, Work
+from prefbench.text import count_words, is_empty, text_digest
 
 
 def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: Store) -> pd.DataFrame:

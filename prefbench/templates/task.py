@@ -16,8 +16,9 @@ from pydantic import Field
 from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.problem import Group, Problem, Prompts
-from prefbench.problem.utilities import Conciseness, lower_words
+from prefbench.problem.utilities import Conciseness
 from prefbench.registry import task
+from prefbench.text import lower_words
 
 # What the prompts and the texts are made of. Read your own data here instead.
 GUESTS = "ada ben cleo dora emil finn gina hugo ida jan kira leo mia noah olga paul".split()
