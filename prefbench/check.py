@@ -29,7 +29,7 @@ from prefbench import registry, seeds
 from prefbench.backbone.base import Backbone, Policy
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.problem import Group, Problem, Prompts, apportion, text_digest
-from prefbench.problem.preferences import View
+from prefbench.problem.view import View
 from prefbench.registry import Entry, NoOptions
 from prefbench.spec import RunSpec, make_spec, resolve
 
@@ -888,7 +888,7 @@ class _Trial:
     def align(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Policy:
         """What the aligner makes of the labels when it sees what `needs` says."""
         from prefbench.backbone.base import Aligned
-        from prefbench.problem.preferences import make_view
+        from prefbench.problem.view import make_view
         from prefbench.store import Work
 
         view = make_view(self.rows, self.problem, needs, self.spec.seed)

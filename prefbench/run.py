@@ -28,18 +28,16 @@ from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
 from prefbench.backbone.parallel import is_lost, team
 from prefbench.errors import Diverged, JudgeFailed, PrefbenchError, UserError
-from prefbench.problem import Problem, apportion, text_digest, with_instruction
+from prefbench.problem import HELD_OUT_PAIRS, Problem, apportion, text_digest, with_instruction
 from prefbench.problem.gold import FittedGold
 from prefbench.problem.preferences import (
-    HELD_OUT_PAIRS,
-    check_oracle,
     compared,
     given_pairs,
     label_pairs,
-    make_view,
     utilities_of_pairs,
 )
 from prefbench.problem.utilities import count_words, is_empty
+from prefbench.problem.view import check_oracle, make_view
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
     HISTORY_FILE,
