@@ -271,7 +271,7 @@ def _check_task(
     def build(ratio: float, seed: int) -> Problem:
         made = entry.function(data, ratio, seed, **options)
         if not isinstance(made, Problem):
-            raise TypeError(f"it returned {type(made).__name__}, not a prefbench.problem.Problem.")
+            raise TypeError(f"it returned {type(made).__name__}, not a prefbench.Problem.")
         return made
 
     _check_words(checks, entry)
