@@ -64,25 +64,26 @@ PUBLIC_MODULES = (
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
 option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
 
-_HOMES = {
+HOMES = {
     "prefbench.backbone.base": ("Aligned", "Backbone", "Pairs", "Policy", "Reward", "Rewards"),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
     "prefbench.problem": ("Group", "Problem", "Prompts"),
     "prefbench.problem.view": ("View",),
     "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
+    "prefbench.seeds": ("seeds",),
 }
-"""Where the names of the face are defined; the imports above tell type checkers the same."""
+"""Modules in which the names of the face are defined; the last is itself the name. The imports above tell
+type checkers the same."""
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of the face
 
     def __getattr__(name: str) -> object:
         """A name of the face, imported when it is first asked for (PEP 562)."""
-        if name == "seeds":
-            return import_module("prefbench.seeds")
-        for module, names in _HOMES.items():
+        for module, names in HOMES.items():
             if name in names:
-                value = getattr(import_module(module), name)
+                home = import_module(module)
+                value = home if module == f"prefbench.{name}" else getattr(home, name)
                 globals()[name] = value
                 return value
         raise AttributeError(f"module 'prefbench' has no attribute '{name}'")
@@ -90,5 +91,5 @@ if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of 
 
 def __dir__() -> list[str]:
     """The face."""
-    names = (name for names in _HOMES.values() for name in names)
-    return sorted([*names, "seeds", "PUBLIC_MODULES", "__version__"])
+    names = (name for names in HOMES.values() for name in names)
+    return sorted([*names, "PUBLIC_MODULES", "__version__"])
