@@ -7,32 +7,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from prefbench.backbone.base import Backbone, Policy
+import prefbench as pb
 from prefbench.backbone.simple_policies import MixturePolicy
+from prefbench.learn.bradley_terry import fit_everybody, log_likelihood, pairs_of
+from prefbench.learn.em import best_start, feature_differences
 from prefbench.learn.options import EMDPOOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.pairwise import DPO
 
 TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
 
 
-@aligner("em_dpo", needs={"user_id"})
-def em_dpo(view: View, backbone: Backbone, options: EMDPOOptions) -> Policy:
+@pb.aligner("em_dpo", needs={"user_id"})
+def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Policy:
     """A DPO policy per cluster of annotators by EM, mixed so that the largest regret of a cluster is least.
 
     E-step: g_ik ~ eta_k prod_j sigmoid(beta D_k(ij)). M-step: DPO on all pairs weighted by g. It starts where
     reward EM would, from linear rewards on the features of a reward fitted to everybody.
     """
-    from prefbench.errors import UserError
-    from prefbench.learn.bradley_terry import fit_everybody, log_likelihood, pairs_of
-    from prefbench.learn.em import best_start, feature_differences
-    from prefbench.learn.pairwise import DPO
-
     pairs = pairs_of(view.preferences["train"])
     assert pairs.user_id is not None
     users, user = np.unique(pairs.user_id, return_inverse=True)
     if options.clusters > len(users):
-        raise UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
+        raise pb.UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
     everybody = fit_everybody(backbone, pairs, options, view.seed).models[0]
     difference = feature_differences(backbone, pairs, everybody)
     start = best_start(difference, user, options.clusters, options.em_restarts, view.seed)
@@ -70,7 +66,7 @@ def em_dpo(view: View, backbone: Backbone, options: EMDPOOptions) -> Policy:
 
 
 def _log_ratio(
-    backbone: Backbone, policy: Policy, prompts: Sequence[str], responses: Sequence[str]
+    backbone: pb.Backbone, policy: pb.Policy, prompts: Sequence[str], responses: Sequence[str]
 ) -> np.ndarray:
     ours, reference = policy.logprob(prompts, responses), backbone.reference.logprob(prompts, responses)
     assert ours is not None and reference is not None
@@ -78,7 +74,7 @@ def _log_ratio(
 
 
 def _least_regret(
-    view: View, backbone: Backbone, policies: Sequence[Policy], options: EMDPOOptions
+    view: pb.View, backbone: pb.Backbone, policies: Sequence[pb.Policy], options: EMDPOOptions
 ) -> list[float]:
     """Weights w of the mixture that minimise max_k sum_l R_kl w_l, by linear programming.
 

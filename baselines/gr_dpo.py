@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from prefbench.backbone.base import Backbone, Policy
+import prefbench as pb
+from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import RobustDPOOptions, RobustIPOOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.pairwise import DPO, IPO
 
 
-@aligner("gr_dpo", needs={"group"})
-def gr_dpo(view: View, backbone: Backbone, options: RobustDPOOptions) -> Policy:
+@pb.aligner("gr_dpo", needs={"group"})
+def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> pb.Policy:
     """DPO for the group with the largest loss: min over policies, max over weights of groups."""
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.pairwise import DPO
-
     return backbone.fit_pairwise(
         pairs_of(view.preferences["train"]),
         DPO(options.beta, options.label_smoothing),
@@ -23,12 +20,9 @@ def gr_dpo(view: View, backbone: Backbone, options: RobustDPOOptions) -> Policy:
     )
 
 
-@aligner("gr_ipo", needs={"group"})
-def gr_ipo(view: View, backbone: Backbone, options: RobustIPOOptions) -> Policy:
+@pb.aligner("gr_ipo", needs={"group"})
+def gr_ipo(view: pb.View, backbone: pb.Backbone, options: RobustIPOOptions) -> pb.Policy:
     """IPO for the group with the largest loss."""
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.pairwise import IPO
-
     return backbone.fit_pairwise(
         pairs_of(view.preferences["train"]),
         IPO(options.beta),

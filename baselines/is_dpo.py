@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prefbench.backbone.base import Backbone, Policy
+import numpy as np
+
+import prefbench as pb
+from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import PairwiseOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.pairwise import DPO
 
 
-@aligner("is_dpo", needs={"group"})
-def is_dpo(view: View, backbone: Backbone, options: PairwiseOptions) -> Policy:
+@pb.aligner("is_dpo", needs={"group"})
+def is_dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """DPO in which every group weighs the same, each pair N / N_g."""
-    import numpy as np
-
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.pairwise import DPO
-
     pairs = pairs_of(view.preferences["train"])
     assert pairs.group is not None
     _, group, count = np.unique(pairs.group.astype(str), return_inverse=True, return_counts=True)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from prefbench.backbone.base import Aligned, Backbone
+import numpy as np
+
+import prefbench as pb
+from prefbench.learn.experts import group_policies
 from prefbench.learn.options import MPOOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
 
 
-@aligner("mpo", needs={"group"})
-def mpo(view: View, backbone: Backbone, options: MPOOptions) -> Aligned:
+@pb.aligner("mpo", needs={"group"})
+def mpo(view: pb.View, backbone: pb.Backbone, options: MPOOptions) -> pb.Aligned:
     """One policy per known group; their product with exponents found by mirror descent for the worst off.
 
     pi ~ prod_k pi_k ** w_k with w_k <- w_k exp(-step E_{y~pi} r_k): descent on the dual of maxmin
     (`learn/exact.py`), since pi_k ~ pi_ref exp(r_k / beta) makes this product the optimum of sum_k w_k r_k.
     """
-    import numpy as np
-
-    from prefbench.learn.experts import group_policies
-
     rewards, policies = group_policies(view, backbone, options)
     logits = np.zeros(len(policies))
     visited = []
@@ -33,4 +30,4 @@ def mpo(view: View, backbone: Backbone, options: MPOOptions) -> Aligned:
     # Where a step is too long for the rewards' curvature the weights swing about the optimum; their mean
     # does not.
     settled = np.mean(visited[len(visited) // 2 :], axis=0)
-    return Aligned(backbone.log_linear(policies, settled), rewards)
+    return pb.Aligned(backbone.log_linear(policies, settled), rewards)

@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from prefbench.backbone.base import Backbone, Policy
-from prefbench.problem.preferences import View
-from prefbench.registry import NoOptions, Options, aligner
+import prefbench as pb
+from prefbench.backbone.simple_policies import ConstantPolicy, ExtremeLengthPolicy, ReferencePolicy
 
 
-class ConstantOptions(Options):
+class ConstantOptions(pb.Options):
     """What is said."""
 
     text: str = " it was a film."
     """The response to every prompt."""
 
 
-class SelectionOptions(Options):
+class SelectionOptions(pb.Options):
     """How hard the selection is."""
 
     candidates: int = Field(4, ge=2, le=64)
     """Reference samples that one response is chosen from."""
 
 
-@aligner("reference")
-def reference(view: View, backbone: Backbone, options: NoOptions) -> Policy:
+@pb.aligner("reference")
+def reference(view: pb.View, backbone: pb.Backbone, options: pb.NoOptions) -> pb.Policy:
     """The reference policy itself, sampled anew: wins one half but for chance."""
-    from prefbench.backbone.simple_policies import ReferencePolicy
-
     return ReferencePolicy(backbone.reference)
 
 
-@aligner("constant", backbones={"causal_lm"})
-def constant(view: View, backbone: Backbone, options: ConstantOptions) -> Policy:
+@pb.aligner("constant", backbones={"causal_lm"})
+def constant(view: pb.View, backbone: pb.Backbone, options: ConstantOptions) -> pb.Policy:
     """The same fixed text for every prompt."""
-    from prefbench.backbone.simple_policies import ConstantPolicy
-
     return ConstantPolicy(options.text)
 
 
-@aligner("longest")
-def longest(view: View, backbone: Backbone, options: SelectionOptions) -> Policy:
+@pb.aligner("longest")
+def longest(view: pb.View, backbone: pb.Backbone, options: SelectionOptions) -> pb.Policy:
     """The longest of several reference samples."""
-    from prefbench.backbone.simple_policies import ExtremeLengthPolicy
-
     return ExtremeLengthPolicy(backbone.reference, "longest", options.candidates)
 
 
-@aligner("shortest")
-def shortest(view: View, backbone: Backbone, options: SelectionOptions) -> Policy:
+@pb.aligner("shortest")
+def shortest(view: pb.View, backbone: pb.Backbone, options: SelectionOptions) -> pb.Policy:
     """The shortest of several reference samples."""
-    from prefbench.backbone.simple_policies import ExtremeLengthPolicy
-
     return ExtremeLengthPolicy(backbone.reference, "shortest", options.candidates)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from prefbench.backbone.base import Aligned, Backbone
-from prefbench.errors import UserError
+import prefbench as pb
+from prefbench.backbone.finite import Finite, FinitePolicy
+from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.em import fit_mixture
+from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
 from prefbench.learn.options import EMOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
-
-if TYPE_CHECKING:
-    from prefbench.problem.process import Floats, Process
+from prefbench.problem.process import Floats, Process
 
 EXACT = 1e-6
 """Largest error, in standard deviations of a reward, of writing it as a sum of rewards of states."""
@@ -26,18 +23,13 @@ class OccupancyOptions(EMOptions):
     """Of all optima take the one whose next worst cluster, and so on, is as well off as can be."""
 
 
-@aligner("occupancy_maxmin", needs={"user_id"}, backbones={"finite"})
-def occupancy_maxmin(view: View, backbone: Backbone, options: OccupancyOptions) -> Aligned:
+@pb.aligner("occupancy_maxmin", needs={"user_id"}, backbones={"finite"})
+def occupancy_maxmin(view: pb.View, backbone: pb.Backbone, options: OccupancyOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM, then the best walk for the worst off, with no KL charge."""
-    from prefbench.backbone.finite import Finite, FinitePolicy
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.em import fit_mixture
-    from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
-
     assert isinstance(backbone, Finite)
     process = backbone.world.process
     if process is None:
-        raise UserError(
+        raise pb.UserError(
             "aligner 'occupancy_maxmin' needs a task of states and moves, such as gridworld_two_group."
         )
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
@@ -46,7 +38,7 @@ def occupancy_maxmin(view: View, backbone: Backbone, options: OccupancyOptions) 
     optimum = leximin_occupancy if options.leximin else maxmin_occupancy
     found = optimum(process, state_rewards(process, table))
     logprob = process.log_probability(markov_policy(process, found.occupancy))
-    return Aligned(FinitePolicy(backbone.world, logprob[None]), rewards)
+    return pb.Aligned(FinitePolicy(backbone.world, logprob[None]), rewards)
 
 
 def state_rewards(process: Process, table: Floats) -> Floats:
@@ -59,5 +51,5 @@ def state_rewards(process: Process, table: Floats) -> Floats:
     """
     found = np.linalg.lstsq(process.visits, table, rcond=None)[0]
     if np.abs(process.visits @ found - table).max() > EXACT:
-        raise UserError("aligner 'occupancy_maxmin' needs rewards of states: set model.reward=linear.")
+        raise pb.UserError("aligner 'occupancy_maxmin' needs rewards of states: set model.reward=linear.")
     return np.asarray(found)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prefbench.backbone.base import Aligned, Backbone
+import prefbench as pb
+from prefbench.learn.bradley_terry import fit_everybody, pairs_of
 from prefbench.learn.options import PPOOptions, RewardOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.welfare import mean
 
 
-@aligner("preference_matching", backbones={"finite"})
-def preference_matching(view: View, backbone: Backbone, options: RewardOptions) -> Aligned:
+@pb.aligner("preference_matching", backbones={"finite"})
+def preference_matching(view: pb.View, backbone: pb.Backbone, options: RewardOptions) -> pb.Aligned:
     """The policy softmax(r) of a reward fitted to everybody: it answers as often as it is preferred.
 
     It maximises E[r - log pi], which is E[r - log pi_ref] - KL(pi || pi_ref): the usual problem with a KL
@@ -21,9 +21,6 @@ def preference_matching(view: View, backbone: Backbone, options: RewardOptions) 
     listed: over all strings softmax(r) is mostly noise, and the paper's conditional variant for language
     models is not built.
     """
-    from prefbench.learn.bradley_terry import fit_everybody, pairs_of
-    from prefbench.learn.welfare import mean
-
     rewards = fit_everybody(backbone, pairs_of(view.preferences["train"]), options, view.seed)
 
     def objective(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
@@ -39,4 +36,4 @@ def preference_matching(view: View, backbone: Backbone, options: RewardOptions) 
         seed=view.seed,
         names=rewards.names,
     )
-    return Aligned(policy, rewards)
+    return pb.Aligned(policy, rewards)

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prefbench.backbone.base import Aligned, Backbone, Pairs
+import numpy as np
+
+import prefbench as pb
+from prefbench.learn.bradley_terry import fit_everybody, pairs_of
 from prefbench.learn.options import SingleRewardOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.welfare import mean
 
 
-@aligner("single_reward")
-def single_reward(view: View, backbone: Backbone, options: SingleRewardOptions) -> Aligned:
+@pb.aligner("single_reward")
+def single_reward(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions) -> pb.Aligned:
     """One reward model fitted to everybody's labels, and PPO on it (conventional RLHF)."""
-    from prefbench.learn.bradley_terry import pairs_of
-
     return _align(view, backbone, options, pairs_of(view.preferences["train"]))
 
 
-@aligner("single_reward_balanced", needs={"group"})
-def single_reward_balanced(view: View, backbone: Backbone, options: SingleRewardOptions) -> Aligned:
+@pb.aligner("single_reward_balanced", needs={"group"})
+def single_reward_balanced(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions) -> pb.Aligned:
     """single_reward with every group drawn equally often: what balance alone achieves."""
-    import numpy as np
-
-    from prefbench.learn.bradley_terry import pairs_of
-
     pairs = pairs_of(view.preferences["train"])
     assert pairs.group is not None
     _, group, count = np.unique(pairs.group, return_inverse=True, return_counts=True)
     return _align(view, backbone, options, replace(pairs, weights=1 / count[group]))
 
 
-def _align(view: View, backbone: Backbone, options: SingleRewardOptions, pairs: Pairs) -> Aligned:
-    from prefbench.learn.bradley_terry import fit_everybody
-    from prefbench.learn.welfare import mean
-
+def _align(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions, pairs: pb.Pairs) -> pb.Aligned:
     rewards = fit_everybody(backbone, pairs, options, view.seed)
     policy = backbone.optimise(view.prompts, rewards, mean(), options, seed=view.seed, names=rewards.names)
-    return Aligned(policy, rewards)
+    return pb.Aligned(policy, rewards)

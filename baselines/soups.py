@@ -6,19 +6,16 @@ Source: rewarded soups (Rame et al. 2023, arXiv 2306.04488) and personalized sou
 
 from __future__ import annotations
 
-from prefbench.backbone.base import Aligned, Backbone
+import prefbench as pb
+from prefbench.learn.experts import group_policies
 from prefbench.learn.options import SoupsOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
 
 
-@aligner("soups", needs={"group"})
-def soups(view: View, backbone: Backbone, options: SoupsOptions) -> Aligned:
+@pb.aligner("soups", needs={"group"})
+def soups(view: pb.View, backbone: pb.Backbone, options: SoupsOptions) -> pb.Aligned:
     """One policy per known group, optimised for it alone; then the average of their weights."""
-    from prefbench.learn.experts import group_policies
-
     assert view.shares is not None
     rewards, policies = group_policies(view, backbone, options)
     equal = [1 / len(policies)] * len(policies)
     weights = [view.shares[name] for name in rewards.names] if options.weights == "shares" else equal
-    return Aligned(backbone.average(policies, weights), rewards)
+    return pb.Aligned(backbone.average(policies, weights), rewards)

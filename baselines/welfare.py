@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from prefbench.backbone.base import Aligned, Backbone
+import numpy as np
+
+import prefbench as pb
+from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import SocialWelfareOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
 
 
-@aligner("welfare", needs={"user_id"})
-def welfare(view: View, backbone: Backbone, options: SocialWelfareOptions) -> Aligned:
+@pb.aligner("welfare", needs={"user_id"})
+def welfare(view: pb.View, backbone: pb.Backbone, options: SocialWelfareOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM, then PPO on a social welfare function of them.
 
     Mean, Nash (sum of log gains on the reference), leximin, or the alpha-mean of Park et al. 2024 (arXiv
     2405.00254), (1/alpha) log mean exp(alpha F).
     """
-    import numpy as np
-
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.em import fit_mixture
-    from prefbench.learn.welfare import Welfare
-
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
     rewards = fit_mixture(backbone, train, options, view.seed, held_out)
     assert rewards.assignment is not None
     sizes = np.bincount(list(rewards.assignment.values()), minlength=len(rewards.names))
     # A cluster that lost all its annotators keeps a reward but has nobody to speak for.
     shares = tuple(sizes / sizes.sum()) if options.weights == "shares" else None
-    aim = Welfare(options.welfare, shares=shares, alpha=options.alpha)
+    aim = pb.Welfare(options.welfare, shares=shares, alpha=options.alpha)
     policy = backbone.optimise(view.prompts, rewards, aim, options, seed=view.seed, names=rewards.names)
-    return Aligned(policy, rewards)
+    return pb.Aligned(policy, rewards)

@@ -17,7 +17,7 @@ import pandas as pd
 from prefbench import registry, run
 from prefbench.backbone.models import ModelRequest
 from prefbench.learn.bradley_terry import fit_everybody, pairs_of
-from prefbench.problem.preferences import make_view
+from prefbench.problem.view import make_view
 from prefbench.spec import get_model, make_spec
 from prefbench.store import Store
 

@@ -3,6 +3,94 @@
 The flow, which is also the layout: a `RunSpec` names a task, an aligner and a model; the task makes a
 `Problem`; the reference policy answers its prompts; annotators label pairs; the aligner learns a
 policy from the labels; the evaluator tells, group by group, who won and who was left behind.
+
+This is the public face. Tasks, aligners and scripts write `import prefbench as pb` and take from it the
+names that are listed below, and what it has not from the modules in `PUBLIC_MODULES`. Those are kept from
+version to version; everything else may move. A name is imported when it is first used.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefbench import seeds as seeds
+    from prefbench.backbone.base import Aligned as Aligned
+    from prefbench.backbone.base import Backbone as Backbone
+    from prefbench.backbone.base import Pairs as Pairs
+    from prefbench.backbone.base import Policy as Policy
+    from prefbench.backbone.base import Reward as Reward
+    from prefbench.backbone.base import Rewards as Rewards
+    from prefbench.errors import UserError as UserError
+    from prefbench.learn.welfare import Welfare as Welfare
+    from prefbench.problem import Group as Group
+    from prefbench.problem import Problem as Problem
+    from prefbench.problem import Prompts as Prompts
+    from prefbench.problem.view import View as View
+    from prefbench.registry import NoOptions as NoOptions
+    from prefbench.registry import Options as Options
+    from prefbench.registry import aligner as aligner
+    from prefbench.registry import model as model
+    from prefbench.registry import task as task
+
 __version__ = "0.1.0"
+
+PUBLIC_MODULES = (
+    "prefbench.backbone.finite",
+    "prefbench.backbone.models",
+    "prefbench.backbone.simple_policies",
+    "prefbench.chat",
+    "prefbench.evaluate.judge",
+    "prefbench.learn.bradley_terry",
+    "prefbench.learn.em",
+    "prefbench.learn.experts",
+    "prefbench.learn.occupancy",
+    "prefbench.learn.options",
+    "prefbench.learn.pairwise",
+    "prefbench.learn.welfare",
+    "prefbench.problem",
+    "prefbench.problem.corpus",
+    "prefbench.problem.generate",
+    "prefbench.problem.given",
+    "prefbench.problem.gold",
+    "prefbench.problem.pool",
+    "prefbench.problem.process",
+    "prefbench.problem.utilities",
+    "prefbench.problem.world",
+    "prefbench.registry",
+    "prefbench.testing",
+    "prefbench.text",
+)
+"""Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
+option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
+
+HOMES = {
+    "prefbench.backbone.base": ("Aligned", "Backbone", "Pairs", "Policy", "Reward", "Rewards"),
+    "prefbench.errors": ("UserError",),
+    "prefbench.learn.welfare": ("Welfare",),
+    "prefbench.problem": ("Group", "Problem", "Prompts"),
+    "prefbench.problem.view": ("View",),
+    "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
+    "prefbench.seeds": ("seeds",),
+}
+"""Modules in which the names of the face are defined; the last is itself the name. The imports above tell
+type checkers the same."""
+
+if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of the face
+
+    def __getattr__(name: str) -> object:
+        """A name of the face, imported when it is first asked for (PEP 562)."""
+        for module, names in HOMES.items():
+            if name in names:
+                home = import_module(module)
+                value = home if module == f"prefbench.{name}" else getattr(home, name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'prefbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """The face."""
+    names = (name for names in HOMES.values() for name in names)
+    return sorted([*names, "PUBLIC_MODULES", "__version__"])

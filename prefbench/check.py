@@ -29,7 +29,7 @@ from prefbench import registry, seeds
 from prefbench.backbone.base import Backbone, Policy
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.problem import Group, Problem, Prompts, apportion
-from prefbench.problem.preferences import View
+from prefbench.problem.view import View
 from prefbench.registry import Entry, NoOptions
 from prefbench.spec import RunSpec, make_spec, resolve
 from prefbench.text import text_digest
@@ -272,7 +272,7 @@ def _check_task(
     def build(ratio: float, seed: int) -> Problem:
         made = entry.function(data, ratio, seed, **options)
         if not isinstance(made, Problem):
-            raise TypeError(f"it returned {type(made).__name__}, not a prefbench.problem.Problem.")
+            raise TypeError(f"it returned {type(made).__name__}, not a prefbench.Problem.")
         return made
 
     _check_words(checks, entry)
@@ -889,7 +889,7 @@ class _Trial:
     def align(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Policy:
         """What the aligner makes of the labels when it sees what `needs` says."""
         from prefbench.backbone.base import Aligned
-        from prefbench.problem.preferences import make_view
+        from prefbench.problem.view import make_view
         from prefbench.store import Work
 
         view = make_view(self.rows, self.problem, needs, self.spec.seed)

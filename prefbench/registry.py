@@ -152,7 +152,7 @@ def aligner(
         if not (isinstance(options, type) and issubclass(options, BaseModel)):
             raise UserError(
                 f"aligner '{name}': annotate its third argument, `options`, with a subclass of "
-                "prefbench.registry.Options (NoOptions if it has none)."
+                "prefbench.Options (NoOptions if it has none)."
             )
         sees, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
         _register(Entry("aligner", name, function, options, needs=sees, backbones=on))

@@ -103,7 +103,7 @@ def _imported(name: str) -> tuple[str, ...]:
 def _behind_face(names: Iterable[str]) -> list[str]:
     """Modules in which names of the public face are defined."""
     wanted = set(names)
-    homes: Mapping[str, Iterable[str]] = getattr(sys.modules[OWN], "HOMES", {})
+    homes: Mapping[str, Iterable[str]] = sys.modules[OWN].HOMES
     return [module for module, members in homes.items() if wanted.intersection(members)]
 
 

@@ -16,9 +16,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Problem
+import prefbench as pb
 from prefbench.problem.world import (
     Annotators,
     Beta,
@@ -29,10 +27,9 @@ from prefbench.problem.world import (
     no_data,
     numbered_prompts,
 )
-from prefbench.registry import task
 
 
-@task("bandit_k_group", version=1, backbone="finite")
+@pb.task("bandit_k_group", version=1, backbone="finite")
 def bandit_k_group(
     data: str,
     minority_ratio: float,
@@ -59,14 +56,14 @@ def bandit_k_group(
     temperature: Temperature = 0.5,
     beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="Prompts to evaluate on.")] = 200,
-) -> Problem:
+) -> pb.Problem:
     """Linear bandit with any number of groups, their shares and their diversity as options."""
     no_data("bandit_k_group", data)
     each = _shares(groups, shares, minority_ratio)
     width = dimensions or groups + 1
     if width < groups:
-        raise UserError(f"task.dimensions={width}: {groups} groups need {groups} or more.")
-    rng = seeds.rng(seed, "world")
+        raise pb.UserError(f"task.dimensions={width}: {groups} groups need {groups} or more.")
+    rng = pb.seeds.rng(seed, "world")
     psi = rng.normal(size=(states, actions, width)) / np.sqrt(width)
     training = annotators * pairs_per_annotator
     sizes = (training, max(1, training // 5), test_prompts)
@@ -106,7 +103,7 @@ def tastes(groups: int, width: int, diversity: float) -> np.ndarray:
 def _shares(groups: int, text: str | None, minority_ratio: float) -> list[float]:
     if text is None:
         if minority_ratio * groups > 1 + 1e-9:
-            raise UserError(
+            raise pb.UserError(
                 f"a minority ratio of {minority_ratio:g} is more than an equal share of {groups} groups: "
                 f"give --minority-ratio {int(1e4 / groups) / 1e4:g} or less, or task.shares."
             )
@@ -116,7 +113,7 @@ def _shares(groups: int, text: str | None, minority_ratio: float) -> list[float]
     except ValueError:
         each = []
     if len(each) != groups or min(each) <= 0 or abs(sum(each) - 1) > 1e-6:
-        raise UserError(
+        raise pb.UserError(
             f"task.shares={text} is not {groups} positive shares that sum to one, such as "
             f"{','.join([f'{1 / groups:.2f}'] * (groups - 1))},{1 - (groups - 1) * round(1 / groups, 2):.2f}."
         )

@@ -18,9 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Problem
+import prefbench as pb
 from prefbench.problem.world import (
     Annotators,
     Beta,
@@ -31,12 +29,11 @@ from prefbench.problem.world import (
     no_data,
     numbered_prompts,
 )
-from prefbench.registry import task
 
 THETA = np.array([[1.0, 3.0, 1.0, 3.0], [3.0, 1.0, 3.0, 1.0]])
 
 
-@task("bandit_two_group", version=1, backbone="finite")
+@pb.task("bandit_two_group", version=1, backbone="finite")
 def bandit_two_group(
     data: str,
     minority_ratio: float,
@@ -51,13 +48,13 @@ def bandit_two_group(
     temperature: Temperature = 0.5,
     beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="States to evaluate on.")] = 200,
-) -> Problem:
+) -> pb.Problem:
     """Group linear bandit: states on a square, eight actions, 300 pairs, groups with opposed tastes."""
     no_data("bandit_two_group", data)
     training = annotators * pairs_per_annotator
     validation = max(1, training // 5)
     count = training + validation + test_prompts
-    states = seeds.rng(seed, "states").random((count, 2))
+    states = pb.seeds.rng(seed, "states").random((count, 2))
     maps = [feature_map(states, actions)]
     if features == "swapped":
         maps.append(feature_map(0.5 - states, actions))  # cos(pi/2 - x) = sin x
@@ -65,7 +62,7 @@ def bandit_two_group(
         maps.append(maps[0][:, ::-1])
     utilities = np.stack([maps[0] @ THETA[0], maps[-1] @ THETA[1]], axis=2)
     if actions < 2:
-        raise UserError("task.actions=1 leaves nothing to choose: give it 2 or more.")
+        raise pb.UserError("task.actions=1 leaves nothing to choose: give it 2 or more.")
     prompts, state = numbered_prompts(
         "state", range(training), range(training, training + validation), range(training + validation, count)
     )

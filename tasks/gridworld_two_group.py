@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from prefbench.errors import UserError
-from prefbench.problem import Problem
+import prefbench as pb
+from prefbench.learn.occupancy import maxmin_occupancy, utilitarian_occupancy
 from prefbench.problem.process import Process
 from prefbench.problem.world import (
     Annotators,
@@ -26,7 +26,6 @@ from prefbench.problem.world import (
     no_data,
     numbered_prompts,
 )
-from prefbench.registry import task
 
 MOVES = {"up": (1, 0), "down": (-1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)}
 """Each move as rows up and columns to the right."""
@@ -34,7 +33,7 @@ TRAJECTORIES = 20_000
 """More than this many walks are not listed."""
 
 
-@task("gridworld_two_group", version=1, backbone="finite")
+@pb.task("gridworld_two_group", version=1, backbone="finite")
 def gridworld_two_group(
     data: str,
     minority_ratio: float,
@@ -48,7 +47,7 @@ def gridworld_two_group(
     temperature: Temperature = 0.5,
     beta: Beta = 0.15,
     test_prompts: Annotated[int, Field(ge=10, description="Walks asked for in the test.")] = 200,
-) -> Problem:
+) -> pb.Problem:
     """Walks on a grid whose two goals, one for each group, lie in different corners."""
     no_data("gridworld_two_group", data)
     process = grid(size, horizon, discount)
@@ -89,12 +88,12 @@ def grid(size: int, horizon: int, discount: float) -> Process:
 
 def _check_length(process: Process, size: int) -> None:
     if process.horizon < size - 1:
-        raise UserError(
+        raise pb.UserError(
             f"task.horizon={process.horizon}: a goal is {size - 1} moves away: give it {size - 1} or more, "
             "or lower task.size."
         )
     if process.count > TRAJECTORIES:
-        raise UserError(
+        raise pb.UserError(
             f"task.horizon={process.horizon} makes {process.count:.3g} walks, more than the {TRAJECTORIES} "
             "that can be listed: lower task.horizon, or task.size with it."
         )
@@ -102,8 +101,6 @@ def _check_length(process: Process, size: int) -> None:
 
 def _optima(process: Process, goals: np.ndarray, minority_ratio: float) -> dict[str, float]:
     """What the worst-off group has, in discounted visits, under optimal policies without a KL charge."""
-    from prefbench.learn.occupancy import maxmin_occupancy, utilitarian_occupancy
-
     wanted = np.eye(len(process.next_state))[:, goals]
     shares = np.array([1 - minority_ratio, minority_ratio])
     return {

@@ -10,27 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+import prefbench as pb
+from prefbench.problem.given import Given, assemble, read_hh
+from prefbench.problem.gold import GoldReward
 from prefbench.problem.utilities import Scores, Utility
 from prefbench.problem.world import Annotators, PairsPerAnnotator
-from prefbench.registry import task
 from prefbench.text import count_words, is_empty, lower_words, text_digest
-
-if TYPE_CHECKING:
-    from prefbench.problem.given import Given
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
 CORPUS_SIZE = 16_000  # more than nano meets twice in its training
 
 
-@task("hh_two_group", version=1)
+@pb.task("hh_two_group", version=1)
 def hh_two_group(
     data: str,
     minority_ratio: float,
@@ -53,7 +49,7 @@ def hh_two_group(
     test_prompts: Annotated[
         int, Field(ge=10, description="Prompts to evaluate on; 1600 resolve 5 points between two runs.")
     ] = 1600,
-) -> Problem:
+) -> pb.Problem:
     """Requests to an assistant: the majority wants helpful answers, the minority harmless ones.
 
     Data: `synthetic` (requests and answers from a grammar, the default), `hh-rlhf` (Anthropic/hh-rlhf from
@@ -67,8 +63,8 @@ def hh_two_group(
         sizes = (annotators * pairs_per_annotator, test_prompts)
         prompts, corpus = _written(sizes, seed)
         utilities: dict[str, Utility] = {"helpful": Helpfulness(), "harmless": Harmlessness()}
-        return Problem(
-            groups=tuple(Group(name, share, utilities[name]) for name, share in shares.items()),
+        return pb.Problem(
+            groups=tuple(pb.Group(name, share, utilities[name]) for name, share in shares.items()),
             prompts=prompts,
             corpus=corpus,
             annotators=annotators,
@@ -78,7 +74,6 @@ def hh_two_group(
             chat=True,
             report={"source": "synthetic", "unwise_test_prompts": sum(map(is_unwise, prompts.test))},
         )
-    from prefbench.problem.given import assemble, read_hh
 
     given = assemble(
         read_hh(data),
@@ -89,8 +84,8 @@ def hh_two_group(
         gold_annotators=gold_annotators,
         seed=seed,
     )
-    return Problem(
-        groups=tuple(Group(name, share, _gold(given, name)) for name, share in shares.items()),
+    return pb.Problem(
+        groups=tuple(pb.Group(name, share, _gold(given, name)) for name, share in shares.items()),
         prompts=given.prompts,
         corpus=given.corpus,
         annotators=annotators,
@@ -104,27 +99,25 @@ def hh_two_group(
 
 
 def _gold(given: Given, group: str) -> Utility:
-    from prefbench.problem.gold import GoldReward
-
     prompts, chosen, rejected = given.gold[group]
     return GoldReward(group, prompts, chosen, rejected)
 
 
-def _written(sizes: tuple[int, int], seed: int) -> tuple[Prompts, tuple[str, ...]]:
+def _written(sizes: tuple[int, int], seed: int) -> tuple[pb.Prompts, tuple[str, ...]]:
     """Prompts of the three splits, and texts on other than the test prompts."""
     training, testing = sizes
     checking = training // VALIDATION_SHARE
     needed = training + checking + testing
     if needed > REQUESTS:
-        raise UserError(
+        raise pb.UserError(
             f"{needed} different prompts are asked for, and the grammar has {REQUESTS}: lower "
             "task.annotators, task.pairs_per_annotator or task.test_prompts."
         )
     size = min(REQUESTS, max(needed, testing + CORPUS_SIZE))
-    prompts, answers = synthetic_requests(size, seeds.rng(seed, "corpus"))
+    prompts, answers = synthetic_requests(size, pb.seeds.rng(seed, "corpus"))
     test, rest = prompts[:testing], prompts[testing:]
     texts = tuple(f"{prompt} {answer}" for prompt, answer in zip(rest, answers[testing:], strict=True))
-    return Prompts(rest[checking : checking + training], rest[:checking], test), texts
+    return pb.Prompts(rest[checking : checking + training], rest[:checking], test), texts
 
 
 # --- requests and answers ---------------------------------------------------------------------------------

@@ -8,13 +8,12 @@ there is nothing to disagree about.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+import prefbench as pb
 from prefbench.problem.corpus import Corpus, load_reviews
 from prefbench.problem.utilities import (
     Conciseness,
@@ -23,11 +22,7 @@ from prefbench.problem.utilities import (
     fit_review_classifier,
     load_hub_classifier,
 )
-from prefbench.registry import task
 from prefbench_tasks.synthetic_reviews import synthetic_reviews
-
-if TYPE_CHECKING:
-    import numpy as np
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
 OPENING_SENTENCES = 3
@@ -35,7 +30,7 @@ SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
 
 
-@task("imdb_two_group", version=1)
+@pb.task("imdb_two_group", version=1)
 def imdb_two_group(
     data: str,
     minority_ratio: float,
@@ -63,7 +58,7 @@ def imdb_two_group(
     synthetic_size: Annotated[
         int, Field(ge=100, description="Reviews written for --data synthetic.")
     ] = 20000,
-) -> Problem:
+) -> pb.Problem:
     """Movie reviews: the majority wants positive sentiment, the minority wants few words.
 
     Data: `synthetic` (reviews from a grammar, the default), `imdb` (stanfordnlp/imdb from the hub),
@@ -77,17 +72,17 @@ def imdb_two_group(
     needed = sum(sizes)
     if data == "synthetic":
         if synthetic_size < needed:
-            raise UserError(
+            raise pb.UserError(
                 f"task.synthetic_size={synthetic_size} is fewer than the {needed} prompts asked for: raise "
                 "it, or lower task.annotators, task.pairs_per_annotator or task.test_prompts."
             )
-        reviews = synthetic_reviews(synthetic_size, seeds.rng(seed, "corpus"))
+        reviews = synthetic_reviews(synthetic_size, pb.seeds.rng(seed, "corpus"))
         corpus = Corpus("synthetic", reviews.texts, reviews.labels)
     else:
         corpus = load_reviews(data, minimum=needed)
-    prompts, texts = _split(corpus, prompt_words, sizes, seeds.rng(seed, "prompts"))
+    prompts, texts = _split(corpus, prompt_words, sizes, pb.seeds.rng(seed, "prompts"))
     if data != "synthetic":
-        texts = _openings(texts, prompt_words, seeds.rng(seed, "openings"))
+        texts = _openings(texts, prompt_words, pb.seeds.rng(seed, "openings"))
     feeling, report = _sentiment(sentiment, corpus)
     utilities: dict[str, Utility] = {
         "sentiment": feeling,
@@ -95,10 +90,10 @@ def imdb_two_group(
         "conciseness": Conciseness(empty=-float(response_tokens)),
     }
     majority = "sentiment" if minority == "conciseness" else "conciseness"
-    return Problem(
+    return pb.Problem(
         groups=(
-            Group(majority, 1 - minority_ratio, utilities[majority]),
-            Group(minority, minority_ratio, utilities[minority]),
+            pb.Group(majority, 1 - minority_ratio, utilities[majority]),
+            pb.Group(minority, minority_ratio, utilities[minority]),
         ),
         prompts=prompts,
         corpus=texts,
@@ -117,7 +112,7 @@ def imdb_two_group(
 
 def _split(
     corpus: Corpus, prompt_words: int, sizes: tuple[int, int, int], rng: np.random.Generator
-) -> tuple[Prompts, tuple[str, ...]]:
+) -> tuple[pb.Prompts, tuple[str, ...]]:
     """Prompts of the three splits, and the texts whose reviews gave no test prompt."""
     first: dict[str, int] = {}  # de-duplicated by prompt, in random order
     for index in rng.permutation(len(corpus.texts)).tolist():
@@ -130,7 +125,7 @@ def _split(
     _, checking, testing = sizes
     needed = sum(sizes)
     if len(prompts) < needed:
-        raise UserError(
+        raise pb.UserError(
             f"{len(corpus.texts)} reviews give {len(prompts)} different prompts of {prompt_words} words, but "
             f"{needed} are needed: lower task.pairs_per_annotator or task.test_prompts, or raise "
             "task.prompt_words."
@@ -140,7 +135,7 @@ def _split(
     train = tuple(prompts[testing + checking : needed])
     held_out = set(test)
     kept = tuple(text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out)
-    return Prompts(train, validation, test), kept
+    return pb.Prompts(train, validation, test), kept
 
 
 def _openings(texts: tuple[str, ...], prompt_words: int, rng: np.random.Generator) -> tuple[str, ...]:

@@ -13,13 +13,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Problem, Prompts
+import prefbench as pb
 from prefbench.problem.pool import Answer, Pool, make_pool, read_answers, text_features
 from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
 from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
-from prefbench.registry import task
 
 VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
 
@@ -34,7 +31,7 @@ UTILITIES: dict[str, Callable[[], Utility]] = {
 }
 
 
-@task("response_pool", version=1, backbone="finite")
+@pb.task("response_pool", version=1, backbone="finite")
 def response_pool(
     data: str,
     minority_ratio: float,
@@ -52,7 +49,7 @@ def response_pool(
     test_share: Annotated[
         float, Field(ge=0.1, le=0.8, description="Share of the prompts to evaluate on.")
     ] = 0.25,
-) -> Problem:
+) -> pb.Problem:
     """Answers of several models to the same prompts: the majority wants coverage, the minority easy reading.
 
     Data: `synthetic` (six writers' answers from a grammar, the default), or the path of a parquet, CSV or
@@ -60,15 +57,15 @@ def response_pool(
     (many different content words), readability (Flesch's reading ease), style (how warm the words are).
     """
     if majority == minority:
-        raise UserError(
+        raise pb.UserError(
             f"both groups want {majority}: set task.majority and task.minority to two different ones of "
             f"{', '.join(UTILITIES)}."
         )
     if data == "synthetic":
-        pool = make_pool("synthetic", synthetic_answers(seeds.rng(seed, "answers")))
+        pool = make_pool("synthetic", synthetic_answers(pb.seeds.rng(seed, "answers")))
     else:
         pool = make_pool(*read_answers(data, (instruction_column, model_column, output_column)))
-    prompts = _split(pool, test_share, annotators * pairs_per_annotator, seeds.rng(seed, "prompts"))
+    prompts = _split(pool, test_share, annotators * pairs_per_annotator, pb.seeds.rng(seed, "prompts"))
     utilities = {name: UTILITIES[name]() for name in (majority, minority)}
     features, names, left_out = text_features(pool)
     shape = features.shape[:2]
@@ -100,7 +97,7 @@ def response_pool(
     )
 
 
-def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) -> Prompts:
+def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) -> pb.Prompts:
     """Prompts in random order: the test share, a sixth of the others, and the rest over and over for pairs.
 
     Raises:
@@ -117,11 +114,11 @@ def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) 
     models = len(pool.models)
     different = len(train) * (models * (models - 1) // 2)
     if pairs > different:
-        raise UserError(
+        raise pb.UserError(
             f"{len(train)} train prompts with {models} answers each have {different} pairs, but {pairs} are "
             "asked for: lower task.annotators, task.pairs_per_annotator or task.test_share."
         )
-    return Prompts(tuple(train[i % len(train)] for i in range(pairs)), tuple(validation), tuple(test))
+    return pb.Prompts(tuple(train[i % len(train)] for i in range(pairs)), tuple(validation), tuple(test))
 
 
 def _tabulate(pool: Pool, utilities: Sequence[Utility]) -> np.ndarray:

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+import prefbench as pb
+from prefbench.chat import Server
+from prefbench.evaluate.judge import Judge
+from prefbench.problem.generate import ServerWriter, generate, read_prompts
+from prefbench.problem.given import assemble, read_personas
 from prefbench.problem.gold import GoldReward
 from prefbench.problem.utilities import (
     Conciseness,
@@ -32,14 +35,12 @@ from prefbench.problem.utilities import (
     Warmth,
     Weighted,
 )
-from prefbench.registry import Options, suggest, task
+from prefbench.registry import suggest
 from prefbench_tasks.synthetic_personas import Attribute, Instructed, Request, synthetic_instructions
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from prefbench.evaluate.judge import Judge
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
 RELEVANCE_SPREAD = 0.5  # standard deviation of `Relevance` over typical responses
@@ -116,7 +117,7 @@ PERSONAS: dict[str, Persona] = {
 }
 
 
-class PersonaOptions(Options):
+class PersonaOptions(pb.Options):
     """Options that the persona tasks have in common."""
 
     annotators: int = Field(40, ge=2)
@@ -180,8 +181,8 @@ class AnyPersonasOptions(PersonaOptions):
     """Persona of the minority."""
 
 
-@task("tulu_expertise", version=1)
-def tulu_expertise(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> Problem:
+@pb.task("tulu_expertise", version=1)
+def tulu_expertise(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants answers for a child (P1A), the minority answers for an expert (P1B).
 
     Data: `synthetic` (instructions and responses from a grammar, the default), a folder in the layout of the
@@ -190,8 +191,8 @@ def tulu_expertise(data: str, minority_ratio: float, seed: int, options: Persona
     return _problem(data, ("P1A", "P1B"), minority_ratio, seed, options)
 
 
-@task("tulu_informativeness", version=1)
-def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> Problem:
+@pb.task("tulu_informativeness", version=1)
+def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants brief answers (P2A), the minority informative ones (P2B).
 
     Data: `synthetic` (instructions and responses from a grammar, the default), a folder in the layout of the
@@ -200,8 +201,8 @@ def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: P
     return _problem(data, ("P2A", "P2B"), minority_ratio, seed, options)
 
 
-@task("tulu_style", version=1)
-def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> Problem:
+@pb.task("tulu_style", version=1)
+def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants friendly answers (P3A), the minority unfriendly ones (P3B).
 
     Data: `synthetic` (instructions and responses from a grammar, the default), a folder in the layout of the
@@ -210,8 +211,8 @@ def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOpti
     return _problem(data, ("P3A", "P3B"), minority_ratio, seed, options)
 
 
-@task("tulu_personas", version=1)
-def tulu_personas(data: str, minority_ratio: float, seed: int, options: AnyPersonasOptions) -> Problem:
+@pb.task("tulu_personas", version=1)
+def tulu_personas(data: str, minority_ratio: float, seed: int, options: AnyPersonasOptions) -> pb.Problem:
     """Instructions, and any two or more persona groups: one minority, and a majority of one or several.
 
     Personas: P1A elementary, P1B expert, P2A concise, P2B informative, P3A friendly, P3B unfriendly.
@@ -224,7 +225,7 @@ def tulu_personas(data: str, minority_ratio: float, seed: int, options: AnyPerso
 
 def _problem(
     data: str, codes: tuple[str, ...], minority_ratio: float, seed: int, options: PersonaOptions
-) -> Problem:
+) -> pb.Problem:
     """The problem of the personas `codes`, the last of which is the minority."""
     _check_personas(codes)
     shares = dict(zip(codes, _shares(len(codes), minority_ratio), strict=True))
@@ -233,9 +234,9 @@ def _problem(
     else:
         folder = _generated(codes, options) if data == "generate" else data
         source = _given(folder, shares, seed, options)
-    return Problem(
+    return pb.Problem(
         groups=tuple(
-            Group(
+            pb.Group(
                 PERSONAS[code].name,
                 share,
                 source.utilities[code],
@@ -263,7 +264,7 @@ def _problem(
 class _Source:
     """What prompts, texts and labels come from."""
 
-    prompts: Prompts
+    prompts: pb.Prompts
     corpus: tuple[str, ...]
     utilities: Mapping[str, Utility]
     """By persona code."""
@@ -276,15 +277,15 @@ def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _S
     gold = options.gold_annotators * options.pairs_per_annotator if options.utility == "reward_model" else 0
     sizes = (training, training // VALIDATION_SHARE, options.test_prompts, gold)
     if options.synthetic_size < sum(sizes):
-        raise UserError(
+        raise pb.UserError(
             f"task.synthetic_size={options.synthetic_size} is fewer than the {sum(sizes)} prompts asked for: "
             "raise it, or lower task.annotators, task.pairs_per_annotator or task.test_prompts."
         )
     # In one order, so that exchanging majority and minority leaves the corpus as it is.
     asked = [PERSONAS[code] for code in sorted(codes)]
     requests = [Request(each.instruction, each.attribute, each.up) for each in asked]
-    texts = synthetic_instructions(options.synthetic_size, seeds.rng(seed, "corpus"), requests)
-    prompts, kept_apart, corpus = _split(texts, sizes, seeds.rng(seed, "prompts"))
+    texts = synthetic_instructions(options.synthetic_size, pb.seeds.rng(seed, "corpus"), requests)
+    prompts, kept_apart, corpus = _split(texts, sizes, pb.seeds.rng(seed, "prompts"))
     utilities = {code: _utility(code, options) for code in codes}
     if gold:
         utilities = {
@@ -298,8 +299,6 @@ def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _S
 
 def _given(folder: str, shares: Mapping[str, float], seed: int, options: PersonaOptions) -> _Source:
     """Labelled comparisons of a folder, dealt out to annotators."""
-    from prefbench.problem.given import assemble, read_personas
-
     given = assemble(
         read_personas(folder, list(shares)),
         shares,
@@ -319,12 +318,9 @@ def _given(folder: str, shares: Mapping[str, float], seed: int, options: Persona
 
 def _generated(codes: tuple[str, ...], options: PersonaOptions) -> str:
     """The folder of `--data generate`, made now unless it is there."""
-    from prefbench.chat import Server
-    from prefbench.problem.generate import ServerWriter, generate, read_prompts
-
     for name in ("folder", "prompts", "writer_model"):
         if getattr(options, name) is None:
-            raise UserError(f"--data generate needs task.{name}: set it with --set task.{name}=...")
+            raise pb.UserError(f"--data generate needs task.{name}: set it with --set task.{name}=...")
     assert options.folder is not None and options.prompts is not None and options.writer_model is not None
     folder = Path(options.folder).expanduser()
     kept = folder.with_name(f"{folder.name}-answers")
@@ -336,11 +332,10 @@ def _generated(codes: tuple[str, ...], options: PersonaOptions) -> str:
 
 
 def _judge(wish: str, options: PersonaOptions, kept: Path = Path("verdicts")) -> Judge:
-    from prefbench.chat import Server
-    from prefbench.evaluate.judge import Judge
-
     if options.judge_model is None:
-        raise UserError("a judge needs a model: set task.judge_model to its name on the server at judge_url.")
+        raise pb.UserError(
+            "a judge needs a model: set task.judge_model to its name on the server at judge_url."
+        )
     server = Server(
         options.judge_url,
         options.judge_model,
@@ -356,15 +351,15 @@ def _judge(wish: str, options: PersonaOptions, kept: Path = Path("verdicts")) ->
 def _check_personas(codes: tuple[str, ...]) -> None:
     for code in codes:
         if code not in PERSONAS:
-            raise UserError(f"no persona is called '{code}'.{suggest(code, PERSONAS)}")
+            raise pb.UserError(f"no persona is called '{code}'.{suggest(code, PERSONAS)}")
         if codes.count(code) > 1:
-            raise UserError(f"persona {code} is named twice: every group of a task needs a different one.")
+            raise pb.UserError(f"persona {code} is named twice: every group of a task needs a different one.")
 
 
 def _shares(groups: int, minority_ratio: float) -> list[float]:
     """The minority ratio for the last group, and equal shares of the rest for the others."""
     if minority_ratio * groups > 1 + 1e-9:
-        raise UserError(
+        raise pb.UserError(
             f"a minority ratio of {minority_ratio:g} is more than an equal share of {groups} groups: give "
             f"--minority-ratio {int(1e4 / groups) / 1e4:g} or less."
         )
@@ -388,12 +383,12 @@ def _utility(code: str, options: PersonaOptions) -> Utility:
 
 def _split(
     texts: Instructed, sizes: tuple[int, int, int, int], rng: np.random.Generator
-) -> tuple[Prompts, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[pb.Prompts, tuple[str, ...], tuple[str, ...]]:
     """Prompts of the three splits and of gold rewards, and the texts whose prompts are not for testing."""
     different = list(dict.fromkeys(texts.prompts))
     training, checking, testing, gold = sizes
     if len(different) < sum(sizes):
-        raise UserError(
+        raise pb.UserError(
             f"{len(texts.prompts)} texts have {len(different)} different prompts, but {sum(sizes)} are "
             "needed: lower task.annotators, task.pairs_per_annotator or task.test_prompts."
         )
@@ -404,4 +399,4 @@ def _split(
         text for text, prompt in zip(texts.texts, texts.prompts, strict=True) if prompt not in held_out
     )
     train, after = rest[checking : checking + training], rest[checking + training :]
-    return Prompts(tuple(train), tuple(rest[:checking]), tuple(test)), tuple(after[:gold]), kept
+    return pb.Prompts(tuple(train), tuple(rest[:checking]), tuple(test)), tuple(after[:gold]), kept

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from prefbench.problem import Problem
+import prefbench as pb
 from prefbench.problem.world import (
     Annotators,
     Beta,
@@ -23,10 +23,9 @@ from prefbench.problem.world import (
     no_data,
     numbered_prompts,
 )
-from prefbench.registry import task
 
 
-@task("worst_case_two_group", version=1, backbone="finite")
+@pb.task("worst_case_two_group", version=1, backbone="finite")
 def worst_case_two_group(
     data: str,
     minority_ratio: float,
@@ -45,7 +44,7 @@ def worst_case_two_group(
     test_prompts: Annotated[
         int, Field(ge=10, description="Times that the question is asked in the test.")
     ] = 200,
-) -> Problem:
+) -> pb.Problem:
     """One question, two opposed answers and a compromise: the impossibility at its smallest."""
     no_data("worst_case_two_group", data)
     training = annotators * pairs_per_annotator

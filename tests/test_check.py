@@ -93,16 +93,16 @@ SILENT = 'Field(ge=10, description="Prompts to evaluate on.")'
 SHUFFLE = "rng.permutation(len(every))"
 TASK_FAULTS = {
     "share": (
-        'Group("brevity", minority_ratio',
-        'Group("brevity", minority_ratio / 2',
+        'pb.Group("brevity", minority_ratio',
+        'pb.Group("brevity", minority_ratio / 2',
         "shares sum to 0.9",
     ),
-    "shares": ('Group("praise", 1 - minority_ratio', 'Group("praise", 1.0', "shares sum to 1.2"),
+    "shares": ('pb.Group("praise", 1 - minority_ratio', 'pb.Group("praise", 1.0', "shares sum to 1.2"),
     "leak": ("for prompt in rest\n", "for prompt in prompts\n", "make the corpus of what is no test prompt"),
     "no validation": ("rest[training : training + 50]", "[]", "validation has no prompt"),
-    "chance": ('seeds.rng(seed, "prompts")', "np.random.default_rng()", "built twice it differs"),
+    "chance": ('pb.seeds.rng(seed, "prompts")', "np.random.default_rng()", "built twice it differs"),
     "global": (
-        'seeds.rng(seed, "prompts")',
+        'pb.seeds.rng(seed, "prompts")',
         "np.random.default_rng(np.random.seed(seed) or seed)",
         "state of numpy.random moved",
     ),
@@ -111,8 +111,16 @@ TASK_FAULTS = {
         "sorted(every, key=lambda text: hash((text, seed)))",
         "something depends on the order of a set",
     ),
-    "one seed": ('seeds.rng(seed, "prompts")', 'seeds.rng(7, "prompts")', "the test prompts are the same"),
-    "ratio": ('seeds.rng(seed, "prompts")', "seeds.rng(seed, str(minority_ratio))", "they change with it"),
+    "one seed": (
+        'pb.seeds.rng(seed, "prompts")',
+        'pb.seeds.rng(7, "prompts")',
+        "the test prompts are the same",
+    ),
+    "ratio": (
+        'pb.seeds.rng(seed, "prompts")',
+        "pb.seeds.rng(seed, str(minority_ratio))",
+        "they change with it",
+    ),
     "nan": ("dtype=np.float64)", "dtype=np.float64) / 0", "some are not finite"),
     "length": ("dtype=np.float64)", "dtype=np.float64)[1:]", "gave an array of shape"),
     "integers": ("dtype=np.float64)", "dtype=np.int64)", "return float64"),
@@ -143,9 +151,9 @@ TASK_FAULTS = {
         "write one",
     ),
     "nothing": (
-        "    return Problem(",
+        "    return pb.Problem(",
         "    return dict(",
-        "it returned dict, not a prefbench.problem.Problem",
+        "it returned dict, not a prefbench.Problem",
     ),
     "crash": ("    training = ann", "    training = 1 // 0 * ann", "ZeroDivisionError: integer division"),
     "overlap": ("rest[training : training + 50]", "test[:50]", "a prompt appears twice"),
@@ -165,7 +173,9 @@ def test_a_broken_task_is_told_what_is_wrong(fault, tmp_path, monkeypatch):
 
 def test_a_task_without_a_world_is_not_for_the_finite_backbone(tmp_path, monkeypatch):
     monkeypatch.setattr(check_module, "_check_run", lambda *args: None)
-    found = bad(broken("task", '@task("mine", version=1)', '@task("mine", backbone="finite")', tmp_path))
+    found = bad(
+        broken("task", '@pb.task("mine", version=1)', '@pb.task("mine", backbone="finite")', tmp_path)
+    )
     assert any("its Problem has no world" in line for line in found), found
 
 
@@ -179,7 +189,7 @@ def test_groups_that_want_nearly_the_same_are_a_warning(tmp_path, monkeypatch):
         "        lengths = np.array([float(len(text)) for text in responses])\n"
         "        return super().__call__(prompts, responses) - 1e-2 * lengths\n\n\n"
     )
-    path.write_text(text.replace("@task(", extra + "@task(", 1))
+    path.write_text(text.replace("@pb.task(", extra + "@pb.task(", 1))
     ((entry,), _) = find(str(path))
     warnings = [f.detail for f in check(entry, plugins=[str(path)]) if f.status == "warned"]
     assert any("hardly a pair tells them apart" in detail for detail in warnings)

@@ -389,7 +389,7 @@ def view():
     """Pairs of six annotators, two of whom like what the others do not."""
     import pandas as pd
 
-    from prefbench.problem.preferences import View
+    from prefbench.problem.view import View
 
     user = np.arange(24) % 6
     rows = {

@@ -14,7 +14,7 @@ from prefbench.errors import UserError
 from prefbench.registry import NoOptions, aligner, load_plugins, suggest, task
 
 PACKAGE = Path(__file__).parent / "plugin_package"
-HEAVY = ("torch", "transformers", "datasets", "scipy")
+HEAVY = ("torch", "transformers", "datasets", "scipy", "pandas")
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from prefbench.problem import HELD_OUT_PAIRS, Problem
+
 if TYPE_CHECKING:
-    from prefbench.problem import Problem
     from prefbench.spec import RunSpec
 
 ROWS_AT_ONCE = 256
@@ -51,8 +52,6 @@ class Sizes:
     @property
     def held_out(self) -> int:
         """Test prompts of which pairs are labelled as well."""
-        from prefbench.problem.preferences import HELD_OUT_PAIRS
-
         return min(self.test, HELD_OUT_PAIRS)
 
 

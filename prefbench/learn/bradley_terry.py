@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from prefbench.backbone.causal_lm import CausalLM, LMReward
     from prefbench.learn.training import Parts
-    from prefbench.problem.preferences import View
+    from prefbench.problem.view import View
     from prefbench.store import Work
 
 

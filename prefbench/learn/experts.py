@@ -12,7 +12,7 @@ from prefbench.learn.welfare import mean
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
-    from prefbench.problem.preferences import View
+    from prefbench.problem.view import View
     from prefbench.store import Work
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from prefbench.problem.world import World
 
+HELD_OUT_PAIRS = 800
+"""At most so many test pairs: enough to read a reward model's accuracy to about 3.5 points."""
+
 
 @dataclass(frozen=True)
 class Group:

@@ -15,18 +15,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from prefbench import seeds
 from prefbench.errors import UserError
-from prefbench.problem import Prompts, apportion
+from prefbench.problem import HELD_OUT_PAIRS, Prompts, apportion
 from prefbench.problem.corpus import is_hub_trouble, read_columns, refuse_way_out
 from prefbench.problem.gold import MINIMUM
-from prefbench.problem.preferences import HELD_OUT_PAIRS
 from prefbench.text import message_or_type, text_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["HH_GROUPS", "Comparisons", "Given", "assemble", "read_hh", "read_personas"]
 
@@ -98,6 +99,8 @@ def _comparisons(
     Raises:
         UserError: nothing is left.
     """
+    import pandas as pd
+
     frame = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
     read = Counter(frame["group"].tolist()) + Counter(unlike)
     dropped = {"transcripts_differ": Counter(unlike)}
@@ -535,6 +538,8 @@ def _validation_wanted(
 
 def _annotated(splits: Mapping[str, pd.DataFrame], counts: Mapping[str, int], seed: int) -> pd.DataFrame:
     """The splits as one table with user ids, rows of each split in random order."""
+    import pandas as pd
+
     rng = seeds.rng(seed, "given", "annotators")
     ids = rng.permutation(sum(counts.values()))
     starts = np.cumsum([0, *counts.values()])

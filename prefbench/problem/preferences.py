@@ -1,23 +1,16 @@
-"""Pairs, labels and what an aligner is shown of them."""
+"""Pairs and their labels: who prefers what, and how much the groups disagree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from prefbench import seeds
-from prefbench.errors import UserError
 from prefbench.problem import Problem, apportion
 from prefbench.problem.utilities import Scores, Utility
-
-if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
-
-HELD_OUT_PAIRS = 800  # enough to read a reward model's accuracy to about 3.5 points
 
 
 def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -146,43 +139,6 @@ def _conflict(
     return report
 
 
-@dataclass(frozen=True)
-class View:
-    """All that an aligner sees. The harness leaves out whatever `needs` does not name."""
-
-    preferences: DatasetDict
-    """Splits `train` and `validation` with columns prompt, chosen, rejected, and `user_id` or `group`
-    where needed."""
-    prompts: tuple[str, ...]
-    """Train prompts, to optimise a policy on."""
-    seed: int
-    """The run's seed: draw from named children of it (`prefbench.seeds`)."""
-    shares: dict[str, float] | None = None
-    """Group names and shares of annotators; only with `group` or `oracle`."""
-    utilities: Callable[[Sequence[str], Sequence[str]], np.ndarray] | None = None
-    """True utilities [n, groups] of (prompts, responses); only with `oracle`."""
-
-
-def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed: int) -> View:
-    """Hide from an aligner every column and function that it did not say it needs."""
-    from datasets import Dataset, DatasetDict
-
-    columns = ["prompt", "chosen", "rejected"]
-    columns += [name for name in ("user_id", "group") if name in needs]
-
-    def visible(split: str) -> Dataset:
-        return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
-
-    named = bool(needs & {"group", "oracle"})
-    return View(
-        preferences=DatasetDict(train=visible("train"), validation=visible("validation")),
-        prompts=problem.prompts.train,
-        seed=seed,
-        shares={group.name: group.share for group in problem.groups} if named else None,
-        utilities=true_utilities(problem) if "oracle" in needs else None,
-    )
-
-
 def utilities_of_pairs(
     problem: Problem, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -203,26 +159,3 @@ def compared(
         return np.asarray(one), np.asarray(other)
     both = utility([*prompts, *prompts], [*first, *second])
     return both[: len(first)], both[len(first) :]
-
-
-def check_oracle(problem: Problem, aligner: str) -> None:
-    """Refuse an aligner that asks for utilities of single responses where there are only comparisons.
-
-    Raises:
-        UserError: a group's utility judges pairs.
-    """
-    for group in problem.groups:
-        if hasattr(group.utility, "compare"):
-            raise UserError(
-                f"aligner '{aligner}' needs the utility of single responses, but group '{group.name}' is "
-                f"judged in pairs ({group.utility.unit}): choose another aligner, or another task.utility."
-            )
-
-
-def true_utilities(problem: Problem) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
-    """The groups' utilities side by side: a function of (prompts, responses) to [n, groups]."""
-
-    def utilities(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        return np.stack([group.utility(prompts, responses) for group in problem.groups], axis=1)
-
-    return utilities

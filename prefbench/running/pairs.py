@@ -6,8 +6,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone
-from prefbench.problem import Problem
-from prefbench.problem.preferences import HELD_OUT_PAIRS
+from prefbench.problem import HELD_OUT_PAIRS, Problem
 from prefbench.spec import RunSpec
 from prefbench.store import Store, Work, content_digest
 from prefbench.text import text_digest

@@ -14,7 +14,7 @@ from prefbench import registry
 from prefbench.backbone.base import Aligned, Backbone, Policy
 from prefbench.errors import PrefbenchError
 from prefbench.problem import Problem
-from prefbench.problem.preferences import make_view
+from prefbench.problem.view import make_view
 from prefbench.running.labels import Labels
 from prefbench.spec import RunSpec
 from prefbench.store import Store, Work

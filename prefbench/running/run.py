@@ -16,7 +16,7 @@ from prefbench.backbone.models import ModelRequest
 from prefbench.errors import Diverged, JudgeFailed, UserError
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion
-from prefbench.problem.preferences import check_oracle
+from prefbench.problem.view import check_oracle
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
     HISTORY_FILE,

@@ -6,12 +6,15 @@ prefbench run --plugin NAME.py --task imdb_two_group --aligner NAME
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from pydantic import Field
 
-from prefbench.backbone.base import Backbone, Policy
+import prefbench as pb
+from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import PairwiseOptions
-from prefbench.problem.preferences import View
-from prefbench.registry import aligner
+from prefbench.learn.pairwise import DPO
 
 
 class TITLEOptions(PairwiseOptions):
@@ -22,17 +25,9 @@ class TITLEOptions(PairwiseOptions):
 
 
 # needs: what it must see beyond prompt, chosen and rejected; user_id, group or oracle. All else is removed.
-@aligner("NAME", needs={"group"})
-def NAME(view: View, backbone: Backbone, options: TITLEOptions) -> Policy:
+@pb.aligner("NAME", needs={"group"})
+def NAME(view: pb.View, backbone: pb.Backbone, options: TITLEOptions) -> pb.Policy:
     """DPO in which the pairs of smaller groups are drawn more often."""
-    # What is heavy to import is imported here, so that `prefbench list` stays quick.
-    from dataclasses import replace
-
-    import numpy as np
-
-    from prefbench.learn.bradley_terry import pairs_of
-    from prefbench.learn.pairwise import DPO
-
     pairs = pairs_of(view.preferences["train"])
     assert pairs.group is not None  # it was declared, so it is there
     _, group, count = np.unique(pairs.group, return_inverse=True, return_counts=True)

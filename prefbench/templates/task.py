@@ -13,11 +13,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+import prefbench as pb
 from prefbench.problem.utilities import Conciseness
-from prefbench.registry import task
 from prefbench.text import lower_words
 
 # What the prompts and the texts are made of. Read your own data here instead.
@@ -43,7 +40,7 @@ class Praise:
         return np.array([lower_words(text).count(self.word) for text in responses], dtype=np.float64)
 
 
-@task("NAME", version=1)
+@pb.task("NAME", version=1)
 def NAME(
     data: str,
     minority_ratio: float,
@@ -52,11 +49,11 @@ def NAME(
     annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 20,
     pairs_per_annotator: Annotated[int, Field(ge=1, description="Pairs that each of them labels.")] = 20,
     test_prompts: Annotated[int, Field(ge=10, description="Prompts to evaluate on.")] = 200,
-) -> Problem:
+) -> pb.Problem:
     """Travellers' remarks: the majority wants praise, the minority wants few words."""
     if data != "synthetic":
-        raise UserError("NAME writes its own texts: leave --data at synthetic.")
-    rng = seeds.rng(seed, "prompts")  # never from global state
+        raise pb.UserError("NAME writes its own texts: leave --data at synthetic.")
+    rng = pb.seeds.rng(seed, "prompts")  # never from global state
     every = [
         f"{guest} on the {place} , night {night} :"
         for guest in GUESTS
@@ -66,7 +63,9 @@ def NAME(
     prompts = [every[i] for i in rng.permutation(len(every))]  # all different: a Problem insists on it
     training = annotators * pairs_per_annotator
     if test_prompts + training + 50 > len(prompts):
-        raise UserError(f"there are {len(prompts)} prompts: lower task.pairs_per_annotator or test_prompts.")
+        raise pb.UserError(
+            f"there are {len(prompts)} prompts: lower task.pairs_per_annotator or test_prompts."
+        )
     test, rest = prompts[:test_prompts], prompts[test_prompts:]  # the corpus must not hold a test prompt
     train, validation = rest[:training], rest[training : training + 50]
     texts = [
@@ -74,12 +73,12 @@ def NAME(
         for prompt in rest
         for _ in range(4)
     ]
-    return Problem(
+    return pb.Problem(
         groups=(
-            Group("praise", 1 - minority_ratio, Praise("good")),
-            Group("brevity", minority_ratio, Conciseness(empty=-20.0)),  # silence pleases nobody
+            pb.Group("praise", 1 - minority_ratio, Praise("good")),
+            pb.Group("brevity", minority_ratio, Conciseness(empty=-20.0)),  # silence pleases nobody
         ),
-        prompts=Prompts(train=tuple(train), validation=tuple(validation), test=tuple(test)),
+        prompts=pb.Prompts(train=tuple(train), validation=tuple(validation), test=tuple(test)),
         corpus=tuple(texts),
         annotators=annotators,
         pairs_per_annotator=pairs_per_annotator,

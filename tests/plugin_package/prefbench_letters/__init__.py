@@ -7,11 +7,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from prefbench import seeds
-from prefbench.backbone.base import Backbone, Policy
-from prefbench.problem import Group, Problem, Prompts
-from prefbench.problem.preferences import View
-from prefbench.registry import Options, aligner, task
+import prefbench as pb
+from prefbench.backbone.simple_policies import ConstantPolicy
 
 SUBJECTS = "the cat|a dog|my aunt|one bird|the king|a child|our boat|this road".split("|")
 VERBS = "sees|finds|likes|paints|hears|follows|forgets|wants".split("|")
@@ -34,25 +31,25 @@ class Letters:
         return np.array(counts, dtype=np.float64)
 
 
-@task("letters", version=3, provides={"user_id"})
+@pb.task("letters", version=3, provides={"user_id"})
 def letters(
     data: str,
     minority_ratio: float,
     seed: int,
     *,
     annotators: Annotated[int, Field(ge=2, description="Annotators in all.")] = 10,
-) -> Problem:
+) -> pb.Problem:
     """One group likes the letter e, the other one likes a and o."""
     starts = [f"{subject} {verb} {number}" for subject in SUBJECTS for verb in VERBS for number in range(4)]
-    order = seeds.rng(seed, "prompts").permutation(len(starts))
+    order = pb.seeds.rng(seed, "prompts").permutation(len(starts))
     prompts = [starts[i] for i in order]
     pairs = 5 * annotators
-    return Problem(
+    return pb.Problem(
         groups=(
-            Group("e", 1 - minority_ratio, Letters("e")),
-            Group("a and o", minority_ratio, Letters("ao")),
+            pb.Group("e", 1 - minority_ratio, Letters("e")),
+            pb.Group("a and o", minority_ratio, Letters("ao")),
         ),
-        prompts=Prompts(tuple(prompts[:pairs]), tuple(prompts[-20:]), tuple(prompts[-60:-20])),
+        prompts=pb.Prompts(tuple(prompts[:pairs]), tuple(prompts[-20:]), tuple(prompts[-60:-20])),
         corpus=tuple(f"{prompt} {thing}." for prompt in prompts[:pairs] for thing in OBJECTS),
         annotators=annotators,
         pairs_per_annotator=5,
@@ -61,16 +58,15 @@ def letters(
     )
 
 
-class SaySomething(Options):
+class SaySomething(pb.Options):
     """What is said."""
 
     text: str = " a tree."
     """The response to every prompt."""
 
 
-@aligner("say_something", backbones={"causal_lm"})
-def say_something(view: View, backbone: Backbone, options: SaySomething) -> Policy:
+@pb.aligner("say_something", backbones={"causal_lm"})
+def say_something(view: pb.View, backbone: pb.Backbone, options: SaySomething) -> pb.Policy:
     """Says the same thing to everybody."""
-    from prefbench.backbone.simple_policies import ConstantPolicy
 
     return ConstantPolicy(options.text)

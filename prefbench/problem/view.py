@@ -1,0 +1,79 @@
+"""What an aligner is shown of a problem and its labels.
+
+Light to import, pandas included: the annotations of every aligner name `View`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench.errors import UserError
+from prefbench.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(frozen=True)
+class View:
+    """All that an aligner sees. The harness leaves out whatever `needs` does not name."""
+
+    preferences: DatasetDict
+    """Splits `train` and `validation` with columns prompt, chosen, rejected, and `user_id` or `group`
+    where needed."""
+    prompts: tuple[str, ...]
+    """Train prompts, to optimise a policy on."""
+    seed: int
+    """The run's seed: draw from named children of it (`prefbench.seeds`)."""
+    shares: dict[str, float] | None = None
+    """Group names and shares of annotators; only with `group` or `oracle`."""
+    utilities: Callable[[Sequence[str], Sequence[str]], np.ndarray] | None = None
+    """True utilities [n, groups] of (prompts, responses); only with `oracle`."""
+
+
+def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed: int) -> View:
+    """Hide from an aligner every column and function that it did not say it needs."""
+    from datasets import Dataset, DatasetDict
+
+    columns = ["prompt", "chosen", "rejected"]
+    columns += [name for name in ("user_id", "group") if name in needs]
+
+    def visible(split: str) -> Dataset:
+        return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
+
+    named = bool(needs & {"group", "oracle"})
+    return View(
+        preferences=DatasetDict(train=visible("train"), validation=visible("validation")),
+        prompts=problem.prompts.train,
+        seed=seed,
+        shares={group.name: group.share for group in problem.groups} if named else None,
+        utilities=true_utilities(problem) if "oracle" in needs else None,
+    )
+
+
+def check_oracle(problem: Problem, aligner: str) -> None:
+    """Refuse an aligner that asks for utilities of single responses where there are only comparisons.
+
+    Raises:
+        UserError: a group's utility judges pairs.
+    """
+    for group in problem.groups:
+        if hasattr(group.utility, "compare"):
+            raise UserError(
+                f"aligner '{aligner}' needs the utility of single responses, but group '{group.name}' is "
+                f"judged in pairs ({group.utility.unit}): choose another aligner, or another task.utility."
+            )
+
+
+def true_utilities(problem: Problem) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+    """The groups' utilities side by side: a function of (prompts, responses) to [n, groups]."""
+
+    def utilities(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        return np.stack([group.utility(prompts, responses) for group in problem.groups], axis=1)
+
+    return utilities
