@@ -6,11 +6,11 @@ Records are never touched. Whatever is removed or damaged is computed again by t
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Any
 
 from prefbench.errors import UserError
 from prefbench.registry import suggest
-from prefbench.store import content_digest, damage, try_lock
-from prefbench.text import UNITS, text_digest
+from prefbench.report.record import find_records
+from prefbench.store import damage, try_lock
+from prefbench.text import UNITS
 
 STRAY_SECONDS = 3600
 """A temporary file is written in seconds; one this old has lost its writer."""
@@ -131,63 +132,16 @@ def verify(runs_dir: Path) -> Iterator[tuple[Stage, list[str]]]:
 
 
 def users(runs_dir: Path) -> dict[Path, list[str]]:
-    """Which runs rest on which stages, as far as their contents tell.
-
-    A run's evidence names its scores and samples, samples name their policy, a policy its labels, and so on
-    down to the reference. Stages that nothing names (rewards) are left out.
-    """
-    import pandas as pd
-
-    done = {stage.path: _done(stage.path) for stage in stages(runs_dir)}
-    by_content = {content_digest(path): path for path, facts in done.items() if facts}
-    scores = {
-        facts["key"].get("samples"): path
-        for path, facts in done.items()
-        if path.parent.name == "scores" and facts
-    }
-    samples: dict[str, list[Path]] = {}
-    for path, facts in done.items():
-        if path.parent.name == "samples" and facts and not damage(path):
-            frame = pd.read_parquet(path / "samples.parquet", columns=["prompt", "response"])
-            samples.setdefault(text_digest([*frame["prompt"], *frame["response"]]), []).append(path)
+    """Which runs rest on which stages, as their records say; those of older formats say nothing."""
     found: dict[Path, set[str]] = {}
-    for record in sorted(runs_dir.glob("*/record.json")):
-        try:
-            items = pd.read_parquet(record.parent / "items.parquet")
-            kl = items["kl"].to_json(double_precision=15)
-            texts = [items[name].tolist() for name in ("prompt", "response", "reference_response")]
-        except (OSError, ValueError, KeyError):
-            continue  # it failed, or is not ours
-        paths: list[Path | None] = [scores.get(text_digest([*texts[0], *texts[1], *texts[2], kl]))]
-        for role, said in (("policy", texts[1]), ("reference", texts[2])):
-            for drawn in samples.get(text_digest([*texts[0], *said]), []):
-                if done[drawn]["key"].get("role") == role:
-                    paths += _chain(drawn, done, by_content)
-        for used in paths:
-            if used is not None:
-                found.setdefault(used, set()).add(record.parent.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # records that cannot be read
+        records = find_records(runs_dir)
+    for folder, record in records:
+        for name, stage in record.stages.items():
+            path = runs_dir / "stages" / re.split("[/:]", name)[0] / stage
+            found.setdefault(path, set()).add(folder.name)
     return {path: sorted(names) for path, names in found.items()}
-
-
-def _chain(path: Path, done: dict[Path, dict[str, Any]], by_content: dict[str, Path]) -> set[Path]:
-    """A stage, the stages that its key names by content, those that they name, and so on."""
-    found, waiting = set[Path](), [path]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found.add(current)
-            named = (value for value in done[current]["key"].values() if isinstance(value, str))
-            waiting += [by_content[value] for value in named if value in by_content]
-    return found
-
-
-def _done(path: Path) -> dict[str, Any]:
-    """A whole stage's `done.json`, or nothing."""
-    try:
-        facts = json.loads((path / "done.json").read_text())
-        return facts if isinstance(facts["key"], dict) and isinstance(facts["files"], dict) else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
 
 
 # --------------------------------------------------------------------------------------------- gc

@@ -125,7 +125,8 @@ def _text(name: str) -> str:
     return "" if path is None else path.read_text(encoding="utf-8")
 
 
-def digest_of(modules: Iterable[str]) -> str:
+@functools.cache
+def digest_of(modules: tuple[str, ...]) -> str:
     """SHA-256 of the names and texts of own modules, in their order."""
     state = hashlib.sha256()
     for name in modules:

@@ -21,6 +21,7 @@ from prefbench import machine, registry
 from prefbench.backbone.models import ModelOptions, PretrainedOptions
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
+from prefbench.report.leaderboard import declare_seeds, setting_digest
 from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml
 
 if TYPE_CHECKING:
@@ -713,6 +714,7 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
     from prefbench.engines.schedule import Schedule
 
     started = time.monotonic()
+    declare_seeds(job.runs_dir, _seeds_of_boards(plan.specs))
     schedule = Schedule(plan.todo, job.retries)
     with (
         progress(len(plan.specs), len(plan.done), quiet, console) as shown,
@@ -736,6 +738,15 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         seconds=round(time.monotonic() - started, 3),
         times={spec.hash: out.seconds for spec, out in ended if out.status == "ok"},
     )
+
+
+def _seeds_of_boards(specs: Sequence[RunSpec]) -> dict[str, set[int]]:
+    """The seeds of each board that the cells are on, as the leaderboard keeps them."""
+    seeds: dict[str, set[int]] = {}
+    for spec in specs:
+        version = registry.get("task", spec.task).version
+        seeds.setdefault(setting_digest(spec.task, version, spec.to_dict()), set()).add(spec.seed)
+    return seeds
 
 
 @contextlib.contextmanager

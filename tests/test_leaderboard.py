@@ -124,7 +124,7 @@ def test_config_hash_ignores_the_seed_only():
 
 
 def test_a_missing_seed_is_incomplete_and_unranked(tmp_path):
-    board(tmp_path, {"good": GOOD})
+    board(tmp_path, {"good": GOOD, "fine": GOOD})
     board(tmp_path, {"lazy": GOOD}, seeds=(0, 2))
     frame = lb.build(tmp_path)
     lazy = only(frame, aligner="lazy")

@@ -12,7 +12,9 @@ from typing import Literal
 
 from prefbench import registry, store
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.spec import RunSpec
+from prefbench.numerics import NUMERICS
+from prefbench.running.identity import identity_of
+from prefbench.spec import RunSpec, run_name
 from prefbench.store import Reporter
 
 Status = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
@@ -88,9 +90,8 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
-    """Whether a run of this specification ended well and its record and evidence are there."""
+    """Whether today's code ended a run of this specification well, and its record and evidence are there."""
     from prefbench.report.record import ITEMS_FILE, read_record
-    from prefbench.spec import run_name
 
     folder = runs_dir / run_name(spec)
     if not (folder / ITEMS_FILE).is_file():
@@ -99,8 +100,9 @@ def is_done(spec: RunSpec, runs_dir: Path) -> bool:
         record = read_record(folder)
     except UserError:
         return False
-    version = registry.get("task", spec.task).version
-    return (record.status, record.spec_hash, record.task_version) == ("ok", spec.hash, version)
+    made_by = (record.task_version, record.numerics, record.code)
+    today = (registry.get("task", spec.task).version, NUMERICS, identity_of(spec).code)
+    return (record.status, record.spec_hash) == ("ok", spec.hash) and made_by == today
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ way of measuring. A row is one aligner with its options on a board, over seeds. 
 one whose win rate, averaged over seeds, is lowest (the smallest of the means; averaging each seed's
 own minimum would mix groups). Its intervals come from a bootstrap over seeds and then prompts.
 
-A row that lacks a seed that the board has, or a group, or the evidence for one, is shown as
-incomplete and takes no rank: an average over what happens to be there is no result.
+A board's seeds are those that its sweep declared or, where none did, those that most of its rows have; a
+seed or a group beyond them is left out and named. A row that lacks one of them, or the evidence for it, is
+incomplete and takes no rank: an average over what happens to be there is no result. Nor does a row whose
+seeds were made by different code, which is mixed. Rows of different numerics are not compared.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -36,8 +39,10 @@ from prefbench.report.record import (
     sorted_items,
 )
 from prefbench.seeds import rng
+from prefbench.spec import digest
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.intervals import Floats, Interval
+from prefbench.store import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,15 +57,15 @@ METRICS = (
 )
 _TEXT = ("task", "model", "data", "aligner", "variant", "needs", "status", "seeds", "worst_group")
 _TEXT_LAST = ("config_hash", "version", "date")
-_WHOLE = ("tie_rank", "n_seeds", "n_prompts")
+_WHOLE = ("tie_rank", "n_seeds", "n_prompts", "numerics")
 _NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
 """Columns that only worlds with listed responses fill."""
 PROMPTED = "prompted_worst_group_win_rate"
 PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
 """With each group's instruction in its test prompts; only tasks that have instructions fill them."""
-LATER = (*REGRETS, *PROMPTED_COLUMNS)
-"""What a CSV from before there was anything to fill it lacks."""
+LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics")
+"""Columns added after the first boards were published; older files lack them."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
     *("n_seeds", "seeds", "n_prompts", "worst_group"),
@@ -71,7 +76,8 @@ COLUMNS = (
 )
 """Of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is the
 smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
-specification without its seed; `date` is of the last run. The regrets are means over seeds, in standard
+specification without its seed; `date` is of the last run; `numerics` is empty for runs from before it was
+counted and for rows that mix several. The regrets are means over seeds, in standard
 deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6
@@ -103,6 +109,8 @@ class Row:
     seeds: list[SeedScores] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """Why it is not complete, if it is not."""
+    left_out: tuple[int, ...] = ()
+    """Seeds that it has beyond the board's."""
 
     @property
     def first(self) -> Record:
@@ -111,15 +119,33 @@ class Row:
 
     @property
     def status(self) -> str:
-        """`ok`, `diverged` or `incomplete: why`."""
+        """`ok`, `diverged`, `mixed: how` or `incomplete: why`."""
         if any(record.status == "diverged" for record in self.records.values()):
             return "diverged"
+        if self.mixture:
+            return f"mixed: {self.mixture}"
         return f"incomplete: {'; '.join(self.trouble)}" if self.trouble else "ok"
+
+    @property
+    def mixture(self) -> str:
+        """The codes that its seeds were made by, where they are not one; else empty."""
+        made: dict[tuple[int | None, str | None], list[int]] = {}
+        for seed, record in self.records.items():
+            made.setdefault((record.numerics, record.code), []).append(seed)
+        if len(made) < 2:
+            return ""
+        return "; ".join(f"seeds {_join(seeds)} by {_code(*key)}" for key, seeds in made.items())
+
+    @property
+    def numerics(self) -> int | None:
+        """Of all its records; None where they are of several, or from before it was counted."""
+        found = {record.numerics for record in self.records.values()}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def measurable(self) -> bool:
         """Whether every seed that ran can be averaged, though another may be missing."""
-        return bool(self.seeds) and len(self.seeds) == len(self.records)
+        return bool(self.seeds) and len(self.seeds) == len(self.records) and not self.mixture
 
     @property
     def means(self) -> Floats:
@@ -144,15 +170,28 @@ class Row:
 
 def config_hash(spec: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that name a specification whatever its seed."""
-    from prefbench.spec import digest
-
     return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
 
 
+def _code(numerics: int | None, code: str | None) -> str:
+    counted = "a version before numerics" if numerics is None else f"numerics {numerics}"
+    return counted if code is None else f"{counted}, code {code[:8]}"
+
+
+def setting_digest(task: str, version: int, spec: Mapping[str, Any]) -> str:
+    """Names what is asked for: a specification but for the aligner, its options and the seed."""
+    asked = {k: v for k, v in spec.items() if k not in ("aligner", "aligner_options", "seed")}
+    return digest([task, version, asked])[:16]
+
+
+def setting_key(record: Record) -> str:
+    """`setting_digest` of a record."""
+    return setting_digest(record.task, record.task_version, record.spec)
+
+
 def board_key(record: Record) -> str:
-    """What a row may be compared within: everything but the aligner, its options and the seed."""
-    spec = {k: v for k, v in record.spec.items() if k not in ("aligner", "aligner_options", "seed")}
-    return json.dumps([record.task, record.task_version, spec], sort_keys=True)
+    """What a row may be compared within: what is asked for, and the numerics that answered."""
+    return json.dumps([setting_key(record), record.numerics])
 
 
 def variant(spec: Mapping[str, Any]) -> str:
@@ -194,28 +233,74 @@ def _plain(value: Any) -> Any:
     return to_jsonable_python(value, fallback=str)
 
 
+# ------------------------------------------------------------------------------------ declared seeds
+
+DECLARED_FILE = "seeds.json"
+"""In a runs folder: the seeds of its boards by `setting_digest`, as sweeps declared them."""
+
+
+def declare_seeds(runs_dir: Path, seeds: Mapping[str, Collection[int]]) -> None:
+    """Say which seeds the boards of a runs folder have; what was said of other boards stays.
+
+    Args:
+        runs_dir: the folder.
+        seeds: by `setting_digest`.
+    """
+    said = read_declared(runs_dir) | {setting: sorted(given) for setting, given in seeds.items()}
+    write_atomically(runs_dir / DECLARED_FILE, json.dumps(said, indent=1, sort_keys=True) + "\n")
+
+
+def read_declared(runs_dir: Path) -> dict[str, list[int]]:
+    """Seeds of the boards of a runs folder by `setting_digest`; none where no sweep declared any.
+
+    Raises:
+        UserError: the file that says so is damaged.
+    """
+    try:
+        said = json.loads((runs_dir / DECLARED_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        said = None
+    whole = isinstance(said, dict) and all(
+        isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        for seeds in said.values()
+    )
+    if not whole:
+        raise UserError(f"'{runs_dir / DECLARED_FILE}' is damaged: remove it and start the sweep again.")
+    return cast(dict[str, list[int]], said)
+
+
 # ------------------------------------------------------------------------------------------- rows
 
 
 def load_rows(runs_dir: Path) -> list[Row]:
     """The rows of a runs folder, complete or not, ordered by board, aligner and configuration.
 
-    Of two runs of one specification the later one counts, with a warning.
+    Of two runs of one specification the later one counts, with a warning. Seeds that a sweep declared for the
+    folder are its boards' seeds.
 
     Raises:
         UserError: if there is no folder or no record in it.
     """
-    rows = rows_of(find_records(runs_dir))
+    rows = rows_of(find_records(runs_dir), read_declared(Path(runs_dir)))
     if not rows:
         raise UserError(f"no record in '{runs_dir}': make one with `prefbench run --runs-dir {runs_dir}`.")
     return rows
 
 
-def rows_of(runs: Iterable[tuple[Path, Record]]) -> list[Row]:
-    """The rows that these runs make, as `load_rows` orders them; each is judged by the others' seeds."""
+def rows_of(
+    runs: Iterable[tuple[Path, Record]], declared: Mapping[str, Collection[int]] | None = None
+) -> list[Row]:
+    """The rows that these runs make, as `load_rows` orders them.
+
+    Args:
+        runs: folders and their records.
+        declared: seeds of boards by `setting_digest`, where they are known; else see `common_seeds`.
+    """
     found: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
     for folder, record in runs:
-        key = (board_key(record), record.aligner, config_hash(record.spec))
+        key = (setting_key(record), record.aligner, config_hash(record.spec))
         seeds = found.setdefault(key, {})
         known = seeds.get(record.seed)
         if known is not None:
@@ -226,33 +311,64 @@ def rows_of(runs: Iterable[tuple[Path, Record]]) -> list[Row]:
                 continue
         seeds[record.seed] = (folder, record)
 
-    seeds_of: dict[str, set[int]] = {}
-    groups_of: dict[str, set[str]] = {}
-    for (board, _, _), seeds in found.items():
-        seeds_of.setdefault(board, set()).update(seeds)
-        for _, record in seeds.values():
-            groups_of.setdefault(board, set()).update(group.name for group in record.groups)
-    return [_row(found[key], seeds_of[key[0]], groups_of[key[0]]) for key in sorted(found)]
+    seeds_of: dict[str, list[frozenset[int]]] = {}
+    groups_of: dict[str, Counter[tuple[str, ...]]] = {}
+    for (setting, _, _), seeds in found.items():
+        seeds_of.setdefault(setting, []).append(frozenset(seeds))
+        names = [tuple(sorted(g.name for g in record.groups)) for _, record in seeds.values()]
+        groups_of.setdefault(setting, Counter()).update(filter(None, names))
+    rows = []
+    for key in sorted(found):
+        asked = (declared or {}).get(key[0]) or common_seeds(seeds_of[key[0]])
+        named = groups_of[key[0]]
+        usual = max(named, key=lambda names: (named[names], len(names)), default=())
+        rows.append(_row(found[key], frozenset(asked), frozenset(usual)))
+    return rows
 
 
-def _row(runs: Mapping[int, tuple[Path, Record]], seeds: set[int], groups: set[str]) -> Row:
-    row = Row({seed: record for seed, (_, record) in sorted(runs.items())})
-    missing = sorted(seeds - set(runs))
+def common_seeds(rows: Sequence[frozenset[int]]) -> frozenset[int]:
+    """The seeds of a board, given those of each of its rows: those that more than half of the rows have.
+
+    So a run with a seed of its own adds none. A row with less than half as many seeds as the fullest is a
+    quick look and has no say, so it takes none away. Where no seed is had by so many, all are the board's.
+    """
+    most = max(map(len, rows), default=0)
+    voters = [seeds for seeds in rows if 2 * len(seeds) >= most]
+    counts = Counter(seed for seeds in voters for seed in seeds)
+    return frozenset(seed for seed, n in counts.items() if 2 * n > len(voters)) or frozenset(counts)
+
+
+def _row(runs: Mapping[int, tuple[Path, Record]], seeds: frozenset[int], groups: frozenset[str]) -> Row:
+    extra = sorted(runs.keys() - seeds)
+    kept = {seed: run for seed, run in sorted(runs.items()) if seed in seeds} or dict(sorted(runs.items()))
+    row = Row({seed: record for seed, (_, record) in kept.items()}, left_out=tuple(extra))
+    if extra:
+        name = f"{row.first.aligner} on {_board_name(row.first)}"
+        said = f"left out seed {_join(extra)}: the board has seeds {_join(sorted(seeds))}"
+        warnings.warn(f"{name}: {said}", stacklevel=4)
+    missing = sorted(seeds - runs.keys())
     if missing:
         row.trouble.append(f"no seed {', '.join(map(str, missing))}")
-    for seed, (folder, record) in sorted(runs.items()):
+    for seed, (folder, record) in kept.items():
         if record.status != "ok":
             row.trouble.append(f"seed {seed} {record.status}")
             continue
-        lacking = sorted(groups - {group.name for group in record.groups})
-        if lacking:
-            row.trouble.append(f"seed {seed} lacks group {', '.join(lacking)}")
+        named = {group.name for group in record.groups}
+        if not groups <= named:
+            row.trouble.append(f"seed {seed} lacks group {', '.join(sorted(groups - named))}")
             continue
-        described = tuple(Group(group.name, group.share, group.is_minority) for group in record.groups)
+        if groups < named:
+            more = _join(sorted(named - groups))
+            warnings.warn(f"'{folder}': left out group {more}: the board has none", stacklevel=4)
+        described = tuple(
+            Group(group.name, group.share, group.is_minority)
+            for group in record.groups
+            if group.name in groups
+        )
         try:
-            scores = _seed_scores(folder, record)
+            scores = _seed_scores(folder, record, [group.name for group in described])
         except UserError as error:
-            warnings.warn(f"'{folder}': {error}", stacklevel=3)
+            warnings.warn(f"'{folder}': {error}", stacklevel=4)
             row.trouble.append(f"seed {seed} has no usable items")
             continue
         if row.groups and [g.name for g in row.groups] != [g.name for g in described]:
@@ -264,9 +380,8 @@ def _row(runs: Mapping[int, tuple[Path, Record]], seeds: set[int], groups: set[s
     return row
 
 
-def _seed_scores(folder: Path, record: Record) -> SeedScores:
-    groups = [group.name for group in record.groups]
-    told = [group.name for group in record.groups if group.prompted is not None]
+def _seed_scores(folder: Path, record: Record, groups: Sequence[str]) -> SeedScores:
+    told = [group.name for group in record.groups if group.prompted is not None and group.name in groups]
     try:
         ordered, samples = sorted_items(read_items(folder), groups)
         one_each = ordered.iloc[::samples]
@@ -328,10 +443,10 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
         runs[record.seed] = (Path(folder), record)
     if not runs:
         raise UserError("no runs to summarise: name at least one run's folder.")
-    if len({(board_key(r), r.aligner, config_hash(r.spec)) for _, r in runs.values()}) > 1:
+    if len({(setting_key(r), r.aligner, config_hash(r.spec)) for _, r in runs.values()}) > 1:
         raise UserError("the runs differ in more than their seed: summarise runs of one specification.")
     names = {group.name for _, record in runs.values() for group in record.groups}
-    row = _row(runs, set(runs), names)
+    row = _row(runs, frozenset(runs), frozenset(names))
     cells = _measured(row)
     by_group = dict(zip([g.name for g in row.groups], row.means.tolist(), strict=True)) if row.seeds else {}
     return {
@@ -504,6 +619,7 @@ def _cells(row: Row, rank: int | None) -> dict[str, Any]:
         "n_seeds": len(row.records),
         "seeds": _join(row.records),
         **_measured(row),
+        "numerics": row.numerics,
         "config_hash": config_hash(first.spec),
         "version": _join(sorted({r.provenance.prefbench for r in row.records.values()})),
         "date": max(record.provenance.started for record in row.records.values())[:10],
@@ -656,7 +772,7 @@ def _side(name: str, runs_dir: Path, task: str | None, ratio: float | None) -> l
     # Only this aligner's own seeds and groups say what is whole here, so each row is made by itself.
     kinds: dict[tuple[str, str], list[tuple[Path, Record]]] = {}
     for folder, record in fitting:
-        kinds.setdefault((board_key(record), config_hash(record.spec)), []).append((folder, record))
+        kinds.setdefault((setting_key(record), config_hash(record.spec)), []).append((folder, record))
     return [row for runs in kinds.values() for row in rows_of(runs)]
 
 
@@ -668,6 +784,9 @@ def _why_apart(ours: Record, theirs: Record) -> str:
     """The first thing in which two records' boards differ."""
     if ours.task == theirs.task and ours.task_version != theirs.task_version:
         return f"are of versions {ours.task_version} and {theirs.task_version} of {ours.task}: run one again"
+    if setting_key(ours) == setting_key(theirs):
+        made = " and ".join(_code(record.numerics, None) for record in (ours, theirs))
+        return f"are not comparable, they were made by {made}: run one again"
     for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed"}):
         a, b = ours.spec.get(name), theirs.spec.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
@@ -829,8 +948,6 @@ def _number(value: Any) -> int | float:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write the leaderboard so that a reader sees the old file or the whole new one."""
-    from prefbench.store import write_atomically
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, to_csv(frame))

@@ -294,7 +294,7 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
 
 
 def _setting(setting: Setting, runs_dir: Path, prompts: int) -> dict[str, Any]:
-    curves = training_curves(setting.cells, runs_dir)
+    curves = training_curves(setting.cells)
     ratios = setting.ratios
     return {
         "label": _clean(setting.label),

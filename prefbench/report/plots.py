@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
-from prefbench.report.record import HISTORY_FILE, ITEMS_FILE, Record, find_records
+from prefbench.report.record import HISTORY_FILE, Record, find_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,11 +153,13 @@ def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
         known = runs.setdefault(key, {}).get(record.seed)
         if known is None or record.provenance.started >= known[1].provenance.started:
             runs[key][record.seed] = (folder, record)
-    rows = [
-        (row, runs[key])
-        for row in _plain_rows(frame)
-        if (key := (row["task"], row["aligner"], row["config_hash"])) in runs
-    ]
+    rows = []
+    for row in _plain_rows(frame):
+        key = (row["task"], row["aligner"], row["config_hash"])
+        kept = {int(seed) for seed in row["seeds"].split()}
+        own = {seed: run for seed, run in runs.get(key, {}).items() if seed in kept}
+        if own:
+            rows.append((row, own))
     return frame, _settings(rows)
 
 
@@ -172,7 +174,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
     for row, runs in rows:
         record = runs[min(runs)][1]
         rest = {k: v for k, v in record.spec.items() if k not in _NOT_OF_SETTING}
-        key = json.dumps([row["task"], record.model, record.data, rest], sort_keys=True)
+        key = json.dumps([row["task"], row["numerics"], record.model, record.data, rest], sort_keys=True)
         by_key.setdefault(key, []).append((row, runs, record))
 
     labels = _setting_labels([members[0][2] for members in by_key.values()])
@@ -226,12 +228,17 @@ def _what_differs(options: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _setting_labels(records: Sequence[Record]) -> list[str]:
-    """`task@1, model, data`, and the options in which two of that name differ."""
+    """`task@1, model, data`, and the options or numerics in which two of that name differ."""
     plain = [f"{r.task}@{r.task_version}, {r.model}, {r.data}" for r in records]
     labels = list(plain)
     for name in {name for name in plain if plain.count(name) > 1}:
         same = [i for i, other in enumerate(plain) if other == name]
-        told = _what_differs([_options(records[i], "task", "model", "evaluate") for i in same])
+        told = _what_differs(
+            [
+                _options(records[i], "task", "model", "evaluate") | {"made by.numerics": records[i].numerics}
+                for i in same
+            ]
+        )
         for i, difference in zip(same, told, strict=True):
             labels[i] = f"{name} ({difference})" if difference else name
     return labels
@@ -277,21 +284,14 @@ class Curve:
     """The largest over seeds."""
 
 
-def training_curves(cells: Iterable[Cell], runs_dir: Path) -> dict[int, dict[str, Curve]]:
+def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
     """Curves by index of the cell, then by a key of `CURVES`.
 
-    A cell has them only if every one of its runs has: history.json beside the record or, for runs from
-    before it was kept there, in the policy stage that the run's own responses were sampled from.
+    A cell has them only if every one of its runs has history.json beside its record.
     """
-    stages: dict[str, dict[str, Path]] = {}
     result = {}
     for i, cell in enumerate(cells):
-        histories = []
-        for folder, record in cell.runs.values():
-            history = _read_history(folder / HISTORY_FILE)
-            if history is None:
-                history = _read_history(_policy_folder(folder, record, runs_dir, stages))
-            histories.append(history)
+        histories = [_read_history(folder / HISTORY_FILE) for folder, _ in cell.runs.values()]
         whole = [history for history in histories if history]
         if whole and len(whole) == len(histories):
             curves = _curves(whole)
@@ -300,10 +300,10 @@ def training_curves(cells: Iterable[Cell], runs_dir: Path) -> dict[int, dict[str
     return result
 
 
-def _read_history(path: Path | None) -> list[dict[str, float]] | None:
+def _read_history(path: Path) -> list[dict[str, float]] | None:
     """Rows of finite numbers; None where there is no such file or it holds something else."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path is not None else None
+        rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -316,74 +316,6 @@ def _read_history(path: Path | None) -> list[dict[str, float]] | None:
         }
         for row in rows
     ]
-
-
-def _policy_folder(
-    folder: Path, record: Record, runs_dir: Path, stages: dict[str, dict[str, Path]]
-) -> Path | None:
-    """The training history of the policy that a run's responses come from.
-
-    A record does not name its policy's stage. The aligner, its options and the seed narrow the choice,
-    and the one whose stored samples are the run's very responses is it.
-    """
-    from prefbench.store import content_digest
-
-    if not stages:
-        stages["policy"], stages["samples"] = {}, {}
-        for history in runs_dir.glob(f"stages/policy/*/{HISTORY_FILE}"):
-            key = _stage_key(history.parent)
-            name = _narrow(key.get("aligner"), key.get("options"), key.get("seed"))
-            try:
-                stages["policy"][f"{name}/{content_digest(history.parent)}"] = history
-            except (OSError, ValueError, KeyError):
-                continue
-        policies = {name.rpartition("/")[2] for name in stages["policy"]}
-        for samples in runs_dir.glob("stages/samples/*/samples.parquet"):
-            key = _stage_key(samples.parent)
-            if key.get("role") == "policy" and key.get("policy") in policies:
-                stages["samples"][f"{key['policy']}/{samples.parent.name}"] = samples
-    if not stages["policy"]:
-        return None
-    narrow = _narrow(record.aligner, record.spec.get("aligner_options"), record.seed)
-    wanted = _responses(folder / ITEMS_FILE) if any(n.startswith(narrow) for n in stages["policy"]) else None
-    if wanted is None:
-        return None
-    for name, history in stages["policy"].items():
-        if name.startswith(f"{narrow}/"):
-            policy = name.rpartition("/")[2]
-            for sampled, samples in stages["samples"].items():
-                if sampled.startswith(f"{policy}/") and _responses(samples) == wanted:
-                    return history
-    return None
-
-
-def _narrow(aligner: object, options: object, seed: object) -> str:
-    from prefbench.spec import digest
-
-    return digest({"aligner": aligner, "options": options, "seed": seed})
-
-
-def _stage_key(folder: Path) -> dict[str, Any]:
-    try:
-        key = json.loads((folder / "done.json").read_text(encoding="utf-8"))["key"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return key if isinstance(key, dict) else {}
-
-
-def _responses(path: Path) -> str | None:
-    """Names the responses in a file, in order; None if they cannot be read."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    from prefbench.text import text_digest
-
-    try:
-        with ParquetFile(path) as file:
-            batches = file.iter_batches(batch_size=65536, columns=["response"])
-            return text_digest(str(text) for batch in batches for text in batch.column(0).to_pylist())
-    except (OSError, ValueError, ArrowException):
-        return None
 
 
 def _curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curve]:
@@ -658,7 +590,7 @@ def _kl(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
 
 def _training(setting: Setting, cells: Sequence[Cell], runs_dir: Path) -> Figure | None:
     """A row for each quantity, a column for each ratio."""
-    curves = training_curves(cells, runs_dir)
+    curves = training_curves(cells)
     if not curves:
         return None
     ratios = [ratio for ratio in setting.ratios if any(cells[i].ratio == ratio for i in curves)]

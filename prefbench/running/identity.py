@@ -65,6 +65,8 @@ class Identity:
     """Contents of the paths that the task reads: its data and its options."""
     options: dict[str, str]
     """Contents of the paths among the aligner's options."""
+    weights: dict[str, str]
+    """Contents of the paths among the model's name and options. Stages have the weights' own digest."""
 
     def __call__(self, stage: str, compute: Callable[..., Any]) -> dict[str, Any]:
         """What the stage depends on beside its key, as JSON values.
@@ -73,36 +75,36 @@ class Identity:
             stage: its name.
             compute: the function that computes it; a stage that an aligner opens may be anybody's.
         """
-        if stage == "reference":
-            return self._of([self.model], [], _LEARNING)
-        if stage in ("pairs", "samples"):
-            return self._of([self.model], [compute.__module__], _LEARNING)
-        if stage in ("labels", "scores", "prompted"):
-            return self._of([self.task], [compute.__module__], frozenset()) | {"files": self.data}
-        if stage == "rewards" and sources.is_own(compute.__module__):
-            return self._of([self.model], [compute.__module__], _POLICIES)
-        # The policy, or whatever an aligner wants kept.
-        entries = [self.aligner, self.model]
-        return self._of(entries, [compute.__module__], frozenset()) | {"files": self.options}
-
-    @staticmethod
-    def _of(entries: list[registry.Entry], modules: list[str], without: frozenset[str]) -> dict[str, Any]:
-        named = [entry.origin.module for entry in entries] + modules
-        roots = frozenset(name for name in named if sources.is_own(name))
+        entries, without, files = self._depends(stage, compute)
         plugins = [entry.origin.digest for entry in entries if entry.origin.plugin is not None]
-        return {
-            "code": sources.digest_of(sources.closure(roots, INERT | _AFTER | without)),
-            "plugins": plugins,
-        }
+        code = sources.digest_of(_modules(entries, compute.__module__, INERT | _AFTER | without))
+        return {"code": code, "plugins": plugins, "files": files}
+
+    def modules(self, stage: str, compute: Callable[..., Any]) -> tuple[str, ...]:
+        """Prefbench's own modules among what a stage depends on."""
+        entries, without, _ = self._depends(stage, compute)
+        return _modules(entries, compute.__module__, INERT | _AFTER | without)
+
+    def _depends(
+        self, stage: str, compute: Callable[..., Any]
+    ) -> tuple[list[registry.Entry], frozenset[str], dict[str, str]]:
+        """Whose code a stage runs, modules that it reaches but does not run, and the files that it reads."""
+        if stage in ("reference", "pairs", "samples"):
+            return [self.model], _LEARNING, {}
+        if stage in ("labels", "scores", "prompted"):
+            return [self.task], frozenset(), self.data
+        if stage == "rewards" and sources.is_own(compute.__module__):
+            return [self.model], _POLICIES, {}
+        return [self.aligner, self.model], frozenset(), self.options  # the policy, or what an aligner keeps
 
     @property
     def code(self) -> str:
-        """Digest of all code that a number of the record depends on: sixteen hexadecimal digits."""
-        entries = (self.task, self.aligner, self.model)
-        roots = {"prefbench.running.run", *(entry.origin.module for entry in entries)}
-        modules = sources.closure(frozenset(filter(sources.is_own, roots)), INERT)
+        """Digest of all code and files that a number of the record depends on: sixteen hexadecimal digits."""
+        entries = [self.task, self.aligner, self.model]
+        modules = _modules(entries, "prefbench.running.run", INERT)
         plugins = [entry.origin.digest for entry in entries if entry.origin.plugin is not None]
-        return digest([sources.digest_of(modules), plugins])[:16]
+        files = [sorted(part.values()) for part in (self.data, self.options, self.weights)]
+        return digest([sources.digest_of(modules), plugins, files])[:16]
 
     @property
     def plugins(self) -> list[dict[str, Any]]:
@@ -116,6 +118,12 @@ class Identity:
         return list(found.values())
 
 
+def _modules(entries: list[registry.Entry], more: str, without: frozenset[str]) -> tuple[str, ...]:
+    """Own modules that some entries' functions, and one more module, reach."""
+    named = [*(entry.origin.module for entry in entries), more]
+    return sources.closure(frozenset(filter(sources.is_own, named)), without)
+
+
 def identity_of(spec: RunSpec) -> Identity:
     """The identity of a specification, its files read now."""
     return Identity(
@@ -124,6 +132,7 @@ def identity_of(spec: RunSpec) -> Identity:
         get_model(spec.model),
         sources.contents_of([spec.data, spec.task_options]),
         sources.contents_of(spec.aligner_options),
+        sources.contents_of([spec.model, spec.model_options]),
     )
 
 

@@ -1,0 +1,199 @@
+"""Digests of sources: what is followed, what is read whole, and what has no file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from prefbench import sources
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes an own package of texts by module name, and forgets it afterwards."""
+
+    def make(**texts: str) -> None:
+        for name, text in texts.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / "__init__.py").write_text("")
+
+    caches = (sources.closure, sources._imported, sources._file, sources._text, sources.digest_of)
+    monkeypatch.setattr(
+        sources, "own_packages", lambda: {"prefbench": Path(sources.__file__).parent, "own": tmp_path}
+    )
+    for cache in caches:
+        cache.cache_clear()
+    yield make
+    for cache in caches:
+        cache.cache_clear()
+
+
+def reached(root: str, *without: str) -> set[str]:
+    return {
+        name for name in sources.closure(frozenset({root}), frozenset(without)) if name.startswith("own.")
+    }
+
+
+def test_imports_are_followed_wherever_they_stand(package):
+    package(
+        a="from own import b\nfrom own.c import (\n    one,\n    two,  # and a remark\n)\n",
+        b="def late():\n    import own.d as d\n    return d\n",
+        c="import os, own.e\n",
+        d="",
+        e="",
+        f="",
+    )
+    assert reached("own.a") == {"own.a", "own.b", "own.c", "own.d", "own.e"}
+    assert reached("own.a", "own.c") == {"own.a", "own.b", "own.d"}
+
+
+def test_imports_for_type_checking_do_not_count(package):
+    package(
+        a="if TYPE_CHECKING:\n    import os\n\n    from own.b import B\n\nfrom own.c import C\n",
+        b="",
+        c="class C: ...\n",
+    )
+    assert reached("own.a") == {"own.a", "own.c"}
+
+
+def test_names_of_the_face_lead_to_where_they_are_defined(package):
+    package(a="import prefbench as pb\n\nx: pb.View\n", b="from prefbench import UserError, seeds\n")
+    by_use = sources.closure(frozenset({"own.a"}))
+    assert "prefbench.problem.view" in by_use and "prefbench.learn.welfare" not in by_use
+    assert {"prefbench.errors", "prefbench.seeds"} <= set(sources.closure(frozenset({"own.b"})))
+
+
+def test_a_digest_tells_texts_and_names_apart(package):
+    package(a="x = 1\n", b="x = 1\n", c="x = 2\n")
+    digests = [sources.digest_of((name,)) for name in ("own.a", "own.b", "own.c")]
+    assert len(set(digests)) == 3
+
+
+def load(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def digest_of_file(path: Path) -> str | None:
+    name = "some_plugin"
+    try:
+        return sources.origin_of(load(path, name).f).digest
+    finally:
+        del sys.modules[name]
+
+
+def test_a_plugin_file_brings_its_neighbours(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "plug.py").write_text("import beside_it\n\ndef f(): return beside_it.x\n")
+    (tmp_path / "unrelated.py").write_text("x = 1\n")
+    told = []
+    for x, more in ((1, 1), (2, 1), (2, 2)):
+        (tmp_path / "beside_it.py").write_text(f"x = {x}\n")
+        (tmp_path / "unrelated.py").write_text(f"x = {more}\n")
+        told.append(digest_of_file(tmp_path / "plug.py"))
+        sys.modules.pop("beside_it", None)
+    assert told[0] != told[1] == told[2]
+
+
+def test_a_package_counts_whole(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    folder = tmp_path / "stranger_package"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "__init__.py").write_text("def f(): return 1\n")
+    told = []
+    for text in ("a = 1\n", "a = 2\n"):
+        (folder / "deep" / "module.py").write_text(text)
+        import stranger_package
+
+        origin = sources.origin_of(stranger_package.f)
+        told.append((origin.plugin, origin.digest))
+    assert told[0][0] == told[1][0] == "stranger_package"
+    assert told[0][1] != told[1][1]
+
+
+def session(text: str) -> ModuleType:
+    """A module without a file, as a notebook's is."""
+    module = ModuleType("__main__")
+    exec(compile(text, "<cell>", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("def f(): return 1", "def f(): return 2", False),
+        ("def f(): return 1", "def f(): return 1", True),
+        ("def g(): return 1\ndef f(): return g()", "def g(): return 2\ndef f(): return g()", False),
+        ("B = 1\ndef f(): return B", "B = 2\ndef f(): return B", False),
+        ("B = [1, {'a': 2}]\ndef f(): return B", "B = [1, {'a': 3}]\ndef f(): return B", False),
+        ("B = 1\nU = 1\ndef f(): return B", "B = 1\nU = 2\ndef f(): return B", True),  # nobody uses U
+        ("class C:\n  x = 1\ndef f(): return C", "class C:\n  x = 2\ndef f(): return C", False),
+        (
+            "class C:\n  def m(self): return 1\ndef f(): return C().m()",
+            "class C:\n  def m(self): return 2\ndef f(): return C().m()",
+            False,
+        ),
+        ("def f(x=1): return x", "def f(x=2): return x", False),
+        (
+            "def o(b):\n  def f(): return b\n  return f\nf = o(1)",
+            "def o(b):\n  def f(): return b\n  return f\nf = o(2)",
+            False,
+        ),
+        (
+            "import numpy as np\nB = np.arange(3)\ndef f(): return B",
+            "import numpy as np\nB = np.ones(3)\ndef f(): return B",
+            False,
+        ),
+    ],
+)
+def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, same):
+    told = []
+    for text in (first, second):
+        module = session(text)
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "__main__", module)
+            origin = sources.origin_of(module.f)
+            assert origin.plugin == "__main__" and origin.files is None
+            told.append(origin.digest)
+    assert (told[0] == told[1]) is same
+
+
+def test_paths_among_options_are_known_by_content(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("one")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    options = {"path": str(file), "deep": [{"more": str(folder)}], "name": "mean", "n": 3, "none": None}
+    first = sources.contents_of(options)
+    assert set(first) == {str(file), str(folder)}
+    assert sources.contents_of(options) == first
+    file.write_text("two")
+    (folder / "a").rename(folder / "b")
+    second = sources.contents_of(options)
+    assert all(second[path] != first[path] for path in first)
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", "x" * 5000, "\0", "~nobody-here/x", "mean"])
+def test_what_is_no_path_has_no_content(text):
+    assert sources.contents_of(text) == {}
+
+
+def test_special_files_are_not_read(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert sources.contents_of([str(tmp_path / name) for name in ("pipe", "zero", "loop")]) == {}
+    assert set(sources.contents_of(str(tmp_path))) == {str(tmp_path)}  # a folder of none that can be read
