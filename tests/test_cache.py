@@ -66,7 +66,7 @@ def test_stages_are_listed_by_kind_with_size_and_age(runs):
     ]
 
 
-def test_the_runs_that_rest_on_a_stage_are_known_by_content(runs):
+def test_the_runs_that_rest_on_a_stage_are_named_by_their_records(runs):
     other = make_spec(**SPEC, minority_ratio=0.5)
     run(other, runs)
     first, second = run_name(make_spec(**SPEC)), run_name(other)
@@ -74,7 +74,7 @@ def test_the_runs_that_rest_on_a_stage_are_known_by_content(runs):
     assert used[only(runs, "pairs")] == sorted([first, second])  # shared by ratios
     labels = [used[stage.path] for stage in stages(runs) if stage.kind == "labels"]
     assert sorted(labels) == sorted([[first], [second]])
-    assert set(used) == {stage.path for stage in stages(runs) if stage.kind != "rewards"}
+    assert set(used) == {stage.path for stage in stages(runs)}
     outcome = typed("cache", "ls", "--runs", "--runs-dir", runs)
     assert outcome.code == 0 and first in outcome.out
 

@@ -28,7 +28,7 @@ SMALL = {"task": {"test_prompts": "20", "annotators": "6", "pairs_per_annotator"
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str], set[str]]]:
-    """For each stage that is computed: its name, own modules whose code ran, and those that its key covers."""
+    """For each stage that is computed: its name, own modules whose code ran, and those in its key."""
     found: list[tuple[str, set[str], set[str]]] = []
     inside: list[set[str]] = []
     compute_stage = Store._compute
@@ -162,14 +162,16 @@ class Computed(Silent):
         if not stored: self.names.add(stage)
 
 registry.load_plugins()
-sets = {"task": {"test_prompts": "20", "annotators": "6", "pairs_per_annotator": "4"}, "aligner": {"normalise": "false"}}
+sets = {"task": {"test_prompts": "20", "annotators": "6", "pairs_per_annotator": "4"}}
+sets["aligner"] = {"normalise": "false"}
 spec = make_spec(task="bandit_two_group", aligner="maxmin", sets=sets)
 told = []
 for folder in sys.argv[1:]:
     computed = Computed()
     where, record = run(spec, Path(folder), computed)
     plain = record.model_dump(mode="json", exclude={"timings", "provenance"})
-    told.append([sorted(computed.names), plain, hashlib.sha256((where / "items.parquet").read_bytes()).hexdigest()])
+    items = hashlib.sha256((where / "items.parquet").read_bytes()).hexdigest()
+    told.append([sorted(computed.names), plain, items])
 print(json.dumps(told))
 """
 
@@ -234,7 +236,8 @@ from prefbench.learn.bradley_terry import pairs_of
 @pb.aligner("strong_dpo")
 def strong_dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     \"\"\"DPO, stronger.\"\"\"
-    return backbone.fit_pairwise(pairs_of(view.preferences["train"]), DPO(strength()), options, seed=view.seed)
+    pairs = pairs_of(view.preferences["train"])
+    return backbone.fit_pairwise(pairs, DPO(strength()), options, seed=view.seed)
 """
 
 

@@ -345,28 +345,6 @@ def test_options_tell_lines_and_settings_apart(tmp_path):
     assert [line["name"] for line in two["lines"]] == ["dpo (beta=0.1)", "dpo (beta=0.5)"]
 
 
-def test_history_of_an_older_run_is_found_in_its_stages(tmp_path):
-    """By the responses that were sampled from it; another seed's policy is not taken for it."""
-    from prefbench.running.run import run
-    from prefbench.spec import make_spec
-
-    sets = {"task": {"test_prompts": "20", "pairs_per_annotator": "5"}}
-    for seed in (0, 1):
-        _, record = run(make_spec(task="bandit_two_group", aligner="maxmin", seed=seed, sets=sets), tmp_path)
-        assert record.status == "ok"
-    for file in tmp_path.glob("*/history.json"):
-        file.unlink()
-    for done in tmp_path.glob("stages/policy/*/done.json"):  # as a policy trained by PPO leaves it
-        seed = json.loads(done.read_text())["key"]["seed"]
-        (done.parent / HISTORY_FILE).write_text(json.dumps([{"kl": seed}, {"kl": 3 + seed}]))
-    _, settings = plots.collect(tmp_path)
-    (curves,) = plots.training_curves(settings[0].cells, tmp_path).values()
-    assert curves == {"KL": plots.Curve([1, 2], [0.5, 3.5], [0, 3], [1, 4])}
-    for samples in tmp_path.glob("stages/samples/*/samples.parquet"):
-        samples.unlink()
-    assert plots.training_curves(settings[0].cells, tmp_path) == {}
-
-
 def test_command_line(runs, tmp_path):
     out = tmp_path / "page.html"
     said = CliRunner().invoke(

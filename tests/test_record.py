@@ -76,6 +76,7 @@ def make_spec(**changes):
 
 
 def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], status="ok", **changes):
+    made_by = {name: changes.pop(name, None) for name in ("numerics", "code")}
     spec = make_spec(**changes)
     if status == "ok":
         measured = r.summarise(items, groups, spec["seed"])
@@ -89,6 +90,7 @@ def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], s
         spec_hash=digest(spec)[:16],
         task_version=1,
         needs=needs,
+        **made_by,
         **{name: spec[name] for name in ("task", "aligner", "model", "data", "minority_ratio", "seed")},
         **measured,
         em=None,

@@ -22,9 +22,8 @@ def package(tmp_path, monkeypatch):
         (tmp_path / "__init__.py").write_text("")
 
     caches = (sources.closure, sources._imported, sources._file, sources._text, sources.digest_of)
-    monkeypatch.setattr(
-        sources, "own_packages", lambda: {"prefbench": Path(sources.__file__).parent, "own": tmp_path}
-    )
+    packages = {"prefbench": Path(sources.__file__).parent, "own": tmp_path}
+    monkeypatch.setattr(sources, "own_packages", lambda: packages)
     for cache in caches:
         cache.cache_clear()
     yield make
