@@ -7,6 +7,7 @@ check:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	lint-imports --no-logo
 
 test:
 	$(PYTHON) -m pytest
