@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from prefbench.engines.cell import is_done
+from prefbench.numerics import NUMERICS
+from prefbench.report.leaderboard import build
 from prefbench.running import identity
 from prefbench.running.identity import identity_of
 from prefbench.running.run import run
@@ -452,3 +454,41 @@ def test_the_record_names_the_folders_that_it_rests_on(tmp_path):
         assert (tmp_path / "stages" / kind / folder / "done.json").is_file()
     _, again = run(spec, tmp_path)  # nothing is computed, and all is named as before
     assert again.stages == record.stages
+
+
+SWEPT = """
+import prefbench as pb
+from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.options import PairwiseOptions
+from prefbench.learn.pairwise import DPO
+
+
+@pb.aligner("swept")
+def swept(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
+    \"\"\"DPO of some strength.\"\"\"
+    pairs = pairs_of(view.preferences["train"])
+    return backbone.fit_pairwise(pairs, DPO(BETA), options, seed=view.seed)
+"""
+
+
+def sweep(folder: Path, beta: float, seeds: int) -> dict[str, Any]:
+    """What a sweep of a plug-in says of itself."""
+    (folder / "swept.py").write_text(SWEPT + f"\n\nBETA = {beta}\n")
+    options = "".join(f"{name} = {value}\n" for name, value in SMALL["task"].items())
+    text = f'task = "bandit_two_group"\naligner = "swept"\nseeds = {seeds}\n[set.task]\n{options}'
+    (folder / "sweep.toml").write_text(text)
+    words = ["-m", "prefbench", "sweep", "sweep.toml", "--plugin", "swept.py", "--json", "--workers", "1"]
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_a_sweep_runs_the_cells_of_an_edited_plugin_again(tmp_path):
+    first = sweep(tmp_path, 0.1, 2)
+    assert (first["done"], first["done_before"]) == (2, 0)
+    again = sweep(tmp_path, 0.1, 2)
+    assert (again["done"], again["done_before"]) == (0, 2)
+    edited = sweep(tmp_path, 3.0, 3)
+    assert (edited["done"], edited["done_before"]) == (3, 0)
+    (row,) = build(tmp_path / "runs").to_dict("records")
+    assert (row["status"], row["seeds"], row["numerics"]) == ("ok", "0 1 2", NUMERICS)

@@ -514,7 +514,7 @@ def test_a_sweep_declares_the_seeds(tmp_path):
     with pytest.warns(UserWarning, match="left out seed 1"):
         assert lb.build(tmp_path)["seeds"].tolist() == ["0", "0"]
     assert lb.read_declared(tmp_path)["another"] == [5]
-    for text in ("{", "[]", '{"a": 3}', '{"a": [-1]}', '{"a": [true]}'):
-        (tmp_path / lb.DECLARED_FILE).write_text(text)
+    for text in ("{", "[]", '{"a": 3}', "[-1]", "[true]"):
+        (tmp_path / lb.DECLARED / "another.json").write_text(text)
         with pytest.raises(UserError, match="is damaged: remove it"):
             lb.build(tmp_path)

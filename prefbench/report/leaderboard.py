@@ -235,40 +235,40 @@ def _plain(value: Any) -> Any:
 
 # ------------------------------------------------------------------------------------ declared seeds
 
-DECLARED_FILE = "seeds.json"
-"""In a runs folder: the seeds of its boards by `setting_digest`, as sweeps declared them."""
+DECLARED = "boards"
+"""In a runs folder: a JSON list of seeds for each board that a sweep declared, named by `setting_digest`."""
 
 
 def declare_seeds(runs_dir: Path, seeds: Mapping[str, Collection[int]]) -> None:
-    """Say which seeds the boards of a runs folder have; what was said of other boards stays.
+    """Say which seeds boards of a runs folder have; what was said of other boards stays.
 
     Args:
         runs_dir: the folder.
         seeds: by `setting_digest`.
     """
-    said = read_declared(runs_dir) | {setting: sorted(given) for setting, given in seeds.items()}
-    write_atomically(runs_dir / DECLARED_FILE, json.dumps(said, indent=1, sort_keys=True) + "\n")
+    folder = runs_dir / DECLARED
+    folder.mkdir(parents=True, exist_ok=True)
+    for setting, given in seeds.items():
+        write_atomically(folder / f"{setting}.json", json.dumps(sorted(given)) + "\n")
 
 
 def read_declared(runs_dir: Path) -> dict[str, list[int]]:
     """Seeds of the boards of a runs folder by `setting_digest`; none where no sweep declared any.
 
     Raises:
-        UserError: the file that says so is damaged.
+        UserError: a file that says so is damaged.
     """
+    return {path.stem: _seeds_in(path) for path in sorted((runs_dir / DECLARED).glob("*.json"))}
+
+
+def _seeds_in(path: Path) -> list[int]:
     try:
-        said = json.loads((runs_dir / DECLARED_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         said = None
-    whole = isinstance(said, dict) and all(
-        isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-        for seeds in said.values()
-    )
-    if not whole:
-        raise UserError(f"'{runs_dir / DECLARED_FILE}' is damaged: remove it and start the sweep again.")
-    return cast(dict[str, list[int]], said)
+    if not isinstance(said, list) or not said or not all(type(seed) is int and seed >= 0 for seed in said):
+        raise UserError(f"'{path}' is damaged: remove it and start the sweep again.")
+    return said
 
 
 # ------------------------------------------------------------------------------------------- rows
