@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
-import ipaddress
 import math
 import os
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from prefbench import __version__
+from prefbench import __version__, consent
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.store import clear_disk_errors
 from prefbench.team import team
@@ -56,7 +55,9 @@ class Server:
         base_url: the address that `/chat/completions` is put after, such as `http://127.0.0.1:8000/v1`.
         model: the model's name on the server.
         cache: the folder of answers; several processes and servers may share one.
-        api_key_env: the environment variable that holds the key. A server on this machine needs none.
+        api_key_env: the environment variable that holds the key, where the program that makes this object
+            chooses it. Without one a server off this machine must have been allowed (`prefbench.consent`),
+            and its key is in the variable that was named there.
         concurrency: requests at a time, 1 or more. Fewer are made while the server is slow or busy.
         timeout: seconds until the last byte of an answer after which a request has failed. Less is waited for
             at first, and more after every time-out; nothing heard for twice as long ends the asking.
@@ -105,10 +106,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """Whether the address is on loopback."""
-        host = urlsplit(self.base_url).hostname or ""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(host).is_loopback
-        return host == "localhost"
+        return consent.is_local(self.base_url)
 
     def check(self) -> None:
         """Ask the server for its models, so that one that cannot be used is known before anything is written.
@@ -264,17 +262,30 @@ class Server:
         with start_blocking_portal() as portal:
             return portal.call(run)
 
+    def _variable(self) -> str | None:
+        """The environment variable with the key; none where the server needs none."""
+        return self.api_key_env or consent.variable_of(self.base_url, f"the {self.role} at {self.base_url}")
+
     def _key(self) -> str:
-        """The key, or nothing for a server on this machine that needs none."""
-        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        """The key, or nothing where none is needed; says once where it goes."""
+        variable = self._variable()
+        if variable is None:
+            consent.announce(self.base_url, None)
+            return ""
+        if not self.is_local and not self.base_url.lower().startswith("https:"):
+            raise UserError(
+                f"the {self.role} at {self.base_url} is sent no key, as anybody on the way could read it: use "
+                "https://, or allow the host without a key."
+            )
+        key = os.environ.get(variable, "").strip()
         if not key and not self.is_local:
-            if self.api_key_env:
-                how = f"export {self.api_key_env}=... with the key, or name another variable with"
-            else:
-                how = "name the environment variable that holds it with"
-            raise UserError(f"the {self.role} at {self.base_url} needs a key: {how} {self.role}_key_env.")
+            raise UserError(
+                f"the {self.role} at {self.base_url} needs a key: export {variable}=... with the key, or "
+                f"name another variable with --allow-host {consent.place_of(self.base_url)}=VARIABLE."
+            )
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise UserError(f"the variable {self.api_key_env} does not hold a key: it has spaces or worse.")
+            raise UserError(f"the variable {variable} does not hold a key: it has spaces or worse.")
+        consent.announce(self.base_url, variable)
         return key
 
     def _unreachable(self, reason: str) -> UserError:
@@ -285,10 +296,14 @@ class Server:
 
     def _unwelcome(self, status: int) -> UserError:
         # The server's own words are left out: some quote parts of the key.
-        if self.api_key_env and os.environ.get(self.api_key_env):
-            how = f"does not accept the key in {self.api_key_env} ({status}): set the variable to a valid one"
+        variable = self._variable()
+        if variable and os.environ.get(variable):
+            how = f"does not accept the key in {variable} ({status}): set the variable to a valid one"
         else:
-            how = f"wants a key ({status}): name the variable that holds it with {self.role}_key_env"
+            place = consent.place_of(self.base_url)
+            how = (
+                f"wants a key ({status}): name the variable that holds it with --allow-host {place}=VARIABLE"
+            )
         return UserError(f"the {self.role} at {self.base_url} {how}.")
 
     def _failed(self, error: Exception, key: str, kept: str) -> PrefbenchError:
@@ -331,7 +346,7 @@ def _reason(error: Exception, key: str) -> str:
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return one_line(error.__cause__ or error)
+        return message_or_type(error.__cause__ or error)
     if isinstance(error, openai.APIConnectionError):
         return _scrub(message_or_type(error.__cause__ or error), key)
     if isinstance(error, openai.RateLimitError):
