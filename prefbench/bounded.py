@@ -20,8 +20,8 @@ PATIENCE = 60.0
 """Seconds that an answer may take at first, where the server's time-out allows more."""
 BUSY = (429, 503)
 """Statuses by which a server says that it is asked too much."""
-STEADY = 4
-"""Good answers for each request under way after which one more is tried."""
+STEADY = 10
+"""Good answers in a row after which one more request at a time is tried."""
 
 # The client adds headers that describe this machine and its Python, and others that it finds in the
 # environment. These are what the protocol needs, and one by which the client knows its own request.
@@ -58,6 +58,8 @@ class Pace:
         self._patience = min(PATIENCE, longest)
         self._round = 0
         self._good = 0
+        self._steady = STEADY
+        self._raised = False
         self._heard = time.monotonic()
         self._stopped = False
 
@@ -103,11 +105,17 @@ class Pace:
         # What was begun before the last change tells nothing about the number since.
         if begun == self._round:
             self._round += 1
+            if self._raised:  # one more was too much: it is tried again later each time
+                self._steady = min(2 * self._steady, 16 * STEADY)
+            self._raised = False
             self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
 
     def _speed_up(self) -> None:
         self._good += 1
-        if self._good >= STEADY * self._limiter.total_tokens < STEADY * self._most:
+        if self._limiter.total_tokens < self._most and self._good >= self._steady:
+            if self._raised:
+                self._steady = STEADY  # the last one did no harm
+            self._raised = True
             self._good = 0
             self._limiter.total_tokens += 1
 

@@ -274,8 +274,8 @@ class Server:
             return ""
         if not self.is_local and not self.base_url.lower().startswith("https:"):
             raise UserError(
-                f"the {self.role} at {self.base_url} is sent no key, as anybody on the way could read it: use "
-                "https://, or allow the host without a key."
+                f"the {self.role} at {self.base_url} is sent no key, as anybody on the way could read it: "
+                "use https://, or allow the host without a key."
             )
         key = os.environ.get(variable, "").strip()
         if not key and not self.is_local:
