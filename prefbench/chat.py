@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
-import ipaddress
 import math
 import os
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from prefbench import __version__
+from prefbench import __version__, consent
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.store import clear_disk_errors
 from prefbench.team import team
@@ -29,27 +28,19 @@ from prefbench.text import message_or_type
 if TYPE_CHECKING:
     import openai
 
+    from prefbench.bounded import Pace
+
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Told how many questions are answered, and of how many."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
-# The client adds headers that describe this machine and its Python, and others that it finds in the
-# environment. These are what the protocol needs, and one by which the client knows its own request.
-_HEADERS = {
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "x-stainless-raw-response",
-}
 
 
 # A server that is there but lists no models: `transformers serve` says 500 where there is no hub cache.
 _NO_LIST = (404, 405, 429, 500, 501)
+TIMEOUT = 300.0
+"""Seconds that an answer may take unless somebody says otherwise."""
 _ANSWERS = "answers.sqlite"
 _SECRET = 12  # characters; a shorter key keeps nobody out
 
@@ -64,9 +55,12 @@ class Server:
         base_url: the address that `/chat/completions` is put after, such as `http://127.0.0.1:8000/v1`.
         model: the model's name on the server.
         cache: the folder of answers; several processes and servers may share one.
-        api_key_env: the environment variable that holds the key. A server on this machine needs none.
-        concurrency: requests at a time, 1 or more.
-        timeout: seconds without a sign of the server after which a request has failed.
+        api_key_env: the environment variable that holds the key, where the program that makes this object
+            chooses it. Without one a server off this machine must have been allowed (`prefbench.consent`),
+            and its key is in the variable that was named there.
+        concurrency: requests at a time, 1 or more. Fewer are made while the server is slow or busy.
+        timeout: seconds until the last byte of an answer after which a request has failed. Less is waited for
+            at first, and more after every time-out; nothing heard for twice as long ends the asking.
         retries: how often a request is made again after a rate limit, a timeout or the server's own error,
             with growing pauses, or those that the server asks for (up to two minutes).
         prompt_price: of a million tokens sent, in any currency; with `completion_price`, for the cost.
@@ -79,7 +73,7 @@ class Server:
     cache: Path = Path("verdicts")
     api_key_env: str | None = None
     concurrency: int = 8
-    timeout: float = 60.0
+    timeout: float = TIMEOUT
     retries: int = 5
     prompt_price: float | None = None
     completion_price: float | None = None
@@ -112,10 +106,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """Whether the address is on loopback."""
-        host = urlsplit(self.base_url).hostname or ""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(host).is_loopback
-        return host == "localhost"
+        return consent.is_local(self.base_url)
 
     def check(self) -> None:
         """Ask the server for its models, so that one that cannot be used is known before anything is written.
@@ -130,16 +121,20 @@ class Server:
         _require_client()
         import openai
 
+        from prefbench.bounded import PATIENCE, Pace, Unfit
+
         key = self._key()
         try:
-            self._with_client(key, look)
+            self._with_client(key, Pace(1, min(PATIENCE, self.timeout)), look)
+        except Unfit as error:
+            raise self._unreachable(_reason(error, key)) from None
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
                 raise self._unwelcome(error.status_code) from None
             if error.status_code not in _NO_LIST:
                 raise self._unreachable(f"status {error.status_code}") from None
         except openai.OpenAIError as error:
-            raise self._unreachable(_reason(error, self, key)) from None
+            raise self._unreachable(_reason(error, key)) from None
 
     def kept(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers to those of the questions that were answered before.
@@ -207,16 +202,22 @@ class Server:
         _require_client()
         import openai
 
+        from prefbench.bounded import Pace, Stopped, Unfit
+
         key = self._key()
         errors: dict[int, Exception] = {}
+        pace = Pace(self.concurrency, self.timeout)
 
         async def work(chat: Chat, queue: Iterator[tuple[int, Question]]) -> None:
             for index, question in queue:
                 try:
                     answer = await question.ask(chat)
                     take(question.key, cache.put(question.key, answer), True)
+                except Stopped:
+                    return
                 except Exception as error:
                     errors[index] = error
+                    pace.stop()
                 if errors:
                     return
 
@@ -229,14 +230,14 @@ class Server:
                 for _ in range(min(self.concurrency, len(questions))):
                     group.start_soon(work, chat, queue)
 
-        self._with_client(key, workers)
+        self._with_client(key, pace, workers)
         if errors:
             first = errors[min(errors)]  # of several, that of the question asked first
-            if isinstance(first, openai.OpenAIError | _Unfit):
+            if isinstance(first, openai.OpenAIError | Unfit):
                 raise self._failed(first, key, kept()) from None
             raise first
 
-    def _with_client(self, key: str, body: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
+    def _with_client(self, key: str, pace: Pace, body: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
         """Run `body` in an event loop on a thread of its own, which also works inside a notebook's loop.
 
         An interrupt of the waiting thread cancels what is under way at once.
@@ -244,43 +245,47 @@ class Server:
         import openai
         from anyio.from_thread import start_blocking_portal
 
-        async def keep_what_is_needed(request: Any) -> None:
-            for name in set(request.headers) - _HEADERS:
-                del request.headers[name]
-            request.headers["user-agent"] = f"prefbench/{__version__}"
-            if key:
-                request.headers["authorization"] = f"Bearer {key}"
+        from prefbench.bounded import BoundedClient
 
         async def run() -> T:
-            transport = openai.DefaultAsyncHttpxClient(
-                timeout=self.timeout,
-                follow_redirects=False,  # texts go to the server that was named and to no other
-                trust_env=not self.is_local,  # a proxy for the network is none for this machine
-                event_hooks={"request": [keep_what_is_needed]},
-            )
+            # A proxy for the network is none for this machine.
+            http = BoundedClient(pace, f"prefbench/{__version__}", key, trust_env=not self.is_local)
             async with openai.AsyncOpenAI(
                 api_key=key or "none",
                 base_url=self.base_url,
-                timeout=self.timeout,
+                timeout=None,  # the client bounds each request as a whole
                 max_retries=self.retries,
-                http_client=transport,
+                http_client=http,
             ) as client:
                 return await body(client)
 
         with start_blocking_portal() as portal:
             return portal.call(run)
 
+    def _variable(self) -> str | None:
+        """The environment variable with the key; none where the server needs none."""
+        return self.api_key_env or consent.variable_of(self.base_url, f"the {self.role} at {self.base_url}")
+
     def _key(self) -> str:
-        """The key, or nothing for a server on this machine that needs none."""
-        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        """The key, or nothing where none is needed; says once where it goes."""
+        variable = self._variable()
+        if variable is None:
+            consent.announce(self.base_url, None)
+            return ""
+        if not self.is_local and not self.base_url.lower().startswith("https:"):
+            raise UserError(
+                f"the {self.role} at {self.base_url} is sent no key, as anybody on the way could read it: "
+                "use https://, or allow the host without a key."
+            )
+        key = os.environ.get(variable, "").strip()
         if not key and not self.is_local:
-            if self.api_key_env:
-                how = f"export {self.api_key_env}=... with the key, or name another variable with"
-            else:
-                how = "name the environment variable that holds it with"
-            raise UserError(f"the {self.role} at {self.base_url} needs a key: {how} {self.role}_key_env.")
+            raise UserError(
+                f"the {self.role} at {self.base_url} needs a key: export {variable}=... with the key, or "
+                f"name another variable with --allow-host {consent.place_of(self.base_url)}=VARIABLE."
+            )
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise UserError(f"the variable {self.api_key_env} does not hold a key: it has spaces or worse.")
+            raise UserError(f"the variable {variable} does not hold a key: it has spaces or worse.")
+        consent.announce(self.base_url, variable)
         return key
 
     def _unreachable(self, reason: str) -> UserError:
@@ -291,10 +296,14 @@ class Server:
 
     def _unwelcome(self, status: int) -> UserError:
         # The server's own words are left out: some quote parts of the key.
-        if self.api_key_env and os.environ.get(self.api_key_env):
-            how = f"does not accept the key in {self.api_key_env} ({status}): set the variable to a valid one"
+        variable = self._variable()
+        if variable and os.environ.get(variable):
+            how = f"does not accept the key in {variable} ({status}): set the variable to a valid one"
         else:
-            how = f"wants a key ({status}): name the variable that holds it with {self.role}_key_env"
+            place = consent.place_of(self.base_url)
+            how = (
+                f"wants a key ({status}): name the variable that holds it with --allow-host {place}=VARIABLE"
+            )
         return UserError(f"the {self.role} at {self.base_url} {how}.")
 
     def _failed(self, error: Exception, key: str, kept: str) -> PrefbenchError:
@@ -309,7 +318,7 @@ class Server:
             )
         what = "verdicts" if self.role == "judge" else "answers"
         return JudgeFailed(
-            f"the {self.role} at {self.base_url} failed ({_reason(error, self, key)}): {kept} {what} are "
+            f"the {self.role} at {self.base_url} failed ({_reason(error, key)}): {kept} {what} are "
             "kept, and the same command continues from there."
         )
 
@@ -332,16 +341,12 @@ def _check_url(url: str, role: str) -> None:
         raise UserError(f"{role}_url {url!r} is no address: give one such as http://127.0.0.1:8000/v1.")
 
 
-class _Unfit(Exception):
-    """What came back is no chat completion."""
-
-
-def _reason(error: Exception, server: Server, key: str) -> str:
+def _reason(error: Exception, key: str) -> str:
     """Why a request failed, on one line without the key."""
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return f"no answer within {server.timeout:g} seconds"
+        return message_or_type(error.__cause__ or error)
     if isinstance(error, openai.APIConnectionError):
         return _scrub(message_or_type(error.__cause__ or error), key)
     if isinstance(error, openai.RateLimitError):
@@ -400,6 +405,8 @@ class Chat:
         """
         import openai
 
+        from prefbench.bounded import Unfit
+
         limit = self._limit
         while True:
             try:
@@ -419,15 +426,17 @@ class Chat:
                 raise
             try:
                 return self._reply(raw.parse(), raw.retries_taken)
-            except ValueError:
-                raise _Unfit("the answer is no JSON") from None
+            except (ValueError, RecursionError):
+                raise Unfit("the answer is no JSON") from None
 
     def _reply(self, completion: Any, retries: int) -> Reply:
+        from prefbench.bounded import Unfit
+
         # The client checks no types: whatever a server sends comes through.
         choices: Any = getattr(completion, "choices", None)
         message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
         if message is None:
-            raise _Unfit(f"the answer is no chat completion; does {self._server.role}_url lack a /v1?")
+            raise Unfit(f"the answer is no chat completion; does {self._server.role}_url lack a /v1?")
         content = getattr(message, "content", None)
         finish = str(getattr(choices[0], "finish_reason", None) or "stop")
         if getattr(message, "refusal", None) or finish == "content_filter":

@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TextIO
 
@@ -27,7 +27,7 @@ from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
     from prefbench.backbone.estimate import Estimate
-    from prefbench.registry import Entry, Kind
+    from prefbench.registry import Entry, Kind, Stance
     from prefbench.report.record import Record
     from prefbench.spec import RunSpec
 
@@ -154,6 +154,19 @@ Plugin = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="FILE.py", help="Also load tasks, aligners or models from this file."),
 ]
+AllowPlugins = Annotated[
+    bool,
+    typer.Option("--allow-plugins", help="Also run the plug-ins that the file names, which are code."),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST[=VARIABLE]",
+        help="A server off this machine that may be sent prompts and responses, and the environment variable "
+        "with its key. May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where the runs are.")]
 
@@ -238,6 +251,8 @@ def run(
         ),
     ] = False,
     plugin: Plugin = None,
+    allow_plugins: AllowPlugins = False,
+    allow_host: AllowHost = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
 ) -> None:
@@ -245,6 +260,9 @@ def run(
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
+    from prefbench import consent
+    from prefbench.registry import knowing_nothing_of, plugins_of_file
+    from prefbench.spec import parse_sets
     from prefbench.team import joined
 
     if hardware is not None and not dry_run:
@@ -266,9 +284,19 @@ def run(
     }
     with joined() as processes:
         settings = read_config(config) if config is not None else {}
+        named = [] if plugin else settings.get("plugin", [])
         settings |= {key: value for key, value in given.items() if value is not None}
-        settings["set"] = _merged(settings.get("set", {}), sets or [])
-        specs = _specs(settings)
+        typed = parse_sets(sets or [])
+        keys = consent.from_command_line(allow_host or [], typed)
+        settings["set"] = _merged(settings.get("set", {}), typed)
+        where = f"--config {config}"
+        files, left_out = plugins_of_file(named, plugin or [], where, _stance(dry_run, allow_plugins))
+        settings["plugin"] = list(files)
+        with knowing_nothing_of(left_out):
+            specs = _specs(settings)
+        consent.check_options(specs[0].sections(), "" if config is None else where)
+        consent.give_keys(keys, specs[0].sections())
+        _say_left_out(left_out)
         if dry_run:
             if processes.rank == 0:
                 _dry_run(specs, hardware, as_json)
@@ -277,6 +305,16 @@ def run(
         status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)
+
+
+def _stance(dry_run: bool, allow_plugins: bool) -> Stance:
+    """What becomes of plug-ins that only a file names; a --dry-run never runs them."""
+    return "leave out" if dry_run else "run" if allow_plugins else "refuse"
+
+
+def _say_left_out(plugins: Sequence[str]) -> None:
+    if plugins:
+        _warn(f"--dry-run does not run the plug-ins that the file names: {', '.join(plugins)}")
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -305,12 +343,12 @@ def _wanted(kind: type | tuple[type, ...]) -> str:
     return words[kind] if isinstance(kind, type) else "a number or text such as '4:1'"
 
 
-def _merged(table: Mapping[str, Mapping[str, Any]], items: list[str]) -> dict[str, dict[str, Any]]:
+def _merged(
+    table: Mapping[str, Mapping[str, Any]], typed: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """The tables of a run file with what --set says instead."""
-    from prefbench.spec import parse_sets
-
     result: dict[str, dict[str, Any]] = {section: dict(options) for section, options in table.items()}
-    for section, options in parse_sets(items).items():
+    for section, options in typed.items():
         result.setdefault(section, {}).update(options)
     return result
 
@@ -481,6 +519,7 @@ def _hush() -> None:
 
 def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
     """How to set this result against another one."""
+    from prefbench import consent
     from prefbench.registry import entries
 
     other = "single_reward" if spec.aligner != "single_reward" else "maxmin"
@@ -496,6 +535,8 @@ def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> s
         if section != "aligner":
             for name, value in options.items():
                 words += ["--set", f"{section}.{name}={value}"]
+    for host, variable in consent.typed().items():
+        words += ["--allow-host", f"{host}={variable}" if variable else host]
     folder = shlex.quote(str(runs_dir))
     return (
         f"compare with: {shlex.join(words)}\n"
@@ -533,6 +574,8 @@ def sweep(
         str | None, typer.Option(help="Where stages and records are kept.  [default: the file's, else runs]")
     ] = None,
     plugin: Plugin = None,
+    allow_plugins: AllowPlugins = False,
+    allow_host: AllowHost = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
 ) -> None:
@@ -542,13 +585,17 @@ def sweep(
     """
     from rich.console import Console
 
+    from prefbench import consent
     from prefbench import sweep as library
 
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         _load_plugins(None)
-        chosen = library.read_sweep(file, plugin or [])
+        consent.from_command_line(allow_host or [], {})
+        chosen = library.read_sweep(file, plugin or [], _stance(dry_run, allow_plugins))
         specs = chosen.expand()
+        for spec in specs:
+            consent.check_options(spec.sections(), file)
         folder = Path(runs_dir or chosen.runs_dir or "runs").expanduser()
         job = library.make_job(
             chosen, specs, folder, engine=engine, workers=workers, retries=retries, address=address
@@ -556,6 +603,7 @@ def sweep(
         plan = library.make_plan(specs, folder)
     say = _say(quiet, Console(stderr=as_json))
     if dry_run:
+        _say_left_out(chosen.left_out)
         if as_json:
             _print_json(library.to_json(plan, folder))
             return
@@ -563,6 +611,8 @@ def sweep(
         print("\n".join(library.plan_lines(plan, job)))
         return
     with contextlib.redirect_stdout(sys.stderr):
+        for spec in plan.todo:
+            consent.announce_options(spec.sections())  # what workers say is not seen
         library.check_data(plan.todo, folder)
         result = library.run_sweep(plan, job, engine, quiet, Console(stderr=True))
     if as_json:
@@ -803,18 +853,27 @@ def check_(
         ),
     ] = None,
     plugin: Plugin = None,
+    allow_host: AllowHost = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that a task or an aligner keeps its contract.
 
     A file's tasks and aligners are all checked. Exit 1 if anything failed.
     """
+    from prefbench import consent
     from prefbench.check import Finding, check, find
     from prefbench.spec import parse_sets
 
     given, plugins = parse_sets(sets or []), plugin or []
+    keys = consent.from_command_line(allow_host or [], given)
     with contextlib.redirect_stdout(sys.stderr):  # what a plug-in prints is not part of the report
         entries, broken = find(what, plugins)
+    if keys:
+        usual: dict[str, dict[str, Any]] = {}
+        for entry in entries:
+            defaults = {option["name"]: option["default"] for option in _options_of(entry)}
+            usual[entry.kind] = usual.get(entry.kind, {}) | defaults
+        consent.give_keys(keys, {kind: names | given.get(kind, {}) for kind, names in usual.items()})
     for left_out, reason in broken.items():
         _warn(f"plug-in {left_out} is left out, it failed to import: {reason}")
     _hush()
@@ -894,6 +953,7 @@ def export(
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="With --push: for everybody to see.")] = False,
     plugin: Plugin = None,
+    allow_host: AllowHost = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")] = False,
 ) -> None:
     """Write the preference data itself: TRL-ready parquet files with a card.
@@ -902,6 +962,7 @@ def export(
     """
     from rich.console import Console
 
+    from prefbench import consent
     from prefbench.export import export, export_spec
     from prefbench.export import push as send
     from prefbench.report import display
@@ -910,14 +971,17 @@ def export(
     if public and push is None:
         raise UserError("--public says how to --push, which is missing.")
     _load_plugins(plugin)
+    typed = parse_sets(sets or [])
+    keys = consent.from_command_line(allow_host or [], typed)
     spec = export_spec(
         task=task,
         model=model,
         data=data,
         minority_ratio=minority_ratio,
         seed=seed,
-        sets=parse_sets(sets or []),
+        sets=typed,
     )
+    consent.give_keys(keys, spec.sections())
     _hush()
     out = out.expanduser()
     with (

@@ -7,6 +7,7 @@ plug-in), since `prefbench list` imports every one of them.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -14,7 +15,7 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +27,8 @@ from prefbench import sources
 from prefbench.errors import UserError
 
 Kind = Literal["task", "aligner", "model"]
+Stance = Literal["refuse", "run", "leave out"]
+"""Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
 """What is trained, and the model that a task for it runs on by default."""
@@ -213,6 +216,52 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
     for file in files:
         _load_file(file)
     return {name: reason for name, reason in _loaded.items() if reason is not None}
+
+
+def plugins_of_file(
+    named: Iterable[str], typed: Iterable[str], where: str, stance: Stance
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which plug-ins of a run or sweep file are loaded beside those that were typed.
+
+    Importing a plug-in runs it, and whoever wrote the file could name any. One that is also typed is allowed.
+
+    Args:
+        named: by the file.
+        typed: by the person who runs it.
+        where: how a message names the file.
+        stance: what becomes of those that only the file names.
+
+    Returns:
+        Files to load, and files that are left out.
+
+    Raises:
+        UserError: the file names one, and they are refused.
+    """
+    typed = list(typed)
+    known = {Path(file).resolve() for file in typed}
+    more = [file for file in dict.fromkeys(named) if Path(file).resolve() not in known]
+    if more and stance == "refuse":
+        raise UserError(
+            f"{where} names plug-ins ({', '.join(more)}), which are code that would be run: read them, and "
+            "say --allow-plugins."
+        )
+    if stance == "leave out":
+        return tuple(typed), tuple(more)
+    return (*more, *typed), ()
+
+
+@contextlib.contextmanager
+def knowing_nothing_of(plugins: Sequence[str]) -> Iterator[None]:
+    """Say with each error about a name or an option that it may be one of plug-ins that were not run."""
+    try:
+        yield
+    except UserError as error:
+        if not plugins:
+            raise
+        raise UserError(
+            f"{error} --dry-run does not run the plug-ins that the file names ({', '.join(plugins)}), "
+            "so what they add is not known: to plan it, read them and name them with --plugin."
+        ) from None
 
 
 def _load_file(file: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from prefbench import registry
+from prefbench.consent import KEY_OPTION
 from prefbench.errors import UserError
 
 SECTIONS = ("task", "aligner", "model", "evaluate")
@@ -51,6 +52,10 @@ class RunSpec:
         return {
             key: dict(value) if isinstance(value, Mapping) else value for key, value in self.__dict__.items()
         }
+
+    def sections(self) -> dict[str, Mapping[str, Any]]:
+        """The options by section."""
+        return {section: getattr(self, f"{section}_options") for section in SECTIONS}
 
     @property
     def hash(self) -> str:
@@ -216,6 +221,11 @@ def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, ow
         if key not in options.model_fields:
             near = registry.suggest(key, options.model_fields)
             raise UserError(f"unknown option {section}.{key} of '{owner}'.{near}")
+        if key.endswith(KEY_OPTION) and given[key] not in (None, "none"):
+            raise UserError(
+                f"option {section}.{key}: no file and no specification says which variable holds a key: say "
+                "--allow-host HOST=VARIABLE on the command line, or put it into your own configuration."
+            )
     # There is no none in TOML, and the command line gives text.
     values = {
         key: None

@@ -17,7 +17,7 @@ from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefbench import machine, registry
+from prefbench import consent, machine, registry
 from prefbench.backbone.models import ModelOptions, PretrainedOptions
 from prefbench.engines.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
 from prefbench.errors import UserError
@@ -116,6 +116,9 @@ class SweepSpec:
     grids: tuple[Grid, ...]
     excludes: tuple[Exclude, ...] = ()
     plugins: tuple[str, ...] = ()
+    """Those that were loaded."""
+    left_out: tuple[str, ...] = ()
+    """Those that the file names and that were not run."""
     runs_dir: str | None = None
     cpus: float = 1.0
     gpus: float = 0.0
@@ -131,9 +134,10 @@ class SweepSpec:
             raise UserError(f"{self.path}: {size} cells are more than {MOST_CELLS}: split the grid.")
         found: dict[str, RunSpec] = {}
         used: set[str] = set()
-        for grid in self.grids:
-            for spec in _cells(grid, self.excludes, used):
-                found.setdefault(spec.hash, spec)
+        with registry.knowing_nothing_of(self.left_out):
+            for grid in self.grids:
+                for spec in _cells(grid, self.excludes, used):
+                    found.setdefault(spec.hash, spec)
         for exclude in self.excludes:
             if exclude.where not in used:
                 raise UserError(f"{exclude.where} matches no cell: mend it or take it out.")
@@ -219,25 +223,30 @@ def _is_for(setting: Setting, spec: RunSpec) -> bool:
 # ------------------------------------------------------------------------------- the file
 
 
-def read_sweep(path: str, plugins: Sequence[str] = ()) -> SweepSpec:
-    """Read a sweep file, check its keys and types, and load its plug-ins.
+def read_sweep(path: str, plugins: Sequence[str] = (), stance: registry.Stance = "refuse") -> SweepSpec:
+    """Read a sweep file, check its keys and types, and load plug-ins.
+
+    Args:
+        path: the file.
+        plugins: Python files that whoever runs the sweep named.
+        stance: what becomes of plug-ins that only the file names.
 
     Raises:
         UserError: one line on the first thing that is wrong.
     """
     table = read_toml(path, "", "; docs/sweeps.md shows what to write into it")
     _known(table, TOP_KEYS, path)
-    files = tuple(
-        dict.fromkeys([*_strings(table.get("plugin", []), f"{path}: plugin", empty=True), *plugins])
-    )
+    named = _strings(table.get("plugin", []), f"{path}: plugin", empty=True)
+    files, left_out = registry.plugins_of_file(named, plugins, path, stance)
     registry.load_plugins(files)
     grids = _tables(table, "grid", path)
     top = {key: value for key, value in table.items() if key in GRID_KEYS}
     base = _settings(top.pop("set", {}), f"{path}: set", path)
-    made = [_grid(top, {}, base, path)] if not grids else []
-    for where, grid in grids:
-        _known(grid, GRID_KEYS, where)
-        made.append(_grid(top, grid, base, where))
+    with registry.knowing_nothing_of(left_out):
+        made = [_grid(top, {}, base, path)] if not grids else []
+        for where, grid in grids:
+            _known(grid, GRID_KEYS, where)
+            made.append(_grid(top, grid, base, where))
     for setting in base:
         _check_owner(setting, made, path)
     runs_dir = table.get("runs_dir")
@@ -252,6 +261,7 @@ def read_sweep(path: str, plugins: Sequence[str] = ()) -> SweepSpec:
         grids=tuple(made),
         excludes=tuple(_exclude(table, where, path) for where, table in _tables(table, "exclude", path)),
         plugins=files,
+        left_out=left_out,
         runs_dir=runs_dir,
         cpus=_amount(resources.get("cpus", 1), f"{path}: resources.cpus"),
         gpus=_amount(resources.get("gpus", 0), f"{path}: resources.gpus"),
@@ -663,6 +673,7 @@ def make_job(
     return Job(
         runs_dir=runs_dir.expanduser().absolute(),
         plugins=tuple(str(Path(file).absolute()) for file in sweep.plugins),
+        hosts=consent.allowed(),
         workers=workers or 0,
         threads=min(threads, here),
         retries=retries,

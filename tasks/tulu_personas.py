@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat import Server
+from prefbench.chat import TIMEOUT, Server
 from prefbench.evaluate.judge import Judge
 from prefbench.problem.generate import ServerWriter, generate, read_prompts
 from prefbench.problem.given import assemble, read_personas
@@ -147,9 +147,11 @@ class PersonaOptions(pb.Options):
     judge_model: str | None = None
     """The judge's name on that server."""
     judge_key_env: str | None = None
-    """Name of the environment variable that holds its key; a server on this machine needs none."""
+    """Only on the command line: the environment variable that holds its key. Records do not name it."""
     judge_concurrency: int = Field(8, ge=1)
-    """Requests at a time."""
+    """Requests at a time, at the most; fewer while the server is slow."""
+    judge_timeout: float = Field(TIMEOUT, gt=0, le=86400)
+    """Seconds that a server, also the writer's, may take for one answer."""
     judge_max_tokens: int = Field(256, ge=1)
     """Longest answer of the judge; one that thinks first needs thousands."""
     judge_prompt_price: float | None = Field(None, ge=0)
@@ -165,7 +167,7 @@ class PersonaOptions(pb.Options):
     writer_model: str | None = None
     """Its name there."""
     writer_key_env: str | None = None
-    """Name of the environment variable that holds its key."""
+    """As judge_key_env."""
     writer_temperature: float = Field(0.7, ge=0, le=2)
     """Of its sampling."""
     writer_max_tokens: int = Field(512, ge=1)
@@ -324,7 +326,9 @@ def _generated(codes: tuple[str, ...], options: PersonaOptions) -> str:
     assert options.folder is not None and options.prompts is not None and options.writer_model is not None
     folder = Path(options.folder).expanduser()
     kept = folder.with_name(f"{folder.name}-answers")
-    server = Server(options.writer_url, options.writer_model, kept, options.writer_key_env, role="writer")
+    server = Server(
+        options.writer_url, options.writer_model, kept, timeout=options.judge_timeout, role="writer"
+    )
     writer = ServerWriter(server, options.writer_temperature, options.writer_max_tokens)
     wishes = {code: PERSONAS[code].instruction for code in codes}
     generate(read_prompts(options.prompts), wishes, writer, lambda wish: _judge(wish, options, kept), folder)
@@ -340,8 +344,8 @@ def _judge(wish: str, options: PersonaOptions, kept: Path = Path("verdicts")) ->
         options.judge_url,
         options.judge_model,
         kept,
-        options.judge_key_env,
-        options.judge_concurrency,
+        concurrency=options.judge_concurrency,
+        timeout=options.judge_timeout,
         prompt_price=options.judge_prompt_price,
         completion_price=options.judge_completion_price,
     )

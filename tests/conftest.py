@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from prefbench import registry, seeds
+from prefbench import consent, registry, seeds
 from prefbench.backbone.causal_lm import CausalLM
 from prefbench.backbone.loading import _train_tokenizer
 from prefbench.backbone.tokens import Codec
@@ -61,6 +61,15 @@ def nothing_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nobody_allowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No server off this machine may be asked, whatever one's own configuration or a test before says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFBENCH_CONFIG", str(tmp_path_factory.getbasetemp() / "no-configuration"))
+        yield
+    consent.allow({})
 
 
 @pytest.fixture(autouse=True)

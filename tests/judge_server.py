@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +38,32 @@ class Said:
     model: str = MODEL + "-0613"
 
 
-Answer = str | Said | Failure
+@dataclass
+class Wire:
+    """What goes over the wire as it is, head included: for a server that is broken or hostile.
+
+    It ends with its parts, with the test, or with whoever gives up listening.
+    """
+
+    parts: Callable[[], Iterable[bytes]]
+    pause: float = 0.0
+    """Seconds after each part."""
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def whole(verdict: str, head: bytes = HEAD, pack: Callable[[bytes], bytes] = bytes) -> bytes:
+    """A chat completion that says so, as bytes of the wire."""
+    message = {"role": "assistant", "content": f"VERDICT: {verdict}"}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    raw = pack(
+        json.dumps({"id": "1", "object": "chat.completion", "model": MODEL, "choices": [choice]}).encode()
+    )
+    return head + b"Content-Length: %d\r\n\r\n" % len(raw) + raw
+
+
+Answer = str | Said | Failure | Wire
 Mind = Callable[[str], Answer]
 """From a message to what is said to it."""
 
@@ -65,6 +90,8 @@ class JudgeServer:
         self.models: Answer | None = None
         self.url = ""
         self.now = self.most_at_once = 0
+        self.sent = 0
+        self.over = threading.Event()
         self.lock = threading.Lock()
 
     @property
@@ -117,7 +144,9 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
         def do_GET(self) -> None:
             self.note({})
             listing = Said(None) if state.models is None else state.models
-            if isinstance(listing, Failure):
+            if isinstance(listing, Wire):
+                self.wire(listing)
+            elif isinstance(listing, Failure):
                 self.reply(listing.status, listing.body, listing.headers)
             else:
                 self.reply(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]}, {})
@@ -134,6 +163,9 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
                     state.now -= 1
             if isinstance(answer, Failure):
                 self.reply(answer.status, answer.body, answer.headers)
+                return
+            if isinstance(answer, Wire):
+                self.wire(answer)
                 return
             said = Said(answer) if isinstance(answer, str) else answer
             message = {"role": "assistant", "content": said.content, "refusal": said.refusal}
@@ -167,6 +199,15 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
             self.end_headers()
             self.wfile.write(raw)
 
+        def wire(self, answer: Wire) -> None:
+            self.close_connection = True
+            for part in answer.parts():
+                self.wfile.write(part)
+                with state.lock:
+                    state.sent += len(part)
+                if state.over.wait(answer.pause):
+                    return
+
         def log_message(self, *_: Any) -> None:
             pass
 
@@ -181,6 +222,7 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
     try:
         yield state
     finally:
+        state.over.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -144,7 +144,7 @@ def test_a_cluster_that_loses_a_worker_and_a_node_ends_with_the_same_leaderboard
     )
     Path("wait").write_text("")
     begun = Path("begun")
-    process = started(file, "--engine", "ray", "--address", ADDRESS, "--json")
+    process = started(file, "--allow-plugins", "--engine", "ray", "--address", ADDRESS, "--json")
     until(lambda: begun.exists() and begun.read_text() == "xxx")  # each node is in the middle of a cell
     before = len(list(Path("runs").glob("*/record.json")))
     workers_of(cluster[1])[0].kill()
@@ -156,16 +156,16 @@ def test_a_cluster_that_loses_a_worker_and_a_node_ends_with_the_same_leaderboard
     result = json.loads(outcome.out)
     assert before < result["done"] == result["n_cells"] == 2 * 2 * 3 + 2 * 3
     assert begun.read_text() == "xxxxx"  # three cells, two of them twice
-    assert typed("sweep", file, "--runs-dir", "alone").code == 0
+    assert typed("sweep", file, "--allow-plugins", "--runs-dir", "alone").code == 0
     assert leaderboard("runs") == leaderboard("alone")
-    again = ended(started(file, "--engine", "ray", "--address", ADDRESS, "--json"))
+    again = ended(started(file, "--allow-plugins", "--engine", "ray", "--address", ADDRESS, "--json"))
     assert json.loads(again.out)["done_before"] == result["n_cells"]
 
 
 @pytest.mark.slow
 def test_a_cluster_says_what_it_cannot_do(cluster):
     plugin()
-    words = ["--engine", "ray", "--address", ADDRESS, "--retries", 1]
+    words = ["--allow-plugins", "--engine", "ray", "--address", ADDRESS, "--retries", 1]
     file = written(WORLD + 'aligner = "dpo"\n[resources]\ngpus = 8\n')
     assert "no node of the cluster has 1 CPUs and 8 GPUs" in ended(started(file, *words)).error
     nobody = ended(started(file, "--engine", "ray", "--address", "127.0.0.2:1"))

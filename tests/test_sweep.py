@@ -170,7 +170,8 @@ def test_plugins_and_the_runs_folder_may_be_in_the_file():
         written(
             WORLD
             + 'aligner = "swept_raises"\nplugin = ["mine.py"]\nruns_dir = "there"\n[resources]\ngpus = 0.5'
-        )
+        ),
+        stance="run",
     )
     assert [spec.aligner for spec in sweep.expand()] == ["swept_raises"]
     assert (sweep.plugins, sweep.runs_dir, sweep.cpus, sweep.gpus) == (("mine.py",), "there", 1.0, 0.5)
@@ -229,7 +230,10 @@ def test_plugins_and_the_runs_folder_may_be_in_the_file():
             ["180000 cells are more than"],
         ),
         (WORLD + 'aligner = "dpo"\nruns_dir = 3', ["runs_dir = 3 is not the name of a folder"]),
-        (WORLD + 'aligner = "dpo"\nplugin = "gone.py"', ["gone.py: no such Python file"]),
+        (
+            WORLD + 'aligner = "dpo"\nplugin = "gone.py"',
+            ["sweep.toml names plug-ins (gone.py)", "--allow-plugins"],
+        ),
         (WORLD + 'aligner = "dpo"\nplugin = 3', ["plugin = 3 is not text"]),
         (WORLD + 'aligner = "dpo"\n[resources]\ncpu = 3', ["[resources]: unknown key 'cpu'", "'cpus'"]),
         (WORLD + 'aligner = "dpo"\n[resources]\ngpus = "all"', ["resources.gpus = 'all' is not a number"]),
@@ -534,7 +538,7 @@ def test_a_dead_worker_costs_a_retry_and_a_bad_cell_does_not_stop_the_others():
         + 'aligner = ["swept_raises", "swept_dies", "swept_dies_once", "dpo"]\nplugin = ["bad.py"]\n'
         + tables("task", items=QUICK)
     )
-    outcome = typed("sweep", file, "--retries", 1, "--workers", 2)
+    outcome = typed("sweep", file, "--allow-plugins", "--retries", 1, "--workers", 2)
     assert outcome.code == 3
     assert "4 cells: 2 run, 0 done before, 2 failed" in outcome.out
     assert "a worker died (SIGKILL, out of memory perhaps)" in outcome.err
@@ -550,7 +554,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on():
     file = written(
         WORLD + 'aligner = ["reference", "swept_waits"]\nplugin = ["bad.py"]\n' + tables("task", items=QUICK)
     )
-    process = started(file, "--workers", 1)
+    process = started(file, "--allow-plugins", "--workers", 1)
     until(Path("begun").exists)
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 1
@@ -560,7 +564,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on():
     assert stopped.err.splitlines()[-1] == "interrupted; the same command continues where it stopped"
     assert not any(worker.is_running() for worker in workers)
     Path("wait").unlink()
-    outcome = ended(started(file, "--workers", 1))
+    outcome = ended(started(file, "--allow-plugins", "--workers", 1))
     assert (outcome.code, outcome.out.splitlines()[0][:44]) == (
         0,
         "2 cells: 1 run, 1 done before, 0 failed, in ",
@@ -576,7 +580,7 @@ def test_two_sweeps_at_once_share_the_work():
         + tables("task", items=QUICK)
     )
     Path("wait").write_text("")  # nobody is done before both have begun
-    both = [started(file, "--workers", 1, "--json") for _ in range(2)]
+    both = [started(file, "--allow-plugins", "--workers", 1, "--json") for _ in range(2)]
     until(lambda: Path("begun").exists() and Path("begun").read_text() == "xx")
     Path("wait").unlink()
     outcomes = [ended(process) for process in both]

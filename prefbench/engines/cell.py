@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,8 @@ class Job:
 
     runs_dir: Path
     plugins: tuple[str, ...] = ()
+    hosts: Mapping[str, str | None] = field(default_factory=dict)
+    """Servers that may be sent something, and the variables of their keys: `prefbench.consent.allowed`."""
     workers: int = 1
     """Cells at a time."""
     threads: int = 1

@@ -199,7 +199,7 @@ class _Workers:
         worker = _Worker(process, errors)
         self._workers.append(worker)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
-        worker.send({"plugins": list(self._job.plugins)})
+        worker.send({"plugins": list(self._job.plugins), "hosts": dict(self._job.hosts)})
 
 
 def _environment(threads: int) -> dict[str, str]:

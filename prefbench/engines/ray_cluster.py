@@ -102,7 +102,7 @@ def _run_all(ray: Any, schedule: Schedule, job: Job, progress: Progress) -> None
                     break
                 spec, wait = taken
                 reference = task.remote(
-                    spec.to_dict(), str(job.runs_dir), list(job.plugins), job.threads, wait
+                    spec.to_dict(), str(job.runs_dir), list(job.plugins), dict(job.hosts), job.threads, wait
                 )
                 flying[reference] = spec
                 progress.started(spec)
@@ -144,15 +144,22 @@ def _fitting(resources: Mapping[str, float], job: Job) -> int:
 
 
 def _remote_cell(
-    spec: Mapping[str, Any], runs_dir: str, plugins: list[str], threads: int, wait: bool
+    spec: Mapping[str, Any],
+    runs_dir: str,
+    plugins: list[str],
+    hosts: dict[str, str | None],
+    threads: int,
+    wait: bool,
 ) -> dict[str, Any]:
     """One cell, in a worker of the cluster."""
     # Before a library reads them; a worker that is used again has read them already, as it should.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    from prefbench.consent import allow
     from prefbench.engines.cell import run_cell
     from prefbench.registry import load_plugins
     from prefbench.store import Silent
 
+    allow(hosts)
     load_plugins(plugins)
     return asdict(run_cell(RunSpec(**spec), Path(runs_dir), Silent(), wait))

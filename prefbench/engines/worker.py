@@ -1,8 +1,8 @@
 """A worker of the local engine: `python -m prefbench.engines.worker`, one JSON message a line.
 
-It reads `{"plugins": [...]}` and then cells, `{"spec": {...}, "runs_dir": "...", "wait": false}`, and
-answers with `{"ready": true}`, stages and their steps, and each cell's outcome. It leaves when
-its input ends, also in the middle of a cell: so it never outlives its parent, however that died.
+It reads `{"plugins": [...], "hosts": {...}}` and then cells, `{"spec": {...}, "runs_dir": "...",
+"wait": false}`, and answers with `{"ready": true}`, stages and their steps, and each cell's outcome. It
+leaves when its input ends, also in the middle of a cell: so it never outlives its parent, however that died.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ def main() -> None:
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
 
+    from prefbench.consent import allow
     from prefbench.engines.cell import run_cell
     from prefbench.registry import load_plugins
     from prefbench.spec import RunSpec
 
-    load_plugins(json.loads(requests.get())["plugins"])
+    given = json.loads(requests.get())
+    allow(given["hosts"])
+    load_plugins(given["plugins"])
     _send(answers, {"ready": True})
     while True:
         request = json.loads(requests.get())

@@ -20,6 +20,7 @@ INERT = frozenset(
         "prefbench.backbone.estimate",  # sizes and times, told before a run
         "prefbench.backbone.workload",
         "prefbench.cache",
+        "prefbench.consent",  # who may be asked
         "prefbench.doctor",  # how many threads; which sum comes first is the machine's to say
         "prefbench.engines",  # which process runs a cell
         "prefbench.errors",

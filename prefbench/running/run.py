@@ -13,6 +13,7 @@ from prefbench import registry
 from prefbench.backbone.base import Backbone
 from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
+from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion
@@ -114,7 +115,8 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
 def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     """The problem, and the model with its reference policy."""
     task = registry.get("task", spec.task)
-    problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
+    options = without_keys(spec.task_options)
+    problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
     apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
