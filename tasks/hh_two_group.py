@@ -94,6 +94,7 @@ def hh_two_group(
         response_tokens=response_tokens,
         chat=True,
         given=given.preferences,
+        invented_ids=True,
         report=given.report,
     )
 

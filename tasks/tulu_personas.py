@@ -252,6 +252,7 @@ def _problem(
         response_tokens=options.response_tokens,
         chat=True,
         given=source.given,
+        invented_ids=source.given is not None,
         report={
             "personas": {PERSONAS[code].name: code for code in codes},
             "relevance": options.relevance,

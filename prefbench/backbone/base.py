@@ -55,8 +55,8 @@ class Rewards:
     """[K] mean reward of reference responses."""
     scale: np.ndarray
     """[K] standard deviation of the reward over reference responses."""
-    assignment: dict[int, int] | None = None
-    """Annotator to cluster, where clusters were inferred."""
+    assignment: dict[int, int] | dict[str, int] | None = None
+    """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
     """How expectation-maximisation went, for the record."""
 
