@@ -60,13 +60,17 @@ class Problem:
     groups: tuple[Group, ...]
     """Two or more, the minority being the one with the smallest share (the last one of equals)."""
     prompts: Prompts
-    """One train prompt per labelled pair: `annotators * pairs_per_annotator` of them."""
+    """One train prompt per pair that is to be labelled, `annotators * pairs_per_annotator` of them; with
+    brought labels any number, to optimise policies on."""
     corpus: tuple[str, ...]
     """Texts that a reference policy may be trained on; holds no test prompt."""
-    annotators: int
-    pairs_per_annotator: int
+    annotators: int = field(default=0, kw_only=True)
+    """How many are to label; those of brought labels are counted instead."""
+    pairs_per_annotator: int = field(default=0, kw_only=True)
+    """How many each of them is to label; of brought labels it may be left out, since people differ."""
     temperature: float
-    """Preference noise, in standard deviations of the group's utility over reference responses."""
+    """Preference noise, in standard deviations of the group's utility over reference responses; brought
+    labels are what they are."""
     response_tokens: int
     """Longest response, in tokens of the model."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -76,9 +80,9 @@ class Problem:
     chat: bool = False
     """Prompts are messages to an assistant, not texts to continue: a chat model gets them in its template."""
     given: pd.DataFrame | None = None
-    """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`, one
-    row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those found
-    among the train rows."""
+    """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`,
+    one row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those
+    found among the train rows."""
     invented_ids: bool = False
     """Nobody knows who gave which of the brought labels: the task dealt them out to made-up annotators."""
 
@@ -114,7 +118,7 @@ class Problem:
         return asked if self.given is None else round(min(group.share for group in self.groups), 4)
 
     def ratio_missed(self, asked: float) -> str | None:
-        """That brought labels are not at the ratio asked for, as near as whole people come; None if they are."""
+        """That brought labels are not at the ratio asked for, as near as whole people come; None if so."""
         if self.given is None:
             return None
         fewest = min(group.share for group in self.groups)

@@ -50,7 +50,7 @@ def brought_labels(
     rows["user_id"] = _ids(rows["user_id"])
     of_person = rows.groupby("user_id")["group"].nunique()
     if (of_person > 1).any():
-        person = of_person.index[of_person > 1][0]
+        person = of_person.index[of_person > 1].tolist()[0]
         both = rows.loc[rows["user_id"] == person, "group"].unique()
         raise _wrong(
             f"annotator {person!r:.60} labels for two groups, {both[0]!r:.60} and {both[1]!r:.60}: a person "
@@ -129,7 +129,9 @@ def _ids(column: pd.Series[Any]) -> pd.Series[Any]:
             if not value.isprintable():
                 raise _wrong(f"row {number} has the user_id {value!r:.60}: ids are one line of printed text")
         return column.astype(object)
-    odd = next(number for number, value in enumerate(values) if _kind(value) not in (int, str))
+    if kinds == {int, str}:
+        raise _wrong("some of user_id is text and some a number: ids are all text or all whole numbers")
+    odd = next(number for number, value in enumerate(values) if _kind(value) is None)
     raise _wrong(f"row {odd + 1} has the user_id {values[odd]!r:.60}, neither text nor a whole number")
 
 

@@ -80,12 +80,12 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     return Found(measured, items, prompted, distribution, course)
 
 
-def _notes(
-    spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None
-) -> list[str]:
+def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
     """What went otherwise than it was meant to, and rewards that are no measure."""
     notes = list(dict.fromkeys(getattr(backbone, "notes", ())))
-    notes += [said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said]
+    notes += [
+        said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
+    ]
     for group in problem.groups:
         if isinstance(group.utility, FittedGold) and not group.utility.is_better_than_chance:
             notes.append(

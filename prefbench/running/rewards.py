@@ -75,8 +75,8 @@ def too_few_clusters(problem: Problem, em: Mapping[str, Any] | None) -> str | No
     groups, clusters = len(problem.groups), sum(size > 0 for size in em["cluster_sizes"])
     if clusters >= groups:
         return None
-    return (
-        f"EM placed the annotators in {clusters} {'cluster' if clusters == 1 else 'clusters'} and {groups} groups "
-        "are measured, so that some have no reward or policy of their own: raise aligner.clusters, "
-        "or aligner.select_clusters, if they are to have one"
+    said = (
+        f"EM placed the annotators in {clusters} of {em['clusters']} clusters, and {groups} groups are "
+        "measured: some of them have no reward or policy of their own"
     )
+    return f"{said}; aligner.clusters={groups} would give each one" if em["clusters"] < groups else said
