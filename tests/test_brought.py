@@ -29,7 +29,7 @@ COLUMNS = ["split", "prompt", "chosen", "rejected", "user_id", "group"]
 PEOPLE = {
     "ann": ("kind", 9),
     "bob b.": ("kind", 3),
-    "çem": ("kind", 14),
+    "cem ç": ("kind", 14),
     "dee": ("kind", 6),
     "eve": ("short", 8),
 }

@@ -104,6 +104,7 @@ def _select_clusters(
     assert options.select_clusters is not None and held_out.user_id is not None and pairs.user_id is not None
     # Of people who labelled nothing else it is not known which cluster is theirs.
     held_out = held_out[np.flatnonzero(np.isin(held_out.user_id, pairs.user_id))]
+    assert held_out.user_id is not None
     if len(held_out) < 2:
         raise UserError(
             "aligner.select_clusters needs two or more validation pairs of people who labelled train pairs "
