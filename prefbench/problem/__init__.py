@@ -54,6 +54,18 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Who brought labels come from, as far as the task knows: for the card of exported data."""
+
+    responses: str = "whoever wrote them; the task does not say"
+    """Who wrote the responses: words that go on after "by"."""
+    labels: str = "people"
+    """Who labelled: words that go on after "by"."""
+    invented_ids: bool = False
+    """It is not known who gave which label: the task dealt a group's labels out to made-up annotators."""
+
+
+@dataclass(frozen=True)
 class Problem:
     """What a task returns and everything downstream starts from."""
 
@@ -83,8 +95,8 @@ class Problem:
     """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`,
     one row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those
     found among the train rows."""
-    invented_ids: bool = False
-    """Nobody knows who gave which of the brought labels: the task dealt them out to made-up annotators."""
+    origin: Origin = Origin()
+    """Who the brought labels come from."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
