@@ -17,7 +17,7 @@ for aligner in single_reward maxmin gold_maxmin; do
 done
 prefbench run --task imdb_two_group --aligner maxmin --minority-ratio 4:1 --seeds 5 \
   --set task.synthetic_size=4000 --set task.test_prompts=500 --set task.annotators=20 \
-  --set task.pairs_per_annotator=30 --set model.steps=200 --set model.width=32 --set aligner.iterations=25 \
+  --set task.pairs_per_annotator=30 --set model.steps=150 --set model.width=32 --set aligner.iterations=12 \
   --runs-dir "$runs" --quiet
 if [ "${2:-}" = renew ]; then
   prefbench leaderboard build --runs-dir "$runs" --out "$here/baseline.csv"
