@@ -18,7 +18,7 @@ TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
 
 
 @pb.aligner("em_dpo", needs={"user_id"})
-def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Policy:
+def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Aligned:
     """A DPO policy per cluster of annotators by EM, mixed so that the largest regret of a cluster is least.
 
     E-step: g_ik ~ eta_k prod_j sigmoid(beta D_k(ij)). M-step: DPO on all pairs weighted by g. It starts where
@@ -34,6 +34,7 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Po
     start = best_start(difference, user, options.clusters, options.em_restarts, view.seed)
     responsibility = np.eye(options.clusters)[start.assignment]
     loss = DPO(options.beta, options.label_smoothing)
+    trace, stopped = [], f"{options.em_iterations} iterations reached"
     for iteration in range(options.em_iterations):
         share = np.maximum(responsibility.mean(axis=0), 1e-12)
         policies = [
@@ -59,10 +60,28 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Po
         )
         top = per_user.max(axis=1, keepdims=True)
         before, responsibility = responsibility, np.exp(per_user - top)
-        responsibility = responsibility / responsibility.sum(axis=1, keepdims=True)
+        whole = responsibility.sum(axis=1, keepdims=True)
+        trace.append(float((top + np.log(whole)).sum()) / len(pairs))
+        responsibility = responsibility / whole
         if np.abs(responsibility - before).max() < TOLERANCE:
+            stopped = "assignment stable"
             break
-    return MixturePolicy(tuple(policies), tuple(_least_regret(view, backbone, policies, options)))
+    likeliest = responsibility.argmax(axis=1)
+    em = {
+        "clusters": options.clusters,
+        "iterations": iteration + 1,
+        "log_likelihood": trace,
+        "start": start.name,
+        "restarts": options.em_restarts + 1,
+        "chosen_restart": start.index,
+        "cluster_sizes": np.bincount(likeliest, minlength=options.clusters).tolist(),
+        "stopped": stopped,
+        "assignment": "soft",
+        "unit": "annotator",
+    }
+    found = pb.Clusters(dict(zip(users.tolist(), likeliest.tolist(), strict=True)), em)
+    mixture = MixturePolicy(tuple(policies), tuple(_least_regret(view, backbone, policies, options)))
+    return pb.Aligned(mixture, clusters=found)
 
 
 def _log_ratio(

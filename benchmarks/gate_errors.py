@@ -6,6 +6,9 @@ is what pairing gains from), and each seed of each side has a rate of its own, s
 unpaired test gets each side's rate and the two-level standard error, in the closed form that the bootstrap
 of the CSV converges to. With one seed the question is about these very policies, so they do not vary.
 
+A second table is of a method that is trained anew and is as good as before: how often the gate closes then,
+with one seed, whose luck it takes for the method's, and with several.
+
 Columns: `false alarm` is how often the gate closes when the true drop is the margin (the worst case that
 should not close it), `power` when it is 10 points, `held` how often it says so when nothing changed.
 """
@@ -26,6 +29,8 @@ CELLS = [
     for n in (200, 400, 800, 1600)
 ]
 """Seeds, standard deviation of the rate between them, prompts per seed."""
+RETRAINED = [(seeds, seed_sd) for seed_sd in (0.05, 0.1, 0.2) for seeds in (1, 3, 5, 10)]
+RETRAINED_PROMPTS = 400
 
 
 def verdicts(
@@ -74,6 +79,12 @@ def row(paired: bool, seeds: int, seed_sd: float, n: int, simulations: int) -> t
     )
 
 
+def closed_for_nothing(paired: bool, seeds: int, seed_sd: float, simulations: int) -> float:
+    """How often the gate closes on the same method trained anew, where seeds differ by `seed_sd`."""
+    rng = np.random.default_rng([99, seeds, int(1000 * seed_sd), paired])
+    return verdicts(rng, paired, seeds, seed_sd, RETRAINED_PROMPTS, 0.0, simulations)["fell"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="How often the gate errs, by simulation.")
     parser.add_argument("--simulations", type=int, default=2000)
@@ -85,6 +96,11 @@ def main() -> None:
             alarm, power, held = row(paired, seeds, seed_sd, n, simulations)
             name = "prompt by prompt" if paired else "unpaired"
             print(f"| {name} | {seeds} | {seed_sd:g} | {n:,} | {alarm:.3f} | {power:.2f} | {held:.2f} |")
+    print("\n| seed sd | seeds | closed for nothing, prompt by prompt | unpaired |")
+    print("|---:|---:|---:|---:|")
+    for seeds, seed_sd in RETRAINED:
+        closed = [closed_for_nothing(paired, seeds, seed_sd, simulations) for paired in (True, False)]
+        print(f"| {seed_sd:g} | {seeds} | {closed[0]:.3f} | {closed[1]:.3f} |")
 
 
 if __name__ == "__main__":

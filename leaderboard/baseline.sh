@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
 # The runs behind leaderboard/baseline.csv, small enough for every change: a world that is solved exactly, and
-# reviews written by a tiny language model. One seed each, since it is the code that is guarded here and not
-# the method. Half a minute on one core.
+# reviews written by a tiny language model. Five seeds each, since one seed speaks of one policy and not of the
+# method. About a minute on one core.
 #
-#     leaderboard/baseline.sh RUNS        make the runs, for the gate to judge
-#     leaderboard/baseline.sh RUNS CSV    and write the baseline anew, on purpose
+#     leaderboard/baseline.sh RUNS          make the runs, for the gate to judge
+#     leaderboard/baseline.sh RUNS renew    and put them in the place of the baseline, on purpose
+#
+# The baseline is leaderboard/baseline.csv and, packed in leaderboard/baseline/, the runs that it was made from,
+# so that the gate compares prompt by prompt.
 set -euo pipefail
 runs=${1:?name a folder for the runs}
-for aligner in reference single_reward maxmin gold_maxmin; do
-  prefbench run --task bandit_two_group --aligner "$aligner" --minority-ratio 4:1 \
-    --set task.test_prompts=4000 --runs-dir "$runs" --quiet
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+for aligner in single_reward maxmin gold_maxmin; do
+  prefbench run --task bandit_two_group --aligner "$aligner" --minority-ratio 4:1 --seeds 5 \
+    --runs-dir "$runs" --quiet
 done
-prefbench run --task imdb_two_group --aligner maxmin --minority-ratio 4:1 \
-  --set task.synthetic_size=4000 --set task.test_prompts=1000 --set task.annotators=20 \
-  --set task.pairs_per_annotator=30 --set model.steps=200 --set model.width=32 --set aligner.iterations=25 \
+prefbench run --task imdb_two_group --aligner maxmin --minority-ratio 4:1 --seeds 5 \
+  --set task.synthetic_size=4000 --set task.test_prompts=500 --set task.annotators=20 \
+  --set task.pairs_per_annotator=30 --set model.steps=150 --set model.width=32 --set aligner.iterations=12 \
   --runs-dir "$runs" --quiet
-[ -z "${2:-}" ] || prefbench leaderboard build --runs-dir "$runs" --out "$2"
+if [ "${2:-}" = renew ]; then
+  prefbench leaderboard build --runs-dir "$runs" --out "$here/baseline.csv"
+  rm -rf "$here/baseline"
+  prefbench leaderboard submit "$runs" --out "$here/baseline"
+fi

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prefbench import seeds as seeds
     from prefbench.backbone.base import Aligned as Aligned
     from prefbench.backbone.base import Backbone as Backbone
+    from prefbench.backbone.base import Clusters as Clusters
     from prefbench.backbone.base import Pairs as Pairs
     from prefbench.backbone.base import Policy as Policy
     from prefbench.backbone.base import Reward as Reward
@@ -66,7 +67,7 @@ PUBLIC_MODULES = (
 option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
 
 HOMES = {
-    "prefbench.backbone.base": ("Aligned", "Backbone", "Pairs", "Policy", "Reward", "Rewards"),
+    "prefbench.backbone.base": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
     "prefbench.problem": ("Group", "Problem", "Prompts"),

@@ -343,6 +343,8 @@ def _built(
 
 def _inexact(problems: Mapping[tuple[float, int], Problem]) -> str | None:
     for (ratio, _), problem in problems.items():
+        if problem.given is not None:
+            continue  # people are who they are; a run says where that is not what was asked for
         shares = [group.share for group in problem.groups]
         minority = next(group for group in problem.groups if group.name == problem.minority)
         if abs(sum(shares) - 1) > 1e-6:

@@ -1248,6 +1248,9 @@ def gate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Close also for undecided rows and for those not run again.")
     ] = False,
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="Stay open where not one check held or fell.")
+    ] = False,
     baseline_runs: Annotated[
         Path | None, typer.Option(help="The runs behind the baseline, to compare prompt by prompt.")
     ] = None,
@@ -1255,7 +1258,8 @@ def gate(
         Path | None,
         typer.Option(
             metavar="GATE.toml",
-            help="A file with level, strict and tables [[check]]. The command line goes before it.",
+            help="A file with level, strict, allow_undecided and tables [[check]]. What is given on the "
+            "command line counts instead.",
         ),
     ] = None,
     summary: Annotated[
@@ -1269,7 +1273,7 @@ def gate(
 ) -> None:
     """Compare runs with a published leaderboard.
 
-    Exit 1 if a result fell by more than the margin.
+    Exit 1 if a result fell by more than the margin, or if nothing was decided.
     """
     from prefbench.report.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
 
@@ -1279,7 +1283,8 @@ def gate(
         checks = () if metric else said.checks
         level = said.level if said.level is not None and level == LEVEL else level
         strict = strict or bool(said.strict)
-    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs, checks)
+        allow_undecided = allow_undecided or bool(said.allow_undecided)
+    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs, checks, allow_undecided)
     if summary is not None:
         write_summary(report, summary)
     if junit is not None:

@@ -106,40 +106,102 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     entry = registry.get("task", spec.task)
     known = f"{spec.task}@{entry.version}"
     sections = [
-        _header(known, spec, rows),
+        _header(known, spec, problem.ratio(spec.minority_ratio), rows),
         f"# {_plain(known)}: preferences of groups that disagree",
         f"{_plain(entry.summary)}\n\nEach row is a pair of responses to a prompt and which of them "
-        f"an annotator "
-        "preferred. Annotators belong to groups with conflicting wishes; a policy that follows the "
-        "pooled labels "
-        "follows the larger group.",
-        "## Fields\n\n" + _table(["column", "type", "meaning"], _FIELDS),
+        f"{_whoever(problem)} preferred. Annotators belong to groups with conflicting wishes; a policy that "
+        "follows the pooled labels follows the larger group.",
+        "## Who drew it\n\n" + _drawn(spec, problem),
+        "## Fields\n\n" + _table(["column", "type", "meaning"], _fields(problem)),
         "## Splits\n\n" + _table(["split", "pairs", "prompts", "annotators"], _splits(rows)) + _SPLITS_NOTE,
         "## Groups\n\n" + _groups(spec, problem, rows),
         "## How it was made\n\n" + _making(spec, problem, known),
-        "## Licence\n\n" + _licence(spec),
-        "## Limits\n\n" + _LIMITS,
+        "## Licence\n\n" + _licence(spec, problem),
+        "## Limits\n\n" + _limits(problem),
         "## Use\n\n" + _USE,
     ]
     return "\n\n".join(sections) + "\n"
 
 
-_FIELDS = [
-    ["`prompt`", "string", "what both responses answer or continue"],
-    ["`chosen`", "string", "the response that the annotator preferred"],
-    ["`rejected`", "string", "the other one"],
-    ["`user_id`", "int64", "the annotator; numbers say nothing about the group"],
-    ["`group`", "string", "the annotator's group, which a method may or may not be allowed to see"],
-]
+def _whoever(problem: Problem) -> str:
+    """Whose preference a row is."""
+    if problem.given is None:
+        return "a simulated annotator"
+    return "somebody of a group" if problem.origin.invented_ids else "an annotator"
+
+
+def _drawn(spec: RunSpec, problem: Problem) -> str:
+    """Who or what responses, labels, ids and groups come from."""
+    source = _code(Path(spec.data).name)
+    if problem.given is None:
+        model = _code(Path(spec.model).name)
+        world = (
+            "the reference policy of the task's world" if problem.world is not None else f"the model {model}"
+        )
+        rows = [
+            ["responses", f"drawn by a model: the reference policy, which is {world}"],
+            ["labels", "drawn by a model of choice from the groups' utilities; no person gave one"],
+            ["`user_id`", "invented: simulated annotators"],
+            ["`group`", "invented: it says which utility the label was drawn from"],
+        ]
+    else:
+        origin = problem.origin
+        ids = (
+            "invented by the task, as it is not known who gave which label: each group's were dealt out "
+            f"to made-up annotators, {problem.annotators} in all"
+            if origin.invented_ids
+            else "brought along: one id is one annotator"
+        )
+        rows = [
+            [
+                "responses",
+                f"brought along with {source}, written by {_plain(origin.responses)}; none is drawn here",
+            ],
+            ["labels", f"brought along with {source}, given by {_plain(origin.labels)}; none is drawn here"],
+            ["`user_id`", ids],
+            ["`group`", f"brought along with {source}"],
+        ]
+    return _table(["what", "from whom"], rows)
+
+
+def _fields(problem: Problem) -> list[list[str]]:
+    text = problem.given is not None and problem.given["user_id"].dtype == object
+    if problem.given is None:
+        who = "the simulated annotator; numbers say nothing about the group"
+    elif problem.origin.invented_ids:
+        who = "an invented annotator; numbers say nothing about the group"
+    else:
+        who = "whoever gave the label, by the id that was brought along"
+    return [
+        ["`prompt`", "string", "what both responses answer or continue"],
+        ["`chosen`", "string", "the response that was preferred"],
+        ["`rejected`", "string", "the other one"],
+        ["`user_id`", "string" if text else "int64", who],
+        ["`group`", "string", "whose wish it is, which a method may or may not be allowed to see"],
+    ]
+
+
 _SPLITS_NOTE = "\n\nNo prompt is in two splits."
-_LIMITS = (
+_TRUTH = "- `group` is the truth behind the labels. A method that reads it is no rival of one that does not."
+_DRAWN_LIMITS = (
     "- Labels are draws from a model of choice, not from people: real annotators tire, "
     "misunderstand and change "
     "their minds.\n"
     "- Utilities are computed, and stand for a wish only as far as the computation does.\n"
     "- Responses come from the reference policy named above and are only as good as that is.\n"
-    "- `group` is the truth behind the labels. A method that reads it is no rival of one that does not."
 )
+_BROUGHT_LIMITS = (
+    "- Labels are what was given: some are mistakes, and what a group wants is known from them alone.\n"
+)
+_INVENTED_LIMITS = "- Annotators are invented: how members of one group differ cannot be learned from them.\n"
+
+
+def _limits(problem: Problem) -> str:
+    if problem.given is None:
+        return _DRAWN_LIMITS + _TRUTH
+    return _BROUGHT_LIMITS + (_INVENTED_LIMITS if problem.origin.invented_ids else "") + _TRUTH
+
+
 _USE = """\
 ```python
 from datasets import load_dataset
@@ -150,13 +212,13 @@ trainer = DPOTrainer(model="...", args=DPOConfig(output_dir="out"), train_datase
 ```"""
 
 
-def _header(known: str, spec: RunSpec, rows: pd.DataFrame) -> str:
+def _header(known: str, spec: RunSpec, ratio: float, rows: pd.DataFrame) -> str:
     # JSON strings are YAML strings too, whatever they hold.
     files = "".join(f"      - split: {split}\n        path: data/{split}.parquet\n" for split in SPLITS)
     return (
         "---\n"
         f"pretty_name: "
-        f"{json.dumps(f'{known}, minority ratio {spec.minority_ratio:g}, seed {spec.seed}')}\n"
+        f"{json.dumps(f'{known}, minority ratio {ratio:g}, seed {spec.seed}')}\n"
         "license: other\n"
         "license_name: see-below\n"
         f"size_categories:\n  - {_size(len(rows))}\n"
@@ -180,6 +242,8 @@ def _splits(rows: pd.DataFrame) -> list[list[str]]:
 
 
 def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
+    if problem.given is not None:
+        return _brought_groups(spec, problem, rows)
     table = []
     for group in problem.groups:
         own = rows[rows["group"] == group.name]
@@ -205,9 +269,6 @@ def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
         "mean utility chosen / rejected",
         "agree",
     ]
-    texts = [*rows["chosen"], *rows["rejected"]]
-    words = np.array([count_words(text) for text in texts])
-    empty = np.mean([is_empty(text) for text in texts])
     lines = [
         f"The minority ratio is {spec.minority_ratio:g}: the minority's share of annotators, met "
         f"exactly. *agree* is "
@@ -216,9 +277,48 @@ def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
         "the rest is preference noise. Larger utilities are better.",
         _table(header, table),
         *_conflict(problem, rows),
-        f"Responses have {words.mean():.1f} words on average ({empty:.1%} have none).",
+        _words(rows),
     ]
     return "\n\n".join(lines)
+
+
+def _words(rows: pd.DataFrame) -> str:
+    texts = [*rows["chosen"], *rows["rejected"]]
+    words = np.array([count_words(text) for text in texts])
+    empty = np.mean([is_empty(text) for text in texts])
+    return f"Responses have {words.mean():.1f} words on average ({empty:.1%} have none)."
+
+
+def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
+    """The groups of brought labels: nothing but the labels says what they want."""
+    from prefbench.problem.preferences import given_pairs
+
+    invented = "invented annotators" if problem.origin.invented_ids else "annotators"
+    table = []
+    for group in problem.groups:
+        own = rows[rows["group"] == group.name]
+        each = own[own["split"] == "train"].groupby("user_id").size()
+        name = _plain(group.name) + (" (minority)" if group.name == problem.minority else "")
+        each_has = f"{each.min()}" if each.min() == each.max() else f"{each.min()} to {each.max()}"
+        table.append([name, str(len(each)), each_has, f"{len(own)} ({len(own) / len(rows):.1%})"])
+    missed = problem.ratio_missed(spec.minority_ratio)
+    ratio = problem.ratio(spec.minority_ratio)
+    found = f"The minority ratio found is {ratio:g}: the minority's share of {invented}."
+    told = [
+        f"{_plain(names)}: of the {facts['pairs_shared']} pairs that both labelled they disagree on "
+        f"{facts['pairs_disagreed_on']:.1%}."
+        if facts["pairs_shared"]
+        else f"{_plain(names)}: no pair was labelled by both, so that how much they disagree is not known."
+        for names, facts in given_pairs(problem)[1].items()
+    ]
+    return "\n\n".join(
+        [
+            found if missed is None else f"{found} Note: {_plain(missed)}.",
+            _table(["group", invented, "train pairs of each", "pairs"], table),
+            *(told if len(told) <= 3 else []),
+            _words(rows),
+        ]
+    )
 
 
 def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
@@ -248,19 +348,30 @@ def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
 
 
 def _making(spec: RunSpec, problem: Problem, known: str) -> str:
-    facts = {
-        "task": known,
-        "model of the responses": spec.model,
-        "data": Path(spec.data).name,  # the rest of a path is the exporter's own
-        "minority ratio": f"{spec.minority_ratio:g}",
-        "seed": spec.seed,
-        "annotators": problem.annotators,
+    drawn = {
+        "model of the responses": Path(spec.model).name,
         "train pairs for each annotator": problem.pairs_per_annotator,
         "preference noise (temperature)": f"{problem.temperature:g}",
-        "prefbench": __version__,
-        **{f"task.{name}": _shown(value) for name, value in spec.task_options.items()},
         **{f"model.{name}": _shown(value) for name, value in spec.model_options.items()},
     }
+    facts = {
+        "task": known,
+        "data": Path(spec.data).name,  # the rest of a path is the exporter's own
+        "minority ratio asked for"
+        if problem.given is not None
+        else "minority ratio": f"{spec.minority_ratio:g}",
+        "seed": spec.seed,
+        "annotators": problem.annotators,
+        "prefbench": __version__,
+        **{f"task.{name}": _shown(value) for name, value in spec.task_options.items()},
+        **(drawn if problem.given is None else {}),
+    }
+    rows = [[_plain(name), _code(str(value))] for name, value in facts.items()]
+    if problem.given is not None:
+        return (
+            "The task read the pairs and their labels from its data, and split them by prompt.\n\n"
+            + _table(["what", "value"], rows)
+        )
     text = (
         "Two responses to each prompt were drawn from a reference policy. An annotator of group g "
         "then preferred a "
@@ -272,7 +383,6 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         f"- {_plain(group.name)}: {_code(group.utility.name)}, in {_plain(group.utility.unit)}"
         for group in problem.groups
     )
-    rows = [[_plain(name), _code(str(value))] for name, value in facts.items()]
     return (
         text
         + utilities
@@ -291,7 +401,13 @@ def _shown(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _licence(spec: RunSpec) -> str:
+def _licence(spec: RunSpec, problem: Problem) -> str:
+    if problem.given is not None:
+        return (
+            f"Prompts, responses and labels are those of {_code(Path(spec.data).name)}: its terms apply, and "
+            "whatever those who labelled were promised. Whoever publishes this has to see that they may, and "
+            "states the licence here and in the header."
+        )
     if spec.data == "synthetic" and spec.model in registry.BACKBONES.values():
         return (
             "Prompts come from the task's own generator and responses from a model trained on "

@@ -92,7 +92,7 @@ def assert_minority_win_rate(
     baseline: Path | str | Sequence[Path | str] | None = None,
     margin: float = 0.03,
     level: float = 0.05,
-    strict: bool = False,
+    allow_undecided: bool = False,
 ) -> None:
     """Fail if the minority's win rate is too low: see `assert_win_rate`."""
     __tracebackhide__ = True
@@ -103,7 +103,7 @@ def assert_minority_win_rate(
         baseline=baseline,
         margin=margin,
         level=level,
-        strict=strict,
+        allow_undecided=allow_undecided,
     )
 
 
@@ -115,13 +115,13 @@ def assert_win_rate(
     baseline: Path | str | Sequence[Path | str] | None = None,
     margin: float = 0.03,
     level: float = 0.05,
-    strict: bool = False,
+    allow_undecided: bool = False,
 ) -> None:
     """Fail if a win rate is below a bound, or fell against a baseline, beyond what chance explains.
 
-    Like the gate it has three answers. It fails only if the rate is too low with confidence, so that a good
-    model fails with chance `level` at most. Where the prompts are too few to say, it warns with `CannotTell`
-    and how many would do, or fails if `strict`.
+    Like the gate it has three answers. A rate that is too low with confidence fails, which happens to a good
+    model with chance `level` at most. Where the prompts are too few to say, a test that passed would guard
+    nothing: it fails too, with how many would do, or warns with `CannotTell` if `allow_undecided`.
 
     Args:
         runs: runs of one specification that differ in their seed: folders, or one record (whose counts then
@@ -133,7 +133,7 @@ def assert_win_rate(
             specification, or runs to compare prompt by prompt.
         margin: with `baseline`, the drop that is tolerated, a share.
         level: one-sided significance level.
-        strict: fail also where it cannot be told.
+        allow_undecided: warn instead of failing where it cannot be told.
 
     Raises:
         AssertionError: in plain words.
@@ -151,7 +151,7 @@ def assert_win_rate(
     else:
         assert baseline is not None
         verdict, said = _against_baseline(runs, metric, baseline, margin, level)
-    if verdict == "fell" or (strict and verdict == "cannot tell"):
+    if verdict == "fell" or (verdict == "cannot tell" and not allow_undecided):
         raise AssertionError(said)
     if verdict == "cannot tell":
         warnings.warn(CannotTell(said), stacklevel=2 if metric != "minority_win_rate" else 3)

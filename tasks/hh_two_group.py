@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
+from prefbench.problem import Origin
 from prefbench.problem.given import Given, assemble, read_hh
 from prefbench.problem.gold import GoldReward
 from prefbench.problem.utilities import Scores, Utility
@@ -94,8 +95,16 @@ def hh_two_group(
         response_tokens=response_tokens,
         chat=True,
         given=given.preferences,
+        origin=_ORIGIN,
         report=given.report,
     )
+
+
+_ORIGIN = Origin(
+    responses="language models, as far as this is HH-RLHF as it was published",
+    labels="crowd workers, as far as this is HH-RLHF as it was published",
+    invented_ids=True,
+)
 
 
 def _gold(given: Given, group: str) -> Utility:

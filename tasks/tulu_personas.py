@@ -22,6 +22,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.chat import TIMEOUT, Server
 from prefbench.evaluate.judge import Judge
+from prefbench.problem import Origin
 from prefbench.problem.generate import ServerWriter, generate, read_prompts
 from prefbench.problem.given import assemble, read_personas
 from prefbench.problem.gold import GoldReward
@@ -254,12 +255,20 @@ def _problem(
         response_tokens=options.response_tokens,
         chat=True,
         given=source.given,
+        origin=_ORIGIN,
         report={
             "personas": {PERSONAS[code].name: code for code in codes},
             "relevance": options.relevance,
             **source.report,
         },
     )
+
+
+_ORIGIN = Origin(
+    responses="a model that was told what the persona wants",
+    labels="a model in the persona's place (GPT-4 in the published files), and by no person",
+    invented_ids=True,
+)
 
 
 @dataclass(frozen=True)

@@ -715,12 +715,18 @@ def test_gate(board):
         "0.03",
     ]
     usual = typed(*words)
-    assert (usual.code, usual.err) == (0, "")
+    assert (usual.code, usual.err) == (1, "")
     assert "CANNOT TELL: imdb_two_group@" in usual.out
-    assert typed(*words, "--strict").code == 1
-    paired = typed(*words, "--baseline-runs", folder, "--json")
+    assert "UNDECIDED: no check held or fell, so this gate guards nothing: about " in usual.out
+    assert typed(*words, "--allow-undecided").code == 0
+    assert typed(*words, "--allow-undecided", "--strict").code == 1
+    file = folder.parent / "gate.toml"
+    file.write_text("allow_undecided = true")
+    assert typed(*words, "--config", file).code == 0
+    paired = typed(*words[:-1], "0.1", "--baseline-runs", folder, "--json")  # the same runs: no drop
     report = json.loads(paired.out)
-    assert (paired.code, report["metric"], report["margin"]) == (0, "minority_win_rate", 0.03)
+    assert (paired.code, report["metric"], report["margin"]) == (0, "minority_win_rate", 0.1)
+    assert report["decided"] and {row["verdict"] for row in report["rows"]} == {"held"}
     frame = pd.read_csv(csv)
     for end in ("", "_low", "_high"):
         frame[f"minority_win_rate{end}"] = 0.999
@@ -735,7 +741,7 @@ def test_the_gate_has_the_defaults_of_the_library():
     from prefbench.report.gate import gate as library
 
     ours, theirs = inspect.signature(gate).parameters, inspect.signature(library).parameters
-    for name in ("metric", "margin", "level", "strict", "baseline_runs"):
+    for name in ("metric", "margin", "level", "strict", "baseline_runs", "allow_undecided"):
         assert ours[name].default == theirs[name].default
 
 

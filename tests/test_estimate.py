@@ -484,8 +484,14 @@ def test_gold_rewards_instructions_and_given_pairs_are_counted():
     groups = (Group("many", 0.8, Conciseness(empty=-8.0), instruction="Be brief."), Group("few", 0.2, gold))
     import pandas as pd
 
-    given = problem(groups=groups, given=pd.DataFrame())
+    stated = problem(groups=groups)
+    people = [("many", 0), ("many", 0), ("many", 1), ("few", 2), ("few", 3)]
+    prompt = stated.prompts.train[0]
+    labels = [("train", prompt, f"good {i}", "bad", user, group) for i, (group, user) in enumerate(people)]
+    columns = ["split", "prompt", "chosen", "rejected", "user_id", "group"]
+    given = dataclasses.replace(stated, given=pd.DataFrame(labels, columns=columns))
     size = workload.sizes_of(given, chat=True)
+    assert (size.train, size.validation) == (5, 0)
     assert (size.gold, size.instructed, size.sampled) == (((30, True),), 1, False)
     assert size.longest_prompt == workload.TEMPLATE_TOKENS + 5  # "prompt number 10" at 3.5 characters each
     works = workload.works_of(spec(by="reference"), size)

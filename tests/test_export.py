@@ -3,6 +3,7 @@
 import re
 import socket
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,12 @@ import pytest
 import yaml
 from conftest import TINY_SETS
 from test_cli import sets, typed
+from test_hh_two_group import SMALL, write_hh
 
 from prefbench import export as export_module
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.export import COLUMNS, SPLITS, card, export, export_spec, push
+from prefbench.problem.preferences import given_pairs
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets
 
@@ -169,8 +172,75 @@ def test_the_card_says_what_it_is_and_its_numbers_are_computed(world):
     assert f"| group 2 (minority) | {minority['user_id'].nunique()} | {share} | reward |" in text
     for part in ("| task | `bandit_two_group@1` |", "| minority ratio | `0.2` |", "| seed | `3` |"):
         assert part in text
-    for heading in ("Fields", "Splits", "Groups", "How it was made", "Licence", "Limits", "Use"):
+    for heading in (
+        "Who drew it",
+        "Fields",
+        "Splits",
+        "Groups",
+        "How it was made",
+        "Licence",
+        "Limits",
+        "Use",
+    ):
         assert f"\n## {heading}\n" in text
+
+
+def test_the_card_of_a_world_says_that_models_drew_everything(world):
+    drawn = drawn_by(world)
+    assert drawn["responses"].startswith(
+        "drawn by a model: the reference policy, which is the reference policy"
+    )
+    assert drawn["labels"] == "drawn by a model of choice from the groups' utilities; no person gave one"
+    assert drawn["`user_id`"] == "invented: simulated annotators"
+
+
+def drawn_by(folder: Path) -> dict[str, str]:
+    """What the card's section on who drew responses, labels, ids and groups says."""
+    section = (folder / "README.md").read_text().split("\n## Who drew it\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return {name: said for name, said in rows[2:]}
+
+
+def test_the_card_of_brought_labels_says_so_and_which_ids_were_invented(tmp_path):
+    folder = write_hh(tmp_path / "crowd")
+    chosen = parse_sets([*(f"task.{name}={value}" for name, value in SMALL.items()), *TINY_SETS[-4:]])
+    spec = export_spec(task="hh_two_group", data=str(folder), minority_ratio="4:1", sets=chosen)
+    export(spec, tmp_path / "out", tmp_path / "runs")
+    drawn = drawn_by(tmp_path / "out")
+    assert drawn["responses"].startswith("brought along with `crowd`, written by language models")
+    assert drawn["labels"].startswith("brought along with `crowd`, given by crowd workers")
+    assert drawn["`user_id`"].startswith("invented by the task, as it is not known who gave which label")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "| `user_id` | int64 | an invented annotator; numbers say nothing about the group |" in text
+    assert "| harmless (minority) | 1 | 8 | " in text and "The minority ratio found is 0.2" in text
+    for never in (
+        "model of choice",
+        "sigmoid",
+        "were drawn",
+        "preference noise",
+        "model of the responses",
+        "agree*",
+    ):
+        assert never not in text
+    assert "- Annotators are invented" in text and "terms apply" in text
+
+
+def test_the_card_of_named_people_says_that_ids_were_brought(world):
+    spec = export_spec(**WORLD)
+    problem, rows = labelled_pairs(spec, world.parent / "runs")
+    named = rows[["split", "prompt", "chosen", "rejected", "user_id", "group"]].iloc[1:]
+    named = named[named["chosen"] != named["rejected"]]
+    named = named.assign(user_id=[f"p {user}" for user in named["user_id"]])
+    brought = replace(problem, given=named)
+    text = card(spec, brought, given_pairs(brought)[0])
+    assert "| `user_id` | brought along: one id is one annotator |" in text
+    assert "| `user_id` | string | whoever gave the label, by the id that was brought along |" in text
+    assert re.search(r"\| group [12][^|]*\| \d+ \| \d+ to 15 \|", text)
+    assert "no pair was labelled by both" in text and "Annotators are invented" not in text
+    half = replace(spec, minority_ratio=0.5)
+    assert "a minority ratio of 0.5 was asked for, and it cannot be had of these labels" in card(
+        half, brought, given_pairs(brought)[0]
+    )
 
 
 def test_the_conflict_in_the_card_is_that_of_the_record(world, tmp_path):
@@ -195,8 +265,6 @@ def test_data_of_others_is_under_its_own_terms_and_paths_stay_here(tmp_path):
 
 
 def test_hostile_names_do_not_break_the_card(world):
-    from dataclasses import replace
-
     spec = export_spec(**WORLD)
     problem, rows = labelled_pairs(spec, world.parent / "runs")
     name = "a | b\n# <script>`x`---"

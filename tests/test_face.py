@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = {
     *("task", "aligner", "model"),
     *("Problem", "Group", "Prompts"),
-    *("View", "Backbone", "Policy", "Aligned", "Pairs", "Rewards", "Reward", "Welfare"),
+    *("View", "Backbone", "Policy", "Aligned", "Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
 }
 HEAVY = {"torch", "transformers", "datasets", "scipy", "sklearn", "matplotlib", "pandas", "ray", "openai"}

@@ -63,7 +63,7 @@ def test_a_real_drop_falls(published):
         assert part in row.sentence
     assert "\n" not in row.sentence
     json.dumps(report.to_dict(), allow_nan=False)
-    assert gate(published / "results.csv", new, metric="majority_win_rate").exit_code == 0
+    assert gate(published / "results.csv", new, metric="majority_win_rate=0.09").exit_code == 0
 
 
 def test_too_few_prompts_cannot_tell_and_says_how_many_would(tmp_path):
@@ -71,10 +71,58 @@ def test_too_few_prompts_cannot_tell_and_says_how_many_would(tmp_path):
     new = rerun(tmp_path, {"many": 0.85, "few": 0.7}, seeds=1, n=40, items_seed=5)
     report = gate(tmp_path / "results.csv", new)
     (row,) = report.rows
-    assert (row.verdict, report.exit_code) == ("cannot tell", 0)
+    assert (row.verdict, report.exit_code) == ("cannot tell", 1)
     assert f"about {row.test.n_needed:,} prompts on each side would do" in row.sentence
     assert row.test.n_needed > 500
-    assert gate(tmp_path / "results.csv", new, strict=True).exit_code == 1
+    assert "one seed: of these policies, not of the method" in row.sentence
+    assert gate(tmp_path / "results.csv", new, allow_undecided=True).exit_code == 0
+    assert gate(tmp_path / "results.csv", new, strict=True, allow_undecided=True).exit_code == 1
+
+
+def test_a_gate_that_decided_nothing_is_closed_and_says_what_would_decide(tmp_path):
+    for name in ("plain", "other"):
+        publish(tmp_path, OLD, n=40, aligner=name)
+    for name, few in (("plain", 0.7), ("other", 0.74)):
+        rerun(tmp_path, {"many": 0.85, "few": few}, n=40, aligner=name, items_seed=5)
+    report = gate(tmp_path / "results.csv", tmp_path / "new")
+    assert {row.verdict for row in report.rows} == {"cannot tell"}
+    assert (report.decided, report.exit_code) == (False, 1)
+    nearest = min(report.rows, key=lambda row: row.n_needed)
+    seeds = -(-nearest.n_needed // 40)
+    said = report.sentences[-2]
+    assert said.startswith("UNDECIDED: no check held or fell, so this gate guards nothing: about ")
+    assert f"about {nearest.n_needed:,} prompts on each side would do, on {seeds} seeds of 40" in said
+    assert f"for minority_win_rate of toy@1 nano synthetic 0.2 {nearest.key[4]}" in said and "\n" not in said
+    assert report.sum == "closed: 0 held, 0 fell, 2 cannot tell, 0 not run."
+    assert "UNDECIDED" in summary_markdown(report) and report.to_dict()["decided"] is False
+    suite = ElementTree.fromstring(junit_xml(report)).find("testsuite")
+    assert (suite.get("failures"), suite.get("skipped")) == ("2", "0")
+    # Allowed, it is open, and a build server shows what was skipped.
+    open_ = gate(tmp_path / "results.csv", tmp_path / "new", allow_undecided=True)
+    suite = ElementTree.fromstring(junit_xml(open_)).find("testsuite")
+    assert (open_.exit_code, suite.get("failures"), suite.get("skipped")) == (0, "0", "2")
+    assert any(line.startswith("UNDECIDED") for line in open_.sentences)
+    # One row that is decided is enough, and then the rest is not held against it.
+    report = gate(
+        tmp_path / "results.csv", tmp_path / "new", metric=["minority_win_rate", "mean_win_rate=0.4"]
+    )
+    assert (report.decided, report.exit_code) == (True, 0) and report.undecided is None
+
+
+def test_what_cannot_be_compared_decides_nothing(tmp_path):
+    publish(tmp_path, OLD, seeds=1, status="diverged")
+    report = gate(tmp_path / "results.csv", rerun(tmp_path, OLD, seeds=1))
+    assert report.exit_code == 1 and "whole runs on both sides would" in report.undecided
+
+
+def test_a_policy_that_is_the_reference_is_called_that(published):
+    new = rerun(published, {"many": 0.85, "few": 0.55})
+    (row,) = gate(published / "results.csv", new, margin=0.05).rows
+    assert "reference policy" not in row.sentence
+    for path in new.glob("*/record.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "kl": 0.011}))
+    (row,) = gate(published / "results.csv", new, margin=0.05).rows
+    assert "by a policy that is practically the reference policy, 0.01 nats from it" in row.sentence
 
 
 def test_pairing_decides_what_two_samples_cannot(tmp_path):
@@ -124,8 +172,10 @@ def test_rows_that_nobody_ran_are_named(tmp_path):
     report = gate(tmp_path / "results.csv", new)
     assert len(report.rows) == 1 and len(report.unmatched) == 1 and "other" in report.unmatched[0]
     assert any("NOT RUN" in line for line in report.sentences)
-    assert report.exit_code == 0
-    assert gate(tmp_path / "results.csv", new, strict=True).exit_code == 1
+    assert report.exit_code == 1  # that one is undecided
+    report = gate(tmp_path / "results.csv", new, margin=0.1)
+    assert report.exit_code == 0 and len(report.unmatched) == 1
+    assert gate(tmp_path / "results.csv", new, margin=0.1, strict=True).exit_code == 1
 
 
 def test_nothing_to_compare_is_the_users_error(published):
@@ -177,7 +227,8 @@ def test_false_alarms_and_power_end_to_end(tmp_path):
             # Empty responses lose one in fifty, so that the rate of utilities is a little higher.
             rate = (published_rate - drop) / 0.98
             make_run(runs, {"many": 0.95, "few": rate}, n=400, draws=draws, items_seed=sim)
-            closed += gate(tmp_path / "results.csv", runs, margin=0.05).exit_code
+            report = gate(tmp_path / "results.csv", runs, margin=0.05, allow_undecided=True)
+            closed += report.exit_code
         return closed / sims
 
     assert alarms(0.05, 40) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
@@ -230,12 +281,12 @@ def test_a_gate_file(published):
     rerun(published, OLD, aligner="other")
     path = published / "gate.toml"
     path.write_text(
-        'level = 0.01\nstrict = true\n[[check]]\naligner = "plain"\nmargin = 0.4\n'
+        'level = 0.01\nstrict = true\nallow_undecided = false\n[[check]]\naligner = "plain"\nmargin = 0.4\n'
         '[[check]]\nmetric = "majority_win_rate"\nmargin = 0.2\ntask = "toy@1"\nminority_ratio = "4:1"\n'
         '[[check]]\nmetric = "mean_win_rate"\ntask = "elsewhere"\n'
     )
     config = read_gate_config(path)
-    assert (config.level, config.strict, len(config.checks)) == (0.01, True, 3)
+    assert (config.level, config.strict, config.allow_undecided, len(config.checks)) == (0.01, True, False, 3)
     report = gate(published / "results.csv", new, checks=config.checks)
     assert [(row.check.metric, row.key[4]) for row in report.rows] == [
         ("minority_win_rate", "plain"),
@@ -247,6 +298,7 @@ def test_a_gate_file(published):
     for text, said in [
         ("levl = 1", "unknown key 'levl'. Did you mean 'level'"),
         ("strict = 1", "strict = '1' is not true or false"),
+        ('allow_undecided = "yes"', "allow_undecided = 'yes' is not true or false"),
         ("check = 1", "check = '1' is not a list"),
         ("check = [1]", "check 1 is not a table"),
         ("[[check]]\nmargin = true", "margin = 'True' is not a number"),
@@ -270,6 +322,7 @@ VALUE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 @given(data=st.data())
 def test_any_gate_file_is_judged(tmp_path, data):
     names = ["metric", "margin", "task", "aligner", "minority_ratio", "level", "strict", "check", "x"]
+    names.append("allow_undecided")
     lines = []
     for _ in range(data.draw(st.integers(0, 4))):
         if data.draw(st.booleans()):

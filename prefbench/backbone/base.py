@@ -55,8 +55,8 @@ class Rewards:
     """[K] mean reward of reference responses."""
     scale: np.ndarray
     """[K] standard deviation of the reward over reference responses."""
-    assignment: dict[int, int] | None = None
-    """Annotator to cluster, where clusters were inferred."""
+    assignment: dict[int, int] | dict[str, int] | None = None
+    """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
     """How expectation-maximisation went, for the record."""
 
@@ -71,11 +71,23 @@ class Rewards:
 
 
 @dataclass
+class Clusters:
+    """Who was found to want the same."""
+
+    assignment: dict[int, int] | dict[str, int]
+    """Annotator to cluster; annotators by their ids, numbers or text."""
+    em: dict[str, Any]
+    """How expectation-maximisation went, for the record."""
+
+
+@dataclass
 class Aligned:
     """What an aligner may return instead of a bare policy, so that the record can say more."""
 
     policy: Policy
     rewards: Rewards | None = None
+    clusters: Clusters | None = None
+    """Of an aligner that finds clusters without a reward for each; else its rewards know them."""
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
     lengths = [template + math.ceil(len(text) / CHARACTERS) for text in prompts]
     texts = [len(text) / CHARACTERS for text in problem.corpus]
     return Sizes(
-        train=len(problem.prompts.train),
-        validation=len(problem.prompts.validation),
+        train=_pairs(problem, "train"),
+        validation=_pairs(problem, "validation"),
         test=len(problem.prompts.test),
         groups=len(problem.groups),
         instructed=sum(group.instruction is not None for group in problem.groups),
@@ -85,6 +85,13 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
             if isinstance(group.utility, GoldReward)
         ),
     )
+
+
+def _pairs(problem: Problem, split: str) -> int:
+    """How many pairs of a split are labelled: one for each prompt, of brought labels as many as there are."""
+    if problem.given is None:
+        return len(getattr(problem.prompts, split))
+    return int((problem.given["split"] == split).sum())
 
 
 # ------------------------------------------------------------------------------- what an aligner does

@@ -35,9 +35,14 @@ def pairs_of(rows: Dataset) -> Pairs:
         columns["prompt"],
         columns["chosen"],
         columns["rejected"],
-        np.asarray(columns["user_id"]) if "user_id" in columns else None,
+        _ids(columns["user_id"]) if "user_id" in columns else None,
         np.asarray(columns["group"], dtype=object) if "group" in columns else None,
     )
+
+
+def _ids(values: Sequence[int] | Sequence[str]) -> np.ndarray:
+    """Annotators' ids: whole numbers, or text of any length."""
+    return np.asarray(values, dtype=object if values and isinstance(values[0], str) else np.int64)
 
 
 def pairs_digest(pairs: Pairs) -> str:
@@ -220,6 +225,6 @@ def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
         content["names"],
         np.asarray(content["shift"]),
         np.asarray(content["scale"]),
-        None if assignment is None else {int(user): int(cluster) for user, cluster in assignment},
+        None if assignment is None else dict(assignment),
         content["em"],
     )

@@ -101,7 +101,15 @@ def _select_clusters(
     A held-out pair is judged by the cluster that its annotator was placed in; the standard error is of the
     paired difference (the one-standard-error rule of Breiman et al. 1984).
     """
-    assert options.select_clusters is not None and held_out.user_id is not None
+    assert options.select_clusters is not None and held_out.user_id is not None and pairs.user_id is not None
+    # Of people who labelled nothing else it is not known which cluster is theirs.
+    held_out = held_out[np.flatnonzero(np.isin(held_out.user_id, pairs.user_id))]
+    assert held_out.user_id is not None
+    if len(held_out) < 2:
+        raise UserError(
+            "aligner.select_clusters needs two or more validation pairs of people who labelled train pairs "
+            "too, and this task has none or one: set aligner.clusters instead."
+        )
     fitted, scores = [], []
     for clusters in range(1, options.select_clusters + 1):
         tried = options.model_copy(update={"clusters": clusters, "select_clusters": None})
@@ -109,7 +117,7 @@ def _select_clusters(
         assert rewards.assignment is not None
         each = np.stack([scores_of(model, held_out) for model in rewards.models])
         margin = each[:, 0] - each[:, 1]
-        cluster = np.array([rewards.assignment.get(int(user), 0) for user in held_out.user_id])
+        cluster = np.array([rewards.assignment[user] for user in held_out.user_id.tolist()])
         fitted.append(rewards)
         scores.append(log_likelihood(margin[cluster, np.arange(len(cluster))]))
     best = scores[int(np.argmax([score.mean() for score in scores]))]
@@ -151,7 +159,8 @@ def _expectation_maximisation(
         [f"cluster {c}" for c in kept],
         [fit.scores for fit in kept.values()],
     )
-    rewards.assignment = {int(u): renumber[int(c)] for u, c in zip(users, assignment, strict=True)}
+    each = zip(users.tolist(), assignment.tolist(), strict=True)
+    rewards.assignment = {user: renumber[cluster] for user, cluster in each}
     rewards.em = {
         "clusters": options.clusters,
         "iterations": found.iterations,

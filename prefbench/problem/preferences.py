@@ -78,6 +78,7 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
 def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Labels that a task brought along, in the form of `label_pairs`, and the conflict report.
 
+    User ids are whole numbers or text, as they were brought; one pair may have several labels.
     A pair says something of the group that labelled it alone: there its utilities are 1 for the chosen and 0
     for the rejected response, for the other groups 0 for both. Groups disagree on a pair that two of them
     labelled, each preferring what the other rejects; `pairs_shared` counts what that is a share of.

@@ -20,7 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from prefbench.report.record import GroupRecord, Record
+from prefbench.report.record import GroupRecord, Record, near_reference
 from prefbench.store import Reporter, Silent
 from prefbench.text import clock, one_line
 
@@ -240,7 +240,9 @@ def result_table(record: Record) -> Table:
     _keep_whole(table.columns[1:])
     if record.status == "ok":
         kl = "unknown" if record.kl is None else f"{record.kl:.2f} nats"
+        near = near_reference(record.kl)
         lines = [
+            *([f"this policy is {near}: read its win rates as one half"] if near else []),
             f"KL {kl}; {_number(record.mean_length)} words a response, reference "
             f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty",
             f"{record.n_prompts} prompts: between two such runs, differences under "
@@ -275,6 +277,9 @@ def verdict(record: Record) -> str:
     said = f"{worst.name}{role} wins {rate} of its comparisons with the reference policy"
     best = max(others, key=lambda group: group.win_rate)
     against = f"{best.name} wins {_rate(best.win_rate, best.ci_low, best.ci_high)}"
+    near = near_reference(record.kl)
+    if near is not None:
+        return f"No group won or lost anything that shows, as this policy is {near}: {said}, {against}."
     # Intervals that overlap may still hide a difference; then the careful answer is the right one.
     if any(group.ci_low <= worst.ci_high for group in others):
         return f"No group is clearly worst off on {record.n_prompts} prompts: {said}, {against}."
@@ -295,6 +300,9 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         caption = str(summary["status"])
     elif summary["n_seeds"] < 5:
         caption += "; with so few seeds the spread between seeds is itself uncertain"
+    near = near_reference(summary["kl"])
+    if near is not None:
+        caption += f"; on average the policy is {near}"
     table.caption = Text(one_line(caption))
     return table
 

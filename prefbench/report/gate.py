@@ -9,6 +9,7 @@ for want of data guards nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from prefbench.report.leaderboard import (
     read_csv,
     two_level_intervals,
 )
+from prefbench.report.record import near_reference
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.comparisons import DropTest, Verdict
 from prefbench.text import one_line
@@ -72,10 +74,11 @@ class GateConfig:
     checks: tuple[Check, ...]
     level: float | None
     strict: bool | None
+    allow_undecided: bool | None
 
 
 def read_gate_config(path: Path) -> GateConfig:
-    """A gate file: `level`, `strict` and tables `[[check]]` with the fields of `Check`.
+    """A gate file: `level`, `strict`, `allow_undecided` and tables `[[check]]` with the fields of `Check`.
 
     Raises:
         UserError: if it is no TOML, or has a key or a value that does not fit.
@@ -85,7 +88,12 @@ def read_gate_config(path: Path) -> GateConfig:
 
     where = f"--config {path}"
     given = read_toml(str(path))
-    wanted: dict[str, tuple[type, ...]] = {"check": (list,), "level": (float, int), "strict": (bool,)}
+    wanted: dict[str, tuple[type, ...]] = {
+        "check": (list,),
+        "level": (float, int),
+        "strict": (bool,),
+        "allow_undecided": (bool,),
+    }
     _check_types(given, wanted, where, suggest)
     fields: dict[str, tuple[type, ...]] = {
         "metric": (str,),
@@ -104,7 +112,7 @@ def read_gate_config(path: Path) -> GateConfig:
             table = {**table, "minority_ratio": parse_ratio(table["minority_ratio"])}
         checks.append(Check(**table))
         _check_metric(checks[-1])
-    return GateConfig(tuple(checks), given.get("level"), given.get("strict"))
+    return GateConfig(tuple(checks), given.get("level"), given.get("strict"), given.get("allow_undecided"))
 
 
 _KINDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number", list: "a list"}
@@ -162,6 +170,8 @@ class GateRow:
     """Whether both sides answered the same prompts and were compared prompt by prompt."""
     n_needed: int | None = None
     """Prompts on each side that would decide an undecided row; None where it is decided or none would."""
+    would: str | None = None
+    """What would decide an undecided row, for a person; None where it is decided or nothing would."""
 
 
 @dataclass(frozen=True)
@@ -175,24 +185,46 @@ class GateReport:
     rows: tuple[GateRow, ...]
     unmatched: tuple[str, ...]
     """Baseline rows that nothing was run for."""
+    allow_undecided: bool = False
+    """Whether a gate that decided nothing may stay open."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether at least one check of one row ended as held or fell."""
+        return any(row.verdict != "cannot tell" for row in self.rows)
 
     def closes(self, verdict: Verdict) -> bool:
         """Whether one such row closes the gate."""
-        return verdict == "fell" or (self.strict and verdict == "cannot tell")
+        undecided = self.strict or not (self.decided or self.allow_undecided)
+        return verdict == "fell" or (undecided and verdict == "cannot tell")
 
     @property
     def exit_code(self) -> int:
-        """1 if a row fell (or, when strict, is undecided or was not run), else 0."""
+        """1 if a row fell or nothing was decided (or, when strict, a row is undecided or not run), else 0."""
         return int(
             any(self.closes(row.verdict) for row in self.rows) or (self.strict and bool(self.unmatched))
         )
 
     @property
+    def undecided(self) -> str | None:
+        """That nothing was decided, and what would; None where something was."""
+        if self.decided:
+            return None
+        nearest = min((row for row in self.rows if row.n_needed), key=_needed, default=None)
+        if nearest is not None:
+            what = f"{nearest.would} for {nearest.check.metric} of {_named(nearest.key)}"
+        elif any(row.test for row in self.rows):
+            what = "no number of prompts would, but another margin, such as 0.05"
+        else:
+            what = "whole runs on both sides would"
+        return f"UNDECIDED: no check held or fell, so this gate guards nothing: {what}."
+
+    @property
     def sentences(self) -> list[str]:
-        """One per row, then one per baseline row that was not run, then the sum."""
+        """One per row, one per baseline row that was not run, whether nothing was decided, and the sum."""
         lines = [row.sentence for row in self.rows]
         lines += [f"NOT RUN: {name} is in the baseline only." for name in self.unmatched]
-        return [*lines, self.sum]
+        return [*lines, *([self.undecided] if self.undecided else []), self.sum]
 
     @property
     def sum(self) -> str:
@@ -212,6 +244,8 @@ class GateReport:
             "checks": [asdict(check) for check in self.checks],
             "level": self.level,
             "strict": self.strict,
+            "allow_undecided": self.allow_undecided,
+            "decided": self.decided,
             "exit_code": self.exit_code,
             "rows": [
                 {
@@ -233,6 +267,11 @@ class GateReport:
         }
 
 
+def _needed(row: GateRow) -> int:
+    assert row.n_needed is not None
+    return row.n_needed
+
+
 def gate(
     baseline_csv: Path,
     runs_dir: Path,
@@ -242,6 +281,7 @@ def gate(
     strict: bool = False,
     baseline_runs: Path | None = None,
     checks: Sequence[Check] = (),
+    allow_undecided: bool = False,
 ) -> GateReport:
     """Compare fresh runs with a published leaderboard, row by row and check by check.
 
@@ -252,7 +292,8 @@ def gate(
 
     `fell` needs a p value below `level` after Holm's correction over all rows of all checks and a lower
     bound of the drop beyond the margin, so a false alarm anywhere has chance `level` at most. `held` needs
-    an upper bound within the margin, row by row. A run that diverged fell.
+    an upper bound within the margin, row by row. A run that diverged fell. Where not one check of one row
+    fell or held, nothing was decided, and the gate is closed.
 
     Args:
         baseline_csv: from `leaderboard build`.
@@ -264,6 +305,7 @@ def gate(
         strict: close the gate also for undecided rows and for baseline rows that were not run.
         baseline_runs: the runs folder behind the CSV, if it is at hand.
         checks: further checks, which may be for some rows only.
+        allow_undecided: leave the gate open where nothing was decided.
 
     Raises:
         UserError: if an argument is wrong, a file is missing, or no row matches.
@@ -282,7 +324,7 @@ def gate(
             f"no row of '{baseline_csv}' was run again in '{runs_dir}': run one of the baseline's "
             f"configurations. The baseline has {_listed(published)}; the runs have {_listed(fresh)}."
         )
-    report = judge_rows(asked, published, fresh, behind, level, strict)
+    report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided)
     if not report.rows:
         raise UserError(
             f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}."
@@ -297,6 +339,7 @@ def judge_rows(
     behind: dict[Key, Row],
     level: float,
     strict: bool,
+    allow_undecided: bool = False,
 ) -> GateReport:
     """Every check of every row that both sides have, corrected together.
 
@@ -307,6 +350,7 @@ def judge_rows(
         behind: the rows that the baseline's cells were made from, as far as they are at hand.
         level: one-sided significance level.
         strict: as in `gate`.
+        allow_undecided: likewise.
     """
     for check in checks:
         _check_group(check, [behind[key] for key in fresh if key in behind and check.fits(key)])
@@ -331,6 +375,7 @@ def judge_rows(
         unmatched=tuple(
             _named(key) for key in published if key not in fresh and any(check.fits(key) for check in checks)
         ),
+        allow_undecided=allow_undecided,
     )
 
 
@@ -417,6 +462,8 @@ class _Tested:
     diverged: bool = False
     seeds: int = 1
     """On the side that has fewer."""
+    near: str | None = None
+    """How the new policies are called where they are no farther than a hair from the reference."""
 
 
 def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, level: float) -> _Tested:
@@ -438,6 +485,7 @@ def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, l
     if grouped and metric.removeprefix(GROUP) not in [group.name for group in fresh.groups]:
         return _Tested(old, None, None, False, (n_old, 0), "the new row lacks that group")
     new, n_new = _mean(fresh, metric), sum(len(seed.scores) for seed in fresh.seeds)
+    near = near_reference(_kl(fresh))
     seeds = min(int(cells["n_seeds"]), len(fresh.seeds))
 
     note = ""
@@ -454,7 +502,7 @@ def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, l
             if paired or grouped:
                 n = n_new if paired else 2 / (1 / n_old + 1 / n_new)
                 test = comparisons.judge_drop(difference, check.margin, n, level)
-                return _Tested(old, new, test, paired, (n_old, n_new), note, seeds=seeds)
+                return _Tested(old, new, test, paired, (n_old, n_new), note, seeds=seeds, near=near)
     interval = two_level_intervals(fresh)[metric][1]
     test = comparisons.two_sample_drop_test(
         old,
@@ -468,7 +516,7 @@ def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, l
         seeds_new=len(fresh.seeds),
         level=level,
     )
-    return _Tested(old, new, test, False, (n_old, n_new), note, seeds=seeds)
+    return _Tested(old, new, test, False, (n_old, n_new), note, seeds=seeds, near=near)
 
 
 def _mean(row: Row, metric: str) -> float:
@@ -479,6 +527,12 @@ def _mean(row: Row, metric: str) -> float:
     from prefbench.evaluate.win_rate import fairness_statistics
 
     return float(fairness_statistics(row.groups)[metric](row.means))
+
+
+def _kl(row: Row) -> float | None:
+    """Mean distance from the reference over seeds, nats; None where one is unknown."""
+    each = [record.kl for record in row.records.values() if record.kl is not None]
+    return sum(each) / len(each) if len(each) == len(row.records) else None
 
 
 def _standard_error(low: float, high: float) -> float | None:
@@ -506,23 +560,31 @@ def _judge(key: Key, check: Check, tested: _Tested, p: float | None, level: floa
     counts = f"p = {p:.2g}, {tested.prompts[0]:,} and {tested.prompts[1]:,} prompts, {how}"
     if tested.note:
         counts += f" because {tested.note}"
+    if tested.near is not None:
+        counts += f", by a policy that is {tested.near}"
+    if tested.seeds == 1:
+        counts += ", one seed: of these policies, not of the method"
     if verdict == "fell":
         rest = f"a drop of at least {max(test.low, margin):.3f}, beyond the margin of {margin:g} ({counts})"
     elif verdict == "held":
         most = f"a drop of at most {test.high:.3f}" if test.high > 0 else "no drop"
         rest = f"{most}, within the margin of {margin:g} ({counts})"
     else:
-        if needed is None:
-            would = "no number of prompts settles this: choose another margin, such as 0.05"
-        else:
-            seeds = ", with more seeds in proportion," if tested.seeds > 1 else ""
-            would = f"about {needed:,} prompts on each side{seeds} would do"
+        would = None if needed is None else _would(needed, tested)
         rest = (
-            f"a drop between {test.low:.3f} and {test.high:.3f} "
-            f"against a margin of {margin:g} ({counts}); {would}"
+            f"a drop between {test.low:.3f} and {test.high:.3f} against a margin of {margin:g} ({counts}); "
+            f"{would or 'no number of prompts settles this: choose another margin, such as 0.05'}"
         )
-    undecided = needed if verdict == "cannot tell" else None
-    return _gate_row(key, check, verdict, f"{change}, {rest}.", tested, p, undecided)
+        return _gate_row(key, check, verdict, f"{change}, {rest}.", tested, p, needed, would)
+    return _gate_row(key, check, verdict, f"{change}, {rest}.", tested, p)
+
+
+def _would(needed: int, tested: _Tested) -> str:
+    """What would decide a row that so many prompts on each side would."""
+    if tested.seeds == 1:
+        return f"about {needed:,} prompts on each side would do"
+    each = max(1, min(tested.prompts) // tested.seeds)
+    return f"about {needed:,} prompts on each side would do, on {math.ceil(needed / each)} seeds of {each:,}"
 
 
 def _gate_row(
@@ -533,6 +595,7 @@ def _gate_row(
     tested: _Tested,
     p: float | None,
     needed: int | None = None,
+    would: str | None = None,
 ) -> GateRow:
     label = {"held": "held", "fell": "FELL", "cannot tell": "CANNOT TELL"}[verdict]
     return GateRow(
@@ -546,6 +609,7 @@ def _gate_row(
         test=tested.test,
         paired=tested.paired,
         n_needed=needed,
+        would=would,
     )
 
 
@@ -556,6 +620,8 @@ def summary_markdown(report: GateReport) -> str:
     """The report as GitHub-flavoured markdown; names and options cannot break out of the table."""
     signs = {"held": "held", "fell": "**fell**", "cannot tell": "cannot tell"}
     lines = [f"### prefbench gate: {_escaped(report.sum)}", ""]
+    if report.undecided is not None:
+        lines += [_escaped(report.undecided), ""]
     lines += [
         "| verdict | row | metric | baseline | now | drop | margin | p (Holm) | prompts that would tell |",
         "|---|---|---|---:|---:|---|---:|---:|---:|",
@@ -600,7 +666,11 @@ def write_summary(report: GateReport, path: Path) -> None:
 
 
 def junit_xml(report: GateReport) -> str:
-    """The report as JUnit XML: a failure closes the gate, what is undecided is skipped (failed if strict)."""
+    """The report as JUnit XML.
+
+    A failure closes the gate, and so does what is undecided if nothing was decided, or if strict; else it is
+    skipped.
+    """
     from xml.etree import ElementTree as ET
 
     cases: list[tuple[str, str, str, bool]] = [

@@ -33,6 +33,7 @@ from prefbench.report.record import (
     Record,
     find_records,
     item_outcomes,
+    near_reference,
     prompted_outcomes,
     read_items,
     read_record,
@@ -429,8 +430,8 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
 
     Returns:
         `n_seeds`, `seeds`, `n_prompts` (over seeds), `status`, `worst_group`, `groups` (win rate by
-        name, averaged over seeds), and for each metric its value, `_low` and `_high`. The measured
-        values are None unless every seed is whole.
+        name, averaged over seeds), `kl` (averaged), and for each metric its value, `_low` and `_high`. The
+        measured values are None unless every seed is whole.
 
     Raises:
         UserError: if the runs are not of one specification, or none is given.
@@ -456,6 +457,7 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
         "status": row.status,
         "worst_group": cells["worst_group"],
         "groups": by_group if row.measurable else {},
+        "kl": cells["kl"],
         **{name: cells[name] for m in METRICS for name in (m, f"{m}_low", f"{m}_high")},
     }
 
@@ -1094,6 +1096,9 @@ def _shown(row: Mapping[Any, Any]) -> list[str]:
         return f"{number(metric, 2)} [{number(f'{metric}_low', 2)}, {number(f'{metric}_high', 2)}]"
 
     aligner = f"{row['aligner']} ({row['variant']})" if row["variant"] else str(row["aligner"])
+    near = near_reference(row["kl"])
+    if near is not None:
+        aligner += f" [{near}]"
     worst = interval("worst_group_win_rate")
     return [
         "" if pd.isna(row["tie_rank"]) else str(row["tie_rank"]),

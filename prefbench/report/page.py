@@ -35,7 +35,7 @@ from prefbench.report.plots import (
     style,
     training_curves,
 )
-from prefbench.report.record import ITEMS_FILE, Record, item_columns
+from prefbench.report.record import ITEMS_FILE, Record, item_columns, near_reference
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
@@ -231,7 +231,8 @@ def _first(name: str) -> str:
 
 def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new: Mapping[str, bool]) -> str:
     whole = row["status"] == "ok"
-    variant = f' <span class="tag">{escape(row["variant"])}</span>' if row["variant"] else ""
+    tags = [row["variant"], near_reference(row["kl"])]
+    variant = "".join(f' <span class="tag">{escape(tag)}</span>' for tag in tags if tag)
     cells = [
         f'<th scope="row"><bdi>{_breakable(row["aligner"])}</bdi>{variant}</th>',
         _td(row["tie_rank"], "" if row["tie_rank"] is None else str(row["tie_rank"])),
@@ -330,6 +331,7 @@ def _cell(cell: Cell, ratios: Sequence[float], curves: Mapping[str, Curve]) -> d
         "mde": row["mde"],
         "worst": _clean(row["worst_group"] or ""),
         "kl": row["kl"],
+        "near": near_reference(row["kl"]),
         "v": {name: cell.interval(name) for name in MEASURES},
         "groups": _groups([record for _, record in cell.runs.values()]),
         "curves": {

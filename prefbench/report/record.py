@@ -37,9 +37,25 @@ PROMPTED_FILE = "prompted.parquet"
 HISTORY_FILE = "history.json"
 """One row per iteration of the policy's training, where the optimiser keeps one."""
 
+NEAR_REFERENCE_NATS = 0.05
+"""KL from the reference policy, nats per response, below which a policy is practically the reference."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Bounds = tuple[Share, Share]
+
+
+def near_reference(kl: float | None) -> str | None:
+    """How a policy is called, beside its win rates, that hardly left the reference; None of any other.
+
+    Args:
+        kl: nats per response; None or NaN where it is unknown.
+    """
+    if kl is None or not kl < NEAR_REFERENCE_NATS:
+        return None
+    if kl == 0:
+        return "the reference policy itself"
+    return f"practically the reference policy, {max(kl, 0.0):.2f} nats from it"
 
 
 class _Model(BaseModel):
@@ -247,7 +263,8 @@ class Record(_Model):
     data: str
     """Where the prompts come from."""
     minority_ratio: float = Field(gt=0, le=0.5)
-    """Share of annotators in the minority."""
+    """Share of annotators in the minority: the one specified, of labels that a task brought along the one
+    found in them, to four decimals."""
     seed: Count
     """Of the run."""
     groups: tuple[GroupRecord, ...]
@@ -799,9 +816,15 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     wrong = []
     if not digest(record.spec).startswith(record.spec_hash):
         wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
-    for name in ("task", "aligner", "model", "data", "minority_ratio", "seed"):
+    for name in ("task", "aligner", "model", "data", "seed"):
         if record.spec.get(name) != getattr(record, name):
             wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
+    # Of labels that a task brought along it is the share found; a run that failed shows no groups.
+    if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):
+        wrong.append(
+            f"minority_ratio is {record.minority_ratio!r}, specified {asked!r} and found {min(shares):.4g}"
+        )
     if record.status != "ok":
         return wrong
     items = read_items(folder)

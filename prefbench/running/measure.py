@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from prefbench.problem.gold import FittedGold
 from prefbench.report.record import HISTORY_FILE, summarise, summarise_prompted
 from prefbench.running.labels import labels_of
 from prefbench.running.policy import aligned_policy
-from prefbench.running.rewards import em_report, reward_accuracy
+from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.running.scores import compared_in, prompted_scores, scored
 from prefbench.spec import RunSpec
@@ -73,15 +74,18 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         distribution = distribution.rename(columns=columns)
         names = [group.name for group in problem.groups]
         measured["regret"] = regrets(distribution, names, problem.world.beta)
-    measured["notes"] = _notes(problem, backbone)
+    measured["notes"] = _notes(spec, problem, backbone, measured["em"])
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
     return Found(measured, items, prompted, distribution, course)
 
 
-def _notes(problem: Problem, backbone: Backbone) -> list[str]:
+def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
     """What went otherwise than it was meant to, and rewards that are no measure."""
     notes = list(dict.fromkeys(getattr(backbone, "notes", ())))
+    notes += [
+        said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
+    ]
     for group in problem.groups:
         if isinstance(group.utility, FittedGold) and not group.utility.is_better_than_chance:
             notes.append(

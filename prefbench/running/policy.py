@@ -70,6 +70,9 @@ def aligned_policy(
             frame.to_parquet(work.path / "margins.parquet", index=False)
             assignment = None if rewards.assignment is None else sorted(rewards.assignment.items())
             evidence = {"rewards": rewards.names, "assignment": assignment, "em": rewards.em}
+        elif aligned.clusters is not None:
+            evidence["assignment"] = sorted(aligned.clusters.assignment.items())
+            evidence["em"] = aligned.clusters.em
         (work.path / "evidence.json").write_text(json.dumps(evidence, indent=1))
 
     folder = store.stage("policy", key, compute)

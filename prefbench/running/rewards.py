@@ -40,7 +40,7 @@ def reward_accuracy(
 def _serving(group: str, rows: pd.DataFrame, evidence: Mapping[str, Any]) -> int:
     if evidence["assignment"] is not None:
         cluster = dict(evidence["assignment"])
-        members = rows.loc[rows["group"] == group, "user_id"].unique()
+        members = rows.loc[rows["group"] == group, "user_id"].unique().tolist()
         return int(np.bincount([cluster[user] for user in members if user in cluster]).argmax())
     names = evidence["rewards"]
     return names.index(group) if group in names else 0
@@ -66,3 +66,17 @@ def em_report(rows: pd.DataFrame, evidence: Mapping[str, Any]) -> dict[str, Any]
         "adjusted_rand_index": float(adjusted_rand_score(groups, found)),
         "accuracy": float(table[matched].sum() / len(users)),
     }
+
+
+def too_few_clusters(problem: Problem, em: Mapping[str, Any] | None) -> str | None:
+    """That people were placed in fewer clusters than there are groups to measure; None if they were not."""
+    if em is None:
+        return None
+    groups, clusters = len(problem.groups), sum(size > 0 for size in em["cluster_sizes"])
+    if clusters >= groups:
+        return None
+    said = (
+        f"EM placed the annotators in {clusters} of {em['clusters']} clusters, and {groups} groups are "
+        "measured: some of them have no reward or policy of their own"
+    )
+    return f"{said}; aligner.clusters={groups} would give each one" if em["clusters"] < groups else said

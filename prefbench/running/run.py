@@ -59,7 +59,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     store = Store(runs_dir, reporter, identity)
     problem, backbone = _open(spec, store)
     folder = runs_dir / run_name(spec)
-    base = _base_fields(spec, entry, identity, started)
+    base = _base_fields(spec, problem, entry, identity, started)
     found: Found | None = None
     trace: str | None = None
     try:
@@ -118,6 +118,9 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
     apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    missed = problem.ratio_missed(spec.minority_ratio)
+    if missed is not None:
+        store.reporter.note(missed)
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
     model = get_model(spec.model)
@@ -142,7 +145,7 @@ def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> 
 
 
 def _base_fields(
-    spec: RunSpec, entry: registry.Entry, identity: Identity, started: datetime
+    spec: RunSpec, problem: Problem, entry: registry.Entry, identity: Identity, started: datetime
 ) -> dict[str, Any]:
     return {
         "numerics": NUMERICS,
@@ -156,7 +159,7 @@ def _base_fields(
         "needs": sorted(registry.get("aligner", spec.aligner).needs),
         "model": spec.model,
         "data": spec.data,
-        "minority_ratio": spec.minority_ratio,
+        "minority_ratio": problem.ratio(spec.minority_ratio),
         "seed": spec.seed,
         "provenance": provenance_of(started),
     }

@@ -221,7 +221,7 @@
       (few < 5 ? ", too few to say much about a method" : "") +
       `. With so many prompts, differences under ${two(Math.max(...cells.map((c) => c.mde)))} between two aligners may go unseen, and more where seeds disagree.`;
   }
-  const about = (c) => (c.ok ? `rank ${c.rank} of its board; ` : `${c.status}; `) + `${c.seeds} seed${c.seeds === 1 ? "" : "s"}, ${c.prompts} prompts, differences under ${two(c.mde)} may go unseen`;
+  const about = (c) => (c.ok ? `rank ${c.rank} of its board; ` : `${c.status}; `) + `${c.seeds} seed${c.seeds === 1 ? "" : "s"}, ${c.prompts} prompts, differences under ${two(c.mde)} may go unseen${c.near ? `; ${c.near}` : ""}`;
 
   function whiskers(group, box, x, y) {
     if (x[1] !== x[2]) group.append(sv("line", { class: "whisker", x1: box.x(x[1]), x2: box.x(x[2]), y1: box.y(y[0]), y2: box.y(y[0]) }));
