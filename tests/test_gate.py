@@ -382,3 +382,21 @@ def test_false_alarms_keep_the_level(paired, seeds, spread):
     assert alarm <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
     assert power > (0.25 if spread else 0.45)
     assert held <= 1
+
+
+def test_other_numerics_decide_nothing(published):
+    new = rerun(published, OLD, numerics=2, code="b" * 16)
+    report = gate(published / "results.csv", new)
+    (row,) = report.rows
+    assert (row.verdict, report.exit_code) == ("cannot tell", 1)
+    assert "made by a version before numerics and the new row by numerics 2: make the baseline anew" in (
+        row.sentence
+    )
+
+
+def test_a_mixed_row_decides_nothing(published):
+    new = rerun(published, OLD, seeds=2)
+    make_run(new, OLD, n=300, seed=2, numerics=2)
+    report = gate(published / "results.csv", new)
+    assert (report.rows[0].verdict, report.exit_code) == ("cannot tell", 1)
+    assert "the new row is mixed" in report.rows[0].sentence

@@ -24,6 +24,7 @@ from prefbench.report.leaderboard import (
     compare,
     config_hash,
     load_rows,
+    made_by,
     read_csv,
     two_level_intervals,
 )
@@ -482,6 +483,11 @@ def _test(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, l
     if fresh.status != "ok":
         diverged = fresh.status == "diverged"
         return _Tested(old, None, None, False, (n_old, 0), f"the new row is {fresh.status}", diverged)
+    numerics = None if pd.isna(cells["numerics"]) else int(cells["numerics"])
+    if fresh.numerics != numerics:
+        ours, theirs = made_by(numerics), made_by(fresh.numerics)
+        note = f"the baseline was made by {ours} and the new row by {theirs}: make the baseline anew"
+        return _Tested(old, None, None, False, (n_old, 0), note)
     if grouped and metric.removeprefix(GROUP) not in [group.name for group in fresh.groups]:
         return _Tested(old, None, None, False, (n_old, 0), "the new row lacks that group")
     new, n_new = _mean(fresh, metric), sum(len(seed.scores) for seed in fresh.seeds)

@@ -135,7 +135,7 @@ class Row:
             made.setdefault((record.numerics, record.code), []).append(seed)
         if len(made) < 2:
             return ""
-        return "; ".join(f"seeds {_join(seeds)} by {_code(*key)}" for key, seeds in made.items())
+        return "; ".join(f"seeds {_join(seeds)} by {made_by(*key)}" for key, seeds in made.items())
 
     @property
     def numerics(self) -> int | None:
@@ -174,7 +174,8 @@ def config_hash(spec: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
 
 
-def _code(numerics: int | None, code: str | None) -> str:
+def made_by(numerics: int | None, code: str | None = None) -> str:
+    """Numerics and code in words, None being from before they were kept."""
     counted = "a version before numerics" if numerics is None else f"numerics {numerics}"
     return counted if code is None else f"{counted}, code {code[:8]}"
 
@@ -787,7 +788,7 @@ def _why_apart(ours: Record, theirs: Record) -> str:
     if ours.task == theirs.task and ours.task_version != theirs.task_version:
         return f"are of versions {ours.task_version} and {theirs.task_version} of {ours.task}: run one again"
     if setting_key(ours) == setting_key(theirs):
-        made = " and ".join(_code(record.numerics, None) for record in (ours, theirs))
+        made = " and ".join(made_by(record.numerics) for record in (ours, theirs))
         return f"are not comparable, they were made by {made}: run one again"
     for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed"}):
         a, b = ours.spec.get(name), theirs.spec.get(name)
