@@ -11,6 +11,8 @@ from test_registry import restored  # noqa: F401  (a fixture, used by being here
 
 from prefbench import consent
 from prefbench.chat import Server
+from prefbench.engines.cell import Outcome
+from prefbench.engines.ray_cluster import _remote_cell
 from prefbench.errors import UserError
 from prefbench.report.record import read_record, verify
 from prefbench.running.run import run
@@ -122,6 +124,21 @@ def test_a_key_that_is_typed_goes_to_the_judge_and_into_no_record():
     assert read_record(written.parent).spec_hash == spec.hash, "whoever has no key has the same run"
 
 
+def test_a_key_that_is_typed_reaches_the_judge_of_an_export_and_of_a_check():
+    chosen = {f"task.{name}": value for name, value in SMALL.items()} | {
+        f"model.{name}": value for name, value in TINY.items()
+    }
+    words = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+    with serving(prefers(len)) as server:
+        words += ["--set", f"task.judge_url={server.url}", "--set", f"task.judge_key_env={VARIABLE}"]
+        outcome = typed("export", "--task", "tulu_style", "--out", "data", *words)
+        assert outcome.code == 0, outcome.err
+        assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    outcome = typed("check", "tulu_style", "--set", f"task.jugde_key_env={VARIABLE}")
+    assert outcome.code == 2
+    assert "unknown option task.jugde_key_env. Did you mean 'judge_key_env'?" in outcome.error
+
+
 def test_the_workers_of_a_sweep_are_told_on_the_command_line():
     with serving(prefers(len)) as server:
         file = judged(judge_url=server.url)
@@ -131,6 +148,21 @@ def test_the_workers_of_a_sweep_are_told_on_the_command_line():
         assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
     assert f"sent to {place}, with the key in {VARIABLE}" in outcome.err
     assert not any(VARIABLE in path.read_text() for path in Path("runs").glob("*/record.json"))
+
+
+def test_the_workers_of_a_cluster_are_told_too(monkeypatch):
+    told = []
+
+    def cell(*_):
+        told.append(consent.typed())
+        return Outcome("ok")
+
+    monkeypatch.setattr("prefbench.engines.cell.run_cell", cell)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    spec = make_spec(task="bandit_two_group", aligner="dpo")
+    assert _remote_cell(spec.to_dict(), "runs", [], {"judge.example": VARIABLE}, 1, True)["status"] == "ok"
+    assert told == [{"judge.example": VARIABLE}]
 
 
 def test_what_is_typed_or_in_ones_own_configuration_is_allowed():
@@ -177,7 +209,7 @@ def test_no_key_is_sent_in_the_clear(tmp_path):
         Server("http://10.0.0.5:8000/v1", "m", tmp_path, api_key_env=VARIABLE).check()
 
 
-def test_a_record_of_an_older_version_is_read_and_its_key_is_not(monkeypatch):
+def test_a_record_of_an_older_version_is_read_and_its_key_is_not():
     with serving(prefers(len)) as server:
         spec = make_spec(
             task="tulu_style",
