@@ -48,7 +48,7 @@ from prefbench.team import team
 
 if TYPE_CHECKING:
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
-    from prefbench.learn.welfare import Welfare
+    from prefbench.learn.welfare import WelfareFunction
     from prefbench.store import Store, Work
 
 Pooling = Literal["last", "sum"]
@@ -467,7 +467,7 @@ class CausalLM:
         self,
         prompts: Sequence[str],
         rewards: RewardFunction,
-        welfare: Welfare,
+        welfare: WelfareFunction,
         options: PPOOptions,
         *,
         seed: int,

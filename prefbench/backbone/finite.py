@@ -22,7 +22,7 @@ from prefbench.backbone.simple_policies import ExtremeLengthPolicy, load_simple_
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.bradley_terry import fit_linear
-from prefbench.learn.welfare import Welfare
+from prefbench.learn.welfare import WelfareFunction
 from prefbench.problem.world import Floats, Ints, World
 from prefbench.text import count_words
 
@@ -187,7 +187,7 @@ class Finite:
         self,
         prompts: Sequence[str],
         rewards: RewardFunction,
-        welfare: Welfare,
+        welfare: WelfareFunction,
         options: PPOOptions,
         *,
         seed: int,
