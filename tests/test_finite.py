@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
@@ -120,6 +121,26 @@ def test_every_kind_of_policy_comes_back_from_disk(finite, tmp_path):
         )
     mixed = 0.3 * np.exp(tilted.table) + 0.7 * world.reference
     assert np.allclose(backbone.probabilities(policies[2]), mixed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table[:, :-1], r"a table \[4, 4\], but the task's world has \[4, 5\]"),
+        (lambda table: table * np.nan, "NaN or infinite"),
+        (lambda table: table + 1, "do not sum to one"),
+        (None, "holds no table 'logprob'"),
+    ],
+)
+def test_a_table_of_another_world_or_of_no_numbers_is_refused(finite, tmp_path, change, said):
+    world, _ = make_world()
+    backbone = finite(world)
+    file = tmp_path / "policy.safetensors"
+    backbone.reference.save(tmp_path)
+    assert np.array_equal(backbone.load_policy(tmp_path).table, np.log(world.reference))
+    save_file({"logprob" if change else "reward": (change or (lambda t: t))(np.log(world.reference))}, file)
+    with pytest.raises(UserError, match=said):
+        backbone.load_policy(tmp_path)
 
 
 def test_a_mixture_answers_as_its_parts_in_proportion(finite):
