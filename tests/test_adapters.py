@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prefbench import seeds
@@ -322,6 +323,47 @@ def test_an_adapter_of_another_model_is_refused(tiny_backbone, tmp_path, how):
     assert "another model" in refused(other.load_reward, tmp_path / "reward.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"use_rslora": True}, "with use_rslora, which is not computed here"),
+        ({"use_dora": True, "rank_pattern": {"q": 1}}, "with rank_pattern, use_dora"),
+        ({"peft_type": "IA3"}, "an adapter IA3, which is not computed here"),
+        ({"r": 1 << 40}, "no rank and scale"),
+        ({"r": "2"}, "no rank and scale"),
+        ({"lora_alpha": None}, "no rank and scale"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_refused(tiny_backbone, tmp_path, change, said):
+    backbone = tiny_backbone("llama", lora=LORA)
+    trained(backbone).save(tmp_path)
+    backbone.load_policy(tmp_path)
+    settings = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings | change))
+    assert said in refused(backbone.load_policy, tmp_path)
+
+
+def test_files_that_are_damaged_or_not_finite_are_refused(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("llama", lora=LORA)
+    trained(backbone).save(tmp_path)
+    reward = backbone.fit_reward(PAIRS, RewardOptions(reward_epochs=1), seed=0, name="r")
+    reward.save(tmp_path / "reward.safetensors")
+    for file, load in (
+        (tmp_path / "adapter_model.safetensors", lambda file: backbone.load_policy(file.parent)),
+        (tmp_path / "reward.safetensors", backbone.load_reward),
+    ):
+        stored = load_file(file)
+        name = sorted(stored)[0]
+        save_file(stored | {name: torch.full_like(stored[name], torch.nan)}, file)
+        assert f"NaN or infinities, as in {name}" in refused(load, file)
+        save_file({key: value for key, value in stored.items() if key != name}, file)
+        assert "another model" in refused(load, file)
+        file.write_bytes(file.read_bytes()[:50])
+        assert "could not be read" in refused(load, file)
+        file.unlink()
+        assert "could not be read" in refused(load, file)
+
+
 def test_an_adapter_needs_lora(tiny_backbone, tmp_path):
     trained(tiny_backbone("llama", lora=LORA)).save(tmp_path)
     assert "model.lora=false" in refused(tiny_backbone("llama").load_policy, tmp_path)
@@ -433,8 +475,6 @@ def test_a_model_without_blocks_cannot_be_checkpointed():
 
 
 def test_a_reward_file_holds_adapters_and_head_alone(backbone, tmp_path):
-    from safetensors.torch import load_file
-
     reward = LMReward(stirred(backbone.new_reward(0), 0), backbone)
     reward.save(tmp_path / "r.safetensors")
     stored = load_file(tmp_path / "r.safetensors")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+import torch
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, NonlinearConstraint, minimize
 from scipy.special import logsumexp
@@ -294,3 +295,196 @@ def test_rewards_on_wildly_different_scales_are_solved_or_refused():
         assert exact.maxmin(wild).gap <= 1e-8
     except PrefbenchError as error:
         assert "duality gap" in str(error)
+
+
+# ------------------------------------------------------------------- welfares of one's own
+
+
+def gini(values):
+    """An ordered weighted mean: the worst group counts most. Concave, with kinks."""
+    return torch.sort(values).values @ torch.tensor([2.0**-k for k in range(len(values))], dtype=values.dtype)
+
+
+def roots(values):
+    return torch.sqrt(values + 8).sum()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 5])
+@pytest.mark.parametrize("beta", [0.02, 0.5, 3.0])
+def test_a_welfare_of_ones_own_has_the_optimum_that_is_known(groups, beta):
+    """Minimum, mean and alpha as functions of values: the general solver ends where each one's own does."""
+    game = random_game(1, groups, beta=beta)
+    for own, known in (
+        (Welfare.of_values(lambda v: v.min(), concave=True), exact.maxmin(game)),
+        (Welfare.of_values(lambda v: v.mean(), concave=True), exact.utilitarian(game)),
+        (
+            Welfare.of_values(lambda v: -torch.logsumexp(-2 * v, 0) / 2, concave=True),
+            exact.alpha_welfare(game, -2.0),
+        ),
+    ):
+        found = exact.optimum(game, own)
+        assert found.gap <= 1e-8
+        assert np.abs(np.exp(found.logprob) - np.exp(known.logprob)).max() < 1e-3
+    shift = np.log(groups) / 2  # the mean of exponentials, not their sum
+    assert found.welfare + shift == pytest.approx(known.welfare, abs=1e-8)
+
+
+def test_opposed_groups_with_a_welfare_of_ones_own_by_hand():
+    """By p of the first response the slope is s (1 - c) / F_1 - (1 - s) (1 + c) / F_2, c = beta dKL/dp."""
+    beta, share = 0.3, 0.8
+
+    def weighted(v):
+        return share * torch.log(v[0] + 3) + (1 - share) * torch.log(v[1] + 3)
+
+    found = exact.optimum(opposed(beta), Welfare.of_values(weighted, concave=True))
+    p = np.exp(found.logprob[0, 0])
+    kl = p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p))
+    first, second = share / (3 + p - beta * kl), (1 - share) / (4 - p - beta * kl)
+    assert first - second == pytest.approx((first + second) * beta * np.log(p / (1 - p)), abs=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("own", [gini, roots], ids=["kinks", "smooth"])
+def test_a_welfare_of_ones_own_agrees_with_a_generic_solver(seed, own):
+    game = random_game(seed, 3)
+    best = exact.optimum(game, Welfare.of_values(own, concave=True))
+
+    def objective(values):
+        return float(own(torch.from_numpy(values)))
+
+    start = best.logprob + np.random.default_rng(seed).normal(scale=0.3, size=best.logprob.shape)
+    theirs = max(primal_by_scipy(game, objective, s) for s in (start, np.log(game.reference)))
+    assert best.welfare >= theirs - 1e-8
+    assert best.welfare == pytest.approx(theirs, abs=1e-6 if own is roots else 2e-2)
+    assert best.welfare == pytest.approx(objective(best.values), abs=1e-12)
+
+
+def test_a_gradient_may_be_given_in_place_of_torch():
+    game = random_game(0, 2)
+    by_hand = Welfare.of_values(
+        lambda v: float(np.log(v + 3).sum()), gradient=lambda v: 1 / (v + 3), concave=True
+    )
+    by_torch = Welfare.of_values(lambda v: torch.log(v + 3).sum(), concave=True)
+    ours, theirs = exact.optimum(game, by_hand), exact.optimum(game, by_torch)
+    assert ours.welfare == pytest.approx(theirs.welfare, abs=1e-10)
+
+
+@settings(max_examples=10)
+@given(games())
+def test_nothing_beats_a_certified_welfare_of_ones_own(game):
+    rng = np.random.default_rng(0)
+    shift = 1 - float(exact.group_optima(Game(-game.rewards, game.reference, game.weights, game.beta)).min())
+    shift += float(np.abs(game.rewards).max()) + game.beta * float(-np.log(game.reference).min()) + 1
+
+    def own(values):
+        return torch.log(values + shift).sum() + values.min()
+
+    best = exact.optimum(game, Welfare.of_values(own, concave=True))
+    assert best.gap <= 1e-8 * max(1.0, 1 + game.groups / shift)
+    for _ in range(20):
+        table = np.log(rng.dirichlet(np.ones(game.reference.shape[1]), len(game.reference)))
+        assert float(own(torch.from_numpy(game.values(table)))) <= best.welfare + 1e-7
+
+
+LIARS = {
+    "convex": (lambda v: (v**2).sum() + 5 * v.sum(), "declared concave, but is not between"),
+    "best": (lambda v: v.max(), "declared concave, but is not between"),
+    "a bump": (lambda v: v.sum() + torch.exp(-30 * (v[0] - 0.2) ** 2), "declared concave"),
+    "falling": (lambda v: -v.sum(), "falls when group 0 gains"),
+    "spread": (lambda v: v.mean() - 3 * v.var(), "falls when group"),
+    "flat": (lambda v: torch.clamp(v.sum(), max=-5.0), "does not rise"),
+    "nowhere": (lambda v: torch.log(v - 50).sum(), "finite at no policy"),
+    "infinite": (lambda v: v.sum() / 0.0 + 1, "infinite|finite at no policy"),
+    "a float": (lambda v: 1.0, "computed with torch"),
+    "a vector": (lambda v: 2 * v, "a tensor of one, computed"),
+}
+
+
+@pytest.mark.parametrize("liar", LIARS)
+def test_a_false_declaration_is_found_out(liar):
+    function, said = LIARS[liar]
+    with pytest.raises(UserError, match=said) as error:
+        exact.optimum(random_game(2, 2), Welfare.of_values(function, concave=True))
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_gradient_is_found_out():
+    wrong = Welfare.of_values(lambda v: float(np.sqrt(v + 8).sum()), lambda v: 1 / (v + 8), concave=True)
+    with pytest.raises(UserError, match="or its gradient is wrong"):
+        exact.optimum(random_game(2, 2), wrong)
+    short = Welfare.of_values(lambda v: float(v.sum()), lambda v: np.ones(1), concave=True)
+    with pytest.raises(UserError, match=r"not the shapes \(\) and \(1,\)"):
+        exact.optimum(random_game(2, 2), short)
+
+
+def test_what_is_not_declared_concave_is_refused_and_told_how():
+    with pytest.raises(UserError, match=r"not declared concave.*concave=True.*model\.optimiser=ppo"):
+        exact.optimum(random_game(2, 2), Welfare.of_values(roots))
+
+
+def test_a_function_of_rewards_is_a_welfare_of_single_responses():
+    game = random_game(3, 2)
+
+    def lowest(rewards):
+        return rewards.min(axis=1)
+
+    own, known = exact.optimum(game, lowest), exact.optimum(game, Welfare("per_sample_min"))
+    assert np.array_equal(own.logprob, known.logprob) and own.welfare == known.welfare
+    # The minimum of the groups' values is another welfare, and keeps being one.
+    population = exact.optimum(game, Welfare.of_values(lambda v: v.min(), concave=True))
+    assert population.values.min() - own.values.min() > 1e-3
+    # Any function will do, concave or not: in the policy its expectation is linear.
+    square = exact.optimum(game, lambda rewards: (rewards**2).sum(axis=1))
+    table = np.log(game.reference) + (game.rewards**2).sum(axis=2) / game.beta
+    expected = table - logsumexp(table, axis=1, keepdims=True)
+    assert square.logprob == pytest.approx(expected)
+
+
+def in_company(rewards):
+    """Algorithm 1 on a batch: the group with the lowest mean."""
+    return rewards[:, rewards.mean(axis=0).argmin()]
+
+
+def in_order(rewards):
+    return rewards[:, 0] + np.arange(len(rewards))
+
+
+class Gini(Welfare):
+    """The minimum by its kind, something else by what it does."""
+
+    def __call__(self, rewards, values=None, past=None):
+        return rewards @ np.array([0.9, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("welfare", "said"),
+    [
+        (in_company, "welfare 'in_company' gives a response another number in another batch"),
+        (in_order, "another number in another batch"),
+        (Gini("population_min"), r"subclass of Welfare \(Gini\) has no exact optimum"),
+        (lambda rewards: rewards, "one number per response"),
+        (lambda rewards: 0.0, "one number per response"),
+        ("maxmin", "no welfare"),
+    ],
+)
+def test_a_welfare_without_an_exact_optimum_is_an_error_and_never_another_welfare(welfare, said):
+    with pytest.raises(UserError, match=said) as error:
+        exact.optimum(random_game(3, 2), welfare)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_kind_of_welfare_is_refused():
+    with pytest.raises(UserError, match=r"no welfare 'gini': choose among population_min, .*of_values"):
+        Welfare("gini")
+    with pytest.raises(UserError, match="of_values"):
+        Welfare("of_values")
+
+
+def test_an_optimum_of_ones_own_without_its_certificate_is_not_returned(monkeypatch):
+    monkeypatch.setattr(exact, "TANGENTS", 1)
+
+    def soft_minimum(values):
+        return -torch.logsumexp(-2 * values, 0) / 2
+
+    with pytest.raises(PrefbenchError, match="the exact soft_minimum optimum was not reached"):
+        exact.optimum(random_game(1, beta=0.1), Welfare.of_values(soft_minimum, concave=True))

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
@@ -17,7 +19,7 @@ from prefbench.errors import UserError
 from prefbench.learn import em, exact
 from prefbench.learn.options import EMOptions, IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO, IPO
-from prefbench.learn.welfare import mean, population_min
+from prefbench.learn.welfare import Welfare, mean, population_min
 from prefbench.problem.world import World, numbered_prompts
 from prefbench.running.run import run
 from prefbench.spec import make_spec
@@ -119,6 +121,26 @@ def test_every_kind_of_policy_comes_back_from_disk(finite, tmp_path):
         )
     mixed = 0.3 * np.exp(tilted.table) + 0.7 * world.reference
     assert np.allclose(backbone.probabilities(policies[2]), mixed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table[:, :-1], r"a table \[4, 4\], but the task's world has \[4, 5\]"),
+        (lambda table: table * np.nan, "NaN or infinite"),
+        (lambda table: table + 1, "do not sum to one"),
+        (None, "holds no table 'logprob'"),
+    ],
+)
+def test_a_table_of_another_world_or_of_no_numbers_is_refused(finite, tmp_path, change, said):
+    world, _ = make_world()
+    backbone = finite(world)
+    file = tmp_path / "policy.safetensors"
+    backbone.reference.save(tmp_path)
+    assert np.array_equal(backbone.load_policy(tmp_path).table, np.log(world.reference))
+    save_file({"logprob" if change else "reward": (change or (lambda t: t))(np.log(world.reference))}, file)
+    with pytest.raises(UserError, match=said):
+        backbone.load_policy(tmp_path)
 
 
 def test_a_mixture_answers_as_its_parts_in_proportion(finite):
@@ -454,3 +476,48 @@ def test_any_number_of_groups_needs_no_code(tmp_path):
     _, record = run(make_spec(task="bandit_k_group", aligner="maxmin", sets=sets), tmp_path)
     assert [round(group.share, 2) for group in record.groups] == [0.3, 0.25, 0.2, 0.15, 0.1]
     assert record.groups[4].is_minority and len(record.regret.groups) == 5
+
+
+# ------------------------------------------------------------------------- welfares of one's own
+
+
+def lowest_of_a_batch(rewards):
+    """The group with the lowest mean over the batch, which no single response knows."""
+    return rewards[:, rewards.mean(axis=0).argmin()]
+
+
+def test_a_welfare_of_ones_own_is_solved_where_it_can_be_and_refused_where_not(finite):
+    world, prompts = make_world()
+    backbone = finite(world)
+    rewards, options = known_rewards(backbone), PPOOptions(kl_coefficient=0.2)
+
+    def solved(welfare):
+        return backbone.optimise(prompts, rewards, welfare, options, seed=0, names=["one", "two"]).table
+
+    lowest = solved(Welfare.of_values(lambda v: v.min(), concave=True))
+    assert np.abs(np.exp(lowest) - np.exp(solved(population_min))).max() < 1e-3
+    each = solved(lambda matrix: matrix.min(axis=1))
+    assert np.array_equal(each, solved(Welfare("per_sample_min")))
+    assert np.abs(np.exp(each) - np.exp(lowest)).max() > 1e-2
+    for other in (lowest_of_a_batch, Welfare.of_values(lambda v: (v**3).sum())):
+        with pytest.raises(UserError, match=r"model\.optimiser=ppo"):
+            solved(other)
+
+
+def test_ppo_on_a_world_takes_any_welfare_of_ones_own(finite):
+    """One that is not concave, and one of a batch: PPO ends near the best policy of each."""
+    world, prompts = make_world(seed=1)
+    backbone = finite(world, optimiser="ppo", policy="tabular", policy_learning_rate=0.05)
+    rewards = known_rewards(backbone)
+    rewards = replace(rewards, scale=np.array([model.table.std() for model in rewards.models]))
+    options = PPOOptions(iterations=100, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
+    game = backbone.game(prompts, rewards, 0.2)
+
+    def found(welfare):
+        policy = backbone.optimise(prompts, rewards, welfare, options, seed=0, names=["one", "two"])
+        return game.values(policy.table)
+
+    assert found(lowest_of_a_batch).min() == pytest.approx(exact.maxmin(game).welfare, abs=0.03)
+    # exp is convex: the largest sum lies near the optimum of the group that can gain more.
+    convex = found(Welfare.of_values(lambda v: torch.exp(4 * v).sum()))
+    assert np.exp(4 * convex).sum() > 0.9 * np.exp(4 * exact.group_optima(game)).max()

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prefbench.store
-from prefbench.errors import Diverged
+from prefbench.errors import Diverged, UserError
 from prefbench.learn import ppo
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.training import schedule
-from prefbench.learn.welfare import mean, population_min
+from prefbench.learn.welfare import Welfare, mean, population_min
 
 TRUE = torch.tensor([[True, True, True]])
 
@@ -333,3 +333,54 @@ def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, mon
         assert torch.equal(resumed[name], weight), name
     assert resumed_history == history
     assert len({row["coefficient"] for row in json.loads(history)}) > 1
+
+
+# --- welfares of one's own --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["plain", "values", "batch"])
+def test_any_function_of_the_reward_matrix_is_a_welfare(tiny_backbone, kind):
+    """Each does to the bit what the built-in one that computes the same does."""
+    shares = torch.tensor([0.75, 0.25])
+    own, known = {
+        "plain": (lambda rewards: rewards.min(axis=1), Welfare("per_sample_min")),
+        "values": (
+            Welfare.of_values(lambda v: torch.sum(v * shares)),
+            mean([0.75, 0.25]),
+        ),
+        "batch": (lambda rewards: rewards[:, rewards.mean(axis=0).argmin()], population_min),
+    }[kind]
+
+    def rewards(prompts, responses):
+        return np.array([[text.count("red"), -text.count("blue")] for text in responses], dtype=float)
+
+    policies, options = [], PPOOptions(**QUICK)
+    for welfare in (own, known, mean()):
+        backbone = tiny_backbone("gpt2", tokenizer=word_tokenizer(), response_tokens=2, context=8)
+        made = backbone.optimise(["red", "up"], rewards, welfare, options, seed=0, names=["a", "b"])
+        policies.append(made.logprob(["red"] * 3, ["red", "blue", "up red"]))
+    assert np.array_equal(policies[0], policies[1])
+    assert not np.array_equal(policies[0], policies[2])
+
+
+@pytest.mark.parametrize(
+    ("welfare", "error", "said"),
+    [
+        (lambda rewards: rewards, UserError, "one number per response"),
+        (lambda rewards: rewards[:, 0] / 0, Diverged, "not finite"),
+        (Welfare.of_values(lambda v: 1.0), UserError, "computed with torch"),
+        (Welfare.of_values(lambda v: -v.sum()), Diverged, "rise when all of them gain"),
+        (Welfare.of_values(lambda v: torch.log(v - 9).sum() * 0), Diverged, "must be finite"),
+        (3, UserError, "3 is no welfare"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero|invalid value:RuntimeWarning")
+def test_what_is_no_welfare_is_one_line(tiny_backbone, welfare, error, said):
+    backbone = tiny_backbone("gpt2", tokenizer=word_tokenizer(), response_tokens=2, context=8)
+
+    def rewards(prompts, responses):
+        return np.ones((len(responses), 2))
+
+    with pytest.raises(error, match=said) as caught:
+        backbone.optimise(["red"], rewards, welfare, PPOOptions(**QUICK), seed=0, names=["a", "b"])
+    assert "\n" not in str(caught.value)

@@ -22,8 +22,13 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.errors import UserError
+from prefbench.text import message_line
+from prefbench.weights import not_finite
 
 PEFT_PREFIX = "base_model.model."
+MOST_RANK = 1 << 14
+_OTHER = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
+"""Settings of peft's that change what an adapter computes."""
 Contexts = Callable[[], tuple[Any, Any]]
 
 
@@ -191,13 +196,38 @@ def load_adapter(base: Base, folder: Path) -> Adapted:
     """Read back what `Adapted.save_pretrained` wrote.
 
     Raises:
-        UserError: the adapter belongs to another base.
+        UserError: the adapter belongs to another base, or is of a kind that is not computed here.
     """
-    config = json.loads((folder / "adapter_config.json").read_text())
-    adapter = Adapter(base, config["r"], config["lora_alpha"], seed=0)
+    file = folder / "adapter_config.json"
+    config = read_json(file)
+    if not isinstance(config, dict):
+        raise UserError(f"'{file}' is damaged: it holds no settings.")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not (
+        isinstance(rank, int) and 1 <= rank <= MOST_RANK and isinstance(alpha, int | float) and alpha > 0
+    ):
+        raise UserError(f"'{file}' is damaged: r={rank} and lora_alpha={alpha} are no rank and scale.")
+    if config.get("peft_type") != "LORA" or (
+        odd := sorted(name for name in _OTHER if config.get(name, False))
+    ):
+        what = f"with {', '.join(odd)}" if config.get("peft_type") == "LORA" else f"{config.get('peft_type')}"
+        raise UserError(f"'{folder}' holds an adapter {what}, which is not computed here: plain LoRA is.")
+    adapter = Adapter(base, rank, alpha, seed=0)
     tensors = {PEFT_PREFIX + name: value for name, value in adapter.state_dict().items()}
     read_tensors(folder / "adapter_model.safetensors", tensors, base.digest)
     return Adapted(base, adapter)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: it is none, or is not there.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise UserError(f"'{path}' is missing or damaged: it holds no JSON.") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | None) -> None:
@@ -213,18 +243,24 @@ def read_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | 
     """Copy a file that `write_tensors` wrote into the tensors of the same names.
 
     Raises:
-        UserError: names, shapes or the base's digest are not those of the file.
+        UserError: names, shapes or the base's digest are not those of the file, or it holds NaN.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="pt") as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}
-        made_for = (file.metadata() or {}).get("base", digest)
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+            made_for = (file.metadata() or {}).get("base", digest)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"'{path}' could not be read: {message_line(error)}") from None
     same = stored.keys() == tensors.keys() and all(
         stored[name].shape == value.shape for name, value in tensors.items()
     )
     if not same or made_for != digest:
         raise UserError(f"'{path}' belongs to another model: use it with the model that it was trained on.")
+    odd = not_finite(stored)
+    if odd:
+        raise UserError(f"'{path}' holds NaN or infinities, as in {odd[0]}: train it again.")
     for name, value in tensors.items():
         value.copy_(stored[name])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefbench.learn.pairwise import PairwiseLoss
-    from prefbench.learn.welfare import Welfare
+    from prefbench.learn.welfare import WelfareFunction
     from prefbench.store import Work
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -148,7 +148,7 @@ class Backbone(Protocol):
         self,
         prompts: Sequence[str],
         rewards: RewardFunction,
-        welfare: Welfare,
+        welfare: WelfareFunction,
         options: PPOOptions,
         *,
         seed: int,

@@ -11,6 +11,7 @@ cumulative distribution, so a sample does not depend on how rows are batched.
 from __future__ import annotations
 
 import copy
+import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +22,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
-from prefbench import seeds
+from prefbench import seeds, weights
 from prefbench.backbone.adapters import (
     Adapted,
     Adapter,
     Base,
     checkpoint_layers,
     load_adapter,
+    read_json,
     read_tensors,
     write_tensors,
 )
@@ -42,13 +45,14 @@ from prefbench.backbone.simple_policies import ReferencePolicy, load_simple_poli
 from prefbench.backbone.tokens import Batch, Codec, Ids, collate
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import bradley_terry, pairwise, ppo
-from prefbench.learn.memory import TOKENS_AT_ONCE, Limit, Limits, attempt, in_batches
+from prefbench.learn.memory import TOKENS_AT_ONCE, Limit, Limits, attempt, in_batches, is_out_of_memory
 from prefbench.learn.training import trainable_state
 from prefbench.team import team
+from prefbench.text import message_line
 
 if TYPE_CHECKING:
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
-    from prefbench.learn.welfare import Welfare
+    from prefbench.learn.welfare import WelfareFunction
     from prefbench.store import Store, Work
 
 Pooling = Literal["last", "sum"]
@@ -467,7 +471,7 @@ class CausalLM:
         self,
         prompts: Sequence[str],
         rewards: RewardFunction,
-        welfare: Welfare,
+        welfare: WelfareFunction,
         options: PPOOptions,
         *,
         seed: int,
@@ -526,38 +530,38 @@ class CausalLM:
         """None: the responses of a language model cannot be listed."""
 
     def load_policy(self, folder: Path) -> Policy:
-        """Read back a policy of any kind that this backbone makes."""
+        """Read back a policy of any kind that this backbone makes.
+
+        Raises:
+            UserError: it is of another model, or its files are damaged.
+        """
         simple = load_simple_policy(folder, self)
         if simple is not None:
             return simple
         if (folder / "log_linear.json").exists():
-            powers = json.loads((folder / "log_linear.json").read_text())
+            powers = read_json(folder / "log_linear.json")
             return self.log_linear(
                 [self.load_policy(folder / f"part-{k}") for k in range(len(powers))], powers
             )
         model: Any
         if not (folder / "adapter_config.json").exists():
-            kind = type(self.reference.model)
-            model = fuse_activations(kind.from_pretrained(folder, use_safetensors=True).to(self.device))
+            model = fuse_activations(self._whole_model(folder).to(self.device))
         elif self.base is None:
             raise UserError(f"'{folder}' holds an adapter, but model.lora=false: set it to true.")
         else:
             model = load_adapter(self.base, folder)
         return LMPolicy(model.eval().requires_grad_(False), self)
 
-
-def describe_weights(folder: Path) -> str:
-    """A digest that changes when a model folder does: small files whole, large ones by size and ends."""
-    import hashlib
-
-    state = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".json", ".safetensors", ".gguf", ".model", ".txt"}:
-            size = path.stat().st_size
-            state.update(json.dumps([path.name, size]).encode())
-            with path.open("rb") as file:
-                state.update(file.read(1 << 20))
-                if size > 1 << 20:
-                    file.seek(-(1 << 20), 2)
-                    state.update(file.read())
-    return state.hexdigest()
+    def _whole_model(self, folder: Path) -> Any:
+        """A model of the reference's architecture and sizes from a folder."""
+        weights.check_alike(folder, self.reference.model)
+        try:
+            kind = type(self.reference.model)
+            model, wrong = weights.load(kind, folder, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            if is_out_of_memory(error) or getattr(error, "errno", None) not in (None, errno.ENOENT):
+                raise
+            raise UserError(f"'{folder}' could not be loaded as a policy: {message_line(error)}") from None
+        if wrong is not None:
+            raise UserError(f"policy '{folder}': {wrong}: use it with the model that it was trained from.")
+        return model

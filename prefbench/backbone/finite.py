@@ -22,7 +22,7 @@ from prefbench.backbone.simple_policies import ExtremeLengthPolicy, load_simple_
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.bradley_terry import fit_linear
-from prefbench.learn.welfare import Welfare
+from prefbench.learn.welfare import WelfareFunction
 from prefbench.problem.world import Floats, Ints, World
 from prefbench.text import count_words
 
@@ -149,9 +149,29 @@ class Finite:
 
     def load_reward(self, path: Path) -> Reward:
         """Read back what `FiniteReward.save` wrote."""
+        return FiniteReward(self.world, self._table(path, "reward"))
+
+    def _table(self, path: Path, name: str) -> Floats:
+        """A table of this world's shape from a safetensors file.
+
+        Raises:
+            UserError: there is none, or it holds NaN.
+        """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        return FiniteReward(self.world, load_file(path)["reward"])
+        try:
+            table = load_file(path)[name]
+        except (FileNotFoundError, KeyError, SafetensorError):
+            raise UserError(f"'{path}' holds no table '{name}': it is missing or damaged.") from None
+        if table.shape != self.world.reference.shape:
+            raise UserError(
+                f"'{path}' holds a table {list(table.shape)}, but the task's world has "
+                f"{list(self.world.reference.shape)} states and responses: it belongs to another task."
+            )
+        if np.isnan(table).any() or (table == np.inf).any():
+            raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
+        return table
 
     def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> exact.Game:
         """Rewards of every response, with the prompts' states weighted as often as they occur.
@@ -187,7 +207,7 @@ class Finite:
         self,
         prompts: Sequence[str],
         rewards: RewardFunction,
-        welfare: Welfare,
+        welfare: WelfareFunction,
         options: PPOOptions,
         *,
         seed: int,
@@ -268,9 +288,11 @@ class Finite:
         simple = load_simple_policy(folder, self)
         if simple is not None:
             return simple
-        from safetensors.numpy import load_file
-
-        return FinitePolicy(self.world, load_file(folder / "policy.safetensors")["logprob"])
+        path = folder / "policy.safetensors"
+        table = self._table(path, "logprob")
+        if not np.allclose(np.exp(table).sum(axis=1), 1.0, atol=1e-6):
+            raise UserError(f"'{path}' holds probabilities that do not sum to one: it is damaged.")
+        return FinitePolicy(self.world, table)
 
     def probabilities(self, policy: Policy) -> Floats | None:
         """pi(y | x) of every response of every state, [S, R]; None where they are not known."""

@@ -21,7 +21,7 @@ from prefbench.learn.memory import Limits
 if TYPE_CHECKING:
     from prefbench.backbone.finite import Finite
     from prefbench.learn.options import PPOOptions
-    from prefbench.learn.welfare import Welfare
+    from prefbench.learn.welfare import WelfareFunction
     from prefbench.problem.world import Floats, World
 
 
@@ -73,7 +73,7 @@ def train(
     backbone: Finite,
     prompts: Sequence[str],
     rewards: Floats,
-    welfare: Welfare,
+    welfare: WelfareFunction,
     options: PPOOptions,
     *,
     seed: int,

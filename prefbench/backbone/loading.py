@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from prefbench import seeds
-from prefbench.backbone.causal_lm import CausalLM, describe_weights
+from prefbench import seeds, weights
+from prefbench.backbone.causal_lm import CausalLM
 from prefbench.backbone.forward import logprobs
 from prefbench.backbone.gpt2 import fuse_activations
 from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
 from prefbench.backbone.parallel import shard
 from prefbench.backbone.tokens import Codec, collate, end_of_turn
-from prefbench.errors import UserError
+from prefbench.errors import Diverged, UserError
 from prefbench.learn.memory import Limits, is_out_of_memory
 from prefbench.learn.training import Parts, State, bucketed_batches, minimise
 from prefbench.machine import threads_of_large
@@ -87,7 +87,7 @@ def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
         (work.path / "history.json").write_text(json.dumps([{"loss": value} for value in losses], indent=0))
 
     folder = request.store.stage("reference", key, compute)
-    model = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True).to(device)
+    model = _stored(GPT2LMHeadModel, folder).to(device)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     codec = Codec(tokenizer, frozenset({tokenizer.eos_token_id}), problem.response_tokens, options.context)
     return _backbone(model, codec, content_digest(folder), request.store, None, options)
@@ -244,9 +244,9 @@ def load_pretrained(
         tokenizer.chat_template = template
     codec = _codec(tokenizer, model, request.problem, options, source)
     lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
-    weights = describe_weights(folder) if local else f"{source}@{model.config._commit_hash}"
+    identified = weights.describe(folder) if local else f"{source}@{model.config._commit_hash}"
     reference: dict[str, Any] = {
-        "model": weights,
+        "model": identified,
         **gguf,
         "dtype": options.dtype,
         "quantise": options.quantise,
@@ -375,18 +375,14 @@ def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) ->
 
 
 def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
-    """What transformers loads, unless it had to make weights up."""
+    """What transformers loads, unless it is not what the files hold."""
     from transformers import AutoModelForCausalLM
 
     dtype = getattr(torch, options.dtype)
-    model, info = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, trust_remote_code=False, output_loading_info=True, **more
-    )
-    missing = sorted(info["missing_keys"])
-    if missing:
+    model, wrong = weights.load(AutoModelForCausalLM, source, dtype=dtype, trust_remote_code=False, **more)
+    if wrong is not None:
         raise UserError(
-            f"model '{source}': its files lack {len(missing)} of its weights, such as {missing[0]}: they are "
-            "damaged, or not those of a causal language model."
+            f"model '{source}': {wrong}: they are damaged, or not those of a causal language model."
         )
     return model
 
@@ -472,6 +468,15 @@ def _fine_tune(
         merged.save_pretrained(work.path)
 
     folder = request.store.stage("reference", key, compute)
-    more = _straight_to(model.device)
-    loaded = type(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True, **more)
+    loaded = _stored(type(model), folder, dtype=model.dtype, **_straight_to(model.device))
     return fuse_activations(loaded), content_digest(folder)
+
+
+def _stored(kind: Any, folder: Path, **more: Any) -> Any:
+    """A reference that a stage has trained."""
+    model, wrong = weights.load(kind, folder, use_safetensors=True, **more)
+    if wrong is not None:
+        raise Diverged(
+            f"the reference in '{folder}': {wrong}. Lower the learning rate that it is trained with."
+        )
+    return model

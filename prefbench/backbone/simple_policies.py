@@ -12,6 +12,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.backbone.base import Backbone, Policy
+from prefbench.errors import UserError
 from prefbench.text import count_words
 
 
@@ -119,12 +120,19 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
     path = folder / "policy.json"
     if not path.exists():
         return None
-    content = json.loads(path.read_text())
-    if content["kind"] == "constant":
-        return ConstantPolicy(content["text"])
-    if content["kind"] == "reference":
-        return ReferencePolicy(backbone.reference)
-    if content["kind"] == "mixture":
-        parts = [backbone.load_policy(folder / f"part-{k}") for k in range(len(content["weights"]))]
-        return MixturePolicy(tuple(parts), tuple(content["weights"]))
-    return ExtremeLengthPolicy(backbone.reference, content["kind"], content["candidates"])
+    try:
+        content = json.loads(path.read_text())
+        match content["kind"]:
+            case "constant":
+                return ConstantPolicy(str(content["text"]))
+            case "reference":
+                return ReferencePolicy(backbone.reference)
+            case "mixture":
+                weights = tuple(float(weight) for weight in content["weights"])
+                parts = [backbone.load_policy(folder / f"part-{k}") for k in range(len(weights))]
+                return MixturePolicy(tuple(parts), weights)
+            case "longest" | "shortest" as which:
+                return ExtremeLengthPolicy(backbone.reference, which, int(content["candidates"]))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"'{path}' is damaged: it describes no policy.") from None
+    raise UserError(f"'{path}' describes a policy of the unknown kind {content['kind']!r}.")

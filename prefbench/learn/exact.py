@@ -20,6 +20,11 @@ problem in as many unknowns as there are groups:
 by minimax: V is concave in pi, and each welfare is concave and increasing. Whatever w is found, the
 difference between the right side at w and the left side at pi_w bounds the error of both: that is the
 certificate.
+
+Any other welfare W(V_1, ..., V_G) that is concave and never falls is below each of its tangents. Of the
+smallest of a few tangents the optimum is once more a dual like these; it bounds W from above, its policy's W
+from below, and the tangent there joins the others until the two meet (Kelley 1960, with the policies kept
+whole).
 Source: MaxMin-RLHF, section 4 (arXiv 2402.08925) for the maxmin objective; the duals are derived in
 docs/theory.md.
 """
@@ -32,11 +37,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.learn.welfare import Welfare
+from prefbench.learn.welfare import Welfare, WelfareFunction, each_by_itself, name_of
 
 CERTIFICATE = 1e-8
 """Largest duality gap that a solution may have, in units of the rewards."""
 NEWTON_STEPS = 100
+TANGENTS = 150
+"""Tangents of a welfare of one's own after which its optimum counts as not found."""
+TRIED = 150
+"""Policies, and as many averages of two, at whose values a declared welfare is held to its tangents."""
 
 
 @dataclass(frozen=True)
@@ -204,16 +213,15 @@ def nash(game: Game, shares: np.ndarray | None = None) -> Solution:
         )
 
     def objective(multipliers: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        total = multipliers.sum()
-        p = multipliers / total
-        value, gradient, hessian = game.dual(p)
-        value, gradient = value - float(p @ disagreement), gradient - disagreement
-        product = hessian @ p
-        curved = (hessian - product[:, None] - product[None, :] + p @ product) / total
+        value, gradient, hessian = _best(game, multipliers)
         return (
-            total * value - float(prior @ np.log(multipliers)) + float(prior @ np.log(prior)) - 1,
-            value + gradient - float(gradient @ p) - prior / multipliers,
-            curved + np.diag(prior / multipliers**2),
+            value
+            - float(multipliers @ disagreement)
+            - float(prior @ np.log(multipliers))
+            + float(prior @ np.log(prior))
+            - 1,
+            gradient - disagreement - prior / multipliers,
+            hessian + np.diag(prior / multipliers**2),
         )
 
     # At the optimum multiplier = share / gain.
@@ -227,22 +235,210 @@ def nash(game: Game, shares: np.ndarray | None = None) -> Solution:
     return _certified("Nash", weights, logprob, values, welfare, objective(multipliers)[0])
 
 
-def optimum(game: Game, welfare: Welfare) -> Solution:
-    """The exact optimum of any welfare of `learn/welfare.py`."""
+def optimum(game: Game, welfare: WelfareFunction) -> Solution:
+    """The exact optimum of any welfare of `learn/welfare.py`, or of one's own that has one.
+
+    Raises:
+        UserError: nothing here solves it.
+        PrefbenchError: the certificate was not reached.
+    """
+    if not isinstance(welfare, Welfare):
+        return per_sample(game, welfare)
+    if type(welfare) is not Welfare:
+        raise UserError(
+            f"a subclass of Welfare ({type(welfare).__name__}) has no exact optimum: pass a function of the "
+            f"reward matrix or Welfare.of_values(function, concave=True), or {_SAMPLE}."
+        )
     shares = None if welfare.shares is None else np.asarray(welfare.shares)
-    if welfare.kind == "mean":
-        return utilitarian(game, shares)
-    if welfare.kind == "per_sample_min":
-        lowest = Game(game.rewards.min(axis=2, keepdims=True), game.reference, game.weights, game.beta)
-        found = utilitarian(lowest)
-        return Solution(found.group_weights, found.logprob, game.values(found.logprob), found.welfare, 0.0)
-    if welfare.kind == "nash":
-        return nash(game, shares)
-    if welfare.kind == "alpha":
-        return alpha_welfare(game, welfare.alpha, shares)
-    if welfare.kind == "leximin":
-        return leximin(game)
-    return maxmin(game)
+    match welfare.kind:
+        case "mean":
+            return utilitarian(game, shares)
+        case "per_sample_min":
+            return per_sample(game, welfare)
+        case "nash":
+            return nash(game, shares)
+        case "alpha":
+            return alpha_welfare(game, welfare.alpha, shares)
+        case "leximin":
+            return leximin(game)
+        case "population_min" | "dual":
+            return maxmin(game)
+        case "of_values":
+            return concave(game, welfare)
+    raise UserError(f"welfare '{welfare.kind}' has no exact optimum: {_SAMPLE}.")
+
+
+_SAMPLE = "run PPO with --set model.optimiser=ppo"
+
+
+def per_sample(game: Game, function: WelfareFunction) -> Solution:
+    """max E_x [ E_{y~pi} function(r(x, y)) - beta KL ], in closed form.
+
+    Raises:
+        UserError: the function's number for a response depends on what else is in the batch.
+    """
+    found = each_by_itself(function, game.rewards.reshape(-1, game.groups))
+    if found is None:
+        raise UserError(
+            f"welfare '{name_of(function)}' gives a response another number in another batch, so it is "
+            "none of single responses, and its optimum is not computed: state it as "
+            f"Welfare.of_values(function, concave=True), or {_SAMPLE}."
+        )
+    table = found.reshape(*game.reference.shape, 1)
+    best = utilitarian(Game(table, game.reference, game.weights, game.beta))
+    return Solution(best.group_weights, best.logprob, game.values(best.logprob), best.welfare, 0.0)
+
+
+def concave(game: Game, welfare: Welfare) -> Solution:
+    """max W(V_1, ..., V_G) of a welfare by `Welfare.of_values` that is declared concave.
+
+    That W lies below its tangents, and rises with every V_g, is tried at the values of several hundred
+    policies and at every one that is found on the way. The gap is certain as far as that holds.
+
+    Raises:
+        UserError: W is not declared concave, or is not; or it is finite nowhere.
+        PrefbenchError: the certificate was not reached.
+    """
+    if not welfare.concave:
+        raise UserError(
+            f"welfare '{welfare.name}' is not declared concave, so its optimum is not computed: say "
+            f"Welfare.of_values(..., concave=True) if it is concave and never falls, or {_SAMPLE}."
+        )
+    tangents = _Tangents(welfare)
+    for values in _attainable(game):
+        tangents.add(values)
+    tangents.need()
+    best, bound = None, np.inf
+    # One tangent to start with; those that were only tried do not all have to be carried along.
+    kept = [int(np.argmax(tangents.welfare))]
+    for _ in range(TANGENTS):
+        weights, upper = _below(game, tangents, kept)
+        bound = min(bound, upper)
+        logprob = game.policy(weights)
+        values = game.values(logprob)
+        reached = tangents.add(values)
+        if best is None or reached > best.welfare:
+            best = Solution(weights, logprob, values, reached, np.inf)
+        if bound - best.welfare <= 0.5 * CERTIFICATE * tangents.scale:
+            break
+        # Where W is not finite there is no tangent: the nearest point with one, from the best known, has.
+        share = 1.0
+        while not np.isfinite(reached) and share > 1e-6:
+            share /= 2
+            base = tangents.values[int(np.argmax(tangents.welfare))]
+            reached = tangents.add(base + share * (values - base))
+        kept.append(len(tangents.welfare) - 1)
+    assert best is not None
+    return _certified(
+        welfare.name,
+        best.group_weights,
+        best.logprob,
+        best.values,
+        best.welfare,
+        bound,
+        CERTIFICATE * tangents.scale,
+    )
+
+
+class _Tangents:
+    """A declared welfare at the values where it was looked at, which must agree that it is concave."""
+
+    def __init__(self, welfare: Welfare) -> None:
+        self.of = welfare
+        self.values: list[np.ndarray] = []
+        self.welfare: list[float] = []
+        self.slopes: list[np.ndarray] = []
+
+    @property
+    def scale(self) -> float:
+        """Units of W in a unit of reward, at least one."""
+        return max(1.0, float(self.slopes[-1].sum()))
+
+    def add(self, values: np.ndarray) -> float:
+        """W there; its tangent is kept if it is finite.
+
+        Raises:
+            UserError: what is known of W by now is not concave, or falls where a group gains.
+        """
+        with np.errstate(all="ignore"):
+            reached, slope = self.of.slope(values)
+        if reached == np.inf:
+            raise UserError(f"welfare '{self.of.name}' is infinite at the groups' values {values.tolist()}.")
+        if not np.isfinite(reached) or not np.isfinite(slope).all():
+            return -np.inf
+        slack = CERTIFICATE * max(1.0, float(np.abs(slope).sum()))
+        if not np.abs(slope).max() > 0:
+            raise UserError(
+                f"welfare '{self.of.name}' does not rise at values {np.round(values, 3).tolist()}, so "
+                f"that it has many optima: let it rise when every group gains, or {_SAMPLE}."
+            )
+        if slope.min() < -slack:
+            raise UserError(
+                f"welfare '{self.of.name}' is declared concave and never falling, but falls when group "
+                f"{int(slope.argmin())} gains at values {np.round(values, 3).tolist()}: {_SAMPLE}."
+            )
+        if self.values:
+            apart = np.stack(self.values) - values
+            here, there = reached + apart @ slope, np.array(self.welfare)
+            from_there = there - np.einsum("kg,kg->k", np.stack(self.slopes), apart)
+            slacks = CERTIFICATE * np.maximum(1.0, np.abs(np.stack(self.slopes)).sum(axis=1))
+            above = np.maximum(there - here - slack, reached - from_there - slacks)
+            if above.max() > 0:
+                other = self.values[int(above.argmax())]
+                raise UserError(
+                    f"welfare '{self.of.name}' is declared concave, but is not between the values "
+                    f"{np.round(values, 3).tolist()} and {np.round(other, 3).tolist()} (or its gradient is "
+                    f"wrong): {_SAMPLE}."
+                )
+        self.values.append(values)
+        self.welfare.append(reached)
+        self.slopes.append(np.maximum(slope, 0.0))
+        return reached
+
+    def need(self) -> None:
+        """Refuse a welfare that has been finite nowhere."""
+        if not self.welfare:
+            raise UserError(
+                f"welfare '{self.of.name}' is finite at no policy that was tried: shift the groups' values "
+                "that it takes logarithms or powers of."
+            )
+
+
+def _attainable(game: Game) -> list[np.ndarray]:
+    """Values of policies near and far: best for all kinds of weights, bad for some, and averages."""
+    rng = np.random.default_rng(0)
+    eye, some = np.eye(game.groups), np.full(game.groups, 0.7)
+    signed = rng.normal(size=(TRIED // 2, game.groups))
+    weights = [np.full(game.groups, 1 / game.groups), *eye, *rng.dirichlet(some, size=TRIED // 2)]
+    weights += [0 * some, *(signed / np.abs(signed).sum(axis=1, keepdims=True))]
+    values = [game.values(game.policy(w)) for w in weights]
+    pairs = rng.integers(len(values), size=(TRIED, 2))
+    shares = rng.random(TRIED)
+    return values + [s * values[i] + (1 - s) * values[j] for s, (i, j) in zip(shares, pairs, strict=True)]
+
+
+def _below(game: Game, tangents: _Tangents, kept: list[int]) -> tuple[np.ndarray, float]:
+    """Group weights of the policy that is best by the smallest of some tangents, and that optimum."""
+    slopes = np.stack([tangents.slopes[k] for k in kept])
+    at_zero = np.array([tangents.welfare[k] - tangents.slopes[k] @ tangents.values[k] for k in kept])
+
+    def objective(mix: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        value, gradient, hessian = _best(game, mix @ slopes)
+        return value + float(mix @ at_zero), slopes @ gradient + at_zero, slopes @ hessian @ slopes.T
+
+    mix = _minimise_on_simplex(objective, len(kept), _scale(game))
+    multipliers = mix @ slopes
+    return multipliers / multipliers.sum(), objective(mix)[0]
+
+
+def _best(game: Game, multipliers: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """max_pi l . V for any l >= 0 but zero, its gradient [G] and its Hessian [G, G]."""
+    total = multipliers.sum()
+    p = multipliers / total
+    value, gradient, hessian = game.dual(p)
+    product = hessian @ p
+    curved = (hessian - product[:, None] - product[None, :] + p @ product) / total
+    return total * value, value + gradient - float(gradient @ p), curved
 
 
 def pareto_distance(game: Game, values: np.ndarray) -> float:
@@ -264,12 +460,13 @@ def _certified(
     values: np.ndarray,
     welfare: float,
     bound: float,
+    largest: float = CERTIFICATE,
 ) -> Solution:
     gap = bound - welfare
-    if not abs(gap) <= CERTIFICATE:
+    if not abs(gap) <= largest:
         raise PrefbenchError(
             f"the exact {name} optimum was not reached: its duality gap is {gap:.2g}, above "
-            f"{CERTIFICATE:.0e}; raise the KL weight or bring the rewards to a common scale."
+            f"{largest:.0e}; raise the KL weight or bring the rewards to a common scale."
         )
     return Solution(weights, logprob, values, welfare, max(0.0, gap))
 

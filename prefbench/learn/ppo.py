@@ -28,7 +28,7 @@ from prefbench.errors import Diverged
 from prefbench.learn.memory import in_batches
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.training import Parts, State, descend, schedule
-from prefbench.learn.welfare import Welfare
+from prefbench.learn.welfare import WelfareFunction, scores_of
 from prefbench.team import Once, team
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def train(
     backbone: CausalLM,
     prompts: Sequence[str],
     rewards: RewardFunction,
-    welfare: Welfare,
+    welfare: WelfareFunction,
     options: PPOOptions,
     *,
     seed: int,
@@ -170,7 +170,7 @@ def train(
         backbone: the language model; its reference is the start and the anchor.
         prompts: what to sample responses to.
         rewards: (prompts, responses) to normalised rewards [n, groups].
-        welfare: how the groups' rewards become one number per response.
+        welfare: how the groups' rewards become one number per response; any function of their matrix.
         options: see `PPOOptions`.
         seed: the run's seed; iteration t uses only children of it that are named by t.
         names: the groups' names, for progress and the training history.
@@ -210,8 +210,8 @@ def train(
         past = np.array([[row[f"reward/{name}"] for name in names] for row in history]).reshape(
             -1, len(names)
         )
-        scalar = welfare(matrix, matrix.mean(axis=0) - coefficient * kl, past)
-        score = torch.from_numpy(np.asarray(scalar, dtype=np.float32)).to(backbone.device)
+        scalar = scores_of(welfare, matrix, matrix.mean(axis=0) - coefficient * kl, past)
+        score = torch.from_numpy(scalar.astype(np.float32)).to(backbone.device)
         losses = update(
             backbone,
             model,

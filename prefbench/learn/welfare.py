@@ -5,6 +5,13 @@ through its weights w_g = dW/dF_g: a batch of rewards [batch, groups] becomes on
 [batch], sum_g w_g r_g. Only the per-sample minimum is not of that kind. Where responses can be listed,
 `learn/exact.py` has each welfare's exact optimum.
 
+A welfare of one's own is either of
+
+    Welfare.of_values(W)    W(F_1, ..., F_G), of the groups' values: what the population gets
+    any function            of a reward matrix [n, groups], to [n]: what each response is worth
+
+and the two differ, as E[min_g r_g] and min_g E[r_g] do.
+
 Before any comparison of groups the rewards must share a zero and a unit: Bradley-Terry rewards are only
 defined up to shift and scale, so `Rewards` centres each on the reference policy and divides by its spread
 there.
@@ -12,18 +19,24 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-Kind = Literal["population_min", "per_sample_min", "dual", "mean", "nash", "leximin", "alpha"]
+from prefbench.errors import Diverged, UserError
+
+Kind = Literal["population_min", "per_sample_min", "dual", "mean", "nash", "leximin", "alpha", "of_values"]
+WelfareFunction = Callable[[np.ndarray], np.ndarray]
+"""Rewards [n, groups] to one number per response, [n]; a `Welfare` is one too."""
 
 LEXIMIN_DECAY = 0.1
 """Weight of the next worst group relative to the worst one: leximin is the limit of zero."""
 NASH_FLOOR = 0.05
 """Least gain that a Nash weight is computed with: before anybody has gained, all weights are equal."""
+ALONE = 500
+"""Rows at most that a function is tried on one by one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,62 @@ class Welfare:
     """Of `alpha`: W = (1/alpha) log sum_g share_g exp(alpha F_g); towards 0 the mean, to -inf the minimum."""
     step: float = 0.1
     """Of `dual`: step of the mirror descent on the group weights."""
+    function: Callable[[Any], Any] | None = None
+    """Of `of_values`: W(F_1, ..., F_G)."""
+    gradient: Callable[[np.ndarray], np.ndarray] | None = None
+    """Of `of_values`: dW/dF_g, [groups]; None leaves it to torch."""
+    concave: bool = False
+    """Of `of_values`: whether W is declared concave and never falling where a group gains."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UserError(
+                f"there is no welfare '{self.kind}': choose among {', '.join(get_args(Kind)[:-1])}, or give "
+                "your own as Welfare.of_values(function) or as a plain function of the reward matrix."
+            )
+        if (self.kind == "of_values") != (self.function is not None):
+            raise UserError("a function of the groups' values is given as Welfare.of_values(function).")
+
+    @classmethod
+    def of_values(
+        cls,
+        function: Callable[[Any], Any],
+        gradient: Callable[[np.ndarray], np.ndarray] | None = None,
+        *,
+        concave: bool = False,
+    ) -> Welfare:
+        """A welfare W(F_1, ..., F_G) of one's own.
+
+        Args:
+            function: from the groups' values [groups] to a number. Without `gradient` it is given a float64
+                tensor and must compute with torch; with it, an array.
+            gradient: dW/dF_g at such values, [groups]; where W has a kink, any supergradient.
+            concave: W is concave and never falls where a group gains. PPO needs neither; where responses can
+                be listed the optimum is then computed, with a certificate, and the claim is put to the test.
+        """
+        return cls("of_values", function=function, gradient=gradient, concave=concave)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.kind if self.function is None else name_of(self.function)
+
+    def slope(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """W and dW/dF_g at the groups' values, of a welfare that was made by `of_values`.
+
+        Raises:
+            UserError: the function or its gradient does not give what it should.
+        """
+        assert self.function is not None
+        if self.gradient is None:
+            return _torch_slope(self.function, values)
+        value, gradient = self.function(values.copy()), np.asarray(self.gradient(values.copy()), np.float64)
+        if gradient.shape != values.shape or np.ndim(value) != 0:
+            raise UserError(
+                f"welfare '{self.name}': of {len(values)} values the function must give a number and its "
+                f"gradient as many numbers, not the shapes {np.shape(value)} and {gradient.shape}."
+            )
+        return float(value), gradient
 
     def __call__(
         self, rewards: np.ndarray, values: np.ndarray | None = None, past: np.ndarray | None = None
@@ -77,7 +146,78 @@ class Welfare:
             # W = sum_g share_g log(F_g - F_g(pi_ref)), and F_g(pi_ref) = 0 for normalised rewards.
             weights = shares / np.maximum(values, NASH_FLOOR)
             return np.asarray(weights / weights.sum())
+        if self.kind == "of_values":
+            _, slope = self.slope(values)
+            if not np.isfinite(slope).all() or not slope.sum() > 0:
+                raise Diverged(
+                    f"welfare '{self.name}' has the gradient {_numbers(slope)} at the groups' values "
+                    f"{_numbers(values)}: it must be finite there and rise when all of them gain."
+                )
+            return np.asarray(slope / slope.sum())
         raise ValueError(f"{self.kind} has no group weights")
+
+
+def _torch_slope(function: Callable[[Any], Any], values: np.ndarray) -> tuple[float, np.ndarray]:
+    import torch
+
+    leaf = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        value = function(leaf)
+        if not isinstance(value, torch.Tensor) or value.ndim != 0 or not value.requires_grad:
+            raise UserError(
+                f"welfare '{name_of(function)}': of {len(values)} values it must give a tensor of one, "
+                "computed with torch; or give its gradient too, Welfare.of_values(function, gradient)."
+            )
+        (slope,) = torch.autograd.grad(value, leaf)
+    return float(value.detach()), slope.numpy()
+
+
+def name_of(function: Any) -> str:
+    """What messages call a function or an object that is called like one."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
+def scores_of(
+    welfare: WelfareFunction,
+    rewards: np.ndarray,
+    values: np.ndarray | None = None,
+    past: np.ndarray | None = None,
+) -> np.ndarray:
+    """One number per response by any welfare, [n]; a plain function is given the matrix alone.
+
+    Raises:
+        UserError: it gives something else.
+        Diverged: a number is not finite.
+    """
+    if isinstance(welfare, Welfare):
+        found = welfare(rewards, values, past)
+    elif callable(welfare):
+        found = np.asarray(welfare(rewards.copy()))
+    else:
+        raise UserError(f"{welfare!r} is no welfare: give a Welfare or a function of the reward matrix.")
+    if found.shape != (len(rewards),) or found.dtype.kind not in "fiub":
+        raise UserError(
+            f"welfare '{name_of(welfare)}': of rewards {list(rewards.shape)} it must give one number per "
+            f"response, [{len(rewards)}], not {found.dtype} {list(found.shape)}."
+        )
+    if not np.isfinite(found).all():
+        raise Diverged(f"welfare '{name_of(welfare)}' gives a number that is not finite: mend the function.")
+    return np.asarray(found, dtype=np.float64)
+
+
+def each_by_itself(function: WelfareFunction, rewards: np.ndarray) -> np.ndarray | None:
+    """A function of a reward matrix [n, groups] at each row, [n]; None where a row's company matters."""
+    whole = scores_of(function, rewards)
+    backwards = scores_of(function, rewards[::-1])[::-1]
+    single = np.linspace(0, len(rewards) - 1, min(len(rewards), ALONE)).astype(int)
+    alone = np.array([scores_of(function, rewards[i : i + 1])[0] for i in single])
+    tolerance = 1e-9 * max(1.0, float(np.abs(whole).max()))
+    strayed = max(np.abs(whole - backwards).max(), np.abs(whole[single] - alone).max())
+    return whole if strayed <= tolerance else None
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from prefbench import weights
 from prefbench.errors import UserError
 from prefbench.problem.corpus import Corpus
 from prefbench.text import count_words, is_empty, lower_words, message_or_type
@@ -655,18 +656,16 @@ def _load_network(model: str, folder: Path) -> tuple[Any, Any]:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **options
+        network, wrong = weights.load(
+            AutoModelForSequenceClassification, folder, use_safetensors=True, **options
         )
     except Exception as error:  # damaged files raise whatever their readers raise
         raise UserError(
             f"classifier {model!r} could not be loaded ({message_or_type(error)}): "
             "give a folder with config.json, a tokenizer and model.safetensors."
         ) from error
-    if report["missing_keys"]:  # transformers fills these with random numbers and goes on
-        raise UserError(
-            f"{model!r} is no finished classifier: its weights lack {min(report['missing_keys'])}."
-        )
+    if wrong is not None:
+        raise UserError(f"{model!r} is no finished classifier: {wrong}.")
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise UserError(f"the tokenizer of {model!r} has no padding token: set one and save it again.")
