@@ -856,10 +856,15 @@ def _regret_differs(record: Record, folder: Path, tolerance: float) -> list[str]
         return [f"{DISTRIBUTION_FILE} has no column {', '.join(sorted(lacking))}"]
     found = RegretRecord.model_validate(regrets(distribution, names, record.regret.beta))
     wrong: list[str] = []
-    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl"):
+    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl", "certificate"):
         wrong += _differs(f"regret.{name}", getattr(record.regret, name), getattr(found, name), tolerance)
+    if [group.name for group in record.regret.groups] != names:
+        return [*wrong, "the groups of regret are not the record's"]
     for ours, theirs in zip(record.regret.groups, found.groups, strict=True):
-        wrong += _differs(f"regret.{ours.name}", ours.regret, theirs.regret, tolerance)
+        for name in ("value", "best", "regret"):
+            wrong += _differs(
+                f"regret.{ours.name}.{name}", getattr(ours, name), getattr(theirs, name), tolerance
+            )
     return wrong
 
 
