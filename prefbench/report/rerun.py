@@ -17,10 +17,11 @@ import pandas as pd
 
 from prefbench.errors import PrefbenchError
 from prefbench.report.record import Record, read_items, read_record, sorted_items
-from prefbench.report.verify_run import Checked, short
+from prefbench.report.verify_run import Checked
 from prefbench.running.run import run
 from prefbench.seeds import rng
 from prefbench.spec import RunSpec
+from prefbench.text import message_line
 
 NEAR = 1e-4
 """Nats that a divergence may differ by where the texts are the same."""
@@ -53,7 +54,7 @@ def rerun(runs: Sequence[Checked]) -> Iterator[Rerun]:
             try:
                 folder, record = run(RunSpec(**each.record.spec), Path(temporary))
             except PrefbenchError as error:
-                yield Rerun(each.folder, (), f"not computed: {short(error)}", done=False)
+                yield Rerun(each.folder, (), f"not computed: {message_line(error)}", done=False)
                 continue
             if record.status != "ok":
                 yield Rerun(each.folder, (f"computed anew it ended as {record.status}",), "as a whole")

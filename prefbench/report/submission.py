@@ -72,8 +72,8 @@ def merge(folders: Sequence[Path], into: Path) -> list[Path]:
         The folders that are new; a run that is already there with the same content is passed over.
 
     Raises:
-        UserError: if a run does not verify, is of a plug-in that is not here, was not packed by `submit`, or is
-            already there with other content. Nothing was written then.
+        UserError: if a run does not verify, is of a plug-in that is not here, was not packed by `submit`, or
+            is already there with other content. Nothing was written then.
     """
     return _write_all(_expand(folders), Path(into), packed_before=True)
 
@@ -98,6 +98,7 @@ def _write_all(folders: Sequence[Path], out: Path, packed_before: bool) -> list[
     if out.exists() and not out.is_dir():
         raise UserError(f"'{out}' is a file: name a folder.")
     existing = _by_hash(out)
+    there = set(existing.values())
     fresh: dict[str, tuple[Path, Record]] = {}
     again: list[tuple[Path, Record, Path]] = []
     for folder in folders:
@@ -114,11 +115,7 @@ def _write_all(folders: Sequence[Path], out: Path, packed_before: bool) -> list[
         for number, (folder, record, known) in enumerate(again):
             _refuse_board([folder], [])
             packed = _pack(folder, record, Path(temporary) / f"again-{number}")
-            ours = (
-                known
-                if known in existing.values()
-                else _pack(known, record, Path(temporary) / f"first-{number}")
-            )
+            ours = known if known in there else _pack(known, record, Path(temporary) / f"first-{number}")
             if not _same(packed, ours):
                 raise UserError(
                     f"'{folder}': '{known.name}' is already there with other content: "

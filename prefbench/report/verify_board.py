@@ -34,8 +34,8 @@ from prefbench.seeds import rng
 ROUNDED = 1e-6
 """How far a number of the CSV may be from what the runs give: the digits that it is rounded to."""
 COPIED = 0.9
-"""Agreement of two runs' responses beyond chance (Cohen's kappa over rows) that is a copy. Of honest runs, even
-those that shared their draws and rewards, the published ones agree to less than 0.5."""
+"""Agreement of two runs' responses beyond chance (Cohen's kappa over rows) that is a copy. Published runs, even
+those that shared their draws and rewards, agree to less than 0.5."""
 STILL = 0.05
 """Nats: policies that both stay this near to the reference say what it says."""
 UNLIKELY = 4.5

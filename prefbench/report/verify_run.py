@@ -31,7 +31,7 @@ from prefbench.report.record import (
 )
 from prefbench.running.identity import Identity
 from prefbench.spec import EvaluateOptions, RunSpec, digest, parse_ratio, refuse_misfit, resolve
-from prefbench.text import count_words, is_empty, lower_words
+from prefbench.text import count_words, is_empty, lower_words, message_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -133,16 +133,11 @@ class Problems:
             )
             apportion([group.share for group in built.groups], built.annotators)
         except Exception as error:  # a plug-in's task may raise anything
-            said = f"its problem cannot be built ({type(error).__name__}: {short(error)})"
+            said = f"its problem cannot be built ({type(error).__name__}: {message_line(error)})"
             if record.data == "synthetic" and not isinstance(error, MemoryError):
                 raise UserError(said) from None
             return said
         return built
-
-
-def short(error: object) -> str:
-    """An error on one line, not too long."""
-    return " ".join(str(error).split())[:160]
 
 
 def check_run(checked: Checked, problems: Problems | None) -> None:
@@ -179,7 +174,7 @@ def check_run(checked: Checked, problems: Problems | None) -> None:
         checked.wrong.append(f"'{checked.folder}': {error}")
     except Exception as error:  # there is no end of ways in which a stranger's table may be odd
         checked.wrong.append(
-            f"'{checked.folder}': its evidence cannot be evaluated ({type(error).__name__}: {short(error)}): "
+            f"'{checked.folder}': its evidence cannot be evaluated ({type(error).__name__}: {message_line(error)}): "
             "run it again."
         )
 
@@ -491,7 +486,7 @@ def _check_world(checked: Checked, record: Record, problem: Problem) -> None:
     states, position = np.unique(rows, return_inverse=True)
 
     def places(texts: list[str]) -> npt.NDArray[np.int64]:
-        return position * choices + world.columns(rows, texts)
+        return np.asarray(position * choices + world.columns(rows, texts), dtype=np.int64)
 
     _check_draws(checked, listed, listed["reference"].to_numpy(), places, "reference_response", names)
     if record.regret is None:
@@ -544,7 +539,5 @@ def _check_draws(
         width = float(utility.max() - utility.min())
         # Bernstein's bound: few draws of something rare may lie further off than the spread alone allows.
         if abs(float(utility[at].mean()) - mean) > FAR * (spread / math.sqrt(size) + width / size):
-            checked.wrong.append(
-                f"{column} of the items was not drawn from its policy: {name} gains too much"
-            )
+            checked.wrong.append(f"{column} of the items was not drawn from its policy: {name} is far off")
             return
