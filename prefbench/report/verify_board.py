@@ -28,14 +28,11 @@ from prefbench.report.leaderboard import (
     rows_of,
 )
 from prefbench.report.record import RECORD_FILE, Record, find_records, read_record
-from prefbench.report.verify_run import Checked, Problems, check_run
+from prefbench.report.verify_run import COPIED, Checked, Problems, agreement, check_run
 from prefbench.seeds import rng
 
 ROUNDED = 1e-6
 """How far a number of the CSV may be from what the runs give: the digits that it is rounded to."""
-COPIED = 0.9
-"""Agreement of two runs' responses beyond chance (Cohen's kappa over rows) that is a copy. Published runs, even
-those that shared their draws and rewards, agree to less than 0.5."""
 STILL = 0.05
 """Nats: policies that both stay this near to the reference say what it says."""
 UNLIKELY = 4.5
@@ -188,8 +185,6 @@ def _lean(one: Checked, other: Checked) -> str | None:
 
 def _name_copies(runs: Sequence[Checked]) -> None:
     """Name runs that say the same: an aligner's under another's name, or one seed's for another."""
-    for run in runs:
-        assert run.words is not None
     by_size: dict[tuple[str, int], list[Checked]] = defaultdict(list)
     for run in runs:
         assert run.words is not None
@@ -202,7 +197,7 @@ def _name_copies(runs: Sequence[Checked]) -> None:
         for index in range(1, len(same)):
             equal = (table[:index] == table[index]).mean(axis=1)
             for other in np.flatnonzero(equal >= COPIED).tolist():
-                if _agreement(table[index], table[other], float(equal[other])) < COPIED:
+                if agreement(table[index], table[other]) < COPIED:
                     continue
                 kind = _kind(same[index], same[other])
                 if kind is not None:
@@ -210,14 +205,6 @@ def _name_copies(runs: Sequence[Checked]) -> None:
                     named[other].append((kind, index))
         for index, found in named.items():
             _tell_copies(same[index], [(kind, same[other]) for kind, other in found])
-
-
-def _agreement(one: np.ndarray, other: np.ndarray, equal: float) -> float:
-    """Cohen's kappa: how much more often two runs agree than their words alone make them; 0 if they must."""
-    both = np.unique(np.concatenate([one, other]), return_inverse=True)[1]
-    counts = [np.bincount(part, minlength=both.max() + 1) / len(one) for part in np.split(both, 2)]
-    chance = float(counts[0] @ counts[1])
-    return 0.0 if chance > 1 - 1e-9 else (equal - chance) / (1 - chance)
 
 
 def _kind(one: Checked, other: Checked) -> str | None:

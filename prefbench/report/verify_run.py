@@ -48,8 +48,14 @@ TIE = 1e-9
 LARGER = 10
 """A problem is not built for a stranger where a whole number among its options is more than so many times the
 default."""
-FAR = 8.0
-"""Standard errors between a mean over samples and its expectation that no draw explains."""
+RARE = math.log(2 / 1e-6)
+"""Of draws that lie further from their mean than this allows by Bernstein's bound, honest ones are one in a
+million at most."""
+COPIED = 0.9
+"""Agreement of two runs' responses beyond chance (Cohen's kappa over rows) that is a copy. Of the published
+runs, even those that shared draws and rewards agree to less than 0.5."""
+MONOTONE = 0.5
+"""Chance of two rows to agree above which policies hardly say more than one thing."""
 
 
 @dataclass
@@ -114,7 +120,7 @@ class Problems:
         for name, value in options.items():
             default = entry.options.model_fields[name].get_default(call_default_factory=True)
             whole = isinstance(value, int) and not isinstance(value, bool)
-            usual = default if isinstance(default, int) else 10
+            usual = default if isinstance(default, int) else 1000
             if whole and value > LARGER * max(usual, 10):
                 return f"task.{name}={value} is more than {LARGER} times the default: too large a problem"
             place = isinstance(value, str) and value != default and any(sign in value for sign in "/\\")
@@ -164,8 +170,11 @@ def check_run(checked: Checked, problems: Problems | None) -> None:
             checked.tables["prompted"] = read_items(checked.folder, PROMPTED_FILE)
         if record.regret is not None:
             checked.tables["distribution"] = read_items(checked.folder, DISTRIBUTION_FILE)
+        theirs = items["reference_response"].tolist()
         checked.words = _hashes([" ".join(lower_words(text)) for text in items["response"].tolist()])
-        checked.references = _hashes(items["reference_response"].tolist())
+        checked.references = _hashes(theirs)
+        if agreement(checked.words, _hashes([" ".join(lower_words(text)) for text in theirs])) >= COPIED:
+            checked.wrong.append("its responses are its reference responses, which are drawn apart from them")
         if problems is not None and not checked.absent:
             _check_problem(checked, record, problems)
     except UserError as error:
@@ -173,10 +182,20 @@ def check_run(checked: Checked, problems: Problems | None) -> None:
     except PrefbenchError as error:  # exact optima that cannot be found for what the file says
         checked.wrong.append(f"'{checked.folder}': {error}")
     except Exception as error:  # there is no end of ways in which a stranger's table may be odd
-        checked.wrong.append(
-            f"'{checked.folder}': its evidence cannot be evaluated ({type(error).__name__}: {message_line(error)}): "
-            "run it again."
-        )
+        said = f"{type(error).__name__}: {message_line(error)}"
+        checked.wrong.append(f"'{checked.folder}': its evidence cannot be evaluated ({said}): run it again.")
+
+
+def agreement(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Cohen's kappa: how much more often two lists of words agree, row by row, than by chance.
+
+    0 for policies that say much the same to everything: nothing can be told from their agreement.
+    """
+    both = np.unique(np.concatenate([one, other]), return_inverse=True)[1]
+    counts = [np.bincount(part, minlength=both.max() + 1) / len(one) for part in np.split(both, 2)]
+    chance = float(counts[0] @ counts[1])
+    equal = float((one == other).mean())
+    return 0.0 if chance > MONOTONE else (equal - chance) / (1 - chance)
 
 
 def _hashes(texts: list[str]) -> npt.NDArray[np.uint64]:
@@ -530,14 +549,15 @@ def _check_draws(
     if (chance[at] <= 0).any():
         checked.wrong.append(f"{column} of the items has what its policy never says")
         return
-    weight = chance * listed["state_weight"].to_numpy()
-    size = len(items)
+    size, choices = len(items), len(listed) // listed["state"].nunique()
+    chances = chance.reshape(-1, choices)
+    weight = listed["state_weight"].to_numpy().reshape(-1, choices)[:, 0]
     for name in names:
-        utility = listed[f"utility/{name}"].to_numpy()
-        mean = float((weight * utility).sum())
-        spread = math.sqrt(max(float((weight * (utility - mean) ** 2).sum()), 0.0))
-        width = float(utility.max() - utility.min())
-        # Bernstein's bound: few draws of something rare may lie further off than the spread alone allows.
-        if abs(float(utility[at].mean()) - mean) > FAR * (spread / math.sqrt(size) + width / size):
+        utility = listed[f"utility/{name}"].to_numpy().reshape(-1, choices)
+        mean = (chances * utility).sum(axis=1)
+        spread = math.sqrt(float(weight @ (chances * (utility - mean[:, None]) ** 2).sum(axis=1)))
+        width = float((utility.max(axis=1) - utility.min(axis=1)).max())
+        far = abs(float(utility.ravel()[at].mean()) - float(weight @ mean))
+        if far > math.sqrt(2 * RARE / size) * spread + 2 / 3 * RARE * width / size:
             checked.wrong.append(f"{column} of the items was not drawn from its policy: {name} is far off")
             return
