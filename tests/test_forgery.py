@@ -236,9 +236,9 @@ def dropped(board: Board, into: Path) -> Forgery:
 def doubled(board: Board, into: Path) -> Forgery:
     def change(items: pd.DataFrame) -> pd.DataFrame:
         lost = worst_rows(items)
-        won = items[~lost]
-        again = won.iloc[np.arange(int(lost.sum())) % len(won)].assign(prompt_id=items["prompt_id"][lost])
-        return pd.concat([won, again.set_axis(items.index[lost])]).sort_index()
+        won = np.flatnonzero(~lost)
+        rows = np.where(lost, won[np.arange(len(items)) % len(won)], np.arange(len(items)))
+        return items.iloc[rows].reset_index(drop=True).assign(prompt_id=items["prompt_id"])
 
     return Forgery([forge(board["maxmin 0"], into, change)], nano(board, "maxmin 0"))
 
@@ -294,10 +294,12 @@ def one_seed(board: Board, into: Path) -> Forgery:
     source = board["maxmin 0"]
     made = []
     for seed in (1, 2, 3, 4):
-        # He looks up what the prompts of each seed are.
-        test = list(problem_of(source, seed=seed).prompts.test)
+        # He looks up what the prompts of each seed are, and what its task says of itself.
+        problem = problem_of(source, seed=seed)
+        test = list(problem.prompts.test)
+        said = {**read_record(source).task_report, **problem.report}
         asked = lambda items, test=test: items.assign(prompt=test)  # noqa: E731
-        made.append(forge(source, into, asked, spec={"seed": seed}))
+        made.append(forge(source, into, asked, spec={"seed": seed}, task_report=said))
     return Forgery(made, nano(board, "maxmin 1", "reference 1"), honest=False)
 
 
@@ -442,9 +444,8 @@ def test_what_content_cannot_tell_is_named_by_computing_it_anew(board, tmp_path)
     forge(source, tmp_path / "a", saying(source, nice))
     forge(source, tmp_path / "b", lambda items: items.assign(kl=items["kl"] / 10))
     forge(source, tmp_path / "c", spec={"aligner_options": options})
-    forge(
-        board["gold_maxmin 0"], tmp_path / "d", spec=read_record(source).spec, code=read_record(source).code
-    )
+    learner = read_record(source)
+    forge(board["gold_maxmin 0"], tmp_path / "d", spec=learner.spec, code=learner.code)
     checked = [each for name in "abcd" for each in verify_board(runs_in(tmp_path / name))]
     assert [each.wrong for each in checked] == [[]] * 4  # each by itself looks well
     honest = verify_board([board["maxmin 0"], board["world dpo"]])
