@@ -780,6 +780,19 @@ def summarise_prompted(
     }
 
 
+def spec_differs(record: Record) -> list[str]:
+    """What of a record does not fit its own specification: the hash, and what both name."""
+    from prefbench.spec import digest
+
+    wrong = []
+    if not digest(record.spec).startswith(record.spec_hash):
+        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
+    for name in ("task", "aligner", "model", "data", "minority_ratio", "seed"):
+        if record.spec.get(name) != getattr(record, name):
+            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    return wrong
+
+
 def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     """What in a run's record does not follow from its items and its specification.
 
@@ -793,15 +806,8 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     Raises:
         UserError: if the record or the items cannot be read.
     """
-    from prefbench.spec import digest
-
     record = read_record(folder)
-    wrong = []
-    if not digest(record.spec).startswith(record.spec_hash):
-        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
-    for name in ("task", "aligner", "model", "data", "minority_ratio", "seed"):
-        if record.spec.get(name) != getattr(record, name):
-            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    wrong = spec_differs(record)
     if record.status != "ok":
         return wrong
     items = read_items(folder)

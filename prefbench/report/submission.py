@@ -29,6 +29,7 @@ from prefbench.report.record import (
     item_columns,
     read_items,
     read_record,
+    spec_differs,
     verify,
     write_record,
 )
@@ -131,19 +132,24 @@ def _packable(folder: Path, packed_before: bool) -> Record:
     record = read_record(folder)
     if record.status != "ok":
         raise UserError(f"'{folder}' ended as {record.status}: only runs that ended well can be handed in.")
+    _refuse(folder, spec_differs(record))
     packed = anonymous(record)
     if packed_before and packed != record:
         raise UserError(f"'{folder}' names a machine: pack it with `prefbench leaderboard submit` first.")
     return packed
 
 
+def _refuse(folder: Path, wrong: Sequence[str]) -> None:
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UserError(f"'{folder}' does not verify: {wrong[0]}{more}: run it again.")
+
+
 def _refuse_board(new: Sequence[Path], existing: Sequence[Path]) -> None:
     """Refuse what comes unless the whole board that it makes verifies, and say what is not checked of it."""
     found = verify_board([*new, *existing])
     for run in found:
-        if run.wrong:
-            more = f" (and {len(run.wrong) - 1} more)" if len(run.wrong) > 1 else ""
-            raise UserError(f"'{run.folder}' does not verify: {run.wrong[0]}{more}: run it again.")
+        _refuse(run.folder, run.wrong)
     for run in found[: len(new)]:
         if run.absent:
             raise UserError(f"'{run.folder}' cannot be checked: {run.unchecked[0]}.")
@@ -183,9 +189,7 @@ def _pack(folder: Path, packed: Record, into: Path) -> Path:
     write_record(packed, target)
     for name, frame in frames.items():
         _write_bare(frame, target / name)
-    wrong = verify(target)
-    if wrong:
-        raise UserError(f"'{folder}' does not verify as packed: {wrong[0]}: run it again.")
+    _refuse(folder, verify(target))
     return target
 
 

@@ -57,6 +57,9 @@ runs, even those that shared draws and rewards agree to less than 0.5."""
 MONOTONE = 0.5
 """Chance of two rows to agree above which policies hardly say more than one thing."""
 
+MEASURED_REPORTS = ("conflict", "utilities")
+"""Of `task_report`: what the run finds out, beside what the task says of itself."""
+
 
 @dataclass
 class Checked:
@@ -330,6 +333,8 @@ def _check_problem(checked: Checked, record: Record, problems: Problems) -> None
     items = checked.tables["items"]
     wrong = _groups_differ(record, problem) or _prompts_differ(items, record, problem)
     wrong += _em_differs(record, problem)
+    extra = sorted(record.task_report.keys() - {*problem.report, *MEASURED_REPORTS})
+    wrong += [f"task_report.{name} is nothing that the task says of itself" for name in extra]
     for name, value in problem.report.items():
         said = record.task_report.get(name)
         if not _alike(said, value) and not _alike(said, without_paths(value)):
@@ -393,8 +398,6 @@ def _em_differs(record: Record, problem: Problem) -> list[str]:
     wrong = []
     if len(em.cluster_sizes) != em.clusters:
         wrong.append(f"em.clusters is {em.clusters}, em.cluster_sizes has {len(em.cluster_sizes)}")
-    if em.chosen_restart >= em.restarts:
-        wrong.append(f"em.chosen_restart is {em.chosen_restart} of {em.restarts} em.restarts")
     if sum(em.cluster_sizes) != problem.annotators:
         wrong.append(f"em.cluster_sizes do not sum to the task's {problem.annotators} annotators")
     return wrong
