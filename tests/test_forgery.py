@@ -4,10 +4,11 @@ A forger writes a record whose counts, rates and intervals follow from the table
 names no machine, so that only what is held against the problem, the registry and the other runs finds him.
 """
 
+import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def worst_rows(items: pd.DataFrame) -> Any:
     return np.logical_or.reduce(lost)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Forgery:
     """What a forger made, and the honest runs that it lies among."""
 
@@ -414,6 +415,38 @@ def test_honest_runs_pass(board, tmp_path):
     found = verify_board(list(board.values()))
     assert [(each.wrong, each.odd, each.unchecked) for each in found] == [([], [], [])] * len(board)
     assert len(merge(list(board.values()), tmp_path / "records")) == len(board)
+
+
+def test_a_problem_is_built_once_for_all_runs_that_share_it(board, monkeypatch):
+    entry, built = registry.get("task", "imdb_two_group"), []
+
+    def function(data, ratio, seed, **options):
+        built.append(seed)
+        return entry.function(data, ratio, seed, **options)
+
+    counting = dataclasses.replace(entry, function=functools.wraps(entry.function)(function))
+    monkeypatch.setitem(registry._entries, ("task", "imdb_two_group"), counting)
+    assert not any(each.wrong for each in verify_board(nano(board)))
+    assert sorted(built) == [0, 1]
+    verify_board(nano(board), sample=1)
+    assert len(built) == 3
+
+
+def test_a_reference_that_differs_once_is_odd_and_on_one_machine_an_edit(board, tmp_path):
+    source = board["maxmin 0"]
+    texts = read_items(source)["reference_response"].tolist()
+    other = saying(source, [texts[1], *texts[1:]], "reference_response")
+    odd = forge(source, tmp_path / "odd", other)
+    honest, found = verify_board([board["dpo 0"], odd])
+    for each in (honest, found):
+        assert each.wrong == [] and "another machine, or edited" in each.odd[0]
+    made = read_record(source).provenance.model_copy(update={"hardware": "NVIDIA H200"})
+    same = [
+        forge(board["dpo 0"], tmp_path / "a", provenance=made),
+        forge(source, tmp_path / "b", other, provenance=made),
+    ]
+    for each in verify_board(same):
+        assert "made on the same machine: one of them was edited" in each.wrong[0]
 
 
 @pytest.mark.parametrize("kind", FORGERIES)

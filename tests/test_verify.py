@@ -21,6 +21,7 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
+from prefbench.report.rerun import draw
 from prefbench.report.submission import submit
 from prefbench.report.verify_board import runs_in, verify_board
 from prefbench.report.verify_run import Checked, _check_utility
@@ -156,6 +157,7 @@ def test_a_stranger_decides_neither_what_is_fetched_nor_how_much_is_built(honest
         write_record(record.model_copy(update=new), folder)
         (found,) = verify_board([folder])
         assert found.wrong == [] and any(said in reason for reason in found.unchecked), found
+        assert draw([found], 1, seed=0) == []
 
 
 class Verdicts:

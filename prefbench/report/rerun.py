@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from prefbench import registry
 from prefbench.errors import PrefbenchError
 from prefbench.report.record import Record, read_items, read_record, sorted_items
-from prefbench.report.verify_run import Checked
+from prefbench.report.verify_run import Checked, not_built
 from prefbench.running.run import run
 from prefbench.seeds import rng
 from prefbench.spec import RunSpec
@@ -39,11 +40,23 @@ class Rerun:
     done: bool = True
 
 
-def draw(runs: Sequence[Checked], count: int, seed: int) -> list[Checked]:
-    """So many of the runs that ended well and whose plug-ins are here, at random."""
-    able = [each for each in runs if each.record and each.record.status == "ok" and not each.absent]
+def draw(runs: Sequence[Checked], count: int, seed: int, fetch: bool = False) -> list[Checked]:
+    """So many of the runs that ended well, at random.
+
+    Left out are those that are wrong as they are, of a plug-in that is not here, or too large; and, without
+    `fetch`, those that name a file, an address or something to fetch: a stranger's record does not decide
+    where this machine connects to.
+    """
+    able = [each for each in runs if each.record and _may_run(each, each.record, fetch)]
     picked = rng(seed, "rerun").permutation(len(able))[:count]
     return [able[index] for index in sorted(picked.tolist())]
+
+
+def _may_run(checked: Checked, record: Record, fetch: bool) -> bool:
+    if checked.wrong or checked.absent or record.status != "ok":
+        return False
+    preset = any(entry.name == record.model for entry in registry.entries("model"))
+    return (preset or fetch) and not_built(record, fetch) is None
 
 
 def rerun(runs: Sequence[Checked]) -> Iterator[Rerun]:

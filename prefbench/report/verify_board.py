@@ -104,8 +104,6 @@ def _keep_little(run: Checked) -> None:
     if items is not None:
         kept = [name for name in items.columns if str(name).startswith("reference_utility/")]
         run.tables["references"] = items[["reference_words", *kept]]
-    run.is_world = run.problem is not None and run.problem.world is not None
-    run.problem = None
 
 
 def _name_twice(runs: Sequence[Checked]) -> None:
@@ -219,11 +217,17 @@ def _kind(one: Checked, other: Checked) -> str | None:
     if ours.seed != theirs.seed:
         return "seed"
     if ours.aligner != theirs.aligner:
-        return "options" if one.is_world or other.is_world or _share_code(ours, theirs) else "aligner"
+        return "options" if _is_exact(ours) or _share_code(ours, theirs) else "aligner"
     if ours.minority_ratio != theirs.minority_ratio:
         blind = ours.aligner in NULLS or "oracle" in ours.needs
-        return None if blind else "options" if one.is_world or other.is_world else "ratio"
+        return None if blind else "options" if _is_exact(ours) else "ratio"
     return "options"
+
+
+def _is_exact(record: Record) -> bool:
+    """Whether responses can be listed, so that aligners find optima that may be the same."""
+    found = [entry for entry in registry.entries("task") if entry.name == record.task]
+    return record.regret is not None or any("finite" in entry.backbones for entry in found)
 
 
 def _is_still(record: Record) -> bool:

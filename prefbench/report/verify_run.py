@@ -20,6 +20,7 @@ from prefbench import registry
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion, with_instruction
+from prefbench.problem.preferences import compared
 from prefbench.report.anonymous import without_paths
 from prefbench.report.record import (
     DISTRIBUTION_FILE,
@@ -73,9 +74,6 @@ class Checked:
     """What a reader should know and what does not disprove the run."""
     absent: bool = False
     """Whether its task or aligner is of a plug-in that was not given."""
-    problem: Problem | None = None
-    is_world: bool = False
-    """Whether its responses can be listed, so that different aligners may well say the same."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Items in order, and the other evidence, while the run is being checked."""
     words: npt.NDArray[np.uint64] | None = None
@@ -111,28 +109,9 @@ class Problems:
         """
         key = self.key(record)
         if key != self._key:
-            self._found = self._reason(record) or self._build(record)
+            self._found = not_built(record, self._fetch) or self._build(record)
             self._key = key
         return self._found
-
-    def _reason(self, record: Record) -> str | None:
-        entry = registry.get("task", record.task)
-        options = record.spec["task_options"]
-        if record.task_version != entry.version:
-            return f"{record.task}@{record.task_version} is not here, this is @{entry.version}"
-        for name, value in options.items():
-            default = entry.options.model_fields[name].get_default(call_default_factory=True)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            usual = default if isinstance(default, int) else 1000
-            if whole and value > LARGER * max(usual, 10):
-                return f"task.{name}={value} is more than {LARGER} times the default: too large a problem"
-            place = isinstance(value, str) and value != default and any(sign in value for sign in "/\\")
-            if place and not self._fetch:
-                return f"task.{name} names a file or an address: say --fetch if you trust it"
-        local = Path(record.data).is_file() or Path(record.data).is_dir()
-        if record.data != "synthetic" and not local and not self._fetch:
-            return "its data are not here and verifying fetches none: say --fetch if you trust it"
-        return None
 
     def _build(self, record: Record) -> Problem | str:
         function = registry.get("task", record.task).function
@@ -147,6 +126,31 @@ class Problems:
                 raise UserError(said) from None
             return said
         return built
+
+
+def not_built(record: Record, fetch: bool) -> str | None:
+    """Why the problem of a valid specification is not built for a stranger; None where it is.
+
+    Args:
+        fetch: whether what is to be fetched, and files, may be used.
+    """
+    entry = registry.get("task", record.task)
+    options = record.spec["task_options"]
+    if record.task_version != entry.version:
+        return f"{record.task}@{record.task_version} is not here, this is @{entry.version}"
+    for name, value in options.items():
+        default = entry.options.model_fields[name].get_default(call_default_factory=True)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        usual = default if isinstance(default, int) else 1000
+        if whole and value > LARGER * max(usual, 10):
+            return f"task.{name}={value} is more than {LARGER} times the default: too large a problem"
+        place = isinstance(value, str) and value != default and any(sign in value for sign in "/\\")
+        if place and not fetch:
+            return f"task.{name} names a file or an address: say --fetch if you trust it"
+    local = Path(record.data).is_file() or Path(record.data).is_dir()
+    if record.data != "synthetic" and not local and not fetch:
+        return "its data are not here and verifying fetches none: say --fetch if you trust it"
+    return None
 
 
 def check_run(checked: Checked, problems: Problems | None) -> None:
@@ -329,7 +333,6 @@ def _check_problem(checked: Checked, record: Record, problems: Problems) -> None
     if isinstance(problem, str):
         checked.unchecked.append(f"problem and utilities: {problem}")
         return
-    checked.problem = problem
     items = checked.tables["items"]
     wrong = _groups_differ(record, problem) or _prompts_differ(items, record, problem)
     wrong += _em_differs(record, problem)
@@ -428,8 +431,6 @@ def _check_utility(
     called: str,
 ) -> None:
     """A group's utilities of both responses, computed again from the texts."""
-    from prefbench.problem.preferences import compared
-
     utility: Any = group.utility
     ours, theirs = table["response"].tolist(), table["reference_response"].tolist()
     if hasattr(utility, "recalled"):
