@@ -1150,7 +1150,7 @@ def verify(
     differ = done = 0
     if rerun:
         print(f"computed anew, drawn with --seed {chosen}:")
-        for again in computed_anew(draw(found, rerun, chosen, fetch)):
+        for again in computed_anew(draw(found, rerun, chosen, fetch), found):
             done += again.done
             differ += bool(again.wrong)
             said = "; ".join(again.wrong) or "the same" if again.done else again.said

@@ -499,5 +499,5 @@ def test_figures_of_another_code_are_compared_by_their_intervals(board, tmp_path
     forged = forge(source, tmp_path / "forged", saying(source, nice), code="0" * 16)
     good, bad = rerun(verify_board([honest])), rerun(verify_board([forged]))
     (good,), (bad,) = list(good), list(bad)
-    assert good.said == bad.said == "by figures and their intervals"
+    assert good.said == bad.said == "by figures"
     assert good.wrong == () and any("win rate of" in said for said in bad.wrong)

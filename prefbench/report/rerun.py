@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from prefbench import registry
 from prefbench.errors import PrefbenchError
+from prefbench.report.leaderboard import config_hash
 from prefbench.report.record import Record, read_items, read_record, sorted_items
 from prefbench.report.verify_run import Checked, not_built
 from prefbench.running.run import run
@@ -59,8 +59,13 @@ def _may_run(checked: Checked, record: Record, fetch: bool) -> bool:
     return (preset or fetch) and not_built(record, fetch) is None
 
 
-def rerun(runs: Sequence[Checked]) -> Iterator[Rerun]:
-    """Compute runs anew, in one temporary folder so that they share what they can, and compare each."""
+def rerun(runs: Sequence[Checked], board: Sequence[Checked] = ()) -> Iterator[Rerun]:
+    """Compute runs anew, in one temporary folder so that they share what they can, and compare each.
+
+    Args:
+        runs: from `draw`.
+        board: all runs; the other seeds of a run say how much training alone moves a figure.
+    """
     with tempfile.TemporaryDirectory(prefix="prefbench-rerun.") as temporary:
         for each in runs:
             assert each.record is not None
@@ -72,14 +77,29 @@ def rerun(runs: Sequence[Checked]) -> Iterator[Rerun]:
             if record.status != "ok":
                 yield Rerun(each.folder, (f"computed anew it ended as {record.status}",), "as a whole")
                 continue
-            yield _compared(each.folder, folder, record)
+            yield _compared(each.folder, folder, record, _other_seeds(each.record, board))
 
 
-def _compared(stored: Path, made: Path, record: Record) -> Rerun:
+def _other_seeds(record: Record, board: Sequence[Checked]) -> list[Path]:
+    """Runs of the same specification but for the seed that look well."""
+    row = config_hash(record.spec)
+    return [
+        each.folder
+        for each in board
+        if each.record is not None
+        and not each.wrong
+        and each.record.status == "ok"
+        and each.record.seed != record.seed
+        and config_hash(each.record.spec) == row
+    ]
+
+
+def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]) -> Rerun:
     """A run against the same made here.
 
     Where the same code draws the same reference responses, this machine rounds as the other one did, and the
-    policy must say the same too. Otherwise figures must agree within their intervals.
+    policy must say the same too. Otherwise training goes another way, as it does with another seed: each
+    figure's interval must meet that of the stored run or one that reaches over all its seeds.
     """
     theirs = read_record(stored)
     names = [group.name for group in record.groups]
@@ -94,10 +114,10 @@ def _compared(stored: Path, made: Path, record: Record) -> Rerun:
     wrong = [
         f"{name} is {before.estimate:.4g} ({before.low:.4g} to {before.high:.4g}), computed anew "
         f"{after.estimate:.4g} ({after.low:.4g} to {after.high:.4g})"
-        for name, before, after in _figures(theirs, record, old, new)
+        for name, before, after in _figures([stored, *siblings], made)
         if before.low > after.high or after.low > before.high
     ]
-    return Rerun(stored, tuple(wrong), "by figures and their intervals")
+    return Rerun(stored, tuple(wrong), "by figures")
 
 
 @dataclass(frozen=True)
@@ -107,18 +127,27 @@ class _Figure:
     high: float
 
 
-def _figures(
-    theirs: Record, ours: Record, old: pd.DataFrame, new: pd.DataFrame
-) -> Iterator[tuple[str, _Figure, _Figure]]:
-    """Figures of two runs of one specification with their 95% intervals."""
-    for before, after in zip(theirs.groups, ours.groups, strict=True):
-        first, second = (_Figure(group.win_rate, group.ci_low, group.ci_high) for group in (before, after))
-        yield f"win rate of {before.name}", first, second
+def _figures(stored: Sequence[Path], made: Path) -> Iterator[tuple[str, _Figure, _Figure]]:
+    """Figures of a run and of the same made here; the first's intervals reach over its other seeds too."""
+    first, *others = (_measured(folder) for folder in stored)
+    for name, after in _measured(made).items():
+        if name in first:
+            seeds = [first[name], *(each[name] for each in others if name in each)]
+            low, high = min(each.low for each in seeds), max(each.high for each in seeds)
+            yield name, _Figure(first[name].estimate, low, high), after
+
+
+def _measured(folder: Path) -> dict[str, _Figure]:
+    """Figures of a run with their 95% intervals; no divergence where it is not known."""
+    record = read_record(folder)
+    items = read_items(folder)
+    found = {
+        f"win rate of {group.name}": _Figure(group.win_rate, group.ci_low, group.ci_high)
+        for group in record.groups
+    }
     for name in ("words", "reference_words", "kl"):
-        if name != "kl" or not (old[name].isna().any() or new[name].isna().any()):
-            yield f"mean {name}", _mean(old[name]), _mean(new[name])
-
-
-def _mean(column: pd.Series[float]) -> _Figure:
-    mean, error = float(column.mean()), _Z * float(column.std(ddof=0)) / math.sqrt(len(column))
-    return _Figure(mean, mean - error, mean + error)
+        if not items[name].isna().any():
+            mean = float(items[name].mean())
+            error = _Z * float(items[name].std(ddof=0)) / math.sqrt(len(items))
+            found[f"mean {name}"] = _Figure(mean, mean - error, mean + error)
+    return found
