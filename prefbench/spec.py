@@ -155,21 +155,7 @@ def make_spec(
     aligner_entry = registry.get("aligner", aligner)
     model = model or registry.BACKBONES[task_entry.backbone]
     model_entry = get_model(model)
-    if model_entry.backbone != task_entry.backbone:
-        raise UserError(
-            f"model '{model}' does not fit task '{task}', whose responses are "
-            f"{'enumerated' if task_entry.backbone == 'finite' else 'text that a language model writes'}: "
-            f"leave --model out, or say {registry.BACKBONES[task_entry.backbone]}."
-        )
-    if task_entry.backbone not in aligner_entry.backbones:
-        fits = [e.name for e in registry.entries("task") if e.backbone in aligner_entry.backbones]
-        raise UserError(f"aligner '{aligner}' does not apply to task '{task}', but to {', '.join(fits)}.")
-    lacking = aligner_entry.needs - task_entry.provides
-    if lacking:
-        raise UserError(
-            f"aligner '{aligner}' needs {', '.join(sorted(lacking))}, which task '{task}' does not provide; "
-            f"it provides {', '.join(sorted(task_entry.provides)) or 'nothing beyond the pairs'}."
-        )
+    refuse_misfit(task_entry, aligner_entry, model_entry, model)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UserError(f"seed '{seed}' is not a whole number from 0 up.")
     sets = sets or {}
@@ -188,6 +174,32 @@ def make_spec(
         model_options=resolve(model_entry.options, sets.get("model", {}), "model", model),
         evaluate_options=resolve(EvaluateOptions, sets.get("evaluate", {}), "evaluate", "evaluator"),
     )
+
+
+def refuse_misfit(
+    task_entry: registry.Entry, aligner_entry: registry.Entry, model_entry: registry.Entry, model: str
+) -> None:
+    """Refuse a model or an aligner that the task is not for.
+
+    Raises:
+        UserError: one line on the first thing that does not fit.
+    """
+    task, aligner = task_entry.name, aligner_entry.name
+    if model_entry.backbone != task_entry.backbone:
+        raise UserError(
+            f"model '{model}' does not fit task '{task}', whose responses are "
+            f"{'enumerated' if task_entry.backbone == 'finite' else 'text that a language model writes'}: "
+            f"leave --model out, or say {registry.BACKBONES[task_entry.backbone]}."
+        )
+    if task_entry.backbone not in aligner_entry.backbones:
+        fits = [e.name for e in registry.entries("task") if e.backbone in aligner_entry.backbones]
+        raise UserError(f"aligner '{aligner}' does not apply to task '{task}', but to {', '.join(fits)}.")
+    lacking = aligner_entry.needs - task_entry.provides
+    if lacking:
+        raise UserError(
+            f"aligner '{aligner}' needs {', '.join(sorted(lacking))}, which task '{task}' does not provide; "
+            f"it provides {', '.join(sorted(task_entry.provides)) or 'nothing beyond the pairs'}."
+        )
 
 
 def get_model(name: str) -> registry.Entry:

@@ -8,6 +8,7 @@ import pytest
 
 from prefbench import registry
 from prefbench.report.leaderboard import build, read_csv
+from prefbench.report.verify_board import runs_in, verify_board
 from prefbench.sweep import read_sweep
 
 RATIOS = [0.5, 0.3333, 0.1429, 0.0909]  # 1:1, 2:1, 6:1, 10:1
@@ -42,6 +43,14 @@ def test_the_board_follows_from_the_published_records():
     key = ["aligner", "minority_ratio"]
     ours, theirs = (f.sort_values(key, ignore_index=True)[columns] for f in (frame, read))
     pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
+
+
+@pytest.mark.slow
+def test_every_published_record_holds_against_its_problem_and_the_others():
+    found = verify_board(runs_in(PUBLISHED / "records"))
+    assert len(found) == 380
+    assert [(run.folder.name, run.wrong, run.odd) for run in found if run.wrong or run.odd] == []
+    assert not any(run.unchecked for run in found)
 
 
 def test_the_published_sweep_is_the_board(aligners):

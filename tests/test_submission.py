@@ -14,25 +14,45 @@ from test_record import make_items, make_record, make_run
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.registry import Entry, Options
+from prefbench.registry import Entry, NoOptions, Options
 from prefbench.report import leaderboard as lb
+from prefbench.report.anonymous import anonymous
 from prefbench.report.record import (
     read_items,
     read_record,
     write_items,
     write_record,
 )
-from prefbench.report.submission import anonymous, merge, submit, verify_csv, verify_run, verify_runs
+from prefbench.report.submission import merge, submit
+from prefbench.report.verify_board import runs_in, verify_board, verify_csv
 
 RATES = {"many": 0.8, "few": 0.6}
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
+class ToyOptions(Options):
+    corpus: str = ""
+    size: int = 1
+    hub: str = ""
+
+
 @pytest.fixture(autouse=True)
 def toy_task(monkeypatch):
-    """The task of fabricated runs is known."""
-    entries = {**registry._entries, ("task", "toy"): Entry("task", "toy", len, Options)}
+    """The task and the aligners of fabricated runs are known; of the task a later version than theirs."""
+    entries = dict(registry._entries)
+    entries["task", "toy"] = Entry("task", "toy", len, ToyOptions, 2, backbones=frozenset({"causal_lm"}))
+    for name in ("plain", "a", "b", "better"):
+        entries["aligner", name] = Entry("aligner", name, len, NoOptions)
     monkeypatch.setattr(registry, "_entries", entries)
+
+
+def verify_runs(runs):
+    return {run.folder: run.wrong for run in verify_board(runs_in(runs))}
+
+
+def verify_run(folder):
+    (run,) = verify_board([folder])
+    return run.wrong
 
 
 def edit(folder, **changes):
@@ -44,7 +64,9 @@ def edit(folder, **changes):
 
 
 def test_a_good_run_verifies(tmp_path):
-    assert verify_run(make_run(tmp_path, RATES)) == []
+    (run,) = verify_board([make_run(tmp_path, RATES)])
+    assert (run.wrong, run.odd, run.absent) == ([], [], False)
+    assert run.unchecked == ["problem and utilities: toy@1 is not here, this is @2"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +94,7 @@ def test_edited_items_are_found(tmp_path, change, said):
 def test_edited_records_are_found(tmp_path):
     for changes, said in [
         ({"mean_win_rate": 0.5}, "mean_win_rate is 0.5"),
-        ({"task_version": 7}, "toy@7 is unknown, the newest here is 1"),
+        ({"task_version": 7}, "toy@7 is unknown, the newest here is 2"),
         ({"spec_hash": "0123456789abcdef"}, "spec_hash is"),
         ({"kl": float("nan")}, "no JSON number"),
     ]:
@@ -80,21 +102,29 @@ def test_edited_records_are_found(tmp_path):
         edit(folder, **changes)
         (wrong,) = verify_runs(tmp_path).values()
         assert any(said in sentence for sentence in wrong), wrong
-    assert "load its file with --plugin" in verify_run(make_run(tmp_path / "b", RATES, task="alien"))[0]
     assert "needs is nothing, maxmin needs user_id" in verify_run(
         make_run(tmp_path / "b", RATES, aligner="maxmin")
     )
-
-
-def test_runs_that_answer_other_prompts_are_found(tmp_path):
-    for aligner in ("a", "b", "c"):
-        odd = make_run(tmp_path, RATES, aligner=aligner)
-    items = read_items(odd)
-    write_items(items.assign(prompt=items["prompt"] + " please"), odd)
-    found = {folder.name[0]: wrong for folder, wrong in verify_runs(tmp_path).items()}
-    assert found["a"] == found["b"] == [] and "prompts are not those of the other runs" in found["c"][0]
     with pytest.raises(UserError, match="no record"):
         verify_runs(tmp_path / "none")
+
+
+def test_what_is_not_here_is_not_checked_and_not_called_forged(tmp_path):
+    """Known only with --plugin; verify counts it apart, and nobody merges what nobody could check."""
+    runs = [
+        make_run(tmp_path / "a", RATES, task="alien"),
+        make_run(tmp_path / "b", RATES, aligner="alien"),
+        make_run(tmp_path / "c", RATES, model="alien", model_options={"tentacles": 8}),
+    ]
+    found = verify_board(runs)
+    assert [run.wrong for run in found] == [[], [], []]
+    for run, kind in zip(found, ("task", "aligner", "model"), strict=True):
+        assert f"{kind} 'alien' is not here, name it with --plugin" in run.unchecked
+    assert [run.absent for run in found] == [True, True, False]
+    for folder in runs[:2]:
+        with pytest.raises(UserError, match=r"cannot be checked: .* name it with --plugin"):
+            submit([folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_csv_follows_from_its_runs(tmp_path):

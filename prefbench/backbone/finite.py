@@ -312,23 +312,12 @@ class Finite:
 
     def distribution(self, policy: Policy, prompts: Sequence[str]) -> pd.DataFrame | None:
         """Every response to the prompts' states with its probabilities and utilities."""
-        import pandas as pd
-
         probability = self.probabilities(policy)
         if probability is None:
             return None
-        rows, counts = np.unique(self.world.rows(prompts), return_counts=True)
-        choices = self.world.reference.shape[1]
-        frame = {
-            "state": np.repeat(rows, choices),
-            "state_weight": np.repeat(counts / len(prompts), choices),
-            "response": [text for row in rows for text in self.world.responses[row]],
-            "reference": self.world.reference[rows].ravel(),
-            "policy": probability[rows].ravel(),
-        }
-        for index, utility in enumerate(np.moveaxis(self.world.utilities[rows], 2, 0)):
-            frame[f"utility/{index}"] = utility.ravel()
-        return pd.DataFrame(frame)
+        frame = self.world.listed(prompts)
+        frame.insert(4, "policy", probability[np.unique(self.world.rows(prompts))].ravel())
+        return frame
 
     def _selected(self, base: Floats, policy: ExtremeLengthPolicy) -> Floats:
         """Of the longest (or shortest) of n draws; among equals the first drawn, so in proportion to base."""

@@ -190,6 +190,18 @@ class Judge:
         unseen = [question.key for question in questions if question.key not in self._answers]
         self._answers.update(self.server.kept(unseen))
 
+    def recalled(
+        self, runs_dir: Path, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+    ) -> tuple[Floats, Floats]:
+        """Utilities as of `compare` by the verdicts in a runs folder; NaN where there is none."""
+        kept = replace(self, server=replace(self.server, cache=runs_dir / "verdicts"))
+        wins, pairs, questions = kept._sorted_out(prompts, first, second)
+        answers = kept.server.kept([question.key for question in questions])
+        for index, (forth, back) in pairs.items():
+            there = forth in answers and back in answers
+            wins[index] = _win(answers[forth], answers[back]) if there else np.nan
+        return wins, 1 - wins
+
     def _sorted_out(
         self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
     ) -> tuple[Floats, dict[int, tuple[str, str]], list[Question]]:

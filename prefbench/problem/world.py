@@ -21,6 +21,8 @@ from prefbench.problem import Group, Problem, Prompts
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from prefbench.problem.process import Process
 
 Floats = npt.NDArray[np.float64]
@@ -126,6 +128,26 @@ class World:
             return np.fromiter((index[row][text] for row, text in pairs), np.int64, len(responses))
         except KeyError as error:
             raise UserError(f"{error.args[0]!r:.80} is no response of this world.") from None
+
+    def listed(self, prompts: Sequence[str]) -> pd.DataFrame:
+        """Every response to the states that the prompts are about, state by state.
+
+        Columns `state`, `state_weight` (share of the prompts), `response`, `reference` (its probability) and
+        `utility/0`, `utility/1`, ... by group.
+        """
+        import pandas as pd
+
+        rows, counts = np.unique(self.rows(prompts), return_counts=True)
+        choices = self.reference.shape[1]
+        frame = {
+            "state": np.repeat(rows, choices),
+            "state_weight": np.repeat(counts / len(prompts), choices),
+            "response": [text for row in rows for text in self.responses[row]],
+            "reference": self.reference[rows].ravel(),
+        }
+        for index, utility in enumerate(np.moveaxis(self.utilities[rows], 2, 0)):
+            frame[f"utility/{index}"] = utility.ravel()
+        return pd.DataFrame(frame)
 
 
 @dataclass(frozen=True)

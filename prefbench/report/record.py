@@ -797,6 +797,25 @@ def summarise_prompted(
     }
 
 
+def spec_differs(record: Record) -> list[str]:
+    """What of a record does not fit its own specification: the hash, and what both name."""
+    from prefbench.spec import digest
+
+    wrong = []
+    if not digest(record.spec).startswith(record.spec_hash):
+        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
+    for name in ("task", "aligner", "model", "data", "seed"):
+        if record.spec.get(name) != getattr(record, name):
+            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
+    # Of labels that a task brought along it is the share found; a run that failed shows no groups.
+    if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):
+        wrong.append(
+            f"minority_ratio is {record.minority_ratio!r}, specified {asked!r} and found {min(shares):.4g}"
+        )
+    return wrong
+
+
 def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     """What in a run's record does not follow from its items and its specification.
 
@@ -810,21 +829,8 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     Raises:
         UserError: if the record or the items cannot be read.
     """
-    from prefbench.spec import digest
-
     record = read_record(folder)
-    wrong = []
-    if not digest(record.spec).startswith(record.spec_hash):
-        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
-    for name in ("task", "aligner", "model", "data", "seed"):
-        if record.spec.get(name) != getattr(record, name):
-            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
-    asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
-    # Of labels that a task brought along it is the share found; a run that failed shows no groups.
-    if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):
-        wrong.append(
-            f"minority_ratio is {record.minority_ratio!r}, specified {asked!r} and found {min(shares):.4g}"
-        )
+    wrong = spec_differs(record)
     if record.status != "ok":
         return wrong
     items = read_items(folder)
@@ -879,10 +885,15 @@ def _regret_differs(record: Record, folder: Path, tolerance: float) -> list[str]
         return [f"{DISTRIBUTION_FILE} has no column {', '.join(sorted(lacking))}"]
     found = RegretRecord.model_validate(regrets(distribution, names, record.regret.beta))
     wrong: list[str] = []
-    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl"):
+    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl", "certificate"):
         wrong += _differs(f"regret.{name}", getattr(record.regret, name), getattr(found, name), tolerance)
+    if [group.name for group in record.regret.groups] != names:
+        return [*wrong, "the groups of regret are not the record's"]
     for ours, theirs in zip(record.regret.groups, found.groups, strict=True):
-        wrong += _differs(f"regret.{ours.name}", ours.regret, theirs.regret, tolerance)
+        for name in ("value", "best", "regret"):
+            wrong += _differs(
+                f"regret.{ours.name}.{name}", getattr(ours, name), getattr(theirs, name), tolerance
+            )
     return wrong
 
 
