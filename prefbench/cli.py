@@ -1187,9 +1187,9 @@ def verify(
     other. Exit 1 if one does not follow, or none could be checked.
     """
     from prefbench.report.fields import unchecked_lines
-    from prefbench.report.rerun import draw
-    from prefbench.report.rerun import rerun as computed_anew
     from prefbench.report.verify_board import runs_in, verify_board, verify_csv
+    from prefbench.rerun import draw
+    from prefbench.rerun import rerun as computed_anew
 
     _load_plugins(plugin)
     chosen = secrets.randbelow(2**32) if seed is None else seed

@@ -30,9 +30,9 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
-from prefbench.report.rerun import draw, rerun
 from prefbench.report.submission import merge, submit
 from prefbench.report.verify_board import runs_in, verify_board
+from prefbench.rerun import draw, rerun
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.text import count_words, is_empty

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from prefbench import identity
 from prefbench.engines.cell import is_done
+from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.report.leaderboard import build
-from prefbench.running import identity
-from prefbench.running.identity import identity_of
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.store import Store

@@ -21,10 +21,10 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
-from prefbench.report.rerun import draw
 from prefbench.report.submission import submit
 from prefbench.report.verify_board import runs_in, verify_board
 from prefbench.report.verify_run import Checked, _check_utility
+from prefbench.rerun import draw
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 

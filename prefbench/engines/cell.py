@@ -12,8 +12,8 @@ from typing import Literal
 
 from prefbench import registry, store
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
-from prefbench.running.identity import identity_of
 from prefbench.spec import RunSpec, run_name
 from prefbench.store import Reporter
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from prefbench import registry
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.identity import Identity
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion, with_instruction
 from prefbench.problem.preferences import compared
@@ -30,7 +31,6 @@ from prefbench.report.record import (
     sorted_items,
     verify,
 )
-from prefbench.running.identity import Identity
 from prefbench.spec import EvaluateOptions, RunSpec, digest, parse_ratio, refuse_misfit, resolve
 from prefbench.text import count_words, is_empty, lower_words, message_line
 

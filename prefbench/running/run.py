@@ -15,6 +15,7 @@ from prefbench.backbone.estimate import check_memory
 from prefbench.backbone.models import ModelRequest
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
+from prefbench.identity import Identity, identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.problem import Problem, apportion
 from prefbench.problem.view import check_oracle
@@ -28,7 +29,6 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
-from prefbench.running.identity import Identity, identity_of
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed

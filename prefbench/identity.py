@@ -26,7 +26,7 @@ INERT = frozenset(
         "prefbench.errors",
         "prefbench.numerics",
         "prefbench.registry",  # options reach a key as values
-        "prefbench.running.identity",
+        "prefbench.identity",
         "prefbench.sources",
         "prefbench.spec",
         "prefbench.machine",
