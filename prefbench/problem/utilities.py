@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.errors import UserError
+from prefbench.files import MODEL_FILES, refuse_odd_files
 from prefbench.problem.corpus import Corpus
 from prefbench.text import count_words, is_empty, lower_words, message_or_type
 
@@ -654,6 +655,7 @@ def _load_network(model: str, folder: Path) -> tuple[Any, Any]:
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
+        refuse_odd_files(folder, MODEL_FILES)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         network, report = AutoModelForSequenceClassification.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, **options
