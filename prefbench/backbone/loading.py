@@ -415,7 +415,7 @@ def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOpti
     stops = _stops(model, tokenizer) | ({end} if end is not None else set())
     codec = Codec(tokenizer, stops, problem.response_tokens, context, chat, end)
     if chat:
-        codec.prompts([""])  # a template that is broken or too long is found before anything is written
+        codec.prompts(["?"])  # a template that is broken or too long is found before anything is written
     return codec
 
 

@@ -140,6 +140,11 @@ class Codec:
     def _chats(self, chats: Sequence[list[Message]]) -> list[Ids]:
         """Token ids of conversations that end with the user's message."""
         encoded = self._encode(chats)
+        if not all(encoded):
+            raise UserError(
+                "the model's chat template makes nothing of a prompt: "
+                "say --set model.chat_template=none to give prompts as plain text."
+            )
         return [
             ids if len(ids) <= self.room else self._shortened(chat)
             for ids, chat in zip(encoded, chats, strict=True)

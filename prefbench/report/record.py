@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from prefbench.errors import UserError
 from prefbench.files import Unfit, read_json, read_table
+from prefbench.spec import SECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,6 +328,14 @@ class Record(_Model):
             return json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(f"not plain JSON: {error}") from None
+
+    @field_validator("spec")
+    @classmethod
+    def _options_are_tables(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for section in SECTIONS:
+            if not isinstance(value.get(f"{section}_options", {}), dict):
+                raise ValueError(f"{section}_options is no table")
+        return value
 
     @field_validator("needs", mode="before")
     @classmethod
