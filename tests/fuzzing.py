@@ -134,10 +134,9 @@ def json_changed(content: bytes, draw: random.Random) -> bytes:
     for _ in range(draw.randint(1, 3)):
         place, step = [plain], 0
         while isinstance(place[step], dict | list) and place[step] and (step == 0 or draw.random() < 0.8):
-            outer, inner = place, place[step]
+            inner = place[step]
             step = draw.choice(list(inner) if isinstance(inner, dict) else list(range(len(inner))))
             place = inner
-        del outer
         action = draw.random()
         if place[step] is plain or (action < 0.15 and isinstance(place, list) and len(place) < 2):
             continue
@@ -487,8 +486,7 @@ KINDS: dict[str, tuple[list[str], Callable[[Path, random.Random], None]]] = {
     ),
     "config": (["model/config.json", "model/model.safetensors.index.json"], judge_config),
     "model": (
-        ["model/config.json", "model/tokenizer_config.json", "model/tokenizer.json"]
-        + ["model/generation_config.json"],
+        [f"model/{name}.json" for name in ("config", "tokenizer_config", "tokenizer", "generation_config")],
         judge_model,
     ),
 }
@@ -547,8 +545,8 @@ def make_seeds(root: Path) -> None:
     )
     leaderboard.write_csv(leaderboard.build(root / "runs"), root / "board.csv")
     (root / "run.toml").write_text(
-        'task = "bandit_two_group"\naligner = "maxmin"\ndata = "synthetic"\nminority_ratio = "4:1"\nseed = 0\n'
-        'seeds = 2\nruns_dir = "runs"\n[set.task]\nannotators = 20\n[set.evaluate]\nsamples = 2\n'
+        'task = "bandit_two_group"\naligner = "maxmin"\ndata = "synthetic"\nminority_ratio = "4:1"\n'
+        'seed = 0\nseeds = 2\nruns_dir = "runs"\n[set.task]\nannotators = 20\n[set.evaluate]\nsamples = 2\n'
     )
     (root / "sweep.toml").write_text(
         'task = "bandit_two_group"\naligner = ["maxmin", "dpo"]\nminority_ratio = [0.2, "10:1"]\nseeds = 2\n'
