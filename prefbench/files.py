@@ -393,9 +393,9 @@ def _wanted_columns(
             name for name in names if schema.names.count(name) > 1 or _is_simple(schema.field(name).type)
         ]
     for name in names:
-        kind = schema.field(name).type
         if schema.names.count(name) > 1:
             raise Unfit(f"it has two columns '{name}'")
+        kind = schema.field(name).type
         if not _is_simple(kind):
             raise Unfit(f"its column '{name}' holds {kind}, not simple values")
     leaves = {source.schema.column(i).path: i for i in range(facts.num_columns)}
