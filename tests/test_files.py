@@ -17,7 +17,7 @@ import pytest
 
 from prefbench import files
 from prefbench.files import Unfit
-from prefbench.printing import one_line, visible
+from prefbench.text import one_line, visible
 
 
 def pipe(path: Path) -> None:

@@ -274,7 +274,7 @@ def _check_folder(folder: Path) -> None:
     try:
         refuse_odd_files(folder, MODEL_FILES)
     except (OSError, ValueError) as error:
-        raise UserError(f"model folder '{folder}' cannot be read: {_one_line(error)}.") from None
+        raise UserError(f"model folder '{folder}' cannot be read: {message_line(error)}.") from None
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"model folder '{folder}' holds adapters, not a whole model: merge them into their base first."

@@ -27,7 +27,7 @@ import numpy as np
 
 from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
-from prefbench.files import CSV_BYTES, read_text
+from prefbench.files import CSV_BYTES, read_json, read_text
 from prefbench.registry import suggest
 from prefbench.report.record import (
     PROMPTED_FILE,
@@ -45,6 +45,7 @@ from prefbench.spec import digest
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.intervals import Floats, Interval
 from prefbench.store import write_atomically
+from prefbench.text import one_line, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,8 +266,8 @@ def read_declared(runs_dir: Path) -> dict[str, list[int]]:
 
 def _seeds_in(path: Path) -> list[int]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        said = read_json(path, within=path.parent)
+    except (OSError, ValueError):
         said = None
     if not isinstance(said, list) or not said or not all(type(seed) is int and seed >= 0 for seed in said):
         raise UserError(f"'{path}' is damaged: remove it and start the sweep again.")

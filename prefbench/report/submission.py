@@ -8,6 +8,7 @@ sender's mistake and ends as one line.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
+from prefbench.files import open_regular
 from prefbench.report.leaderboard import (
     COLUMNS,
     LATER,
@@ -39,6 +41,7 @@ from prefbench.report.record import (
     comparable,
     find_records,
     item_columns,
+    read_evidence,
     read_items,
     read_record,
     verify,
@@ -48,6 +51,8 @@ from prefbench.report.record import (
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_FILES = 10_000
+"""In a folder of data or of a model; one with more is not named by its content."""
 TOLERANCE = 1e-6
 """How far a number of the CSV may be from what the runs give: the digits that it is rounded to."""
 
@@ -172,7 +177,7 @@ def _prompts_digest(folder: Path) -> str:
     """Names the prompts and their ids, in order of ids, however many samples each has."""
     import pandas as pd
 
-    items = pd.read_parquet(folder / ITEMS_FILE, columns=["prompt_id", "prompt"])
+    items = read_evidence(folder, columns=["prompt_id", "prompt"]).to_pandas()
     once = items.drop_duplicates("prompt_id").sort_values("prompt_id")
     return hashlib.sha256(pd.util.hash_pandas_object(once, index=False).to_numpy().tobytes()).hexdigest()
 
@@ -318,13 +323,16 @@ def _content_digest(path: Path) -> str:
     """Twelve digits of the SHA-256 of a file, or of a folder's names and files; empty if there is none."""
     try:
         if path.is_file():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()[:12]
         if not path.is_dir():
             return ""
         total = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
-            with part.open("rb") as file:
+        parts = list(itertools.islice((p for p in path.rglob("*") if p.is_file()), MOST_FILES + 1))
+        if len(parts) > MOST_FILES:  # a record may name any folder, the root of the disk too
+            return ""
+        for part in sorted(parts):
+            with open_regular(part) as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             total.update(f"{part.relative_to(path).as_posix()}\0{content}\n".encode())
         return total.hexdigest()[:12]
