@@ -67,7 +67,7 @@ def test_the_seeds_are_good(seeds: Path) -> None:
 
 def test_some_mutated_files(seeds: Path) -> None:
     kinds = [kind for kind in fuzzing.KINDS if kind != "model"]  # loading one takes a while
-    failed = judged(seeds, 12, 0, 250, kinds)
+    failed = judged(seeds, 12, 0, 200, kinds)
     assert not failed, _report(failed)
 
 

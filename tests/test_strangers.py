@@ -106,7 +106,7 @@ def test_evidence_that_is_no_file_hangs_nothing(runs: Path, make: Callable[[Path
     (bad(runs) / "history.json").symlink_to("/dev/zero")
     served(runs)
     _, settings = plots.collect(runs)
-    assert plots.training_curves(settings[0].cells, runs) == {}
+    assert plots.training_curves(settings[0].cells) == {}
 
 
 def test_a_bomb_is_named_and_not_lit(runs: Path) -> None:
