@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.errors import UserError
+from prefbench.files import Unfit, open_regular
 from prefbench.registry import suggest
 from prefbench.report.record import find_records
 from prefbench.store import damage, try_lock
@@ -169,6 +170,11 @@ def gc(
     Raises:
         UserError: there is no such folder or kind of stage.
     """
+    if (runs_dir / "stages").is_symlink():
+        raise UserError(
+            f"'{runs_dir / 'stages'}' is a link, and nothing is removed through one: name the folder of the "
+            "runs that it belongs to with --runs-dir."
+        )
     kinds = _kinds(runs_dir)
     if stage is not None and stage not in (names := [kind.name for kind in kinds]):
         raise UserError(f"'{runs_dir}' has no stage '{stage}'.{suggest(stage, names)}")
@@ -183,7 +189,8 @@ def gc(
             if path.suffix == _LOCK and not dry_run:  # empty, so that none is worth a line
                 _remove_lock(path)
     for path in [*runs_dir.glob("*/.*.tmp"), *runs_dir.glob("stages/*/.*.tmp")]:
-        if path.is_file() and not path.is_symlink() and time.time() - path.stat().st_mtime > STRAY_SECONDS:
+        linked = path.is_symlink() or path.parent.is_symlink()
+        if path.is_file() and not linked and time.time() - path.stat().st_mtime > STRAY_SECONDS:
             _count(runs_dir, path, swept)
             if not dry_run:
                 path.unlink(missing_ok=True)
@@ -244,10 +251,10 @@ def _count(runs_dir: Path, path: Path, swept: Swept) -> None:
 def _is_locked(path: Path) -> bool:
     """Whether somebody holds a lock file; nothing is created."""
     try:
-        with path.open() as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, Unfit):
         return False
     except BlockingIOError:
         return True

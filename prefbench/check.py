@@ -429,7 +429,7 @@ def _texts_digest(problem: Problem) -> str:
 
 FRESH = """
 import json, sys
-name, data, ratio, seed, options, plugins = json.loads(sys.argv[1])
+name, data, ratio, seed, options, plugins, sys.path = json.loads(sys.argv[1])
 from prefbench import registry
 from prefbench.check import problem_digest
 registry.load_plugins(plugins)
@@ -450,9 +450,11 @@ def _check_fresh_process(
     problem: Problem,
 ) -> None:
     words = "a fresh process builds the same problem"
-    facts = json.dumps([entry.name, data, ratio, seed, options, [str(Path(p).resolve()) for p in plugins]])
+    files = [str(Path(p).resolve()) for p in plugins]
+    facts = json.dumps([entry.name, data, ratio, seed, options, files, sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", FRESH, facts],
+        # -P: a file in the working folder must not stand in for a library.
+        [sys.executable, "-P", "-c", FRESH, facts],
         capture_output=True,
         text=True,
         # Another order of sets and of dictionaries keyed by text must not show.

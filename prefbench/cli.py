@@ -13,7 +13,9 @@ import os
 import secrets
 import shlex
 import sys
+import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +25,7 @@ import typer
 from typer.core import TyperGroup
 
 from prefbench import __version__
-from prefbench.errors import PrefbenchError, UserError
+from prefbench.errors import PrefbenchError, UserError, says_no_memory
 from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
@@ -62,11 +64,33 @@ class _Commands(TyperGroup):
             sys.stdout = io.StringIO()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(BROKEN_PIPE) from None
-        except OSError as error:
-            where = f": '{error.filename}'" if error.filename else ""
-            _fail(f"{error.strerror or error}{where}.", PrefbenchError.exit_code)
-        except MemoryError:
-            _fail("out of memory: take a smaller model or a smaller batch.", PrefbenchError.exit_code)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if hasattr(error, "format_message"):  # what was typed is wrong, and typer says so itself
+                raise
+            if says_no_memory(error):
+                _fail("out of memory: take a smaller model or a smaller batch.", PrefbenchError.exit_code)
+            if isinstance(error, OSError):
+                where = f": '{error.filename}'" if error.filename else ""
+                _fail(f"{error.strerror or error}{where}.", PrefbenchError.exit_code)
+            _fail(_crash(error), PrefbenchError.exit_code)
+
+
+def _crash(error: Exception) -> str:
+    """A sentence on a mistake of ours, whose trace is written where the system keeps temporary files."""
+    trace = "".join(traceback.format_exception(error))
+    said = f"prefbench {__version__}, Python {sys.version}\n{shlex.join(sys.argv)}\n\n{trace}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="prefbench-crash-", suffix=".txt", encoding="utf-8", errors="replace", delete=False
+        ) as file:
+            file.write(said)
+        place = f"its trace is in {file.name}, which is worth sending to us"
+    except OSError:
+        print(trace, file=sys.stderr)  # the disk may be full, and the trace is all that there is
+        place = "its trace is above"
+    return f"a mistake in prefbench or in a plug-in ({type(error).__name__}: {str(error)[:200]}); {place}."
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,5 +1,7 @@
 """The three ways a command ends badly, and the exit code that each one has."""
 
+import errno
+
 
 class PrefbenchError(Exception):
     """An error whose message is one line for a person: what is wrong and how to mend it."""
@@ -21,3 +23,24 @@ class Diverged(PrefbenchError):
 
 class JudgeFailed(PrefbenchError):
     """A judge stopped answering, or answers nonsense; what it has said so far is kept."""
+
+
+_NO_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "out of memory",
+    "can't start new thread",
+    "not enough memory",
+)
+
+
+def says_no_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in whichever words Python, the loader of libraries or a library says so."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    foreign = isinstance(error, ImportError | OSError | RuntimeError | SystemError)
+    said = str(error).lower()
+    if foreign and any(sign in said for sign in _NO_MEMORY):
+        return True
+    return error.__cause__ is not None and says_no_memory(error.__cause__)

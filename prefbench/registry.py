@@ -24,7 +24,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
-from prefbench.errors import UserError
+from prefbench.errors import UserError, says_no_memory
 
 Kind = Literal["task", "aligner", "model"]
 Stance = Literal["refuse", "run", "leave out"]
@@ -212,6 +212,8 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
                 point.load()
                 _loaded[key] = None
             except Exception as error:  # a stranger's module may raise anything
+                if says_no_memory(error):  # which is no fault of the module's
+                    raise
                 _loaded[key] = f"{type(error).__name__}: {error}".replace("\n", " ")
     for file in files:
         _load_file(file)

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import re
 import sys
 import types
@@ -305,15 +306,20 @@ def contents_of(options: Any) -> dict[str, str]:
     return {} if digest is None else {options: digest}
 
 
-def path_digest(path: Path) -> str | None:
-    """SHA-256 of a regular file, or of a folder's names and files; None where there is neither."""
+def path_digest(path: Path, most: int | None = None) -> str | None:
+    """SHA-256 of a regular file, or of a folder's names and files; None where there is neither.
+
+    With `most` also None of a folder that holds more files than that.
+    """
     try:
         path = path.expanduser()
         if path.is_file():
             return file_digest(path)
         if not path.is_dir():
             return None
-        return _files_digest((p for p in path.rglob("*") if p.is_file()), path)
+        wanted = None if most is None else most + 1
+        files = list(itertools.islice((p for p in path.rglob("*") if p.is_file()), wanted))
+        return None if most is not None and len(files) > most else _files_digest(files, path)
     except (OSError, ValueError, RuntimeError):  # a text that no path can be, or a home that nobody has
         return None
 

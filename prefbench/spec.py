@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from prefbench import registry
+from prefbench import files, registry
 from prefbench.consent import KEY_OPTION
 from prefbench.errors import UserError
 
@@ -119,15 +118,14 @@ def read_toml(path: str, named: str = "--config ", hint: str = "") -> dict[str, 
         UserError: there is no such file, or no parser takes it.
     """
     try:
-        with Path(path).expanduser().open("rb") as file:
-            return tomllib.load(file)
+        return files.read_toml(Path(path).expanduser())
     except FileNotFoundError:
         raise UserError(f"{named}{path}: no such file{hint}.") from None
     except OSError as error:
         raise UserError(
             f"{named}{path}: not a readable TOML file, it cannot be read ({error.strerror})."
         ) from None
-    except (ValueError, RecursionError) as error:  # also undecodable bytes and endless digits
+    except (ValueError, RuntimeError) as error:  # also undecodable bytes, endless digits, no such home
         raise UserError(f"{named}{path}: not a readable TOML file ({error}).") from None
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.files import open_lock, open_regular, read_json
 from prefbench.spec import digest
 from prefbench.team import team
 
@@ -200,7 +201,7 @@ class Store:
     def _note(self, name: str, final: Path) -> None:
         """Remember a stage and those within it, also where it was computed long ago."""
         self._within.pop()
-        within = json.loads((final / "done.json").read_text()).get("within", {})
+        within = read_json(final / "done.json", within=final).get("within", {})
         for inner, folder in {**within, name: final.name}.items():
             opened = self._within[-1]
             if folder not in (opened[known] for known in opened if known.split(":")[0] == inner):
@@ -278,7 +279,7 @@ class Store:
             raise self._unwritable(str(error.strerror)) from None
         path = final.with_suffix(".lock")
         while True:
-            with path.open("w") as file:
+            with open_lock(path) as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -309,7 +310,7 @@ def _guards(file: IO[str], path: Path) -> bool:
 @contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold a stage's lock file unless somebody else does, without waiting; yields whether it is held."""
-    with path.open("a") as file:
+    with open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -326,15 +327,15 @@ def _is_whole(folder: Path) -> bool:
 def damage(folder: Path) -> list[str]:
     """What is wrong with a stored stage, a sentence for each file; nothing if it is whole."""
     try:
-        files = dict(json.loads((folder / "done.json").read_text())["files"])
+        files = dict(read_json(folder / "done.json", within=folder)["files"])
     except FileNotFoundError:
         return ["done.json is missing"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ["done.json cannot be read"]
     found = []
     for name, expected in files.items():
         try:
-            if checksum(folder / str(name)) != expected:
+            if checksum(folder / str(name), within=folder) != expected:
                 found.append(f"{name} was altered or cut short")
         except FileNotFoundError:
             found.append(f"{name} is missing")
@@ -345,12 +346,12 @@ def damage(folder: Path) -> list[str]:
 
 def content_digest(folder: Path) -> str:
     """Names what a finished stage holds: equal for equal files, whatever they were computed from."""
-    return digest(json.loads((folder / "done.json").read_text())["files"])[:32]
+    return digest(read_json(folder / "done.json", within=folder)["files"])[:32]
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
+def checksum(path: Path, within: Path | None = None) -> str:
+    """SHA-256 of a regular file, which may have to lie in a folder."""
+    with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

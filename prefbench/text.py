@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -39,9 +40,30 @@ def text_digest(texts: Iterable[str]) -> str:
     return state.hexdigest()
 
 
-def one_line(text: str) -> str:
-    """The text on one line, without control characters, so that no name can redraw the screen."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+def visible(text: object, keep: str = "") -> str:
+    """A text in which control characters, invisible ones and half surrogate pairs are spelt out as in Python.
+
+    Every text of a stranger's goes through here on its way to a terminal, so that none moves the cursor.
+
+    Args:
+        text: of any kind; what is no text is written as Python does.
+        keep: characters that stay, such as a newline.
+    """
+    plain = str(text)
+    return plain if plain.isprintable() else "".join(c if c in keep else _shown(c) for c in plain)
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: object) -> str:
+    """A visible text without line breaks and runs of blanks."""
+    return visible(" ".join(str(text).split()))
 
 
 def message_line(error: BaseException) -> str:

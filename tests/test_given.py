@@ -114,7 +114,7 @@ def test_half_a_surrogate_pair_becomes_encodable(tmp_path):
         ("[{]", "is not readable as JSON ("),
         ('{"user_input"', "line 1: "),
         ("\n" + json.dumps(rows_of()) + "\n{", "line 3: "),
-        ("[" * 100_000, "is not readable as JSON (maximum recursion"),
+        ("[" * 100_000, "is not readable as JSON (it has more than 64 levels"),
         ([rows_of(), "p"], "row 2 is not an object but 'p'"),
         ([rows_of(), {"user_input": "p", "completion_a": "x"}], "row 2 has no 'completion_b'"),
         ([rows_of(), rows_of(a=None)], "row 2 has None as 'completion_a'"),

@@ -365,13 +365,18 @@ def test_any_leaderboard_is_judged(tmp_path, data):
 
 
 def test_a_record_in_a_record_is_written_anew_and_not_copied(tmp_path):
-    """What a stranger's folder holds besides is left where it is, links too."""
+    """What a stranger's folder holds besides is left where it is; a link out of it is not followed."""
     make_run(tmp_path / "runs", RATES)
     submit([tmp_path / "runs"], tmp_path / "packed")
     (folder,) = (tmp_path / "packed").iterdir()
     (folder / "evil.sh").write_text("echo")
     (folder / "items.parquet").rename(tmp_path / "elsewhere.parquet")
     (folder / "items.parquet").symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(UserError, match="a link out of its folder"):
+        merge([folder], tmp_path / "records")
+    (folder / "items.parquet").unlink()
+    (tmp_path / "elsewhere.parquet").rename(folder / "kept.parquet")
+    (folder / "items.parquet").symlink_to("kept.parquet")
     (merged,) = merge([folder], tmp_path / "records")
     assert sorted(path.name for path in merged.iterdir()) == ["items.parquet", "record.json"]
     assert not (merged / "items.parquet").is_symlink()

@@ -9,7 +9,6 @@ of a data sheet's figures (`UTILISATION`, `BANDWIDTH_SHARE`, `LAUNCH_SECONDS`), 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from prefbench.backbone.workload import (
     works_of,
 )
 from prefbench.errors import UserError
+from prefbench.files import read_json
 from prefbench.machine import MACHINE, free_memory
 from prefbench.spec import RunSpec
 from prefbench.text import show_bytes, show_count, show_hours
@@ -288,7 +288,7 @@ def _read_shape(source: str) -> Shape | None:
             return None
         file = Path(found)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
     except (OSError, ValueError):
         return None  # loading the model says what is wrong with it
     return shape_of_config(config) if isinstance(config, dict) else None

@@ -20,6 +20,7 @@ from prefbench.backbone.models import ModelOptions, ModelRequest, NanoOptions, P
 from prefbench.backbone.parallel import shard
 from prefbench.backbone.tokens import Codec, collate, end_of_turn
 from prefbench.errors import Diverged, UserError
+from prefbench.files import MODEL_FILES, read_json, refuse_odd_files
 from prefbench.learn.memory import Limits, is_out_of_memory
 from prefbench.learn.training import Parts, State, bucketed_batches, minimise
 from prefbench.machine import threads_of_large
@@ -269,14 +270,18 @@ def load_pretrained(
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that would have transformers read weights from elsewhere."""
+    """Refuse a folder that would have transformers read from elsewhere, or for ever."""
+    try:
+        refuse_odd_files(folder, MODEL_FILES)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model folder '{folder}' cannot be read: {message_line(error)}.") from None
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"model folder '{folder}' holds adapters, not a whole model: merge them into their base first."
         )
     index = folder / "model.safetensors.index.json"
     try:
-        files = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else set()
+        files = set(read_json(index)["weight_map"].values()) if index.exists() else set()
         outside = sorted(name for name in files if Path(name).name != name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"model folder '{folder}': {index.name} is damaged.") from None
@@ -406,7 +411,7 @@ def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOpti
     stops = _stops(model, tokenizer) | ({end} if end is not None else set())
     codec = Codec(tokenizer, stops, problem.response_tokens, context, chat, end)
     if chat:
-        codec.prompts([""])  # a template that is broken or too long is found before anything is written
+        codec.prompts(["?"])  # a template that is broken or too long is found before anything is written
     return codec
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from prefbench.backbone import chat_template
 from prefbench.errors import UserError
 from prefbench.text import message_line
 
@@ -65,17 +66,16 @@ def end_of_turn(tokenizer: Any) -> int | None:
 
 def _render(tokenizer: Any, chats: Sequence[list[Message]], *, open_end: bool = True) -> list[str]:
     """Conversations in the tokenizer's chat template, with the head of the answer unless it is closed."""
-    from jinja2 import TemplateError
-
     try:
-        texts = tokenizer.apply_chat_template(list(chats), tokenize=False, add_generation_prompt=open_end)
-    except (TemplateError, ValueError, TypeError) as error:
+        template = tokenizer.get_chat_template()
+        texts = chat_template.render(template, chats, tokenizer.special_tokens_map, open_end=open_end)
+    except (ValueError, TypeError) as error:
         why = message_line(error)
         raise UserError(
             f"the model's chat template cannot be applied ({why}): "
             "say --set model.chat_template=none to give prompts as plain text."
         ) from None
-    return list(texts)
+    return texts
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,11 @@ class Codec:
     def _chats(self, chats: Sequence[list[Message]]) -> list[Ids]:
         """Token ids of conversations that end with the user's message."""
         encoded = self._encode(chats)
+        if not all(encoded):
+            raise UserError(
+                "the model's chat template makes nothing of a prompt: "
+                "say --set model.chat_template=none to give prompts as plain text."
+            )
         return [
             ids if len(ids) <= self.room else self._shortened(chat)
             for ids, chat in zip(encoded, chats, strict=True)

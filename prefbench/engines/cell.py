@@ -12,6 +12,7 @@ from typing import Literal
 
 from prefbench import registry, store
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.files import open_lock
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.spec import RunSpec, run_name
@@ -112,7 +113,7 @@ def _cell_lock(spec: RunSpec, runs_dir: Path) -> Iterator[bool]:
     """Whether the cell is ours alone. The lock goes when its owner dies, however it dies."""
     folder = runs_dir / "stages" / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{spec.hash}.lock").open("w") as file:
+    with open_lock(folder / f"{spec.hash}.lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import difflib
 import functools
-import gzip
 import hashlib
 import importlib.util
-import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from prefbench import files
 from prefbench.errors import UserError
 from prefbench.text import message_or_type
 
@@ -37,6 +37,8 @@ _LABEL_WORDS = {
 # undecodable text and the errors of json, pandas and pyarrow.
 _UNREADABLE = (OSError, ValueError, EOFError, zlib.error)
 
+_REVIEW_BYTES = 1 << 20
+"""Of a review that has a file to itself."""
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 _Columns = dict[str, list[object]]
@@ -256,12 +258,12 @@ def _split_files(folder: Path, split: str) -> list[Path]:
     )
 
 
-def _one_split_file(folder: Path, files: list[Path]) -> _Split:
-    if len(files) > 1:
-        names = ", ".join(path.name for path in files)
+def _one_split_file(folder: Path, found: list[Path]) -> _Split:
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
         raise UserError(f"{str(folder)!r} holds {names}: keep one of them, or name one file.")
-    refuse_way_out(folder, files[0])
-    return _split_from_columns(read_columns(files[0]), files[0].name)
+    refuse_way_out(folder, found[0])
+    return _split_from_columns(read_columns(found[0]), found[0].name)
 
 
 def _acl_split(folder: Path, split: str) -> _Split:
@@ -279,7 +281,7 @@ def _acl_split(folder: Path, split: str) -> _Split:
             if path.is_symlink():
                 refuse_way_out(folder, path)
             try:
-                texts.append(path.read_text(encoding="utf-8"))
+                texts.append(files.read_text(path, _REVIEW_BYTES, within=folder))
             except _UNREADABLE as error:
                 raise UserError(
                     f"{str(path)!r} is not readable as UTF-8 text ({message_or_type(error)})."
@@ -311,9 +313,7 @@ def read_columns(path: Path, what: str = "reviews") -> _Columns:
         if path.stat().st_size == 0:
             raise UserError(f"{path.name!r} is empty: name a file with {what} in it.")
         if suffix == ".parquet":
-            import pyarrow.parquet
-
-            columns: _Columns = pyarrow.parquet.ParquetFile(path).read().to_pydict()
+            columns: _Columns = files.read_table(path, simple_only=True).to_pydict()
             return columns
         return _read_csv(path) if suffix.startswith(".csv") else _read_json_lines(path)
     except _UNREADABLE as error:
@@ -326,7 +326,14 @@ def _read_csv(path: Path) -> _Columns:
     import pandas as pd
 
     # Everything stays text: a review that reads "NA" or "7" is a review.
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8"}
+    with files.open_data(path) as file:
+        width = len(pd.read_csv(file, nrows=0, **options).columns)
+    most = files.MOST_VALUES // max(width, 1)
+    with files.open_data(path) as file:
+        frame = pd.read_csv(file, nrows=most + 1, **options)
+    if width > files.TABLE.columns or len(frame) > most:
+        raise files.Unfit(f"it has more than {files.TABLE.columns} columns or {files.MOST_VALUES:,} cells")
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the surplus for row names, silently
         raise ValueError("rows have more fields than the header: put reviews with commas in quotes")
     return {str(name): frame[name].tolist() for name in frame.columns}
@@ -339,14 +346,17 @@ def _read_json_lines(path: Path) -> _Columns:
 
 
 def _json_objects(path: Path) -> Iterator[dict[str, object]]:
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
+    left = files.MOST_VALUES
+    with files.open_data(path) as file:
+        for number, line in enumerate(files.read_lines(file), start=1):
             if not line.strip():
                 continue
+            left -= line.count(",")
+            if left < 0:
+                raise files.Unfit(f"it has more than {files.MOST_VALUES:,} values")
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = files.parse_json(line, wanted_unicode=False)
+            except ValueError as error:
                 raise ValueError(f"line {number} is not JSON; one object a line is wanted") from error
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is not a JSON object")

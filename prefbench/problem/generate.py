@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from prefbench import __version__
 from prefbench.chat import Answer, Chat, Question, Server, totals
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.files import DATA_BYTES, read_json, read_text
 from prefbench.problem import with_instruction
 from prefbench.problem.corpus import read_columns
 from prefbench.spec import digest
@@ -81,13 +82,14 @@ def read_prompts(path: str) -> list[str]:
         raise UserError(f"prompts file '{path}' does not exist: name one with a prompt a line, or a table.")
     try:
         if file.suffix == ".txt":
-            return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = read_text(file, DATA_BYTES).splitlines()
+            return [line.strip() for line in lines if line.strip()]
         if file.suffix == ".json":
-            rows = json.loads(file.read_text(encoding="utf-8"))
+            rows = read_json(file, DATA_BYTES)
             columns: Any = {name: [row[name] for row in rows] for name in rows[0]}
         else:
             columns = read_columns(file, "prompts")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"prompts file '{path}' cannot be read ({message_or_type(error)}).") from None
     named = [name for name in PROMPT_COLUMNS if name in columns]
     if not named:
@@ -298,7 +300,7 @@ def _existing(folder: Path, key: str, files: Sequence[str]) -> dict[str, Any] | 
     if not (folder.exists() or folder.is_symlink()) or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        made = json.loads((folder / "generation.json").read_text(encoding="utf-8"))
+        made = read_json(folder / "generation.json", within=folder)
         if made["key"] == key and made["files"] == {name: checksum(folder / name) for name in files}:
             return dict(made)
     except (OSError, ValueError, KeyError, TypeError):
@@ -309,7 +311,7 @@ def _existing(folder: Path, key: str, files: Sequence[str]) -> dict[str, Any] | 
 def _answers(path: Path, writer: Writer, prompts: Sequence[str], instruction: str) -> list[str]:
     """The writer's answers under an instruction, from the file where an earlier call left them."""
     try:
-        kept = [str(row["completion"]) for row in json.loads(path.read_text(encoding="utf-8"))]
+        kept = [str(row["completion"]) for row in read_json(path, DATA_BYTES)]
         if len(kept) == len(prompts):
             return kept
     except (OSError, ValueError, KeyError, TypeError):

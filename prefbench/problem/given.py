@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.errors import UserError
+from prefbench.files import DATA_BYTES, parse_json, read_text
 from prefbench.problem import HELD_OUT_PAIRS, Prompts, apportion
 from prefbench.problem.corpus import is_hub_trouble, read_columns, refuse_way_out
 from prefbench.problem.gold import MINIMUM
@@ -196,7 +196,7 @@ def _json_lines(text: str) -> Iterator[object]:
         if not line.strip():
             continue
         try:
-            yield json.loads(line)
+            yield parse_json(line, wanted_unicode=False)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
 
@@ -205,9 +205,10 @@ def _json_rows(path: Path) -> list[object]:
     """The elements of a JSON array, or the values of a file with one on each line."""
     wanted = "an array of objects, or one object a line"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = json.loads(text) if text.lstrip().startswith("[") else list(_json_lines(text))
-    except (OSError, ValueError, RecursionError) as error:
+        text = read_text(path, DATA_BYTES, encoding="utf-8-sig")
+        whole = text.lstrip().startswith("[")
+        rows = parse_json(text, wanted_unicode=False) if whole else list(_json_lines(text))
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path.name!r} is not readable as JSON ({message_or_type(error)}): it is to hold {wanted}."
         ) from error

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from prefbench import weights
 from prefbench.errors import UserError
+from prefbench.files import MODEL_FILES, refuse_odd_files
 from prefbench.problem.corpus import Corpus
 from prefbench.text import count_words, is_empty, lower_words, message_or_type
 
@@ -655,6 +656,7 @@ def _load_network(model: str, folder: Path) -> tuple[Any, Any]:
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
+        refuse_odd_files(folder, MODEL_FILES)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         network, wrong = weights.load(
             AutoModelForSequenceClassification, folder, use_safetensors=True, **options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -12,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from prefbench.report.record import Record
+from prefbench.sources import path_digest
 from prefbench.spec import digest
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _PATH = re.compile(
     r"(?<![\w/.~\\])(?:~?/(?!/)|file://|[A-Za-z]:[\\/]|\\\\)[^\s'\"<>|:;,()]*[^\s'\"<>|:;,().]"
 )
 """An absolute path within a text: of a Unix, below a home, a URL to a file, of Windows or a network share."""
+MOST_FILES = 10_000
+"""In a folder of data or of a model; one with more is not named by its content."""
 ARCHITECTURES = ("cuda", "rocm", "arm64", "x86_64", "other")
 """What the hardware of a packed record is reduced to."""
 _ARCHITECTURES = (
@@ -75,8 +77,8 @@ def _named_by_content(value: Any) -> Any:
     if not _is_local(value):
         return without_paths(value)
     name = _base_name(value)
-    content = _content_digest(Path(value).expanduser())
-    return f"{name}@{content}" if content else name
+    content = path_digest(Path(value), MOST_FILES)
+    return f"{name}@{content[:12]}" if content else name
 
 
 def _is_local(text: str) -> bool:
@@ -95,24 +97,6 @@ def _is_local(text: str) -> bool:
 
 def _base_name(text: str) -> str:
     return PureWindowsPath(text).name.lstrip("~") or "path"  # it parts at both kinds of slash
-
-
-def _content_digest(path: Path) -> str:
-    """Twelve digits of the SHA-256 of a file, or of a folder's names and files; empty if there is none."""
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        if not path.is_dir():
-            return ""
-        total = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
-            with part.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{part.relative_to(path).as_posix()}\0{content}\n".encode())
-        return total.hexdigest()[:12]
-    except (OSError, ValueError):
-        return ""
 
 
 def without_paths(value: Any) -> Any:

@@ -14,6 +14,7 @@ seeds were made by different code, which is mixed. Rows of different numerics ar
 from __future__ import annotations
 
 import csv
+import io
 import json
 import warnings
 from collections import Counter
@@ -26,6 +27,7 @@ import numpy as np
 
 from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
+from prefbench.files import CSV_BYTES, read_json, read_text
 from prefbench.registry import suggest
 from prefbench.report.record import (
     PROMPTED_FILE,
@@ -44,6 +46,7 @@ from prefbench.spec import digest
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.intervals import Floats, Interval
 from prefbench.store import write_atomically
+from prefbench.text import one_line, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,8 +268,8 @@ def read_declared(runs_dir: Path) -> dict[str, list[int]]:
 
 def _seeds_in(path: Path) -> list[int]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        said = read_json(path, within=path.parent)
+    except (OSError, ValueError):
         said = None
     if not isinstance(said, list) or not said or not all(type(seed) is int and seed >= 0 for seed in said):
         raise UserError(f"'{path}' is damaged: remove it and start the sweep again.")
@@ -964,11 +967,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:  # a carriage return in a cell stays one
-            rows = list(csv.reader(file))
+        text = read_text(path, CSV_BYTES)
+        rows = list(csv.reader(io.StringIO(text, newline="")))  # a carriage return in a cell stays one
     except FileNotFoundError:
         raise UserError(f"no leaderboard at '{path}': make one with `prefbench leaderboard build`.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"leaderboard '{path}' cannot be read ({error}): build it again.") from None
     header, body = (rows[0], rows[1:]) if rows else ([], [])
     lacking = [name for name in COLUMNS if name not in header and name not in LATER]
@@ -1029,14 +1032,14 @@ def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") 
         UserError: if the format is unknown.
     """
     if fmt == "csv":
-        return to_csv(frame).rstrip("\n")
+        return visible(to_csv(frame).rstrip("\n"), keep="\n")
     if fmt not in ("rich", "markdown"):
         raise UserError(f"unknown format '{fmt}': choose rich, markdown or csv.")
-    rows = [_shown(row) for row in frame.to_dict("records")]
+    rows = [[visible(cell, keep="\n") for cell in _shown(row)] for row in frame.to_dict("records")]
     if fmt == "markdown":
         from tabulate import tabulate
 
-        clean = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
+        clean = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
         return tabulate(clean, headers=SHOWN, tablefmt="github", disable_numparse=True)
 
     return _rich_table(rows)

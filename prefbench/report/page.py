@@ -35,7 +35,7 @@ from prefbench.report.plots import (
     style,
     training_curves,
 )
-from prefbench.report.record import ITEMS_FILE, Record, item_columns, near_reference
+from prefbench.report.record import Record, item_columns, near_reference, read_evidence
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
@@ -421,7 +421,7 @@ def _shelf(cells: Sequence[Cell], seed: int, prompts: int) -> dict[str, Any] | N
             if set(groups) != set(names):
                 continue
             items = _read_chosen(folder, chosen, names)
-        except (UserError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
             warnings.warn(f"no responses of '{folder}' in the page: {_clean(error)[:120]}", stacklevel=2)
             continue
         for item in items:
@@ -450,43 +450,25 @@ def _choose(folder: Path, prompts: int) -> tuple[list[int], int]:
     """Ids spaced evenly over the test prompts, and how many there are: no result has a say in it."""
     import numpy as np
 
-    ids = np.unique(_column(folder, "prompt_id"))
+    ids = np.unique(read_evidence(folder, columns=["prompt_id"])["prompt_id"].to_numpy())
     places = np.unique(np.linspace(0, len(ids) - 1, min(prompts, len(ids))).round().astype(int))
     return [int(ids[place]) for place in places], len(ids)
 
 
-def _column(folder: Path, name: str) -> Any:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(folder / ITEMS_FILE) as file:
-            return file.read(columns=[name]).column(0).to_numpy()
-    except (OSError, pa.ArrowException, IndexError) as error:
-        raise UserError(f"{ITEMS_FILE} cannot be read ({_clean(error)[:80]})") from None
-
-
 def _read_chosen(folder: Path, chosen: Sequence[int], groups: Sequence[str]) -> list[dict[str, Any]]:
-    """The first sample of the chosen prompts; the file goes by in pieces, for it may be large."""
+    """The first sample of the chosen prompts."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    from pyarrow.parquet import ParquetFile
 
     from prefbench.evaluate.win_rate import outcomes
 
     columns = [name for name in item_columns(groups) if name not in ("words", "kl")]
     wanted = pa.array(chosen, pa.int64())
-    rows: list[dict[str, Any]] = []
-    try:
-        with ParquetFile(folder / ITEMS_FILE) as file:
-            for batch in file.iter_batches(batch_size=16384, columns=columns):
-                keep = pc.and_(
-                    pc.is_in(batch.column("prompt_id").cast(pa.int64()), value_set=wanted),
-                    pc.equal(batch.column("sample"), 0),
-                )
-                rows += batch.filter(keep).to_pylist()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(f"{ITEMS_FILE} cannot be read ({_clean(error)[:80]})") from None
+    table = read_evidence(folder, columns=[*columns, "reference_words"])
+    keep = pc.and_(
+        pc.is_in(table["prompt_id"].cast(pa.int64()), value_set=wanted), pc.equal(table["sample"], 0)
+    )
+    rows: list[dict[str, Any]] = table.filter(keep).to_pylist()
     if not rows:
         return []
     ours = [[[row[f"utility/{name}"] for name in groups]] for row in rows]

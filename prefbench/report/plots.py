@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
+from prefbench.files import read_json
 from prefbench.report.record import HISTORY_FILE, Record, find_records
 
 if TYPE_CHECKING:
@@ -303,8 +304,8 @@ def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
 def _read_history(path: Path) -> list[dict[str, float]] | None:
     """Rows of finite numbers; None where there is no such file or it holds something else."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        rows = read_json(path, within=path.parent)
+    except (OSError, ValueError):
         return None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return None

@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from prefbench.errors import UserError
+from prefbench.files import Unfit, read_json, read_table
+from prefbench.spec import SECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from prefbench.evaluate.win_rate import GroupResult
     from prefbench.stats.intervals import Floats
@@ -343,6 +346,14 @@ class Record(_Model):
         except (TypeError, ValueError) as error:
             raise ValueError(f"not plain JSON: {error}") from None
 
+    @field_validator("spec")
+    @classmethod
+    def _options_are_tables(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for section in SECTIONS:
+            if not isinstance(value.get(f"{section}_options", {}), dict):
+                raise ValueError(f"{section}_options is no table")
+        return value
+
     @field_validator("needs", mode="before")
     @classmethod
     def _sorted(cls, value: Any) -> Any:
@@ -432,12 +443,14 @@ def read_record(path: Path) -> Record:
     if path.is_dir():
         path = path / RECORD_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        data = read_json(path, within=path.parent)
     except FileNotFoundError:
         raise UserError(f"no record at '{path}': give a run's folder or its {RECORD_FILE}.") from None
     except OSError as error:
         raise UserError(f"record '{path}' cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except Unfit as error:
+        raise UserError(f"record '{path}' cannot be read: {error}.") from None
+    except ValueError as error:
         raise UserError(f"record '{path}' is not JSON ({_line(error)}): run it again.") from None
     if not isinstance(data, dict):
         raise UserError(f"record '{path}' is not a JSON object: run it again.")
@@ -454,10 +467,6 @@ def read_record(path: Path) -> Record:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "as a whole"
         raise UserError(f"record '{path}' is not valid, field {where}: {_line(first['msg'])}.") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _line(error: object) -> str:
@@ -547,15 +556,42 @@ def read_items(folder: Path, name: str = ITEMS_FILE) -> pd.DataFrame:
     Raises:
         UserError: if the file is missing or is not parquet.
     """
-    import pandas as pd
+    frame: pd.DataFrame = read_evidence(folder, name).to_pandas()
+    return frame
+
+
+def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] | None = None) -> pa.Table:
+    """Known columns of the evidence beside a record, or those of them that are named.
+
+    Raises:
+        UserError: if the file is missing, is not parquet, is too large or leads out of the folder, or a whole
+            number in it needs more than 64 bits.
+    """
+    import pyarrow as pa
 
     path = Path(folder) / name
-    if not path.is_file():
-        raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.")
     try:
-        return pd.read_parquet(path)
+        table = read_table(
+            path, _is_known if columns is None else set(columns).__contains__, within=path.parent
+        )
+        for index, field in enumerate(table.schema):
+            if pa.types.is_uint64(field.type):  # beyond 2 ** 63 there is no telling two of them apart
+                table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+    except FileNotFoundError:
+        raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.") from None
+    except Unfit as error:
+        raise UserError(f"'{path}' cannot be read: {error}: run it again.") from None
     except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-        raise UserError(f"'{path}' is not readable parquet ({_line(error)[:80]}): run it again.") from None
+        raise UserError(f"'{path}' cannot be read ({_line(error)[:80]}): run it again.") from None
+    return table
+
+
+def _is_known(column: str) -> bool:
+    """Whether some file of evidence has a column of this name."""
+    from prefbench.evaluate.regret import COLUMNS as STATES
+
+    known = column in (*ITEM_COLUMNS, *PROMPTED_COLUMNS, *STATES)
+    return known or column.startswith(("utility/", "reference_utility/"))
 
 
 def sorted_items(items: pd.DataFrame, groups: Sequence[str]) -> tuple[pd.DataFrame, int]:

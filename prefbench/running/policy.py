@@ -79,7 +79,31 @@ def aligned_policy(
     return backbone.load_policy(folder), folder
 
 
-def _is_environment(error: Exception) -> bool:
-    """Troubles that are the machine's and not the aligner's: they go up unchanged."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-    return full or isinstance(error, MemoryError) or is_lost(error)
+_ALIGNERS_OWN = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ENAMETOOLONG,
+    errno.ESPIPE,
+    errno.EPIPE,
+    errno.EAGAIN,
+    errno.EACCES,
+    errno.EPERM,
+)
+"""What a program gets that asks for a file which is not there, is there, or cannot be used in that way."""
+
+
+def _is_environment(error: BaseException) -> bool:
+    """Troubles that are the machine's and not the aligner's: they go up unchanged.
+
+    Of what the operating system says, all that an aligner did not ask for by a mistake of its own: disks that
+    are full, worn out or gone from the network, too many open files, no memory.
+    """
+    system = isinstance(error, OSError) and error.errno is not None and error.errno not in _ALIGNERS_OWN
+    cause = error.__cause__  # libraries wrap what the system said
+    wrapped = cause is not None and _is_environment(cause)
+    return system or wrapped or isinstance(error, MemoryError) or is_lost(error)

@@ -1,0 +1,449 @@
+"""Files that anybody may have written: only regular ones are opened, all are measured before they are read.
+
+A folder that came by mail or from a pull request may hold a pipe that never ends, a link to a device or to
+somebody's keys, or five kilobytes that become gigabytes. So a file is opened without waiting and looked at
+once it is open; JSON, TOML and CSV are read up to a number of bytes; and of a parquet file the footer is read
+first, which says how many rows, columns and bytes there are. What is not taken ends as `Unfit`, whose message
+completes the sentence "... cannot be read: ".
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+JSON_BYTES = 16 << 20
+"""Of a record, a history, a model's configuration: the largest that were ever made have less than one MiB."""
+TOML_BYTES = 128 << 10
+"""Of a run, sweep or gate file, which a person wrote."""
+CSV_BYTES = 16 << 20
+"""Of a leaderboard."""
+DATA_BYTES = 256 << 20
+"""Of a file of texts, after decompression."""
+MOST_VALUES = 10_000_000
+"""In a JSON file, or cells in a table: each takes some fifty bytes in Python whatever it says."""
+DEEPEST = 64
+"""Levels of JSON or TOML within each other; Python's own limit is reached at a few hundred."""
+
+
+class Unfit(ValueError):
+    """A file that is not taken; the message is the part of a sentence that says why."""
+
+
+# ------------------------------------------------------------------------------------------- opening
+
+
+def open_regular(path: Path, within: Path | None = None) -> io.BufferedReader:
+    """Open a regular file for reading, without ever waiting for somebody to write to it.
+
+    Args:
+        path: may be a link.
+        within: the folder that the file has to lie in once links are followed.
+
+    Raises:
+        Unfit: it is a pipe, a device, a socket or a folder, or lies elsewhere.
+        OSError: it is missing, or may not be read.
+    """
+    target = _resolved(path, within)
+    _refuse_special(os.lstat(target).st_mode)  # opening some devices does something already
+    number = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _refuse_special(os.fstat(number).st_mode)  # somebody may have put another file there
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def open_lock(path: Path) -> TextIO:
+    """Open a lock file, and make it where there is none; a link or a pipe in its place is an error.
+
+    Raises:
+        OSError: there is something else, or it cannot be made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.fdopen(os.open(path, flags, 0o666), "w")
+
+
+def is_regular(path: Path, within: Path | None = None) -> bool:
+    """Whether `open_regular` would open this path."""
+    try:
+        open_regular(path, within).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _resolved(path: Path, within: Path | None) -> str:
+    target = os.path.realpath(path)
+    if within is not None and not Path(target).is_relative_to(os.path.realpath(within)):
+        raise Unfit("it is a link out of its folder")
+    return target
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _refuse_special(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((word for test, word in _KINDS if test(mode)), "a link that leads nowhere")
+        raise Unfit(f"it is {kind}, not a regular file")
+
+
+def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
+    """Look at the files of a model's folder before somebody else's reader opens them.
+
+    Args:
+        folder: of the model; in the hub's cache its files are links to another folder of the same model.
+        limits: bytes at most by a name's ending; files with other endings are nobody's business.
+
+    Raises:
+        Unfit: one is a pipe or a device, leads out of the folder, or is too large; the message names it.
+        OSError: one may not be read.
+    """
+    home = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    for path in sorted(folder.iterdir()):
+        limit = next((most for ending, most in limits.items() if path.name.endswith(ending)), None)
+        if limit is None:
+            continue
+        try:
+            with open_regular(path, home) as file:
+                if os.fstat(file.fileno()).st_size > limit:
+                    raise Unfit(f"it has more than {show_size(limit)}")
+        except Unfit as error:
+            raise Unfit(f"{path.name}: {error}") from None
+
+
+MODEL_FILES: Mapping[str, int] = {
+    "tokenizer.json": 256 << 20,
+    ".json": JSON_BYTES,
+    ".jinja": 1 << 20,
+    ".txt": 64 << 20,
+    ".model": 64 << 20,
+    ".safetensors": 1 << 40,
+    ".gguf": 1 << 40,
+}
+"""What a model's folder holds, and how large each may be. Weights are mapped rather than read."""
+
+
+def show_size(size: int) -> str:
+    """`300 bytes`, `16 MiB`."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"
+
+
+# ----------------------------------------------------------------------------------- text, JSON, TOML
+
+
+def read_bytes(path: Path, limit: int, within: Path | None = None) -> bytes:
+    """The whole of a regular file of at most `limit` bytes.
+
+    Raises:
+        Unfit: it is none, or larger.
+        OSError: it is missing, or may not be read.
+    """
+    with open_regular(path, within) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(content)) > limit:  # a file may grow, or say that it is empty
+        raise Unfit(f"it has more than {show_size(limit)}")
+    return content
+
+
+def read_text(path: Path, limit: int, within: Path | None = None, encoding: str = "utf-8") -> str:
+    """The whole of a text file, as `read_bytes`."""
+    return read_bytes(path, limit, within).decode(encoding)
+
+
+def read_json(path: Path, limit: int = JSON_BYTES, within: Path | None = None) -> Any:
+    """What a JSON file says: no NaN or infinity, no half surrogate pairs, not too deep.
+
+    Raises:
+        Unfit: it is no regular file, too large or too deep, or holds what no other program takes.
+        ValueError: it is no JSON, or not UTF-8.
+        OSError: it is missing, or may not be read.
+    """
+    return parse_json(read_text(path, limit, within))
+
+
+def parse_json(text: str, wanted_unicode: bool = True) -> Any:
+    """A JSON text with the bounds of `read_json`; texts of a data set need not be Unicode."""
+    if sum(map(text.count, ",[{")) > MOST_VALUES:
+        raise Unfit(f"it has more than {MOST_VALUES:,} values")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Unfit(f"it has more than {DEEPEST} levels") from None
+    refuse_depth(value)
+    if wanted_unicode and "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Unfit("it has half a surrogate pair, which is no text") from None
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def refuse_depth(value: Any) -> None:
+    """Raise `Unfit` where lists and tables lie within each other too deeply for what is done with them."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise Unfit(f"it has more than {DEEPEST} levels")
+
+
+def read_toml(path: Path, limit: int = TOML_BYTES) -> dict[str, Any]:
+    """What a TOML file says, not too deep.
+
+    Raises:
+        Unfit: it is no regular file, too large or too deep.
+        ValueError: it is no TOML, or not UTF-8.
+        OSError: it is missing, or may not be read.
+    """
+    text = read_text(path, limit)
+    # A key of many parts costs the parser the square of their number.
+    if any(line.count(".") > 1000 for line in text.split("\n")):
+        raise Unfit("a line of it has more than 1,000 dots")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise Unfit(f"it has more than {DEEPEST} levels") from None
+    refuse_depth(table)
+    return table
+
+
+# --------------------------------------------------------------------------------------------- data
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends in `Unfit` when more than so many bytes have been read from it."""
+
+    def __init__(self, content: io.BufferedIOBase, file: io.BufferedReader, limit: int) -> None:
+        self._content, self._file, self._limit, self._left = content, file, limit, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._content.read(min(len(buffer), self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise Unfit(f"it has more than {show_size(self._limit)}")
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_data(path: Path, limit: int = DATA_BYTES, within: Path | None = None) -> io.BufferedReader:
+    """Open a file of data, decompressed if its name ends in `.gz`; `Unfit` comes after `limit` bytes.
+
+    Raises:
+        Unfit: it is no regular file.
+        OSError: it is missing, or may not be read.
+    """
+    file = open_regular(path, within)
+    unzipped = gzip.GzipFile(fileobj=file) if path.name.lower().endswith(".gz") else file
+    return io.BufferedReader(_Bounded(unzipped, file, limit), 1 << 16)
+
+
+def read_lines(file: io.BufferedReader, longest: int = 64 << 20) -> Iterator[str]:
+    """The lines of a UTF-8 file, without a byte order mark; `Unfit` where they are too many or too long."""
+    for number in range(MOST_VALUES):
+        line = file.readline(longest + 1)
+        if not line:
+            return
+        if len(line) > longest:
+            raise Unfit(f"line {number + 1} of it has more than {show_size(longest)}")
+        yield line.decode("utf-8-sig" if number == 0 else "utf-8")
+    raise Unfit(f"it has more than {MOST_VALUES:,} lines")
+
+
+# ------------------------------------------------------------------------------------------- parquet
+
+
+@dataclass(frozen=True)
+class TableLimits:
+    """How large a parquet file may be that is read whole."""
+
+    footer: int = 4 << 20
+    """Bytes: it is parsed before anything in it can be checked."""
+    columns: int = 512
+    row_groups: int = 4096
+    rows: int = 2_000_000
+    cells: int = 2 * MOST_VALUES
+    """Of the columns that are read."""
+    content: int = 512 << 20
+    """Bytes of the columns that are read, decoded: a text that is stored once may stand in every row."""
+
+
+TABLE = TableLimits()
+_END = b"PAR1"
+
+
+def read_table(
+    path: Path,
+    wanted: Callable[[str], bool] = lambda name: True,
+    limits: TableLimits = TABLE,
+    within: Path | None = None,
+    simple_only: bool = False,
+) -> pa.Table:
+    """The wanted columns of a parquet file that are simple: text, numbers, truth values, dates.
+
+    Args:
+        path: of the file.
+        wanted: says of a column's name whether it is read. Others are not, whatever is in them.
+        limits: on what is read.
+        within: the folder that the file has to lie in once links are followed.
+        simple_only: leave out wanted columns that are not simple, rather than refuse the file.
+
+    Returns:
+        A table without metadata, texts in UTF-8 and no longer coded.
+
+    Raises:
+        Unfit: it is no regular file, no parquet, damaged, or larger than the limits; or a wanted column holds
+            lists or tables.
+        OSError: it is missing, or may not be read.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    with open_regular(path, within) as file:
+        _check_footer(file, limits)
+        try:
+            source = ParquetFile(file, thrift_string_size_limit=limits.footer)
+            names = _wanted_columns(source, wanted, limits, simple_only)
+            texts = [name for name in names if _is_text(source.schema_arrow.field(name).type)]
+            file.seek(0)
+            source = ParquetFile(file, read_dictionary=texts, thrift_string_size_limit=limits.footer)
+            table = source.read(names, use_threads=False)
+            _check_content(table, limits)
+            table = pa.table([_plain(column) for column in table.columns], names=table.column_names)
+            table.validate(full=True)  # texts are UTF-8
+        except Unfit:
+            raise
+        except (OSError, ValueError, KeyError, IndexError, OverflowError, pa.ArrowException) as error:
+            raise Unfit(f"it is not readable parquet ({' '.join(str(error).split())[:80]})") from None
+    return table
+
+
+def _check_footer(file: io.BufferedReader, limits: TableLimits) -> None:
+    """The footer is there and not too large to be parsed."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    end = file.read(8)
+    length = int.from_bytes(end[:4], "little")
+    if len(end) < 8 or end[4:] != _END or length > size - 12:
+        raise Unfit("it is not readable parquet (its end is missing)")
+    if length > limits.footer:
+        raise Unfit(f"its footer has more than {show_size(limits.footer)}: too many columns")
+    file.seek(0)
+
+
+def _wanted_columns(
+    source: Any, wanted: Callable[[str], bool], limits: TableLimits, simple_only: bool
+) -> list[str]:
+    """Names of the columns to read, after what the footer says of their sizes."""
+    facts = source.metadata
+    groups = [facts.row_group(i) for i in range(min(facts.num_row_groups, limits.row_groups + 1))]
+    rows = max(facts.num_rows, sum(group.num_rows for group in groups))
+    for what, found, most in (
+        ("columns", facts.num_columns, limits.columns),
+        ("row groups", facts.num_row_groups, limits.row_groups),
+        ("rows", rows, limits.rows),
+    ):
+        if not 0 <= found <= most:
+            raise Unfit(f"it has {found:,} {what}, at most {most:,} are read")
+    schema = source.schema_arrow
+    names = [name for name in schema.names if wanted(name)]
+    if simple_only:
+        names = [
+            name for name in names if schema.names.count(name) > 1 or _is_simple(schema.field(name).type)
+        ]
+    for name in names:
+        if schema.names.count(name) > 1:
+            raise Unfit(f"it has two columns '{name}'")
+        kind = schema.field(name).type
+        if not _is_simple(kind):
+            raise Unfit(f"its column '{name}' holds {kind}, not simple values")
+    leaves = {source.schema.column(i).path: i for i in range(facts.num_columns)}
+    chunks = [group.column(leaves[name]) for group in groups for name in names]
+    if len(names) * rows > limits.cells or sum(chunk.num_values for chunk in chunks) > limits.cells:
+        raise Unfit(f"it has {rows:,} rows of {len(names)} columns, more than {limits.cells:,} values")
+    sizes = [max(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks]
+    if sum(sizes) > limits.content or min(sizes, default=0) < 0:
+        raise Unfit(f"it has more than {show_size(limits.content)} of content")
+    return names
+
+
+def _is_simple(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
+def _check_content(table: pa.Table, limits: TableLimits) -> None:
+    """The columns are not larger once every row has its own copy of its text."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in table.columns:
+        for chunk in column.chunks:
+            if pa.types.is_dictionary(chunk.type):
+                lengths = pc.binary_length(chunk.dictionary).fill_null(0).to_numpy(zero_copy_only=False)
+                used = chunk.indices.drop_null().to_numpy(zero_copy_only=False)
+                total += int(lengths.astype(np.int64)[used].sum()) + 8 * len(chunk)
+            else:
+                total += chunk.nbytes
+    if total > limits.content:
+        raise Unfit(f"it has more than {show_size(limits.content)} of content once it is decoded")
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as themselves rather than as numbers into a list of different ones."""
+    import pyarrow as pa
+
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
