@@ -400,3 +400,17 @@ def test_a_mixed_row_decides_nothing(published):
     report = gate(published / "results.csv", new)
     assert (report.rows[0].verdict, report.exit_code) == ("cannot tell", 1)
     assert "the new row is mixed" in report.rows[0].sentence
+
+
+def test_the_gate_of_this_repository_decides_on_several_seeds():
+    """Its baseline has the runs behind it, so that code that gives the same responses holds every row."""
+    folder = Path(__file__).parents[1] / "leaderboard"
+    config = read_gate_config(folder / "gate.toml")
+    assert not config.allow_undecided
+    runs = folder / "baseline"
+    report = gate(folder / "baseline.csv", runs, level=config.level, baseline_runs=runs, checks=config.checks)
+    assert {(row.verdict, row.paired) for row in report.rows} == {("held", True)}
+    assert len(report.rows) >= 4 and not report.unmatched
+    assert all(len(row.seeds) >= 5 for row in lb.load_rows(runs))
+    assert {row.key[0].partition("@")[0] for row in report.rows} == {check.task for check in config.checks}
+    assert sum(file.stat().st_size for file in runs.rglob("*.*") if file.is_file()) < 2e6
