@@ -303,7 +303,7 @@ class TableLimits:
     columns: int = 512
     row_groups: int = 4096
     rows: int = 2_000_000
-    cells: int = 2 * MOST_VALUES
+    cells: int = 5 * MOST_VALUES
     """Of the columns that are read."""
     content: int = 512 << 20
     """Bytes of the columns that are read, decoded: a text that is stored once may stand in every row."""
