@@ -15,10 +15,12 @@ import json
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from prefbench.parquet_pages import page_sizes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -303,7 +305,7 @@ class TableLimits:
     columns: int = 512
     row_groups: int = 4096
     rows: int = 2_000_000
-    cells: int = 2 * MOST_VALUES
+    cells: int = 5 * MOST_VALUES
     """Of the columns that are read."""
     content: int = 512 << 20
     """Bytes of the columns that are read, decoded: a text that is stored once may stand in every row."""
@@ -344,7 +346,8 @@ def read_table(
         _check_footer(file, limits)
         try:
             source = ParquetFile(file, thrift_string_size_limit=limits.footer)
-            names = _wanted_columns(source, wanted, limits, simple_only)
+            names, pieces = _wanted_columns(source, wanted, limits, simple_only)
+            _check_pages(file, pieces, limits)
             texts = [name for name in names if _is_text(source.schema_arrow.field(name).type)]
             file.seek(0)
             source = ParquetFile(file, read_dictionary=texts, thrift_string_size_limit=limits.footer)
@@ -374,8 +377,8 @@ def _check_footer(file: io.BufferedReader, limits: TableLimits) -> None:
 
 def _wanted_columns(
     source: Any, wanted: Callable[[str], bool], limits: TableLimits, simple_only: bool
-) -> list[str]:
-    """Names of the columns to read, after what the footer says of their sizes."""
+) -> tuple[list[str], list[Any]]:
+    """Names and pieces of the columns to read, after what the footer says of their sizes."""
     facts = source.metadata
     groups = [facts.row_group(i) for i in range(min(facts.num_row_groups, limits.row_groups + 1))]
     rows = max(facts.num_rows, sum(group.num_rows for group in groups))
@@ -405,7 +408,19 @@ def _wanted_columns(
     sizes = [max(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks]
     if sum(sizes) > limits.content or min(sizes, default=0) < 0:
         raise Unfit(f"it has more than {show_size(limits.content)} of content")
-    return names
+    return names, chunks
+
+
+def _check_pages(file: io.BufferedReader, pieces: Iterable[Any], limits: TableLimits) -> None:
+    """The pages themselves are no larger than the footer said."""
+    total = 0
+    for piece in pieces:
+        starts = (piece.dictionary_page_offset, piece.data_page_offset)
+        start = min(at for at in starts if at is not None and at > 0)
+        for size in page_sizes(file, start, piece.total_compressed_size):
+            total += size
+            if total > limits.content:
+                raise Unfit(f"it has more than {show_size(limits.content)} of content")
 
 
 def _is_simple(kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from prefbench import files
 from prefbench.files import Unfit
+from prefbench.parquet_pages import page_sizes
 from prefbench.text import one_line, visible
 
 
@@ -194,6 +195,56 @@ def test_tables_that_are_not_read(tmp_path: Path, table: pa.Table, said: str) ->
     pq.write_table(table, path, compression="zstd")
     with pytest.raises(Unfit, match=said):
         files.read_table(path)
+
+
+def varint(value: int, length: int | None = None) -> bytes:
+    """A whole number as Thrift writes it, in more bytes than it needs where a length is given."""
+    value, parts = 2 * value, bytearray()
+    while value > 127 or (length is not None and len(parts) < length - 1):
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def test_a_footer_that_lies_does_not_help(tmp_path: Path) -> None:
+    """The pages of a column say how large they become, and the footer's word is not taken for it."""
+    path = tmp_path / "a.parquet"
+    text = pa.array(["x" * 600_000_000])
+    pq.write_table(pa.table({"prompt": text}), path, compression="zstd", use_dictionary=False)
+    size = pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size
+    content = path.read_bytes()
+    end = len(content) - int.from_bytes(content[-8:-4], "little") - 8
+    assert content[end:].count(varint(size)) >= 1 and len(content) < 1_000_000
+    path.write_bytes(content[:end] + content[end:].replace(varint(size), varint(1000, len(varint(size)))))
+    assert pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size == 1000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Unfit, match="more than 512 MiB of content"):
+        files.read_table(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_pages_add_up_to_what_an_honest_footer_says(tmp_path: Path, compression: str, version: str) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": [f"text {i} " * 20 for i in range(5000)], "number": range(5000)})
+    pq.write_table(
+        table,
+        path,
+        compression=compression,
+        data_page_version=version,
+        data_page_size=10_000,
+        row_group_size=2000,
+    )
+    facts = pq.read_metadata(path)
+    with path.open("rb") as file:
+        for group in range(facts.num_row_groups):
+            for column in range(facts.num_columns):
+                piece = facts.row_group(group).column(column)
+                start = min(filter(None, (piece.dictionary_page_offset, piece.data_page_offset)))
+                sizes = list(page_sizes(file, start, piece.total_compressed_size))
+                headers = piece.total_uncompressed_size - sum(sizes)
+                assert len(sizes) > 1 and 0 < headers < 600 * len(sizes)
 
 
 def test_many_row_groups_are_not_read(tmp_path: Path) -> None:
