@@ -348,7 +348,7 @@ def test_the_command_lists_findings_and_counts_them(tmp_path):
     outcome = typed("check", "longest")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0] == "aligner preference_matching" and lines[-1].endswith(" passed")
+    assert lines[0] == "aligner longest" and lines[-1].endswith(" passed")
     assert all(line.startswith("  passed    ") for line in lines[1:-1])
 
 
