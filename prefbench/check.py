@@ -8,6 +8,7 @@ applies to, and run again under conditions that must not change what it does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -18,12 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from prefbench import registry, seeds
 from prefbench.backbone.base import Backbone, Policy
@@ -31,6 +34,7 @@ from prefbench.errors import PrefbenchError, UserError
 from prefbench.problem import Group, Problem, Prompts, apportion
 from prefbench.problem.view import View
 from prefbench.registry import Entry, NoOptions
+from prefbench.sources import path_digest
 from prefbench.spec import RunSpec, make_spec, resolve
 from prefbench.text import text_digest
 
@@ -54,6 +58,10 @@ SEARCHED = 4e9
 TASKS = {"causal_lm": "check_words", "finite": "check_world"}
 """Names of the tiny tasks, known to the registry while a check runs."""
 FLOOR = "check_reference"
+FACTORS = (0.1, 1e-6, 10.0, 1e-3)
+"""What a number is multiplied by to see whether that makes a difference, one after the other."""
+SOON = 2
+"""Values of an option that are tried first, before others and other switches."""
 
 TINY_MODEL = {
     "device": "cpu",
@@ -740,18 +748,22 @@ def _check_aligner(
     _check_words(checks, entry)
     if task is not None:
         backbone = registry.get("task", task).backbone
-        _on_backbone(checks, entry, backbone, [task], data, sets, folder / backbone)
+        trial = _on_backbone(checks, entry, backbone, [task], data, sets, folder / backbone)
+        _check_options(checks, entry, [trial])
         return
+    trials = []
     for backbone in sorted(entry.backbones, reverse=True):  # the quick one first
         others = [e.name for e in registry.entries("task") if e.backbone == backbone == "finite"]
         # Our own first; an aligner for a special kind of world may refuse it and take a registered one.
         names = [TASKS[backbone], *(name for name in others if name not in TASKS.values())]
-        _on_backbone(checks, entry, backbone, names, data, sets, folder / backbone)
+        trials.append(_on_backbone(checks, entry, backbone, names, data, sets, folder / backbone))
+    _check_options(checks, entry, trials)
 
 
 def _on_backbone(
     checks: _Checks, entry: Entry, backbone: str, tasks: Sequence[str], data: str, sets: Sets, folder: Path
-) -> None:
+) -> _Trial | None:
+    """Check an aligner on one backbone; what further tries start from, if it runs there at all."""
     from prefbench.report.record import verify
     from prefbench.running.run import run
 
@@ -773,7 +785,7 @@ def _on_backbone(
         return str(ran["refusal"])
 
     if not checks.that(f"runs on the {model} model", runs):
-        return
+        return None
     trial = _Trial(entry, ran["spec"], folder)
     checks.that(
         f"{model}: the record follows from its evidence", lambda: "; ".join(verify(ran["folder"])) or None
@@ -789,7 +801,7 @@ def _on_backbone(
             except Exception as error:  # a stranger's code may raise anything
                 checks.add(f"{model}: runs a second time", "failed", _raised(error))
     if policy is None:
-        return
+        return None
     checks.that(f"{model}: leaves the global random state alone", lambda: touched)
     loaded = trial.reloaded(policy)
     checks.that(
@@ -805,6 +817,58 @@ def _on_backbone(
         lambda: trial.odd(loaded),
     )
     _check_needs(checks, entry, model, trial, loaded)
+    return trial
+
+
+def _check_options(checks: _Checks, entry: Entry, trials: Sequence[_Trial | None]) -> None:
+    """Warn of options that change nothing, alone or where a switch among the others is set otherwise."""
+    ran = [trial for trial in trials if trial is not None]
+    if len(ran) < len(trials) or not entry.options.model_fields:
+        return
+    words = "every option makes a difference"
+    silent = sorted(entry.options.model_fields)
+    # The quick search on the quick backbone first; what is left is most often heard by a language model.
+    for search in (_Trial.soon_heeds, _Trial.heeds, _Trial.heeds_with_another):
+        for trial in ran if search is _Trial.soon_heeds else reversed(ran):
+            silent = [name for name in silent if not search(trial, name)]
+    if not silent:
+        checks.add(words, "passed")
+        return
+    make = "makes" if len(silent) == 1 else "make"
+    if len(ran) < len(entry.backbones) and "causal_lm" in entry.backbones - {_backbone_of(ran[0])}:
+        checks.add(
+            words, "left out", f"{', '.join(silent)} {make} none on a world; language models were not tried."
+        )
+        return
+    checks.add(
+        words,
+        "warned",
+        f"{', '.join(silent)} {make} none here, alone or with another option switched: use what is declared, "
+        "or declare less (and see that a key given to backbone.cached holds every option that counts).",
+    )
+
+
+def _backbone_of(trial: _Trial) -> str:
+    return registry.get("task", trial.spec.task).backbone
+
+
+def _others(options: type[BaseModel], name: str, value: Any) -> list[Any]:
+    """Other values that an option might have, near ones first; whether they are allowed is not asked."""
+    annotation = options.model_fields[name].annotation
+    kinds = set(typing.get_args(annotation)) if type(None) in typing.get_args(annotation) else {annotation}
+    found: list[Any] = [] if value is None or type(None) not in kinds else [None]
+    for kind in kinds:
+        if typing.get_origin(kind) is Literal:
+            found += [other for other in typing.get_args(kind) if other != value]
+        elif kind is bool:
+            found.append(not value)
+        elif kind is int:
+            found += [1, 2, 3] if value is None else [value - 1, value + 1, 2 * value + 1]
+        elif kind is float:
+            found += [value * factor for factor in FACTORS] if value else [0.01, 0.1, 1e-6, 1.0]
+        elif kind is str:
+            found.append(f"{value or ''} x")
+    return found
 
 
 def _tiny_spec(entry: Entry, task: str, data: str, sets: Sets) -> RunSpec:
@@ -865,6 +929,12 @@ def _check_needs(checks: _Checks, entry: Entry, model: str, trial: _Trial, polic
     checks.that(f"{model}: looks at no utility behind the labels", peeked)
 
 
+def _is_switch(options: type[BaseModel], name: str) -> bool:
+    """Whether an option is one of a few words, on or off, or something or none."""
+    annotation = options.model_fields[name].annotation
+    return annotation is bool or bool(typing.get_args(annotation))
+
+
 class _Trial:
     """One aligner on one problem, under whatever conditions a check wants."""
 
@@ -872,6 +942,7 @@ class _Trial:
         from prefbench.running.run import labelled_pairs
 
         self.entry, self.spec, self.folder = entry, spec, folder
+        self._outcomes: dict[str, str] = {}
         self.problem, self.rows = labelled_pairs(spec, folder / "runs")
         self.prompts = list(self.problem.prompts.test[:12])
 
@@ -903,6 +974,74 @@ class _Trial:
         made = self.entry.function(view, backbone, self.entry.options(**self.spec.aligner_options))
         policy: Policy = made.policy if isinstance(made, Aligned) else made
         return policy
+
+    def heeds(self, name: str, most: int | None = None, **given: Any) -> bool:
+        """Whether one of (the first few) other values of an option makes a difference, given others."""
+        before = self.outcome(given)
+        tried = [other for other in self.values(name) if self.allowed({**given, name: other})]
+        return any(self.outcome({**given, name: other}) != before for other in tried[:most])
+
+    def soon_heeds(self, name: str) -> bool:
+        """Whether one of the first values does."""
+        return self.heeds(name, SOON)
+
+    def heeds_with_another(self, name: str) -> bool:
+        """Whether it does so where another option, a switch, is set otherwise."""
+        return any(
+            self.heeds(name, SOON, **{switch: value})
+            for switch in reversed(self.entry.options.model_fields)  # an aligner's own come last
+            if switch != name
+            for value in self.values(switch)[:3]
+            if _is_switch(self.entry.options, switch) and self.allowed({switch: value})
+        )
+
+    def values(self, name: str) -> list[Any]:
+        """Other values of an option than the one that it has in these tries."""
+        return _others(self.entry.options, name, self.options[name])
+
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """The options of these tries, by name."""
+        return dict(self.entry.options(**self.spec.aligner_options))
+
+    def allowed(self, given: Mapping[str, Any]) -> bool:
+        """Whether these values may be set."""
+        try:
+            self.entry.options(**{**self.options, **given})
+        except ValueError:
+            return False
+        return True
+
+    def outcome(self, given: Mapping[str, Any]) -> str:
+        """A digest of the policy and of what is told of the rewards, or of the error that it ended in.
+
+        Rewards and whatever else the aligner keeps by `backbone.cached` are shared between tries, as they
+        are between runs: an option that its key forgets makes no difference there either.
+        """
+        key = json.dumps(sorted(given.items()), default=str)
+        if key not in self._outcomes:
+            with _untouched():
+                self._outcomes[key] = self._outcome(given)
+        return self._outcomes[key]
+
+    def _outcome(self, given: Mapping[str, Any]) -> str:
+        from prefbench.backbone.base import Aligned
+        from prefbench.problem.preferences import make_view
+        from prefbench.store import Work
+
+        view = make_view(self.rows, self.problem, self.entry.needs, self.spec.seed)
+        options = self.entry.options(**{**self.options, **given})
+        with tempfile.TemporaryDirectory(dir=self.folder) as work, tempfile.TemporaryDirectory() as saved:
+            try:
+                backbone = self.backbone("options", self.problem).at(Work("policy", Path(work)))
+                made = self.entry.function(view, backbone, options)
+                aligned = made if isinstance(made, Aligned) else Aligned(made)
+                aligned.policy.save(Path(saved))
+            except Exception as error:  # an option that ends in an error is not without effect
+                return _raised(error)
+            rewards = aligned.rewards
+            told = None if rewards is None else [rewards.names, rewards.assignment, rewards.em]
+            return f"{path_digest(Path(saved))} {told}"
 
     def reloaded(self, policy: Policy) -> Policy:
         """The policy, saved and loaded."""

@@ -84,3 +84,14 @@ def test_weights_decide_how_often_a_pair_is_drawn():
     # 10,000 draws at one half: standard error half a point.
     assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.03)
     assert training.drawn_rows(pairs, rng).tolist() == list(range(100))
+
+
+def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tmp_path, tiny_backbone):
+    """It starts from everybody's, so everybody's options count though its own are the same."""
+    backbone, pairs = tiny_backbone(folder=tmp_path), easy_pairs()
+    found = [
+        bradley_terry.fit_groups(backbone, {"all": pairs}, RewardOptions(reward_epochs=epochs), seed=0)
+        for epochs in (1, 2)
+    ]
+    ours, theirs = (rewards.models[0].score(pairs.prompts, pairs.chosen) for rewards in found)
+    assert np.abs(ours - theirs).max() > 1e-3

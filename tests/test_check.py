@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,35 @@ LISTED = [entry.name for entry in registry.entries("aligner") if "finite" in ent
 SOME = ["dpo", "maxmin", "constant", "gold_maxmin"]
 
 
+REWARDS = {
+    "reward_batch",
+    "reward_epochs",
+    "reward_group_epochs",
+    "reward_learning_rate",
+    "reward_weight_decay",
+}
+SILENT = {
+    "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
+    "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
+    "preference_matching": REWARDS,
+    "single_reward": {"reward_group_epochs"},
+    "single_reward_balanced": {"reward_group_epochs"},
+}
+"""Options that built-in aligners inherit and that nothing comes of on the tiny tasks: no more than these."""
+
+
+def beyond(name: str, findings: list[Finding]) -> list[str]:
+    """What is wrong with a built-in aligner but for the options that are known to change nothing."""
+    words = "every option makes a difference"
+    known = [
+        f
+        for f in findings
+        if f.words == words
+        and set(re.split(" makes? none", f.detail)[0].split(", ")) <= SILENT.get(name, set())
+    ]
+    return bad([f for f in findings if f not in known])
+
+
 def bad(findings: list[Finding]) -> list[str]:
     return [f"{f.words}: {f.detail}" for f in findings if f.status in ("failed", "warned")]
 
@@ -42,7 +72,7 @@ def test_every_world_passes(name):
 def test_every_aligner_passes_on_a_world(name):
     task = "gridworld_two_group" if name == "occupancy_maxmin" else TASKS["finite"]
     findings = check(registry.get("aligner", name), task=task)
-    assert bad(findings) == [] and len(findings) >= 8
+    assert beyond(name, findings) == [] and len(findings) >= 8
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -53,7 +83,7 @@ def test_some_aligners_pass_on_every_backbone(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["task", "aligner"])
 def test_everything_passes(kind):
-    found = {entry.name: bad(check(entry)) for entry in registry.entries(kind)}
+    found = {entry.name: beyond(entry.name, check(entry)) for entry in registry.entries(kind)}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
@@ -247,14 +277,88 @@ def test_a_broken_aligner_is_told_what_is_wrong(fault, tmp_path):
     assert any(said in line for line in found), found
 
 
+def test_an_option_that_changes_nothing_is_named(tmp_path):
+    found = broken("aligner", "-options.tilt", "-1.0", tmp_path, TASKS["causal_lm"])
+    (line,) = bad(found)
+    assert line.startswith("every option makes a difference: tilt makes none here")
+
+
+def test_options_of_training_are_not_blamed_for_fits_that_are_exact(tmp_path):
+    path = new("aligner", "mine", tmp_path)
+    ((entry,), _) = find(str(path))
+    found = check(entry, plugins=[str(path)], task=TASKS["finite"])
+    assert bad(found) == []
+    (left_out,) = [f.detail for f in found if f.status == "left out"]
+    assert left_out.startswith("batch, epochs, ") and "language models were not tried" in left_out
+
+
+FORGETFUL = """def compute(work):
+        backbone.fit_pairwise(weighted, loss, options, seed=view.seed).save(work.path)
+
+    rest = {k: v for k, v in options.model_dump().items() if k != "tilt"}
+    return backbone.load_policy(backbone.cached("mine", {"options": rest}, compute))"""
+
+
+def test_an_option_that_a_stored_result_forgets_is_named(tmp_path):
+    """Without `tilt` in the key, the first tilt's policy is served to every other."""
+    (line,) = bad(broken("aligner", RETURN, FORGETFUL, tmp_path, TASKS["causal_lm"]))
+    assert "tilt makes none" in line and "backbone.cached" in line
+
+
+WELFARE = """from prefbench.backbone.base import Aligned, Backbone
+from prefbench.learn.options import SingleRewardOptions
+from prefbench.learn.welfare import Welfare
+from prefbench.problem.preferences import View
+from prefbench.registry import aligner
+
+
+def squares(values):
+    return (values**2).sum()
+
+
+@aligner("own_welfare", needs={"group"})
+def own_welfare(view: View, backbone: Backbone, options: SingleRewardOptions) -> Aligned:
+    '''A reward per group and a welfare of one's own.'''
+    from prefbench.learn.bradley_terry import fit_known_groups
+
+    rewards = fit_known_groups(view, backbone, options)
+    names = rewards.names
+    policy = backbone.optimise(view.prompts, rewards, OWN, options, seed=view.seed, names=names)
+    return Aligned(policy, rewards)
+"""
+
+
+@pytest.mark.parametrize(
+    ("welfare", "said"),
+    [
+        ("Welfare.of_values(squares)", "'squares' is not declared concave"),
+        ("Welfare.of_values(squares, concave=True)", "'squares' is declared concave"),
+        ("(lambda matrix: matrix[:, matrix.mean(axis=0).argmin()])", "another number in another batch"),
+        ("Welfare('squares')", "there is no welfare 'squares'"),
+        ("(lambda matrix: matrix.min(axis=1))", None),
+        ("Welfare.of_values(lambda v: v.mean() + v.min(), concave=True)", None),
+    ],
+)
+def test_a_welfare_that_a_world_cannot_solve_fails_the_check(welfare, said, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(WELFARE.replace("OWN", welfare))
+    ((entry,), _) = find(str(path))
+    found = bad(check(entry, plugins=[str(path)], task=TASKS["finite"]))
+    if said is None:
+        assert found == []
+    else:
+        (line,) = found
+        assert line.startswith("runs on the finite model: ") and said in line
+
+
 # ------------------------------------------------------------------------------------ the command
 
 
 def test_the_command_lists_findings_and_counts_them(tmp_path):
-    outcome = typed("check", "preference_matching")
+    outcome = typed("check", "longest")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0] == "aligner preference_matching" and lines[-1].endswith(" passed")
+    assert lines[0] == "aligner longest" and lines[-1].endswith(" passed")
     assert all(line.startswith("  passed    ") for line in lines[1:-1])
 
 

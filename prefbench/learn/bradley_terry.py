@@ -144,7 +144,7 @@ def fit_groups(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOpt
         [text for part in parts for text in part.rejected],
     )
     start = fit_everybody(backbone, pooled, options, seed).models[0]
-    return _fit_stored(backbone, data, group_options(options), seed, start)
+    return _fit_stored(backbone, data, group_options(options), seed, start, _reward_options(options))
 
 
 def fit_known_groups(view: View, backbone: Backbone, options: RewardOptions) -> Rewards:
@@ -161,9 +161,16 @@ def group_options(options: RewardOptions) -> RewardOptions:
 
 
 def _fit_stored(
-    backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int, start: Reward | None
+    backbone: Backbone,
+    data: Mapping[str, Pairs],
+    options: RewardOptions,
+    seed: int,
+    start: Reward | None,
+    started_with: Mapping[str, Any] | None = None,
 ) -> Rewards:
     """Fit as a stage, normalised on all responses of the pairs.
+
+    `started_with` are the options that `start` was fitted to the same pairs with.
 
     Those are samples of the reference policy, so their mean and spread are the reference's.
     """
@@ -171,8 +178,8 @@ def _fit_stored(
         "reference": backbone.digest,
         "training": dict(backbone.training),
         "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
-        "options": {k: v for k, v in options.model_dump().items() if k.startswith("reward_")},
-        "warm": start is not None,
+        "options": _reward_options(options),
+        "start": started_with,
         "seed": seed,
     }
 
@@ -187,6 +194,10 @@ def _fit_stored(
         save_rewards(work.path, normalised(models, list(data), each))
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
+
+
+def _reward_options(options: RewardOptions) -> dict[str, Any]:
+    return {k: v for k, v in options.model_dump().items() if k.startswith("reward_")}
 
 
 def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:
