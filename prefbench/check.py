@@ -1026,7 +1026,7 @@ class _Trial:
 
     def _outcome(self, given: Mapping[str, Any]) -> str:
         from prefbench.backbone.base import Aligned
-        from prefbench.problem.preferences import make_view
+        from prefbench.problem.view import make_view
         from prefbench.store import Work
 
         view = make_view(self.rows, self.problem, self.entry.needs, self.spec.seed)
