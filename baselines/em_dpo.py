@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 import prefbench as pb
-from prefbench.backbone.simple_policies import MixturePolicy
-from prefbench.learn.bradley_terry import fit_everybody, log_likelihood, pairs_of
 from prefbench.learn.em import best_start, feature_differences
 from prefbench.learn.options import EMDPOOptions
 from prefbench.learn.pairwise import DPO
+from prefbench.learn.rewards import fit_everybody, log_likelihood, pairs_of
+from prefbench.learn.simple_policies import MixturePolicy
 
 TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import RobustDPOOptions, RobustIPOOptions
 from prefbench.learn.pairwise import DPO, IPO
+from prefbench.learn.rewards import pairs_of
 
 
 @pb.aligner("gr_dpo", needs={"group"})

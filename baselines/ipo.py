@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import IPOOptions
 from prefbench.learn.pairwise import IPO
+from prefbench.learn.rewards import pairs_of
 
 
 @pb.aligner("ipo")

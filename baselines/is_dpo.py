@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
+from prefbench.learn.rewards import pairs_of
 
 
 @pb.aligner("is_dpo", needs={"group"})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import fit_known_groups, pairs_of
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import MaxMinOptions, WelfareOptions
+from prefbench.learn.rewards import fit_known_groups, pairs_of
 
 
 @pb.aligner("maxmin", needs={"user_id"})

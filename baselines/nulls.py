@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.backbone.simple_policies import ConstantPolicy, ExtremeLengthPolicy, ReferencePolicy
+from prefbench.learn.simple_policies import ConstantPolicy, ExtremeLengthPolicy, ReferencePolicy
 
 
 class ConstantOptions(pb.Options):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 import prefbench as pb
-from prefbench.backbone.finite import Finite, FinitePolicy
-from prefbench.learn.bradley_terry import pairs_of
+from prefbench.backbone.finite.backbone import Finite, FinitePolicy
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
 from prefbench.learn.options import EMOptions
+from prefbench.learn.rewards import pairs_of
 from prefbench.problem.process import Floats, Process
 
 EXACT = 1e-6

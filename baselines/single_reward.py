@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import fit_everybody, pairs_of
 from prefbench.learn.options import SingleRewardOptions
+from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.learn.welfare import mean
 
 

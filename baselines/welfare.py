@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import prefbench as pb
-from prefbench.learn.bradley_terry import pairs_of
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import SocialWelfareOptions
+from prefbench.learn.rewards import pairs_of
 
 
 @pb.aligner("welfare", needs={"user_id"})

@@ -21,9 +21,9 @@ from tabulate import tabulate
 from torch import nn
 
 from prefbench import seeds
-from prefbench.backbone.adapters import Adapted, Adapter, Base
-from prefbench.backbone.causal_lm import RewardModel
-from prefbench.backbone.tokens import Batch, collate
+from prefbench.backbone.language.adapters import Adapted, Adapter, Base
+from prefbench.backbone.language.backbone import RewardModel
+from prefbench.backbone.language.tokens import Batch, collate
 
 VOCABULARY = 1000
 

@@ -36,22 +36,24 @@ from tabulate import tabulate
 
 import prefbench
 from prefbench import seeds
-from prefbench.backbone import causal_lm, estimate
-from prefbench.backbone.base import Pairs, Reward, Rewards
-from prefbench.backbone.causal_lm import CausalLM, LMReward, sample_tokens
-from prefbench.backbone.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting
-from prefbench.backbone.models import SHAPES, Shape, Tulu2Options
-from prefbench.backbone.tokens import Codec, Ids
-from prefbench.backbone.workload import Recipe, Sizes
-from prefbench.backbone.workload import Work as Passes
+from prefbench.backbone.language import backbone as causal_lm
+from prefbench.backbone.language import ppo
+from prefbench.backbone.language.backbone import CausalLM, LMReward, sample_tokens
+from prefbench.backbone.language.memory import attempt
+from prefbench.backbone.language.tokens import Codec, Ids
+from prefbench.backbone.language.training import State
+from prefbench.backbone.presets import SHAPES, Shape, Tulu2Options
 from prefbench.errors import PrefbenchError
-from prefbench.learn import bradley_terry, ppo
-from prefbench.learn.memory import attempt
+from prefbench.estimate import estimate
+from prefbench.estimate.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting
+from prefbench.estimate.passes import Recipe, Sizes
+from prefbench.estimate.passes import Work as Passes
+from prefbench.learn import rewards as bradley_terry
+from prefbench.learn.interface import Pairs, Reward, Rewards
 from prefbench.learn.options import PPOOptions, RewardOptions
-from prefbench.learn.training import State
 from prefbench.learn.welfare import population_min
 from prefbench.machine import free_memory
-from prefbench.store import Silent, Store, Work
+from prefbench.store.stages import Silent, Store, Work
 from prefbench.text import show_bytes, show_count
 
 T = TypeVar("T")

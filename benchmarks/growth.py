@@ -32,12 +32,12 @@ from setting import Parser, at_least, peak_memory
 from tabulate import tabulate
 
 from prefbench import registry
-from prefbench.engines.cell import run_cell
 from prefbench.errors import PrefbenchError
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench.store import Silent
-from prefbench.sweep import make_plan, read_sweep
+from prefbench.store.stages import Silent
+from prefbench.sweep.cell import run_cell
+from prefbench.sweep.sweep import make_plan, read_sweep
 
 # -------------------------------------------------------------------------------------------------- the work
 

@@ -46,15 +46,15 @@ from setting import (
 from tabulate import tabulate
 
 from prefbench import registry, seeds
-from prefbench.backbone.base import Pairs, RewardFunction
-from prefbench.backbone.causal_lm import CausalLM, LMPolicy, LMReward, sample_tokens
-from prefbench.learn import bradley_terry
-from prefbench.learn.bradley_terry import log_likelihood, scores_of
+from prefbench.backbone.language.backbone import CausalLM, LMPolicy, LMReward, sample_tokens
+from prefbench.learn import rewards as bradley_terry
+from prefbench.learn.interface import Pairs, RewardFunction
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
+from prefbench.learn.rewards import log_likelihood, scores_of
 from prefbench.learn.welfare import population_min
 from prefbench.spec import RunSpec
-from prefbench.store import Store
+from prefbench.store.stages import Store
 
 BETA = 0.1
 ITERATIONS = 3
@@ -437,8 +437,8 @@ def likelihood(found: Sequence[np.ndarray], cluster: np.ndarray) -> float:
 
 def reference_of(spec: RunSpec, runs_dir: Path) -> CausalLM:
     """The reference of a specification, stored or trained now."""
-    from prefbench.backbone.loading import build_nano
-    from prefbench.backbone.models import ModelRequest, NanoOptions
+    from prefbench.backbone.language.pretrained import build_nano
+    from prefbench.backbone.presets import ModelRequest, NanoOptions
 
     problem = registry.get("task", spec.task).function(
         spec.data, spec.minority_ratio, spec.seed, **spec.task_options

@@ -45,15 +45,15 @@ from setting import (
 from tabulate import tabulate
 
 from prefbench import seeds
-from prefbench.backbone import gpt2
-from prefbench.backbone.causal_lm import LMPolicy, draw, sample_tokens
-from prefbench.backbone.forward import logprobs
-from prefbench.backbone.tokens import Ids
+from prefbench.backbone.language import gpt2, ppo
+from prefbench.backbone.language.backbone import LMPolicy, draw, sample_tokens
+from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.tokens import Ids
+from prefbench.backbone.language.training import PairBatches, State, schedule
 from prefbench.errors import UserError
-from prefbench.learn import bradley_terry, ppo
+from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.training import PairBatches, State, schedule
 from prefbench.stats import intervals
 
 RECORDED = Path(__file__).with_name("advantages.json")

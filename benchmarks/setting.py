@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from prefbench import seeds
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.tokens import Codec
-from prefbench.store import Store, Work
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.tokens import Codec
+from prefbench.learn.interface import Pairs
+from prefbench.store.stages import Store, Work
 
 
 @dataclass(frozen=True)

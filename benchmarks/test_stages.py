@@ -29,18 +29,19 @@ from setting import SIZES, Unkept, backbone_of, decoding_bytes, forward_flops, f
 from threadpoolctl import threadpool_limits
 
 from prefbench import registry, seeds
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import CausalLM, LMReward
-from prefbench.backbone.estimate import problem_of
-from prefbench.backbone.loading import fit_language_model
-from prefbench.doctor import gemm_rate, memory_bandwidth
-from prefbench.learn import bradley_terry, em, exact
+from prefbench.backbone.language.backbone import CausalLM, LMReward
+from prefbench.backbone.language.pretrained import fit_language_model
+from prefbench.boards import leaderboard
+from prefbench.estimate.estimate import problem_of
+from prefbench.learn import em, exact
+from prefbench.learn import rewards as bradley_terry
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import EMOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
-from prefbench.report import leaderboard
 from prefbench.spec import make_spec
 from prefbench.stats import intervals
+from prefbench.tools.doctor import gemm_rate, memory_bandwidth
 
 RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
 PAIRS = {"nano": 1024, "gpt2": 16}

@@ -26,10 +26,10 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry
-from prefbench.doctor import gemm_rate
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store import Silent
+from prefbench.store.stages import Silent
+from prefbench.tools.doctor import gemm_rate
 
 SMALL = {
     "task": {"pairs_per_annotator": 20, "test_prompts": 200, "synthetic_size": 4000},
@@ -133,7 +133,7 @@ def sweep_file(path: Path) -> None:
 
 
 def ratio_sweep(folder: Path) -> dict[str, Any]:
-    from prefbench.sweep import read_sweep
+    from prefbench.sweep.sweep import read_sweep
 
     sweep_file(folder / "sweep.toml")
     specs = read_sweep(str(folder / "sweep.toml")).expand()

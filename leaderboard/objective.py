@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry, run
-from prefbench.backbone.models import ModelRequest
-from prefbench.learn.bradley_terry import fit_everybody, pairs_of
+from prefbench.backbone.presets import ModelRequest
+from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.problem.view import make_view
 from prefbench.spec import get_model, make_spec
-from prefbench.store import Store
+from prefbench.store.stages import Store
 
 
 def main(runs_dir: Path, ratio: str, seed: int) -> None:

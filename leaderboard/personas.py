@@ -13,8 +13,8 @@ from statistics import fmean
 import pandas as pd
 
 from prefbench import registry
-from prefbench.report.leaderboard import PROMPTED, build
-from prefbench.report.record import Record, find_records
+from prefbench.boards.leaderboard import PROMPTED, build
+from prefbench.record.record import Record, find_records
 
 
 def ratio_of(share: float) -> str:

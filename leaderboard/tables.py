@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry
-from prefbench.report.leaderboard import build
-from prefbench.report.record import Record, find_records
+from prefbench.boards.leaderboard import build
+from prefbench.record.record import Record, find_records
 
 
 def win_rates(frame: pd.DataFrame) -> str:

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prefbench import seeds as seeds
-    from prefbench.backbone.base import Aligned as Aligned
-    from prefbench.backbone.base import Backbone as Backbone
-    from prefbench.backbone.base import Clusters as Clusters
-    from prefbench.backbone.base import Pairs as Pairs
-    from prefbench.backbone.base import Policy as Policy
-    from prefbench.backbone.base import Reward as Reward
-    from prefbench.backbone.base import Rewards as Rewards
     from prefbench.errors import UserError as UserError
+    from prefbench.learn.interface import Aligned as Aligned
+    from prefbench.learn.interface import Backbone as Backbone
+    from prefbench.learn.interface import Clusters as Clusters
+    from prefbench.learn.interface import Pairs as Pairs
+    from prefbench.learn.interface import Policy as Policy
+    from prefbench.learn.interface import Reward as Reward
+    from prefbench.learn.interface import Rewards as Rewards
     from prefbench.learn.welfare import Welfare as Welfare
-    from prefbench.problem import Group as Group
-    from prefbench.problem import Problem as Problem
-    from prefbench.problem import Prompts as Prompts
+    from prefbench.problem.problem import Group as Group
+    from prefbench.problem.problem import Problem as Problem
+    from prefbench.problem.problem import Prompts as Prompts
     from prefbench.problem.view import View as View
     from prefbench.registry import NoOptions as NoOptions
     from prefbench.registry import Options as Options
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 PUBLIC_MODULES = (
-    "prefbench.backbone.finite",
-    "prefbench.backbone.models",
-    "prefbench.backbone.simple_policies",
-    "prefbench.chat",
+    "prefbench.backbone.finite.backbone",
+    "prefbench.backbone.presets",
+    "prefbench.chat.client",
+    "prefbench.data.corpus",
+    "prefbench.data.generate",
+    "prefbench.data.given",
+    "prefbench.data.pool",
+    "prefbench.evaluate.gold",
     "prefbench.evaluate.judge",
-    "prefbench.learn.bradley_terry",
     "prefbench.learn.em",
     "prefbench.learn.experts",
     "prefbench.learn.occupancy",
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
+    "prefbench.learn.rewards",
+    "prefbench.learn.simple_policies",
     "prefbench.learn.welfare",
-    "prefbench.problem",
-    "prefbench.problem.corpus",
-    "prefbench.problem.generate",
-    "prefbench.problem.given",
-    "prefbench.problem.gold",
-    "prefbench.problem.pool",
+    "prefbench.problem.problem",
     "prefbench.problem.process",
     "prefbench.problem.utilities",
     "prefbench.problem.world",
@@ -67,10 +67,10 @@ PUBLIC_MODULES = (
 option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
 
 HOMES = {
-    "prefbench.backbone.base": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
+    "prefbench.learn.interface": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
-    "prefbench.problem": ("Group", "Problem", "Prompts"),
+    "prefbench.problem.problem": ("Group", "Problem", "Prompts"),
     "prefbench.problem.view": ("View",),
     "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
     "prefbench.seeds": ("seeds",),

@@ -29,9 +29,9 @@ from prefbench.errors import PrefbenchError, UserError, says_no_memory
 from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
-    from prefbench.backbone.estimate import Estimate
+    from prefbench.estimate.estimate import Estimate
+    from prefbench.record.record import Record
     from prefbench.registry import Entry, Kind, Stance
-    from prefbench.report.record import Record
     from prefbench.spec import RunSpec
 
 MOST_SEEDS = 10_000
@@ -407,9 +407,9 @@ def _run_all(
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
-    from prefbench.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
     from prefbench.report import display
     from prefbench.team import team
+    from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
 
     speaks = team().rank == 0  # of several processes the first
     quiet, as_json = quiet or not speaks, as_json and speaks
@@ -450,7 +450,7 @@ def _run_all(
             say(f"error: {folder / 'error.txt'}")
     summary = None
     if several and speaks:
-        from prefbench.report.leaderboard import summarise_seeds
+        from prefbench.boards.leaderboard import summarise_seeds
 
         summary = summarise_seeds(folders)
         say(display.render(display.seeds_table(summary), results))
@@ -464,7 +464,7 @@ def _run_all(
 
 def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
     """What one of these runs, which differ in their seeds, would need."""
-    from prefbench.backbone import estimate as library
+    from prefbench.estimate import estimate as library
     from prefbench.machine import free_memory
 
     device = library.hardware_called(hardware) if hardware is not None else None
@@ -500,7 +500,7 @@ def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
 
 
 def _print_estimate(title: str, found: Estimate, names: list[str]) -> None:
-    from prefbench.backbone import estimate as library
+    from prefbench.estimate import estimate as library
 
     _print_table(title, ["memory", "size", "what"], library.memory_rows(found))
     print()
@@ -611,7 +611,7 @@ def sweep(
     from rich.console import Console
 
     from prefbench import consent
-    from prefbench import sweep as library
+    from prefbench.sweep import sweep as library
 
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
@@ -758,7 +758,7 @@ def _size_of(model: str) -> dict[str, Any]:
     """Shape, parameters and the needs of a default run, as JSON values; all none where they are not known."""
     import dataclasses
 
-    from prefbench.backbone.estimate import example
+    from prefbench.estimate.estimate import example
 
     spec, found = example(model)
     return {
@@ -770,7 +770,7 @@ def _size_of(model: str) -> dict[str, Any]:
 
 def _print_size(model: str) -> None:
     """The same for a reader."""
-    from prefbench.backbone import estimate as library
+    from prefbench.estimate import estimate as library
 
     spec, found = library.example(model)
     if spec is None or found is None:
@@ -886,8 +886,8 @@ def check_(
     A file's tasks and aligners are all checked. Exit 1 if anything failed.
     """
     from prefbench import consent
-    from prefbench.check import Finding, check, find
     from prefbench.spec import parse_sets
+    from prefbench.tools.check import Finding, check, find
 
     given, plugins = parse_sets(sets or []), plugin or []
     keys = consent.from_command_line(allow_host or [], given)
@@ -937,7 +937,7 @@ def new(
     plugin: Plugin = None,
 ) -> None:
     """Write a small task or aligner that already passes `prefbench check`."""
-    from prefbench.scaffold import new
+    from prefbench.tools.scaffold import new
 
     _load_plugins(plugin)
     path = new(kind, called, out.expanduser())
@@ -988,10 +988,10 @@ def export(
     from rich.console import Console
 
     from prefbench import consent
-    from prefbench.export import export, export_spec
-    from prefbench.export import push as send
     from prefbench.report import display
     from prefbench.spec import parse_sets
+    from prefbench.tools.export import export, export_spec
+    from prefbench.tools.export import push as send
 
     if public and push is None:
         raise UserError("--public says how to --push, which is missing.")
@@ -1033,7 +1033,7 @@ def cache_ls(
     as_json: AsJson = False,
 ) -> None:
     """List stored stages by kind, with their number, size and age."""
-    from prefbench.cache import overview, stages, users
+    from prefbench.tools.cache import overview, stages, users
 
     rows = overview(runs_dir)
     used = users(runs_dir) if runs else {}
@@ -1075,7 +1075,7 @@ def cache_verify(runs_dir: RunsDir = Path("runs")) -> None:
 
     Exit 1 if one is damaged; the next run that needs it computes it again.
     """
-    from prefbench.cache import verify
+    from prefbench.tools.cache import verify
 
     total = wrong = 0
     for stage, found in verify(runs_dir):
@@ -1106,7 +1106,7 @@ def cache_gc(
     Records stay. What somebody is working on stays. A killed run whose unfinished stage is removed starts
     that stage anew.
     """
-    from prefbench.cache import gc, parse_age
+    from prefbench.tools.cache import gc, parse_age
 
     age = parse_age(older_than) if older_than is not None else None
     swept = gc(runs_dir, older_than=age, stage=stage, dry_run=dry_run)
@@ -1128,7 +1128,7 @@ def build(
     plugin: Plugin = None,
 ) -> None:
     """Make the leaderboard of a runs folder."""
-    from prefbench.report.leaderboard import build, missing_controls, write_csv
+    from prefbench.boards.leaderboard import build, missing_controls, write_csv
 
     _load_plugins(plugin)  # to tell options from defaults
     frame = build(runs_dir)
@@ -1146,7 +1146,7 @@ def show_leaderboard(
     ] = "rich",
 ) -> None:
     """Print a leaderboard."""
-    from prefbench.report.leaderboard import read_csv, show
+    from prefbench.boards.leaderboard import read_csv, show
 
     print(show(read_csv(file), fmt))
 
@@ -1167,7 +1167,7 @@ def compare(
 
     A folder with several runs of one configuration may stand for them.
     """
-    from prefbench.report.leaderboard import compare_aligners, comparison_rows
+    from prefbench.boards.leaderboard import compare_aligners, comparison_rows
 
     _load_plugins(plugin)
     ratio = None
@@ -1210,10 +1210,10 @@ def verify(
     Problems are built from the specifications, utilities computed from the texts, runs held against each
     other. Exit 1 if one does not follow, or none could be checked.
     """
-    from prefbench.report.fields import unchecked_lines
-    from prefbench.report.verify_board import runs_in, verify_board, verify_csv
-    from prefbench.rerun import draw
-    from prefbench.rerun import rerun as computed_anew
+    from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
+    from prefbench.record.fields import unchecked_lines
+    from prefbench.tools.rerun import draw
+    from prefbench.tools.rerun import rerun as computed_anew
 
     _load_plugins(plugin)
     chosen = secrets.randbelow(2**32) if seed is None else seed
@@ -1263,7 +1263,7 @@ def submit(
 
     Every run is verified first; nothing is written unless all pass.
     """
-    from prefbench.report.submission import submit
+    from prefbench.boards.submission import submit
 
     _load_plugins(plugin)
     packed = submit(runs, out)
@@ -1282,7 +1282,7 @@ def merge(
 
     Nothing is written if one does not verify, or is already there with other content.
     """
-    from prefbench.report.submission import merge
+    from prefbench.boards.submission import merge
 
     _load_plugins(plugin)
     new = merge(folders, into)
@@ -1340,7 +1340,7 @@ def gate(
 
     Exit 1 if a result fell by more than the margin, or if nothing was decided.
     """
-    from prefbench.report.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
+    from prefbench.boards.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
 
     checks: tuple[Check, ...] = ()
     if config is not None:
@@ -1500,7 +1500,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from prefbench import doctor as library
+    from prefbench.tools import doctor as library
 
     print("measuring this machine for about 20 seconds", file=sys.stderr)
     system = library.look()
@@ -1524,7 +1524,7 @@ def doctor(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a run's record."""
-    from prefbench.report.record import json_schema
+    from prefbench.record.record import json_schema
 
     _print_json(json_schema())
 

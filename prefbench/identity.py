@@ -17,40 +17,37 @@ from prefbench.spec import RunSpec, digest, get_model
 
 INERT = frozenset(
     {
-        "prefbench.backbone.estimate",  # sizes and times, told before a run
-        "prefbench.backbone.workload",
-        "prefbench.cache",
         "prefbench.consent",  # who may be asked
-        "prefbench.doctor",  # how many threads; which sum comes first is the machine's to say
-        "prefbench.engines",  # which process runs a cell
+        "prefbench.estimate",  # sizes and times, told before a run
+        "prefbench.sweep",  # which process runs a cell
+        "prefbench.tools",
         "prefbench.errors",
         "prefbench.numerics",
         "prefbench.registry",  # options reach a key as values
         "prefbench.identity",
         "prefbench.sources",
         "prefbench.spec",
-        "prefbench.machine",
+        "prefbench.machine",  # how many threads; which sum comes first is the machine's to say
         "prefbench.store",  # keeps what it is given
-        "prefbench.sweep",
     }
 )
 """Modules that can move no number. Whatever is not named here is taken to move some."""
-_AFTER = frozenset({"prefbench.report"})
+_AFTER = frozenset({"prefbench.boards", "prefbench.record", "prefbench.report"})
 """What makes a record of the last stage, at the end of every run; no stage depends on it."""
 
 _POLICIES = frozenset(
     f"prefbench.{name}"
     for name in (
-        "backbone.finite_ppo",
+        "backbone.finite.ppo",
         "learn.exact",
         "learn.experts",
         "learn.occupancy",
         "learn.pairwise",
-        "learn.ppo",
+        "backbone.language.ppo",
         "learn.welfare",
     )
 )
-_REWARDS = frozenset({"prefbench.learn.bradley_terry", "prefbench.learn.em"})
+_REWARDS = frozenset({"prefbench.learn.rewards", "prefbench.learn.em"})
 _LEARNING = _POLICIES | _REWARDS
 """Learning algorithms: a backbone offers them, but to make, read or sample a policy it uses none."""
 

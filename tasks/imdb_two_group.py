@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.corpus import Corpus, load_reviews
+from prefbench.data.corpus import Corpus, load_reviews
 from prefbench.problem.utilities import (
     Conciseness,
     Utility,

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.pool import Answer, Pool, make_pool, read_answers, text_features
+from prefbench.data.pool import Answer, Pool, make_pool, read_answers, text_features
 from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
 from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
 

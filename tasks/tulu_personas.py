@@ -20,12 +20,12 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat import TIMEOUT, Server
+from prefbench.chat.client import TIMEOUT, Server
+from prefbench.data.generate import ServerWriter, generate, read_prompts
+from prefbench.data.given import assemble, read_personas
+from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
-from prefbench.problem import Origin
-from prefbench.problem.generate import ServerWriter, generate, read_prompts
-from prefbench.problem.given import assemble, read_personas
-from prefbench.problem.gold import GoldReward
+from prefbench.problem.problem import Origin
 from prefbench.problem.utilities import (
     Conciseness,
     Coverage,

@@ -9,10 +9,10 @@ import torch
 from hypothesis import settings
 
 from prefbench import consent, registry, seeds
-from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.loading import _train_tokenizer
-from prefbench.backbone.tokens import Codec
-from prefbench.store import Store, Work
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.pretrained import _train_tokenizer
+from prefbench.backbone.language.tokens import Codec
+from prefbench.store.stages import Store, Work
 
 torch.set_num_threads(1)
 settings.register_profile("prefbench", deadline=None, max_examples=40, derandomize=True)

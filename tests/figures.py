@@ -26,24 +26,27 @@ import torch
 from conftest import SENTENCES, tiny_model, tiny_tokenizer
 
 from prefbench import registry, seeds
-from prefbench.backbone import adapters, causal_lm, loading
-from prefbench.backbone.base import Aligned, Pairs, Policy, Rewards
-from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.models import NanoOptions
-from prefbench.backbone.tokens import Codec
+from prefbench.backbone.language import adapters, training
+from prefbench.backbone.language import backbone as causal_lm
+from prefbench.backbone.language import pretrained as loading
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.presets import NanoOptions
 from prefbench.errors import UserError
 from prefbench.evaluate import regret, theory
-from prefbench.learn import bradley_terry, em, pairwise, training
+from prefbench.learn import em, pairwise
 from prefbench.learn import options as learning
+from prefbench.learn import rewards as bradley_terry
 from prefbench.learn import welfare as welfares
-from prefbench.problem import Group, Problem, Prompts, utilities
-from prefbench.problem.preferences import given_pairs, label_pairs
+from prefbench.learn.interface import Aligned, Pairs, Policy, Rewards
+from prefbench.problem.labels import given_pairs, label_pairs
+from prefbench.problem.problem import Group, Problem, Prompts, utilities
 from prefbench.problem.view import make_view
-from prefbench.report import record
+from prefbench.record import record
 from prefbench.running.labels import labels_of
 from prefbench.spec import make_spec
 from prefbench.stats import comparisons, intervals, power
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 from prefbench.text import text_digest
 
 registry.load_plugins()
@@ -309,7 +312,7 @@ class Bench:
 
 def world_bench(task: str, folder: Path, model: Mapping[str, Any] | None = None) -> Bench:
     """A world with labels drawn from its reference."""
-    from prefbench.backbone.finite import Finite
+    from prefbench.backbone.finite.backbone import Finite
 
     spec = small_spec(task, model=model)
     problem, store = stated(spec), Store(folder)

@@ -346,8 +346,10 @@ def _tried(*calls: Callable[[], object]) -> None:
 
 def judge_run(root: Path, draw: random.Random) -> None:
     """One of the commands that read a runs folder; the other run in it is still there."""
-    from prefbench import cache
-    from prefbench.report import gate, leaderboard, page, plots, record, submission
+    from prefbench.boards import gate, leaderboard, submission
+    from prefbench.record import record
+    from prefbench.report import page, plots
+    from prefbench.tools import cache
 
     runs = root / "runs"
 
@@ -384,7 +386,7 @@ def judge_run(root: Path, draw: random.Random) -> None:
 
 def judge_board(root: Path, draw: random.Random) -> None:
     """What reads a leaderboard."""
-    from prefbench.report import gate, leaderboard, submission
+    from prefbench.boards import gate, leaderboard, submission
 
     def shown() -> None:
         frame = leaderboard.read_csv(root / "board.csv")
@@ -401,8 +403,9 @@ def judge_board(root: Path, draw: random.Random) -> None:
 
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
-    from prefbench import cli, sweep
-    from prefbench.report.gate import read_gate_config
+    from prefbench import cli
+    from prefbench.boards.gate import read_gate_config
+    from prefbench.sweep import sweep
 
     def run() -> None:
         settings = cli.read_config(str(root / "run.toml"))
@@ -417,10 +420,10 @@ def judge_toml(root: Path, draw: random.Random) -> None:
 
 def judge_data(root: Path, draw: random.Random) -> None:
     """Data sets in every layout."""
-    from prefbench.problem.corpus import load_reviews
-    from prefbench.problem.generate import read_prompts
-    from prefbench.problem.given import read_hh, read_personas
-    from prefbench.problem.pool import read_answers
+    from prefbench.data.corpus import load_reviews
+    from prefbench.data.generate import read_prompts
+    from prefbench.data.given import read_hh, read_personas
+    from prefbench.data.pool import read_answers
 
     folder = root / "data"
     _tried(
@@ -436,7 +439,7 @@ def judge_data(root: Path, draw: random.Random) -> None:
 
 def judge_config(root: Path, draw: random.Random) -> None:
     """A model's folder, as far as it is read without its weights."""
-    from prefbench.backbone.estimate import _read_shape
+    from prefbench.estimate.estimate import _read_shape
     from prefbench.files import MODEL_FILES, Unfit, refuse_odd_files
 
     _read_shape(str(root / "model"))
@@ -451,10 +454,10 @@ def judge_model(root: Path, draw: random.Random) -> None:
     import numpy as np
     import torch
 
-    from prefbench.backbone.models import ModelRequest
-    from prefbench.problem import Group, Problem, Prompts
+    from prefbench.backbone.presets import ModelRequest
+    from prefbench.problem.problem import Group, Problem, Prompts
     from prefbench.spec import get_model
-    from prefbench.store import Store
+    from prefbench.store.stages import Store
 
     torch.set_num_threads(1)
     name = str(root / "model")
@@ -501,7 +504,8 @@ def make_seeds(root: Path) -> None:
     import numpy as np
     from test_record import make_items, make_record
 
-    from prefbench.report import leaderboard, record
+    from prefbench.boards import leaderboard
+    from prefbench.record import record
 
     rates = {"many": 0.8, "few": 0.6}
     for name, aligner, seed in (("run-a", "a", 0), ("run-b", "good", 0)):
@@ -634,8 +638,6 @@ def main() -> None:
 
     registry.load_plugins()
     registry._entries[("task", "toy")] = Entry("task", "toy", len, Options)
-    import prefbench.report.page
-    import prefbench.report.submission  # noqa: F401
 
     if "model" in kinds:
         import torch

@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prefbench import seeds
-from prefbench.backbone.adapters import Adapted, Adapter, Base, checkpoint_layers
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import LMPolicy, LMReward
-from prefbench.backbone.forward import call
-from prefbench.backbone.tokens import collate, token_logprobs
+from prefbench.backbone.language.adapters import Adapted, Adapter, Base, checkpoint_layers
+from prefbench.backbone.language.backbone import LMPolicy, LMReward
+from prefbench.backbone.language.forward import call
+from prefbench.backbone.language.tokens import collate, token_logprobs
+from prefbench.backbone.language.training import State, trainable_state
 from prefbench.errors import UserError
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.training import State, trainable_state
 from prefbench.learn.welfare import population_min
 
 ARCHITECTURES = ("gpt2", "llama")

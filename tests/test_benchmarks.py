@@ -10,8 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prefbench.backbone import gpt2
-from prefbench.backbone.tokens import collate
+from prefbench.backbone.language import gpt2
+from prefbench.backbone.language.tokens import collate
 
 ROWS, PROMPT, RESPONSE = 16, 8, 24
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from prefbench.backbone.base import Pairs
-from prefbench.learn import bradley_terry, training
+from prefbench.backbone.language import training
+from prefbench.learn import rewards as bradley_terry
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import RewardOptions
-from prefbench.store import Work
+from prefbench.store.stages import Work
 
 
 def test_loss_and_likelihood_by_hand():

@@ -10,14 +10,14 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
+from prefbench.boards.leaderboard import build
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
 from prefbench.problem.brought import SPLITS
-from prefbench.problem.preferences import given_pairs, label_pairs
+from prefbench.problem.labels import given_pairs, label_pairs
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench.record.record import verify
 from prefbench.registry import task
-from prefbench.report.leaderboard import build
-from prefbench.report.record import verify
 from prefbench.running.rewards import too_few_clusters
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets

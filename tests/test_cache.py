@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_cli import typed
 
-from prefbench import cache
-from prefbench.cache import gc, overview, parse_age, stages, users, verify
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.report.record import verify as follows
+from prefbench.record.record import verify as follows
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, run_name
-from prefbench.store import Store, Work, damage
+from prefbench.store.stages import Store, Work, damage
+from prefbench.tools import cache
+from prefbench.tools.cache import gc, overview, parse_age, stages, users, verify
 
 SPEC = {"task": "worst_case_two_group", "aligner": "preference_matching"}
 KINDS = ["labels", "pairs", "policy", "rewards", "samples", "scores"]

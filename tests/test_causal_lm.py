@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from prefbench import seeds
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import LMPolicy, LMReward, sample_tokens
-from prefbench.backbone.forward import call
-from prefbench.backbone.tokens import Codec, collate, token_logprobs
-from prefbench.learn.memory import Limit
+from prefbench.backbone.language.backbone import LMPolicy, LMReward, sample_tokens
+from prefbench.backbone.language.forward import call
+from prefbench.backbone.language.memory import Limit
+from prefbench.backbone.language.tokens import Codec, collate, token_logprobs
+from prefbench.backbone.language.training import trainable_state
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.training import trainable_state
 
 ARCHITECTURES = ("gpt2", "llama")
 VOCABULARY = 300

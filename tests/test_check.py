@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
-from prefbench import check as check_module
 from prefbench import registry
-from prefbench.check import TASKS, Finding, check, find
 from prefbench.cli import CONFIG_KEYS
 from prefbench.errors import PrefbenchError
-from prefbench.scaffold import new
+from prefbench.tools import check as check_module
+from prefbench.tools.check import TASKS, Finding, check, find
+from prefbench.tools.scaffold import new
 
 registry.load_plugins()  # the parameters below are collected before any fixture runs
 WORLDS = [entry.name for entry in registry.entries("task") if entry.backbone == "finite"]
@@ -245,7 +245,7 @@ ALIGNER_FAULTS = {
     "torch": (RETURN, "import torch; torch.manual_seed(0)\n    " + RETURN, "state of torch moved"),
     "forgets": (
         RETURN,
-        "policy = " + RETURN[7:] + "\n    from prefbench.backbone.simple_policies import ReferencePolicy"
+        "policy = " + RETURN[7:] + "\n    from prefbench.learn.simple_policies import ReferencePolicy"
         "\n    save = ReferencePolicy(backbone.reference).save"
         "\n    object.__setattr__(policy, 'save', save)\n    return policy",
         "saved and loaded it",
@@ -305,10 +305,10 @@ def test_an_option_that_a_stored_result_forgets_is_named(tmp_path):
     assert "tilt makes none" in line and "backbone.cached" in line
 
 
-WELFARE = """from prefbench.backbone.base import Aligned, Backbone
+WELFARE = """from prefbench.learn.interface import Aligned, Backbone
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.welfare import Welfare
-from prefbench.problem.preferences import View
+from prefbench.problem.labels import View
 from prefbench.registry import aligner
 
 
@@ -319,7 +319,7 @@ def squares(values):
 @aligner("own_welfare", needs={"group"})
 def own_welfare(view: View, backbone: Backbone, options: SingleRewardOptions) -> Aligned:
     '''A reward per group and a welfare of one's own.'''
-    from prefbench.learn.bradley_terry import fit_known_groups
+    from prefbench.learn.rewards import fit_known_groups
 
     rewards = fit_known_groups(view, backbone, options)
     names = rewards.names

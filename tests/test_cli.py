@@ -25,8 +25,8 @@ from test_registry import PACKAGE, install, restored  # noqa: F401  (a fixture, 
 from prefbench import __version__
 from prefbench.cli import CONFIG_KEYS, gate, main
 from prefbench.errors import PrefbenchError
+from prefbench.record.record import read_record
 from prefbench.report import display
-from prefbench.report.record import read_record
 
 SMALL_PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
 
@@ -371,7 +371,7 @@ def test_an_installed_package_runs_like_a_built_in(tmp_path, monkeypatch):
 SPY = """
 import json
 from pathlib import Path
-from prefbench.backbone.simple_policies import ConstantPolicy
+from prefbench.learn.simple_policies import ConstantPolicy
 from prefbench.registry import Options, aligner
 
 class SpyOptions(Options):
@@ -738,7 +738,7 @@ def test_gate(board):
 
 
 def test_the_gate_has_the_defaults_of_the_library():
-    from prefbench.report.gate import gate as library
+    from prefbench.boards.gate import gate as library
 
     ours, theirs = inspect.signature(gate).parameters, inspect.signature(library).parameters
     for name in ("metric", "margin", "level", "strict", "baseline_runs", "allow_undecided"):

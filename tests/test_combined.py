@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from prefbench import seeds
-from prefbench.backbone.causal_lm import LMPolicy
-from prefbench.backbone.simple_policies import MixturePolicy
+from prefbench.backbone.language.backbone import LMPolicy
+from prefbench.learn.simple_policies import MixturePolicy
 
 PROMPTS = ["the film", "my sister said", "the acting is"] * 4
 RESPONSES = [" was a joy.", " the plot was dull.", " fine."] * 4

@@ -10,13 +10,13 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import consent
-from prefbench.chat import Server
-from prefbench.engines.cell import Outcome
-from prefbench.engines.ray_cluster import _remote_cell
+from prefbench.chat.client import Server
 from prefbench.errors import UserError
-from prefbench.report.record import read_record, verify
+from prefbench.record.record import read_record, verify
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
+from prefbench.sweep.cell import Outcome
+from prefbench.sweep.ray_cluster import _remote_cell
 
 VARIABLE = "PREFBENCH_TEST_KEY"
 KEY = "sk-secret-0123456789abcdef"
@@ -157,7 +157,7 @@ def test_the_workers_of_a_cluster_are_told_too(monkeypatch):
         told.append(consent.typed())
         return Outcome("ok")
 
-    monkeypatch.setattr("prefbench.engines.cell.run_cell", cell)
+    monkeypatch.setattr("prefbench.sweep.cell.run_cell", cell)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     spec = make_spec(task="bandit_two_group", aligner="dpo")

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 import prefbench
 from prefbench import cli, registry
-from prefbench.report.record import EmRecord, GroupRecord, Provenance, Record, json_schema
+from prefbench.record.record import EmRecord, GroupRecord, Provenance, Record, json_schema
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, parse_sets
 
@@ -243,7 +243,9 @@ def test_the_pages_name_files_and_functions_that_exist() -> None:
         r"^.{60,} (\w+)$", "\n".join(re.findall(r"```\n(.*?)```", PAGES["docs/methods.md"], re.S)), re.M
     ):
         if "_" in name or name in ("gae", "adapt"):
-            assert re.search(rf"def {name}\b", (ROOT / "prefbench/learn/ppo.py").read_text()), name
+            assert re.search(rf"def {name}\b", (ROOT / "prefbench/backbone/language/ppo.py").read_text()), (
+                name
+            )
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -13,9 +13,14 @@ from test_cli import typed
 from test_pretrained import model_folder, plain_problem  # noqa: F401  (a fixture, used by being here)
 
 import prefbench.machine
-from prefbench import doctor
-from prefbench.backbone.models import ModelRequest
-from prefbench.doctor import (
+from prefbench.backbone.presets import ModelRequest
+from prefbench.machine import VARIABLES, Machine, Recommended, fingerprint, stored
+from prefbench.running.run import run
+from prefbench.spec import get_model, make_spec, parse_sets
+from prefbench.store.stages import Store
+from prefbench.sweep.sweep import make_job, read_sweep
+from prefbench.tools import doctor
+from prefbench.tools.doctor import (
     NANO_BYTES,
     NEAR,
     PACKAGES,
@@ -29,11 +34,6 @@ from prefbench.doctor import (
     save,
     scaling,
 )
-from prefbench.machine import VARIABLES, Machine, Recommended, fingerprint, stored
-from prefbench.running.run import run
-from prefbench.spec import get_model, make_spec, parse_sets
-from prefbench.store import Store
-from prefbench.sweep import make_job, read_sweep
 
 CORES = 8
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from prefbench.backbone.base import Pairs
 from prefbench.learn import em
-from prefbench.learn.bradley_terry import fit_linear, log_likelihood
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import EMOptions
+from prefbench.learn.rewards import fit_linear, log_likelihood
 
 
 def two_groups(users: int, minority: int, pairs: int, seed: int, dimensions: int = 12):

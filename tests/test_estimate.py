@@ -18,26 +18,28 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry, seeds
-from prefbench.backbone import causal_lm, estimate, forward, gpt2, workload
-from prefbench.backbone.base import Aligned, Pairs
-from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.estimate import HARDWARE, Hardware, Setting, setting_of, shape_of
-from prefbench.backbone.gpt2 import fuse_activations
-from prefbench.backbone.models import SHAPES, Shape, shape_of_config
-from prefbench.backbone.tokens import Codec
-from prefbench.backbone.workload import RECIPES, Recipe, Sizes, Work
+from prefbench.backbone.language import backbone as causal_lm
+from prefbench.backbone.language import forward, gpt2, memory
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.gpt2 import fuse_activations
+from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.presets import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
-from prefbench.learn import memory
+from prefbench.estimate import estimate
+from prefbench.estimate import passes as workload
+from prefbench.estimate.estimate import HARDWARE, Hardware, Setting, setting_of, shape_of
+from prefbench.estimate.passes import RECIPES, Recipe, Sizes, Work
+from prefbench.evaluate.gold import GoldReward
+from prefbench.learn.interface import Aligned, Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import mean
 from prefbench.machine import MACHINE
-from prefbench.problem import Group, Problem, Prompts
-from prefbench.problem.gold import GoldReward
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness
 from prefbench.spec import make_spec
-from prefbench.store import Store
-from prefbench.store import Work as StageWork
+from prefbench.store.stages import Store
+from prefbench.store.stages import Work as StageWork
 
 RESPONSE, CONTEXT, RANK, VOCABULARY = 12, 128, 4, 300
 PROMPTS = [f"the film was a joy from start to finish and my sister sings number {i}" for i in range(10, 34)]

@@ -13,12 +13,12 @@ from conftest import TINY_SETS
 from test_cli import sets, typed
 from test_hh_two_group import SMALL, write_hh
 
-from prefbench import export as export_module
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.export import COLUMNS, SPLITS, card, export, export_spec, push
-from prefbench.problem.preferences import given_pairs
+from prefbench.problem.labels import given_pairs
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets
+from prefbench.tools import export as export_module
+from prefbench.tools.export import COLUMNS, SPLITS, card, export, export_spec, push
 
 WORLD = {"task": "bandit_two_group", "minority_ratio": "4:1", "seed": 3}
 

@@ -36,7 +36,7 @@ def loaded_by(code: str) -> set[str]:
 
 def sources() -> Iterator[tuple[str, str]]:
     """Name and text of every file, and of every example in the documentation, that is held to the face."""
-    for folder in ("tasks", "baselines", "prefbench/templates", "tests/plugin_package"):
+    for folder in ("tasks", "baselines", "prefbench/tools/templates", "tests/plugin_package"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):
@@ -144,7 +144,7 @@ def test_every_kind_of_source_is_looked_at() -> None:
         "import prefbench",
         "import prefbench.problem",
         "from prefbench import seeds",
-        "from prefbench.store import Store",
+        "from prefbench.store.stages import Store",
         "from prefbench.problem import Group",
         "pb.Veiw",
         "def f():\n    from prefbench.learn.em import fit_mixture",

@@ -11,19 +11,19 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
 from prefbench import registry, seeds
-from prefbench.backbone.base import Pairs, Rewards
-from prefbench.backbone.finite import Finite, FinitePolicy
-from prefbench.backbone.models import FiniteOptions
-from prefbench.backbone.simple_policies import ExtremeLengthPolicy, MixturePolicy, ReferencePolicy
+from prefbench.backbone.finite.backbone import Finite, FinitePolicy
+from prefbench.backbone.presets import FiniteOptions
 from prefbench.errors import UserError
 from prefbench.learn import em, exact
+from prefbench.learn.interface import Pairs, Rewards
 from prefbench.learn.options import EMOptions, IPOOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO, IPO
+from prefbench.learn.simple_policies import ExtremeLengthPolicy, MixturePolicy, ReferencePolicy
 from prefbench.learn.welfare import Welfare, mean, population_min
 from prefbench.problem.world import World, numbered_prompts
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 
 
 def make_world(states=4, responses=5, features=3, groups=2, seed=0, prompts=600) -> tuple[World, list[str]]:
@@ -251,7 +251,7 @@ def test_a_loss_without_slopes_is_fitted_all_the_same(finite):
 
 def known_rewards(backbone, scale=(1.0, 1.0)) -> Rewards:
     """The true utilities as two fitted rewards."""
-    from prefbench.backbone.finite import FiniteReward
+    from prefbench.backbone.finite.backbone import FiniteReward
 
     tables = np.moveaxis(backbone.world.utilities, 2, 0)
     models = [FiniteReward(backbone.world, table * by) for table, by in zip(tables, scale, strict=True)]

@@ -18,10 +18,12 @@ import pytest
 from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench import registry
+from prefbench.boards.submission import merge, submit
+from prefbench.boards.verify_board import runs_in, verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import regrets
-from prefbench.problem import apportion
-from prefbench.report.record import (
+from prefbench.problem.problem import apportion
+from prefbench.record.record import (
     Record,
     read_items,
     read_record,
@@ -30,12 +32,10 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
-from prefbench.report.submission import merge, submit
-from prefbench.report.verify_board import runs_in, verify_board
-from prefbench.rerun import draw, rerun
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.text import count_words, is_empty
+from prefbench.tools.rerun import draw, rerun
 
 LIVELY = ["task.test_prompts=120", "model.steps=60", "model.policy_learning_rate=0.01"]
 """So that policies of a few steps leave the reference, as trained ones do."""

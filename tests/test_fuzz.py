@@ -52,11 +52,11 @@ def _report(failed: list[dict[str, Any]]) -> str:
 
 def test_the_seeds_are_good(seeds: Path) -> None:
     """Without a mutation everything is accepted, or the mutations would never get past the first check."""
-    from prefbench.problem.corpus import load_reviews
-    from prefbench.problem.given import read_hh, read_personas
-    from prefbench.report import leaderboard
-    from prefbench.report.record import verify
-    from prefbench.sweep import read_sweep
+    from prefbench.boards import leaderboard
+    from prefbench.data.corpus import load_reviews
+    from prefbench.data.given import read_hh, read_personas
+    from prefbench.record.record import verify
+    from prefbench.sweep.sweep import read_sweep
 
     assert verify(seeds / fuzzing.RUN) == []
     assert len(leaderboard.read_csv(seeds / "board.csv")) == 2

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_record import make_run
 
-from prefbench.errors import UserError
-from prefbench.report import leaderboard as lb
-from prefbench.report.gate import (
+from prefbench.boards import leaderboard as lb
+from prefbench.boards.gate import (
     gate,
     junit_xml,
     read_gate_config,
@@ -22,6 +21,7 @@ from prefbench.report.gate import (
     write_junit,
     write_summary,
 )
+from prefbench.errors import UserError
 
 OLD = {"many": 0.85, "few": 0.75}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from judge_server import MODEL, Failure, JudgeServer, Said, in_turn, serving, sides
 
-from prefbench.chat import Server
+from prefbench.chat.client import Server
+from prefbench.data.generate import ServerWriter, generate
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.evaluate.judge import Judge
-from prefbench.problem import with_instruction
-from prefbench.problem.generate import ServerWriter, generate
+from prefbench.problem.problem import with_instruction
 
 KEY = "sk-secret-0123456789abcdef"
 VARIABLE = "PREFBENCH_TEST_KEY"
@@ -113,7 +113,7 @@ def test_every_persona_labels_every_pair_of_personas(tmp_path):
 
 
 def test_the_folder_reads_as_personalized_soups(tmp_path):
-    given = pytest.importorskip("prefbench.problem.given")
+    given = pytest.importorskip("prefbench.data.given")
     generate(PROMPTS, PERSONAS, Wordy(), Taste, tmp_path / "data")
     read = given.read_personas(str(tmp_path / "data"), ["P2A", "P3A"]).rows
     assert read.groupby("group").size().to_dict() == {"P2A": 6, "P3A": 6}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from prefbench.data import given as given_module
+from prefbench.data.given import Comparisons, Given, assemble, read_hh, read_personas
 from prefbench.errors import UserError
-from prefbench.problem import given as given_module
-from prefbench.problem.given import Comparisons, Given, assemble, read_hh, read_personas
-from prefbench.problem.gold import MINIMUM
+from prefbench.evaluate.gold import MINIMUM
 
 DATA = Path(__file__).parent / "data"
 PERSONAS = DATA / "personas"

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefbench import seeds
-from prefbench.backbone import forward, gpt2
-from prefbench.backbone.adapters import checkpoint_layers
-from prefbench.backbone.causal_lm import BLOCK, draw, sample_tokens
-from prefbench.backbone.tokens import collate, pick, token_logprobs
+from prefbench.backbone.language import forward, gpt2
+from prefbench.backbone.language.adapters import checkpoint_layers
+from prefbench.backbone.language.backbone import BLOCK, draw, sample_tokens
+from prefbench.backbone.language.tokens import collate, pick, token_logprobs
 
 VOCABULARY = 300
 CPU = torch.device("cpu")

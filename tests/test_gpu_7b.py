@@ -10,10 +10,10 @@ import pytest
 import torch
 from test_estimate import Tracker
 
-from prefbench.backbone import estimate
-from prefbench.backbone.models import SHAPES, shape_of_config
-from prefbench.backbone.tokens import Codec
-from prefbench.learn import ppo
+from prefbench.backbone.language import ppo
+from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.presets import SHAPES, shape_of_config
+from prefbench.estimate import estimate
 
 ROWS, PROMPT, RESPONSE, RANK, K = 4, 24, 12, 4, 2
 TOY = ["--size", "toy", "--device", "cpu", "--repeats", "1", "--batch", str(ROWS), "--k", str(K)]

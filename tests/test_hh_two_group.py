@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.problem.gold import GoldReward
+from prefbench.evaluate.gold import GoldReward
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.text import count_words, lower_words

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from prefbench import identity
-from prefbench.engines.cell import is_done
+from prefbench.boards.leaderboard import build
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
-from prefbench.report.leaderboard import build
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
-from prefbench.store import Store
+from prefbench.store.stages import Store
+from prefbench.sweep.cell import is_done
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"task": {"test_prompts": "20", "annotators": "6", "pairs_per_annotator": "4"}}
@@ -107,12 +107,12 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         "np.random.SeedSequence(seed + 1, spawn_key=key)",
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},
     ),
-    "prefbench/problem/preferences.py": (
+    "prefbench/problem/labels.py": (
         "a_wins = rng.random(len(pairs)) < prefers_a",
         "a_wins = rng.random(len(pairs)) > prefers_a",
         {"labels", "rewards", "policy", "samples", "scores"},
     ),
-    "prefbench/learn/bradley_terry.py": (
+    "prefbench/learn/rewards.py": (
         "+ penalty * (w @ w) / 2\n        return float(value), penalty * w -",
         "+ 9 * penalty * (w @ w) / 2\n        return float(value), 9 * penalty * w -",
         {"rewards", "policy", "samples", "scores"},
@@ -123,7 +123,7 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         {"rewards", "policy"},
     ),
     "prefbench/learn/exact.py": ("NEWTON_STEPS = 100", "NEWTON_STEPS = 99", {"policy"}),
-    "prefbench/backbone/finite.py": (
+    "prefbench/backbone/finite/backbone.py": (
         "uniform = np.random.default_rng(draw).random((len(rows), n))",
         "uniform = 1 - np.random.default_rng(draw).random((len(rows), n))",
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},
@@ -156,7 +156,7 @@ from pathlib import Path
 from prefbench import registry
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench.store import Silent
+from prefbench.store.stages import Silent
 
 class Computed(Silent):
     def __init__(self): self.names = set()
@@ -233,7 +233,7 @@ import prefbench as pb
 from helping import ALIGNER, strength
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.rewards import pairs_of
 
 @pb.aligner("strong_dpo")
 def strong_dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
@@ -329,7 +329,7 @@ SESSION = """
 import prefbench as pb
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.rewards import pairs_of
 
 BETA = 0.1
 def strength(): return BETA
@@ -371,7 +371,7 @@ from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.rewards import pairs_of
 
 registry.load_plugins()
 told = []
@@ -429,7 +429,7 @@ def test_a_cell_that_other_code_made_is_not_done(tmp_path, monkeypatch):
         patched.setattr(identity.sources, "digest_of", lambda modules: "0" * 64)
         assert not is_done(spec, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("prefbench.engines.cell.NUMERICS", 99)
+        patched.setattr("prefbench.sweep.cell.NUMERICS", 99)
         assert not is_done(spec, tmp_path)
     assert is_done(spec, tmp_path)
 
@@ -458,7 +458,7 @@ def test_the_record_names_the_folders_that_it_rests_on(tmp_path):
 
 SWEPT = """
 import prefbench as pb
-from prefbench.learn.bradley_terry import pairs_of
+from prefbench.learn.rewards import pairs_of
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
 

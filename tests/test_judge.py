@@ -42,10 +42,10 @@ from judge_server import (
     whole,
 )
 
-from prefbench.chat import Server
+from prefbench.chat.client import Server
+from prefbench.data.generate import ServerWriter
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.evaluate.judge import ATTEMPTS, Judge, parse_verdict
-from prefbench.problem.generate import ServerWriter
 
 KEY = "sk-secret-0123456789abcdef"
 VARIABLE = "PREFBENCH_TEST_KEY"
@@ -411,7 +411,7 @@ def test_a_cache_that_cannot_be_there_is_refused(make, tmp_path):
 
 def test_processes_share_a_cache(server, tmp_path):
     code = """
-import sys; from pathlib import Path; from prefbench.chat import Server
+import sys; from pathlib import Path; from prefbench.chat.client import Server
 from prefbench.evaluate.judge import Judge
 prompts = [f"p{number}" for number in range(20, 0, -1)]
 judge = Judge(Server(sys.argv[1], sys.argv[2], Path(sys.argv[3])), "c")
@@ -714,7 +714,7 @@ class OneAtATime:
 
 def test_a_slow_server_with_one_place_finishes(server, make, monkeypatch):
     """As one that needs 20 s for an answer where 60 s are waited for at first, at a hundredth of the time."""
-    monkeypatch.setattr("prefbench.bounded.PATIENCE", 0.6)
+    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE", 0.6)
     server.mind = OneAtATime(0.2)
     judge = make(timeout=3.0)
     assert compare(judge, *many(10)) == [0] * 10
@@ -757,7 +757,7 @@ def test_more_is_asked_again_when_a_server_recovers(server, make):
 
 
 def test_a_server_that_is_never_heard_of_is_given_up_for_all_questions_at_once(server, make, monkeypatch):
-    monkeypatch.setattr("prefbench.bounded.PATIENCE", 0.1)
+    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE", 0.1)
     server.mind = lambda _: HOSTILE["silence"][0]
     begun = time.monotonic()
     with pytest.raises(JudgeFailed, match=r"no answer within \d+ seconds\): 0 of 60 verdicts are kept"):
@@ -953,7 +953,7 @@ def test_the_module_loads_no_client_until_it_is_needed():
 def test_a_missing_client_says_what_to_install(make, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "prefbench.chat.importlib.util.find_spec",
+        "prefbench.chat.client.importlib.util.find_spec",
         lambda name: None if name == "openai" else find(name),
     )
     with pytest.raises(UserError, match=r"pip install 'prefbench\[judge\]'"):

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_record import make_run
 
+from prefbench.boards import leaderboard as lb
 from prefbench.errors import UserError
-from prefbench.report import leaderboard as lb
-from prefbench.report.record import read_items, read_record, write_items
+from prefbench.record.record import read_items, read_record, write_items
 from prefbench.seeds import rng
 from prefbench.stats.intervals import two_level_bootstrap, wilson
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench import seeds
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import sample_tokens
-from prefbench.backbone.loading import fit_language_model
+from prefbench.backbone.language import training
+from prefbench.backbone.language.backbone import sample_tokens
+from prefbench.backbone.language.memory import Limit, attempt, in_batches, is_out_of_memory
+from prefbench.backbone.language.pretrained import fit_language_model
 from prefbench.errors import Diverged, PrefbenchError
-from prefbench.learn import training
-from prefbench.learn.memory import Limit, attempt, in_batches, is_out_of_memory
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import mean
-from prefbench.store import Work
+from prefbench.store.stages import Work
 
 LORA = {"r": 2, "lora_alpha": 4}
 WHOLE = 1 << 20
@@ -38,7 +38,7 @@ def limit_of(size, doing="training on", notes=None):
 @pytest.fixture(autouse=True)
 def no_collection(monkeypatch):
     """Collecting garbage takes a while in a test session; reference counts have to do here."""
-    monkeypatch.setattr("prefbench.learn.memory.gc", SimpleNamespace(collect=lambda: None))
+    monkeypatch.setattr("prefbench.backbone.language.memory.gc", SimpleNamespace(collect=lambda: None))
 
 
 # --- cutting ----------------------------------------------------------------------------------------------

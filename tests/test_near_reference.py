@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 from test_record import make_items, make_record, make_run
 
+from prefbench.boards import leaderboard as lb
+from prefbench.record.record import NEAR_REFERENCE_NATS, near_reference
 from prefbench.report import display
-from prefbench.report import leaderboard as lb
 from prefbench.report.page import write_page
-from prefbench.report.record import NEAR_REFERENCE_NATS, near_reference
 
 RATES = {"many": 0.72, "few": 0.28}
 CALLED = "practically the reference policy, 0.01 nats from it"

@@ -17,13 +17,16 @@ import pytest
 import torch
 
 from prefbench import registry
-from prefbench.backbone import causal_lm
-from prefbench.backbone.finite import Finite
-from prefbench.learn import bradley_terry, exact, pairwise, ppo, training
+from prefbench.backbone.finite.backbone import Finite
+from prefbench.backbone.language import backbone as causal_lm
+from prefbench.backbone.language import ppo, training
+from prefbench.learn import exact, pairwise
+from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.welfare import Welfare
 from prefbench.numerics import NUMERICS
-from prefbench.problem import preferences, utilities
-from prefbench.report import record
+from prefbench.problem import labels as preferences
+from prefbench.problem import utilities
+from prefbench.record import record
 
 PATH = Path(__file__).parent / "data" / "numerics.json"
 COMMAND = "python tests/test_numerics.py --write"

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
+from prefbench.record.record import HISTORY_FILE, read_items, write_items, write_record
 from prefbench.report import page as p
 from prefbench.report import plots
-from prefbench.report.record import HISTORY_FILE, read_items, write_items, write_record
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -244,7 +244,7 @@ def test_every_row_is_there(text):
 
 
 def test_numbers_are_the_leaderboards(runs, text):
-    from prefbench.report.leaderboard import build
+    from prefbench.boards.leaderboard import build
 
     frame = build(runs)
     data = embedded(text)

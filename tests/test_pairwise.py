@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import LMPolicy
+from prefbench.backbone.language.backbone import LMPolicy
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO, IPO, train
-from prefbench.store import Work
+from prefbench.store.stages import Work
 
 
 def test_by_hand():
@@ -155,7 +155,7 @@ def test_a_killed_robust_run_goes_on_with_its_group_weights(tmp_path, tiny_backb
         return train(backbone.at(work), pairs, loss, options, seed=0, group_step=0.5)
 
     whole = run("whole", DPO(0.3))
-    monkeypatch.setattr("prefbench.store.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("prefbench.store.stages.CHECKPOINT_SECONDS", 0.0)
     calls = []
 
     def dying(difference):

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from prefbench.backbone.parallel import deal
+from prefbench.backbone.language.batches import deal
+from prefbench.backbone.language.memory import Limit, attempt
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.learn.memory import Limit, attempt
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.team import SOLO, Team, _current
@@ -122,11 +122,11 @@ STEPS = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from prefbench.backbone.parallel import deal
+from prefbench.backbone.language.batches import deal
 from prefbench.team import Once, joined, team
-from prefbench.learn.memory import Limit
-from prefbench.learn.training import State, descend
-from prefbench.store import Store
+from prefbench.backbone.language.memory import Limit
+from prefbench.backbone.language.training import State, descend
+from prefbench.store.stages import Store
 
 def train(memory):
     # Batches of 7, 3 and 1 rows: with two processes somebody has less to do, or nothing.
@@ -238,14 +238,14 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from prefbench import seeds
-from prefbench.backbone.base import Pairs
-from prefbench.backbone.causal_lm import CausalLM
-from prefbench.backbone.parallel import shard
+from prefbench.learn.interface import Pairs
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.batches import shard
 from prefbench.team import joined, team
-from prefbench.backbone.tokens import Codec
+from prefbench.backbone.language.tokens import Codec
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 
 PROMPTS = ["the film", "my sister said the plot", "a short story", "the acting", "it runs"]
 CHOSEN = [" was a joy.", " was fine", " about two brothers, and one sings", " is fine", " for hours"]
@@ -440,7 +440,7 @@ def test_the_shipped_config_launches_the_same_run_with_weights_cut_up(model_fold
 LOOK = """
 import os
 from pathlib import Path
-from prefbench.backbone import loading
+from prefbench.backbone.language import pretrained as loading
 
 def looking(model, cut=loading.shard):
     kept = sum(p.to_local().numel() for p in cut(model).parameters())
@@ -453,7 +453,7 @@ loading.shard = looking
 FAILING = """
 import os
 from prefbench import seeds
-from prefbench.backbone.base import Policy
+from prefbench.learn.interface import Policy
 from prefbench.registry import NoOptions, aligner
 
 @aligner("failing")

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
+from prefbench.record.record import HISTORY_FILE
 from prefbench.report import plots
-from prefbench.report.record import HISTORY_FILE
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import prefbench.store
+import prefbench.store.stages
+from prefbench.backbone.language import ppo
+from prefbench.backbone.language.training import schedule
 from prefbench.errors import Diverged, UserError
-from prefbench.learn import ppo
 from prefbench.learn.options import PPOOptions
-from prefbench.learn.training import schedule
 from prefbench.learn.welfare import Welfare, mean, population_min
 
 TRUE = torch.tensor([[True, True, True]])
@@ -289,7 +289,7 @@ class Interrupted(Exception):
     pass
 
 
-class Stopper(prefbench.store.Silent):
+class Stopper(prefbench.store.stages.Silent):
     """Raises at a step."""
 
     def __init__(self, at: int | None) -> None:
@@ -302,7 +302,7 @@ class Stopper(prefbench.store.Silent):
 
 @pytest.mark.parametrize("lora", [None, {"r": 2, "lora_alpha": 4}])
 def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, monkeypatch, lora):
-    monkeypatch.setattr(prefbench.store, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(prefbench.store.stages, "CHECKPOINT_SECONDS", 0)
     options = PPOOptions(**QUICK | {"iterations": 7, "epochs": 2, "kl_target": 0.5, "kl_horizon": 50})
 
     def optimise(folder, stops):

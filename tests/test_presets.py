@@ -19,11 +19,11 @@ from transformers import (
 )
 
 from prefbench import registry
-from prefbench.backbone.models import SHAPES, PretrainedOptions, Shape, shape_of_config
+from prefbench.backbone.presets import SHAPES, PretrainedOptions, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
-from prefbench.sweep import read_sweep
+from prefbench.sweep.sweep import read_sweep
 
 PRESETS = ["gpt2", "tulu2-7b"]
 

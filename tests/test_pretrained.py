@@ -17,14 +17,14 @@ from transformers import GPT2LMHeadModel, LlamaForCausalLM
 from transformers.activations import NewGELUActivation
 
 from prefbench import seeds, weights
-from prefbench.backbone.forward import call, logprobs
-from prefbench.backbone.models import ModelRequest
-from prefbench.backbone.tokens import collate, token_logprobs
+from prefbench.backbone.language.forward import call, logprobs
+from prefbench.backbone.language.tokens import collate, token_logprobs
+from prefbench.backbone.presets import ModelRequest
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
-from prefbench.store import Store
+from prefbench.store.stages import Store
 
 TASK_SETS = [item for item in TINY_SETS if item.startswith("task.")]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "imdb"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from prefbench import seeds
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts, apportion
-from prefbench.problem.preferences import label_pairs, preference_probability
+from prefbench.problem.labels import label_pairs, preference_probability
+from prefbench.problem.problem import Group, Problem, Prompts, apportion
 from prefbench.problem.view import make_view
 from prefbench.text import text_digest
 

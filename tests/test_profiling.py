@@ -13,14 +13,14 @@ from test_cli import tiny_run, typed
 from test_run import evidence, spec_of
 from torch.utils.checkpoint import checkpoint
 
-from prefbench import profiling
-from prefbench.backbone.estimate import estimate, problem_of, shape_of
-from prefbench.backbone.workload import RECIPES
-from prefbench.problem.gold import GoldReward
-from prefbench.profiling import PROFILE_FILE, profile_of, profiled, stage_flops
+from prefbench.estimate.estimate import estimate, problem_of, shape_of
+from prefbench.estimate.passes import RECIPES
+from prefbench.evaluate.gold import GoldReward
 from prefbench.running.run import run
-from prefbench.store import Silent
+from prefbench.store.stages import Silent
 from prefbench.text import show_count
+from prefbench.tools import profiling
+from prefbench.tools.profiling import PROFILE_FILE, profile_of, profiled, stage_flops
 
 BANDIT = ["run", "--task", "bandit_two_group", "--aligner", "reference"]
 

@@ -8,15 +8,15 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
+from prefbench.boards.leaderboard import build, show
+from prefbench.boards.submission import submit
 from prefbench.errors import UserError
+from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.win_rate import outcomes
-from prefbench.problem import Group, Problem, Prompts
-from prefbench.problem.gold import GoldReward
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench.record.record import read_record, summarise_prompted, verify
 from prefbench.registry import task
-from prefbench.report.leaderboard import build, show
-from prefbench.report.record import read_record, summarise_prompted, verify
-from prefbench.report.submission import submit
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench_tasks.synthetic_reviews import synthetic_reviews

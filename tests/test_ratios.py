@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench import registry
-from prefbench.backbone import gpt2
+from prefbench.backbone.language import gpt2
 
 
 @pytest.fixture(scope="module")

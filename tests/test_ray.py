@@ -30,8 +30,8 @@ from test_sweep import (
     written,
 )
 
-from prefbench.engines.cell import Job
-from prefbench.engines.ray_cluster import _fitting
+from prefbench.sweep.cell import Job
+from prefbench.sweep.ray_cluster import _fitting
 
 ADDRESS = "127.0.0.2:6461"
 

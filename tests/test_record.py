@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prefbench.errors import UserError
-from prefbench.report import record as r
-from prefbench.report.record import MEASURED, Record
+from prefbench.record import record as r
+from prefbench.record.record import MEASURED, Record
 from prefbench.spec import digest
 
 GROUPS = [("many", 0.8, False), ("few", 0.2, True)]

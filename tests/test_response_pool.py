@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench import seeds
+from prefbench.data.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text_features
 from prefbench.errors import UserError
-from prefbench.problem.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text_features
 from prefbench.problem.utilities import Conciseness, Coverage
 from prefbench.running.run import run
 from prefbench.spec import make_spec

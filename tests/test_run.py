@@ -15,7 +15,7 @@ from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.report.record import comparable, read_record, verify
+from prefbench.record.record import comparable, read_record, verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets, run_name
 
@@ -29,7 +29,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "longest",
     "shortest",
 }
-CLUSTERED = {"maxmin", "welfare", "occupancy_maxmin"}
+CLUSTERED = {"em_dpo", "maxmin", "welfare", "occupancy_maxmin"}
 
 
 def spec_of(aligner: str, **more):
@@ -149,7 +149,8 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from prefbench import registry, store
+from prefbench import registry
+from prefbench.store import stages as store
 from prefbench.running.run import run
 from prefbench.spec import RunSpec
 store.CHECKPOINT_SECONDS = 0.0

@@ -10,9 +10,9 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import registry
-from prefbench.check import check, find
 from prefbench.errors import UserError
-from prefbench.scaffold import new
+from prefbench.tools.check import check, find
+from prefbench.tools.scaffold import new
 
 ROOT = Path(__file__).parents[1]
 

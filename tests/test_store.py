@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import prefbench
-from prefbench import store as store_module
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.store import Store, Work, clear_disk_errors, content_digest, write_atomically
+from prefbench.store import stages as store_module
+from prefbench.store.stages import Store, Work, clear_disk_errors, content_digest, write_atomically
 
 KEY = {"a": 1}
 
@@ -135,7 +135,7 @@ def test_two_processes_on_one_stage_compute_it_once(tmp_path):
 COUNTING = """
 import sys, time
 from pathlib import Path
-from prefbench.store import Store
+from prefbench.store.stages import Store
 def compute(work):
     done = work.path / "count.txt"
     start = int(done.read_text()) if done.exists() else 0

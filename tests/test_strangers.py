@@ -23,18 +23,19 @@ from test_record import make_run
 from test_tokens import CHATML, chat_tokenizer
 
 from prefbench import registry
-from prefbench.backbone import chat_template
-from prefbench.backbone.tokens import Codec
-from prefbench.cache import gc, users
+from prefbench.backbone.language import chat_template
+from prefbench.backbone.language.tokens import Codec
+from prefbench.boards import leaderboard
+from prefbench.boards.gate import gate
+from prefbench.boards.submission import submit, verify_runs
+from prefbench.data.corpus import load_reviews
 from prefbench.errors import UserError, says_no_memory
-from prefbench.problem.corpus import load_reviews
+from prefbench.record.record import find_records, read_items
 from prefbench.registry import Entry, Options
-from prefbench.report import leaderboard, page, plots
-from prefbench.report.gate import gate
-from prefbench.report.record import find_records, read_items
-from prefbench.report.submission import submit, verify_runs
+from prefbench.report import page, plots
 from prefbench.running.policy import _is_environment
 from prefbench.spec import read_toml
+from prefbench.tools.cache import gc, users
 
 RATES = {"many": 0.8, "few": 0.6}
 
@@ -391,7 +392,7 @@ def test_other_ends_keep_their_codes(
 def test_check_takes_no_library_from_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefbench.check import check, find
+    from prefbench.tools.check import check, find
 
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')\n")
     monkeypatch.chdir(tmp_path)

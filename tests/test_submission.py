@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from test_record import make_items, make_record, make_run
 
 from prefbench import registry
+from prefbench.boards import leaderboard as lb
+from prefbench.boards.anonymous import anonymous
+from prefbench.boards.submission import merge, submit
+from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
 from prefbench.errors import UserError
-from prefbench.registry import Entry, NoOptions, Options
-from prefbench.report import leaderboard as lb
-from prefbench.report.anonymous import anonymous
-from prefbench.report.record import (
+from prefbench.record.record import (
     read_items,
     read_record,
     write_items,
     write_record,
 )
-from prefbench.report.submission import merge, submit
-from prefbench.report.verify_board import runs_in, verify_board, verify_csv
+from prefbench.registry import Entry, NoOptions, Options
 
 RATES = {"many": 0.8, "few": 0.6}
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from test_cli import Outcome, typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
-from prefbench import store
-from prefbench.engines.cell import Job, in_order, is_done, labels_key, reference_key, run_cell
-from prefbench.engines.cell import Outcome as CellOutcome
-from prefbench.engines.schedule import PAUSE, Schedule
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.report.record import comparable, read_record
+from prefbench.record.record import comparable, read_record
 from prefbench.running.run import run
 from prefbench.spec import run_name
-from prefbench.store import Silent, Store
-from prefbench.sweep import make_job, read_sweep
+from prefbench.store import stages as store
+from prefbench.store.stages import Silent, Store
+from prefbench.sweep.cell import Job, in_order, is_done, labels_key, reference_key, run_cell
+from prefbench.sweep.cell import Outcome as CellOutcome
+from prefbench.sweep.schedule import PAUSE, Schedule
+from prefbench.sweep.sweep import make_job, read_sweep
 
 REPOSITORY = Path(__file__).parent.parent
 QUICK = ["task.test_prompts=20", "task.pairs_per_annotator=5"]

@@ -6,9 +6,9 @@ import sys
 import pytest
 from test_record import make_items, make_record, make_run
 
+from prefbench.boards import leaderboard as lb
 from prefbench.errors import UserError
-from prefbench.report import leaderboard as lb
-from prefbench.report.record import read_record
+from prefbench.record.record import read_record
 from prefbench.testing import CannotTell, assert_minority_win_rate, assert_win_rate
 
 pytest_plugins = ["pytester"]

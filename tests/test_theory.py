@@ -13,7 +13,7 @@ from test_cli import typed
 
 from prefbench.errors import UserError
 from prefbench.evaluate.theory import BOUNDS, instance, measure, pooled_reward, summary, sweep, verdicts
-from prefbench.problem import Problem
+from prefbench.problem.problem import Problem
 from prefbench.problem.world import World, finite_problem, numbered_prompts
 
 DERIVED = [bound for bound in BOUNDS if not bound.quoted]

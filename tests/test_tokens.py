@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from prefbench.backbone import tokens
-from prefbench.backbone.models import TULU2_TEMPLATE
-from prefbench.backbone.tokens import Codec, end_of_turn, split_transcript
+from prefbench.backbone.language import tokens
+from prefbench.backbone.language.tokens import Codec, end_of_turn, split_transcript
+from prefbench.backbone.presets import TULU2_TEMPLATE
 from prefbench.errors import UserError
 
 CHATML = (

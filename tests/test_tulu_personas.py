@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from prefbench.errors import UserError
-from prefbench.problem import apportion
-from prefbench.problem.preferences import label_pairs
+from prefbench.problem.labels import label_pairs
+from prefbench.problem.problem import apportion
 from prefbench.problem.utilities import Conciseness, Coverage, Negated, Relevance, Warmth, Weighted
 from prefbench.registry import get, load_plugins
 from prefbench.text import text_digest

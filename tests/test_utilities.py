@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from prefbench.data.corpus import Corpus, load_reviews
 from prefbench.errors import UserError
-from prefbench.problem import utilities
-from prefbench.problem.corpus import Corpus, load_reviews
+from prefbench.problem.problem import utilities
 from prefbench.problem.utilities import (
     Conciseness,
     Utility,

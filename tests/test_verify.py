@@ -11,9 +11,11 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from prefbench import cli
+from prefbench.boards.submission import submit
+from prefbench.boards.verify_board import runs_in, verify_board
 from prefbench.problem.utilities import Conciseness
-from prefbench.report.fields import CHECKED, UNCHECKED
-from prefbench.report.record import (
+from prefbench.record.fields import CHECKED, UNCHECKED
+from prefbench.record.record import (
     Record,
     read_items,
     read_record,
@@ -21,12 +23,10 @@ from prefbench.report.record import (
     write_items,
     write_record,
 )
-from prefbench.report.submission import submit
-from prefbench.report.verify_board import runs_in, verify_board
-from prefbench.report.verify_run import Checked, _check_utility
-from prefbench.rerun import draw
+from prefbench.record.verify_run import Checked, _check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
+from prefbench.tools.rerun import draw
 
 
 def leaves(model, path=""):

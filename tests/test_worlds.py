@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from prefbench.evaluate.regret import preference_losses, regrets
-from prefbench.report.record import read_record, verify, write_items
+from prefbench.record.record import read_record, verify, write_items
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefbench.chat import Answer, Chat, Progress, Question, Reply, Server, totals, utf8
+from prefbench.chat.client import Answer, Chat, Progress, Question, Reply, Server, totals, utf8
 from prefbench.errors import JudgeFailed, UserError
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats, wilson
 from prefbench.text import is_empty
 
 if TYPE_CHECKING:
-    from prefbench.backbone.base import Backbone
+    from prefbench.learn.interface import Backbone
 
 VERSION = 1
 """Of how a verdict is reached; another version has other names, and so another cache and other records."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.exact import Game
-from prefbench.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion
 
 if TYPE_CHECKING:
     import pandas as pd

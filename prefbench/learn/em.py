@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench import seeds
-from prefbench.backbone.base import Backbone, Pairs, Reward, Rewards
 from prefbench.errors import UserError
-from prefbench.learn.bradley_terry import (
+from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
+from prefbench.learn.options import EMOptions
+from prefbench.learn.rewards import (
     fit_everybody,
     fit_linear,
     group_options,
@@ -33,10 +34,9 @@ from prefbench.learn.bradley_terry import (
     save_rewards,
     scores_of,
 )
-from prefbench.learn.options import EMOptions
 
 if TYPE_CHECKING:
-    from prefbench.store import Work
+    from prefbench.store.stages import Work
 
 LINEAR_ITERATIONS = 50
 SOFT_TOLERANCE = 1e-3  # largest change of a responsibility at which soft EM stops

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prefbench.backbone.base import Backbone, Policy, Rewards
-from prefbench.learn.bradley_terry import fit_known_groups, pairs_digest, pairs_of
+from prefbench.learn.interface import Backbone, Policy, Rewards
 from prefbench.learn.options import SingleRewardOptions
+from prefbench.learn.rewards import fit_known_groups, pairs_digest, pairs_of
 from prefbench.learn.welfare import mean
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem.view import View
-    from prefbench.store import Work
+    from prefbench.store.stages import Work
 
 
 def group_policies(

@@ -10,7 +10,7 @@ from prefbench.registry import Options
 
 
 class RewardOptions(Options):
-    """Bradley-Terry reward models (`learn/bradley_terry.py`)."""
+    """Bradley-Terry reward models (`learn/rewards.py`)."""
 
     reward_epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
@@ -43,7 +43,7 @@ class EMOptions(RewardOptions):
 
 
 class PPOOptions(Options):
-    """Proximal policy optimisation (`learn/ppo.py`)."""
+    """Proximal policy optimisation (`backbone/language/ppo.py`)."""
 
     iterations: int = Field(60, ge=1)
     """Rounds of sampling and updating."""

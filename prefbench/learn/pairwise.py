@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.backbone.base import Pairs
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairTrainingOptions
 
 if TYPE_CHECKING:
     import torch
 
-    from prefbench.backbone.causal_lm import CausalLM, LMPolicy
-    from prefbench.backbone.parallel import Part
-    from prefbench.learn.training import Parts
+    from prefbench.backbone.language.backbone import CausalLM, LMPolicy
+    from prefbench.backbone.language.batches import Part
+    from prefbench.backbone.language.training import Parts
 
 PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
 """Difference D of log-ratios [pairs] to losses [pairs]."""
@@ -91,9 +91,9 @@ def train(
     """
     import torch
 
-    from prefbench.backbone.causal_lm import LMPolicy
-    from prefbench.backbone.forward import logprobs
-    from prefbench.learn.training import PairBatches, State, minimise
+    from prefbench.backbone.language.backbone import LMPolicy
+    from prefbench.backbone.language.forward import logprobs
+    from prefbench.backbone.language.training import PairBatches, State, minimise
     from prefbench.team import Once
 
     reference = backbone.reference

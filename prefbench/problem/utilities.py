@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench import weights
+from prefbench.data.corpus import Corpus
 from prefbench.errors import UserError
 from prefbench.files import MODEL_FILES, refuse_odd_files
-from prefbench.problem.corpus import Corpus
 from prefbench.text import count_words, is_empty, lower_words, message_or_type
 
 __all__ = [

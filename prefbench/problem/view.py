@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench.errors import UserError
-from prefbench.problem import Problem
+from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

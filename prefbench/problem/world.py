@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from prefbench.errors import UserError
-from prefbench.problem import Group, Problem, Prompts
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:

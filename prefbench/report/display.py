@@ -20,8 +20,8 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from prefbench.report.record import GroupRecord, Record, near_reference
-from prefbench.store import Reporter, Silent
+from prefbench.record.record import GroupRecord, Record, near_reference
+from prefbench.store.stages import Reporter, Silent
 from prefbench.text import clock, one_line
 
 PLAIN_SECONDS = 10.0

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench import __version__
+from prefbench.boards.leaderboard import PROMPTED
 from prefbench.errors import UserError
-from prefbench.report.leaderboard import PROMPTED
+from prefbench.record.record import Record, item_columns, near_reference, read_evidence
 from prefbench.report.plots import (
     COLOURS,
     CURVES,
@@ -35,7 +36,6 @@ from prefbench.report.plots import (
     style,
     training_curves,
 )
-from prefbench.report.record import Record, item_columns, near_reference, read_evidence
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def write_page(runs_dir: Path, out: Path, prompts: int = PROMPTS) -> int:
     Raises:
         UserError: if there is no run.
     """
-    from prefbench.store import write_atomically
+    from prefbench.store.stages import write_atomically
 
     text = page(Path(runs_dir), prompts)
     out = Path(out)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
 from prefbench.files import read_json
-from prefbench.report.record import HISTORY_FILE, Record, find_records
+from prefbench.record.record import HISTORY_FILE, Record, find_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +142,7 @@ def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
     Raises:
         UserError: if there is no folder or no record in it.
     """
-    from prefbench.report.leaderboard import build, config_hash
+    from prefbench.boards.leaderboard import build, config_hash
 
     frame = build(runs_dir)
     with warnings.catch_warnings():

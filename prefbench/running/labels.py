@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from prefbench.backbone.base import Backbone
-from prefbench.problem import Problem, apportion
-from prefbench.problem.preferences import given_pairs, label_pairs
+from prefbench.learn.interface import Backbone
+from prefbench.problem.labels import given_pairs, label_pairs
+from prefbench.problem.problem import Problem, apportion
 from prefbench.running.pairs import sampled_pairs
 from prefbench.spec import RunSpec, digest
-from prefbench.store import Store, Work, content_digest
+from prefbench.store.stages import Store, Work, content_digest
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from prefbench.backbone.base import Backbone
-from prefbench.problem import Problem, apportion
-from prefbench.problem.gold import FittedGold
-from prefbench.report.record import HISTORY_FILE, summarise, summarise_prompted
+from prefbench.evaluate.gold import FittedGold
+from prefbench.learn.interface import Backbone
+from prefbench.problem.problem import Problem, apportion
+from prefbench.record.record import HISTORY_FILE, summarise, summarise_prompted
 from prefbench.running.labels import labels_of
 from prefbench.running.policy import aligned_policy
 from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.running.scores import compared_in, prompted_scores, scored
 from prefbench.spec import RunSpec
-from prefbench.store import Store, content_digest
+from prefbench.store.stages import Store, content_digest
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from prefbench import seeds
-from prefbench.backbone.base import Backbone
-from prefbench.problem import HELD_OUT_PAIRS, Problem
+from prefbench.learn.interface import Backbone
+from prefbench.problem.problem import HELD_OUT_PAIRS, Problem
 from prefbench.spec import RunSpec
-from prefbench.store import Store, Work, content_digest
+from prefbench.store.stages import Store, Work, content_digest
 from prefbench.text import text_digest
 
 

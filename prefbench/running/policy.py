@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from prefbench import registry
-from prefbench.backbone.base import Aligned, Backbone, Policy
 from prefbench.errors import PrefbenchError
-from prefbench.problem import Problem
+from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view
 from prefbench.running.labels import Labels
 from prefbench.spec import RunSpec
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 from prefbench.team import is_lost
 from prefbench.text import text_digest
 

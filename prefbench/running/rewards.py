@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefbench.problem import Problem
+from prefbench.problem.problem import Problem
 
 
 def reward_accuracy(

@@ -10,16 +10,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from prefbench import registry
-from prefbench.backbone.base import Backbone
-from prefbench.backbone.estimate import check_memory
-from prefbench.backbone.models import ModelRequest
+from prefbench.backbone.presets import ModelRequest
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
+from prefbench.estimate.estimate import check_memory
 from prefbench.identity import Identity, identity_of
+from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
-from prefbench.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.view import check_oracle
-from prefbench.report.record import (
+from prefbench.record.record import (
     DISTRIBUTION_FILE,
     HISTORY_FILE,
     ITEMS_FILE,
@@ -34,7 +34,7 @@ from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed
 from prefbench.running.provenance import provenance_of
 from prefbench.spec import RunSpec, get_model, run_name
-from prefbench.store import Reporter, Store, write_atomically
+from prefbench.store.stages import Reporter, Store, write_atomically
 from prefbench.team import team
 
 
@@ -82,7 +82,7 @@ def labelled_pairs(
     """The problem of a specification and its labelled pairs, from the stages that its run would share.
 
     Returns:
-        The problem, and the rows of all splits as `prefbench.problem.preferences.label_pairs` gives them.
+        The problem, and the rows of all splits as `prefbench.problem.labels.label_pairs` gives them.
 
     Raises:
         UserError: the data or the model cannot be used. Nothing was written.

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from prefbench import seeds
-from prefbench.backbone.base import Backbone, Policy
-from prefbench.problem import Problem
+from prefbench.learn.interface import Backbone, Policy
+from prefbench.problem.problem import Problem
 from prefbench.spec import RunSpec
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 from prefbench.text import text_digest
 
 

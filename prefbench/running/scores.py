@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from prefbench.backbone.base import Backbone
-from prefbench.problem import Problem, with_instruction
-from prefbench.problem.preferences import compared, utilities_of_pairs
-from prefbench.report.record import PROMPTED_FILE
+from prefbench.learn.interface import Backbone
+from prefbench.problem.labels import compared, utilities_of_pairs
+from prefbench.problem.problem import Problem, with_instruction
+from prefbench.record.record import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.spec import RunSpec
-from prefbench.store import Store, Work
+from prefbench.store.stages import Store, Work
 from prefbench.text import count_words, is_empty, text_digest
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.backbone.simple_policies import ConstantPolicy
+from prefbench.learn.simple_policies import ConstantPolicy
 
 SUBJECTS = "the cat|a dog|my aunt|one bird|the king|a child|our boat|this road".split("|")
 VERBS = "sees|finds|likes|paints|hears|follows|forgets|wants".split("|")

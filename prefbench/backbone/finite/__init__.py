@@ -1,0 +1,1 @@
+"""Responses that can be listed: tables, exact fits, exact optima."""

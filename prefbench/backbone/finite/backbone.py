@@ -1,0 +1,379 @@
+"""The backbone of worlds that can be listed: policies and rewards are tables, and every fit is exact.
+
+Rewards are linear in the world's features or have one parameter per state and response, and so have policies:
+pi(y|x) ~ pi_ref(y|x) exp(theta . psi(x, y)). Then a pair's difference of log-ratios is theta . (psi+ -
+psi-): the normaliser cancels, so that Bradley-Terry rewards and the DPO family are both convex fits. What PPO
+approaches by sampling has a closed form here (`learn/exact.py`); `model.optimiser=ppo` samples all the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prefbench.errors import Diverged, PrefbenchError, UserError
+from prefbench.learn import exact
+from prefbench.learn.interface import Pairs, Policy, Reward, RewardFunction, Rewards
+from prefbench.learn.rewards import fit_linear
+from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
+from prefbench.learn.welfare import WelfareFunction
+from prefbench.problem.world import Floats, Ints, World
+from prefbench.text import count_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefbench.backbone.presets import FiniteOptions
+    from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
+    from prefbench.learn.pairwise import PairwiseLoss
+    from prefbench.store.stages import Store, Work
+
+SMOOTHING = (10.0, 100.0, 1e3, 1e4)
+"""Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""
+
+
+@dataclass(frozen=True)
+class FinitePolicy(Policy):
+    """A table of log-probabilities."""
+
+    world: World
+    table: Floats
+    """[S, R] log pi(y | x)."""
+
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """`n` responses to each prompt, by inverting the cumulative distribution."""
+        rows = self.world.rows(prompts)
+        cumulative = np.exp(self.table).cumsum(axis=1)
+        uniform = np.random.default_rng(draw).random((len(rows), n))
+        last = self.table.shape[1] - 1
+        responses = self.world.responses
+        result = []
+        for row, target in zip(rows, uniform, strict=True):
+            found = np.searchsorted(cumulative[row], target * cumulative[row, -1], side="right")
+            texts = responses[row]
+            result.append([texts[min(i, last)] for i in found.tolist()])
+        return result
+
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:
+        """log pi(response | prompt) in nats, [n]."""
+        rows = self.world.rows(prompts)
+        return self.table[rows, self.world.columns(rows, responses)]
+
+    def save(self, folder: Path) -> None:
+        """One safetensors file."""
+        from safetensors.numpy import save_file
+
+        save_file({"logprob": np.ascontiguousarray(self.table)}, folder / "policy.safetensors")
+
+
+@dataclass(frozen=True)
+class FiniteReward(Reward):
+    """A table of rewards with the parameters that it was made of."""
+
+    world: World
+    table: Floats
+    """[S, R] r(x, y)."""
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:
+        """Reward of each response, [n]."""
+        rows = self.world.rows(prompts)
+        return self.table[rows, self.world.columns(rows, responses)]
+
+    def save(self, path: Path) -> None:
+        """One safetensors file."""
+        from safetensors.numpy import save_file
+
+        save_file({"reward": np.ascontiguousarray(self.table)}, path)
+
+
+class Finite:
+    """The backbone: a world, its reference policy, and exact fits."""
+
+    def __init__(self, world: World, options: FiniteOptions, store: Store, work: Work) -> None:
+        self.world = world
+        self.options = options
+        self.store = store
+        self.work = work
+        self.digest = world.digest
+        self.training: Mapping[str, Any] = options.model_dump()
+        self.reference = FinitePolicy(world, np.log(world.reference))
+
+    def at(self, work: Work) -> Finite:
+        """This backbone with its progress and checkpoints going to `work`."""
+        other = copy.copy(self)
+        other.work = work
+        return other
+
+    def cached(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
+        """The folder of a stage; see `prefbench.store.stages.Store.stage`."""
+        return self.store.stage(name, key, compute)
+
+    def places(self, pairs: Pairs) -> tuple[Ints, Ints]:
+        """Chosen and rejected responses as positions in a flattened [S, R] table, [pairs] each."""
+        rows = self.world.rows(pairs.prompts)
+        start = rows * self.world.reference.shape[1]
+        return (
+            start + self.world.columns(rows, pairs.chosen),
+            start + self.world.columns(rows, pairs.rejected),
+        )
+
+    def design(self, kind: str) -> Any:
+        """What parameters multiply: the features [S R, d], or one parameter for each state and response."""
+        if kind == "linear":
+            return self.world.features.reshape(-1, self.world.features.shape[2])
+        from scipy.sparse import identity
+
+        return identity(self.world.reference.size, format="csr")
+
+    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> Floats:
+        """The world's features of responses, [n, d]; the same for every reward."""
+        rows = self.world.rows(prompts)
+        return self.world.features[rows, self.world.columns(rows, responses)]
+
+    def fit_reward(
+        self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
+    ) -> Reward:
+        """The maximum-likelihood Bradley-Terry reward; convex, so neither seed nor start matters."""
+        design = self.design(self.options.reward)
+        chosen, rejected = self.places(pairs)
+        found = fit_linear(
+            design[chosen] - design[rejected], self.options.penalty, pairs.weights, precise=True
+        )
+        return FiniteReward(self.world, (design @ found).reshape(self.world.reference.shape))
+
+    def load_reward(self, path: Path) -> Reward:
+        """Read back what `FiniteReward.save` wrote."""
+        return FiniteReward(self.world, self._table(path, "reward"))
+
+    def _table(self, path: Path, name: str) -> Floats:
+        """A table of this world's shape from a safetensors file.
+
+        Raises:
+            UserError: there is none, or it holds NaN.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            table = load_file(path)[name]
+        except (FileNotFoundError, KeyError, SafetensorError):
+            raise UserError(f"'{path}' holds no table '{name}': it is missing or damaged.") from None
+        if table.shape != self.world.reference.shape:
+            raise UserError(
+                f"'{path}' holds a table {list(table.shape)}, but the task's world has "
+                f"{list(self.world.reference.shape)} states and responses: it belongs to another task."
+            )
+        if np.isnan(table).any() or (table == np.inf).any():
+            raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
+        return table
+
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> exact.Game:
+        """Rewards of every response, with the prompts' states weighted as often as they occur.
+
+        Raises:
+            Diverged: a reward is not finite.
+        """
+        states = len(self.world.responses)
+        table = self._tabulate(rewards)
+        if not np.isfinite(table).all():
+            raise Diverged("a reward is not finite: check the reward model.")
+        weights = np.bincount(self.world.rows(prompts), minlength=states) / len(prompts)
+        return exact.Game(table, self.world.reference, weights, beta)
+
+    def _tabulate(self, rewards: RewardFunction) -> Floats:
+        """Rewards of every response of every state, [S, R, K]."""
+        if isinstance(rewards, Rewards) and all(isinstance(m, FiniteReward) for m in rewards.models):
+            raw = np.stack([model.table for model in rewards.models], axis=2)  # type: ignore[attr-defined]
+            return np.asarray((raw - rewards.shift) / rewards.scale)
+        prompts, responses = self._everything
+        shape = self.world.reference.shape
+        return np.asarray(rewards(prompts, responses), dtype=np.float64).reshape(*shape, -1)
+
+    @functools.cached_property
+    def _everything(self) -> tuple[list[str], list[str]]:
+        asked = {state: prompt for prompt, state in reversed(list(self.world.state.items()))}
+        texts = self.world.responses
+        # A state that no prompt is about has nothing to be scored with; none is left over by a task.
+        prompts = [asked[state] for state, row in enumerate(texts) for _ in row]
+        return prompts, [text for row in texts for text in row]
+
+    def optimise(
+        self,
+        prompts: Sequence[str],
+        rewards: RewardFunction,
+        welfare: WelfareFunction,
+        options: PPOOptions,
+        *,
+        seed: int,
+        names: Sequence[str],
+    ) -> Policy:
+        """The policy with the highest welfare, in closed form or, if asked for, by PPO."""
+        if not options.kl_coefficient > 0:
+            raise UserError(
+                f"aligner.kl_coefficient={options.kl_coefficient:g}: where responses are listed the optimum "
+                "is exact and needs a positive one."
+            )
+        game = self.game(prompts, rewards, options.kl_coefficient)
+        if self.options.optimiser == "ppo":
+            from prefbench.backbone.finite.ppo import train
+
+            return FinitePolicy(
+                self.world, train(self, prompts, game.rewards, welfare, options, seed=seed, names=names)
+            )
+        return FinitePolicy(self.world, exact.optimum(game, welfare).logprob)
+
+    def fit_pairwise(
+        self,
+        pairs: Pairs,
+        loss: PairwiseLoss,
+        options: PairTrainingOptions,
+        *,
+        seed: int,
+        group_step: float | None = None,
+        name: str = "policy",
+    ) -> Policy:
+        """The policy that minimises a pairwise loss, or with `group_step` the worst group's mean loss."""
+        design = self.design(self.options.policy)
+        chosen, rejected = self.places(pairs)
+        difference = design[chosen] - design[rejected]
+        weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights / pairs.weights.mean()
+        if group_step is None:
+            members = np.ones((1, len(pairs))) * weights / len(pairs)
+        else:
+            assert pairs.group is not None
+            _, group = np.unique(pairs.group.astype(str), return_inverse=True)
+            members = (group == np.arange(group.max() + 1)[:, None]) * weights
+            members = members / members.sum(axis=1, keepdims=True)
+        # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
+        penalty = self.options.penalty * options.beta**2 / len(pairs)
+        theta = _fit_worst(difference, members, loss, penalty)
+        table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
+        return FinitePolicy(self.world, _normalised(table))
+
+    def expect(
+        self,
+        policy: Policy,
+        prompts: Sequence[str],
+        function: RewardFunction,
+        *,
+        batch: int,
+        seed: int,
+        names: Sequence[str | int],
+    ) -> Floats:
+        """Mean of a function [n, K] over prompts and the policy's responses, in closed form, [K]."""
+        return self.game(prompts, function, 1.0).expected(_log(self._known(policy)))
+
+    def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """The policy with averaged parameters: for softmax policies the log-linear mixture."""
+        return self.log_linear(policies, weights)
+
+    def log_linear(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+        """pi ~ prod_k pi_k ** w_k."""
+        # A factor of weight zero says nothing, not even where it is impossible.
+        used = [(policy, weight) for policy, weight in zip(policies, weights, strict=True) if weight]
+        logs = [_log(self._known(policy)) for policy, _ in used]
+        weights = [weight for _, weight in used]
+        return FinitePolicy(
+            self.world, _normalised(np.tensordot(np.asarray(weights), np.stack(logs), axes=1))
+        )
+
+    def load_policy(self, folder: Path) -> Policy:
+        """Read back a policy of any kind that this backbone makes."""
+        simple = load_simple_policy(folder, self)
+        if simple is not None:
+            return simple
+        path = folder / "policy.safetensors"
+        table = self._table(path, "logprob")
+        if not np.allclose(np.exp(table).sum(axis=1), 1.0, atol=1e-6):
+            raise UserError(f"'{path}' holds probabilities that do not sum to one: it is damaged.")
+        return FinitePolicy(self.world, table)
+
+    def probabilities(self, policy: Policy) -> Floats | None:
+        """pi(y | x) of every response of every state, [S, R]; None where they are not known."""
+        if isinstance(policy, FinitePolicy):
+            return np.exp(policy.table)
+        if isinstance(policy, ExtremeLengthPolicy):
+            base = self.probabilities(policy.base)
+            return None if base is None else self._selected(base, policy)
+        logprob = policy.logprob(*self._everything)
+        return None if logprob is None else np.exp(logprob).reshape(self.world.reference.shape)
+
+    def _known(self, policy: Policy) -> Floats:
+        found = self.probabilities(policy)
+        if found is None:
+            raise PrefbenchError(f"{type(policy).__name__} has no probabilities to compute with.")
+        return found
+
+    def distribution(self, policy: Policy, prompts: Sequence[str]) -> pd.DataFrame | None:
+        """Every response to the prompts' states with its probabilities and utilities."""
+        probability = self.probabilities(policy)
+        if probability is None:
+            return None
+        frame = self.world.listed(prompts)
+        frame.insert(4, "policy", probability[np.unique(self.world.rows(prompts))].ravel())
+        return frame
+
+    def _selected(self, base: Floats, policy: ExtremeLengthPolicy) -> Floats:
+        """Of the longest (or shortest) of n draws; among equals the first drawn, so in proportion to base."""
+        sign = 1 if policy.which == "longest" else -1
+        length = np.array([[sign * count_words(text) for text in row] for row in self.world.responses])
+        below = (base[:, None, :] * (length[:, None, :] < length[:, :, None])).sum(axis=2)
+        equal = (base[:, None, :] * (length[:, None, :] == length[:, :, None])).sum(axis=2)
+        n = policy.candidates
+        return np.asarray(base / equal * ((below + equal) ** n - below**n))
+
+
+def _log(probability: Floats) -> Floats:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(probability))
+
+
+def _normalised(logits: Floats) -> Floats:
+    from scipy.special import logsumexp
+
+    return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))
+
+
+def _fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: float) -> Floats:
+    """theta that minimises max_g sum_i members[g, i] loss(theta . difference_i) + penalty |theta|^2 / 2.
+
+    The maximum is smoothed as log-sum-exp, the sharper the nearer theta is; one group needs no smoothing.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    theta = np.zeros(difference.shape[1])
+    slopes = getattr(loss, "slopes", None) or functools.partial(_torch_slopes, loss)
+    for sharpness in SMOOTHING if len(members) > 1 else (1.0,):
+
+        def objective(theta: Floats, sharpness: float = sharpness) -> tuple[float, Floats]:
+            losses, slope = slopes(difference @ theta)
+            group = members @ losses
+            value = logsumexp(sharpness * group) / sharpness
+            weights = np.exp(sharpness * (group - value))
+            gradient = difference.T @ ((weights @ members) * slope)
+            return float(value + penalty * (theta @ theta) / 2), gradient + penalty * theta
+
+        found = minimize(objective, theta, jac=True, method="L-BFGS-B", options=_PRECISE)
+        theta = found.x
+    if not np.isfinite(theta).all():
+        raise Diverged("a pairwise loss has no finite minimum: raise model.penalty.")
+    return np.asarray(theta)
+
+
+_PRECISE: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}
+
+
+def _torch_slopes(loss: PairwiseLoss, difference: Floats) -> tuple[Floats, Floats]:
+    import torch
+
+    leaf = torch.from_numpy(difference).requires_grad_(True)
+    losses = loss(leaf)
+    (slope,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach().numpy(), slope.numpy()

@@ -1,0 +1,113 @@
+"""A world as a language model with one-token responses, for the very PPO of `backbone/language/ppo.py`.
+
+It is there to check the optimiser: what it approaches by sampling, `learn/exact.py` has in closed form.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from prefbench.backbone.language import ppo
+from prefbench.backbone.language.memory import Limits
+
+if TYPE_CHECKING:
+    from prefbench.backbone.finite.backbone import Finite
+    from prefbench.learn.options import PPOOptions
+    from prefbench.learn.welfare import WelfareFunction
+    from prefbench.problem.world import Floats, World
+
+
+class OneToken(nn.Module):
+    """Logits log pi_ref + theta . psi, or log pi_ref and a parameter for each state and response.
+
+    A prompt is one token, its state; a response is one token, its number. The value function has a parameter
+    for each state.
+    """
+
+    def __init__(self, world: World, kind: str) -> None:
+        super().__init__()
+        self.anchor = torch.from_numpy(np.log(world.reference))
+        self.features = torch.from_numpy(world.features)
+        shape = world.features.shape[2:] if kind == "linear" else world.reference.shape
+        self.theta = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+
+    def table(self) -> torch.Tensor:
+        """log pi(y | x), [S, R]."""
+        moved = self.features @ self.theta if self.theta.ndim == 1 else self.theta
+        return (self.anchor + moved).log_softmax(-1)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **ignored: Any) -> Any:
+        """Logits [rows, length, R] and states as hidden states, at every position those of the prompt."""
+        first = attention_mask.argmax(dim=1)
+        state = input_ids[torch.arange(len(input_ids)), first]
+        wide = input_ids.shape[1]
+        hidden = nn.functional.one_hot(state, len(self.anchor)).double()[:, None].expand(-1, wide, -1)
+        logits = self.table()[state][:, None].expand(-1, wide, -1)
+        return SimpleNamespace(logits=logits, hidden_states=[hidden], past_key_values=None)
+
+
+@dataclass(frozen=True)
+class _Codec:
+    """States and response numbers as tokens."""
+
+    world: World
+    response_tokens: int = 1
+    stops: frozenset[int] = frozenset()
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[row] for row in self.world.rows(texts).tolist()]
+
+    def decode(self, responses: Sequence[Sequence[int]]) -> list[str]:
+        return [str(response[0]) for response in responses]
+
+
+def train(
+    backbone: Finite,
+    prompts: Sequence[str],
+    rewards: Floats,
+    welfare: WelfareFunction,
+    options: PPOOptions,
+    *,
+    seed: int,
+    names: Sequence[str],
+) -> Floats:
+    """PPO on samples of a world.
+
+    Args:
+        backbone: the world's backbone.
+        prompts: what to sample responses to.
+        rewards: [S, R, G] of every response.
+        welfare: how the groups' rewards become one number per response.
+        options: see `PPOOptions`.
+        seed: the run's seed.
+        names: of the groups.
+
+    Returns:
+        log pi(y | x) of the trained policy, [S, R].
+    """
+    world = backbone.world
+    model = OneToken(world, backbone.options.policy).requires_grad_(False)
+
+    def looked_up(asked: Sequence[str], numbers: Sequence[str]) -> Floats:
+        return np.asarray(rewards[world.rows(asked), [int(number) for number in numbers]])
+
+    disguised: Any = SimpleNamespace(
+        codec=_Codec(world),
+        work=backbone.work,
+        reference=SimpleNamespace(model=model),
+        width=len(world.responses),
+        device=torch.device("cpu"),
+        limits=Limits.of(backbone.work.reporter.note, train_tokens=1 << 20, tokens=1 << 20),
+        policy_learning_rate=backbone.options.policy_learning_rate,
+        trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
+    )
+    trained = ppo.train(disguised, prompts, looked_up, welfare, options, seed=seed, names=names)
+    return np.asarray(trained.model.table().numpy())

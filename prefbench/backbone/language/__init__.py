@@ -1,0 +1,1 @@
+"""Causal language models: tokens, forward passes, sampling, training loops, adapters."""

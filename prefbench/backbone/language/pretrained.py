@@ -1,0 +1,487 @@
+"""Making reference policies: training nano from a corpus, loading a pretrained model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from prefbench import seeds, weights
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.batches import shard
+from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.gpt2 import fuse_activations
+from prefbench.backbone.language.memory import Limits, is_out_of_memory
+from prefbench.backbone.language.tokens import Codec, collate, end_of_turn
+from prefbench.backbone.language.training import Parts, State, bucketed_batches, minimise
+from prefbench.backbone.presets import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
+from prefbench.errors import Diverged, UserError
+from prefbench.files import MODEL_FILES, read_json, refuse_odd_files
+from prefbench.machine import threads_of_large
+from prefbench.spec import is_missing_folder
+from prefbench.store.stages import Work, content_digest
+from prefbench.team import team
+from prefbench.text import message_line, text_digest
+
+if TYPE_CHECKING:
+    from prefbench.problem.problem import Problem
+    from prefbench.store.stages import Store
+
+END = "<|endoftext|>"
+
+
+def _device(options: ModelOptions, threads: int) -> torch.device:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("model.device=cuda, but torch sees no CUDA device: leave it at auto or say cpu.")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", team().size)) if team().size > 1 else 1
+    torch.set_num_threads(options.threads or max(1, threads // here))
+    wanted = options.device
+    given = team().device
+    if given is not None:  # by the launcher
+        if wanted not in ("auto", given.type):
+            raise UserError(f"model.device={wanted}, but the processes of this run are on {given.type}.")
+        return given
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
+    """Train, or read back, the tokenizer and the language model of the task's corpus."""
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    device = _device(options, threads=1)
+    problem = request.problem
+    if options.width % options.heads:
+        raise UserError(f"model.width={options.width} is not a multiple of model.heads={options.heads}.")
+    if options.context <= problem.response_tokens:
+        raise UserError(
+            f"model.context={options.context} leaves no room for a prompt before {problem.response_tokens} "
+            "response tokens: raise it, or lower task.response_tokens."
+        )
+    aligning = {"device", "threads", "policy_learning_rate", "reward_learning_rate", "reward_pooling"}
+    shape = options.model_dump(exclude=aligning)
+    key = {"model": "nano", "options": shape, "corpus": text_digest(problem.corpus), "seed": request.seed}
+
+    def compute(work: Work) -> None:
+        tokenizer = _train_tokenizer(problem.corpus, options.vocabulary)
+        model = _new_gpt2(tokenizer, options, request.seed).to(device)
+        ids = [[*row, tokenizer.eos_token_id] for row in tokenizer(list(problem.corpus))["input_ids"]]
+        losses = fit_language_model(
+            model,
+            ids,
+            options.context,
+            options.steps,
+            options.batch,
+            options.learning_rate,
+            request.seed,
+            work,
+        )
+        model.save_pretrained(work.path)
+        tokenizer.save_pretrained(work.path)
+        (work.path / "history.json").write_text(json.dumps([{"loss": value} for value in losses], indent=0))
+
+    folder = request.store.stage("reference", key, compute)
+    model = _stored(GPT2LMHeadModel, folder).to(device)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    codec = Codec(tokenizer, frozenset({tokenizer.eos_token_id}), problem.response_tokens, options.context)
+    return _backbone(model, codec, content_digest(folder), request.store, None, options)
+
+
+def _backbone(
+    model: Any,
+    codec: Codec,
+    digest: str,
+    store: Store,
+    lora: dict[str, Any] | None,
+    options: NanoOptions | PretrainedOptions,
+) -> CausalLM:
+    return CausalLM(
+        model,
+        codec,
+        digest=digest,
+        store=store,
+        lora=lora,
+        policy_learning_rate=options.policy_learning_rate,
+        reward_learning_rate=options.reward_learning_rate,
+        reward_pooling=options.reward_pooling,
+        gradient_checkpointing=isinstance(options, PretrainedOptions) and options.gradient_checkpointing,
+        work=Work("reference", store.root),
+    )
+
+
+def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, pad_token=END)
+
+
+def _new_gpt2(tokenizer: Any, options: NanoOptions, seed: int) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=options.context,
+        n_embd=options.width,
+        n_layer=options.layers,
+        n_head=options.heads,
+        # The same function as GPT-2's gelu_new in one kernel instead of eight.
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with seeds.torch_seeded(seed, "reference", "weights"):
+        return GPT2LMHeadModel(config)
+
+
+def fit_language_model(
+    model: Any,
+    ids: Sequence[list[int]],
+    context: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    work: Work,
+) -> list[float]:
+    """Minimise next-token loss (nats per token) on whole texts; a long text is cut at the context.
+
+    Every text starts at its first token, as prompts do.
+    """
+    texts = [row[:context] for row in ids if len(row) > 1]
+    device = next(model.parameters()).device
+    lengths = [len(row) for row in texts]
+    batches: list[np.ndarray] = []
+    epoch = 0
+    while len(batches) < steps:
+        batches.extend(bucketed_batches(lengths, batch_size, seeds.rng(seed, "reference", "epoch", epoch)))
+        epoch += 1
+    state = State([model], learning_rate, weight_decay=0.01)
+
+    def lengths_at(step: int) -> list[int]:
+        return [lengths[i] for i in batches[step]]
+
+    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        predicted = sum(lengths_at(step)) - len(batches[step])
+        for part in parts:
+            rows = [texts[i] for i in batches[step][part.rows]]
+            batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
+            yield -part.weight * logprobs(model, batch).sum() / predicted
+
+    limit = Limits.of(work.reporter.note).training
+    return minimise(state, lengths_at, losses_at, steps, limit, work, "language-model")
+
+
+def load_pretrained(
+    request: ModelRequest,
+    options: PretrainedOptions,
+    source: str,
+    *,
+    preset: bool = False,
+    template: str | None = None,
+) -> CausalLM:
+    """Load a causal language model from a folder or the hub, optionally fine-tune it on the corpus.
+
+    Args:
+        request: what the model is for.
+        options: the preset's.
+        source: folder or hub id.
+        preset: the source is a preset's own, or its `model.path`; errors then say how to name another.
+        template: chat template for a tokenizer that has none of its own.
+
+    Raises:
+        UserError: it cannot be loaded, or does not fit the options or the task.
+    """
+    from huggingface_hub.utils import logging as hub_logging
+
+    every = os.cpu_count() or 1  # of several processes each takes its share of them
+    device = _device(options, threads=threads_of_large() if team().size == 1 else every)
+    _check_quantising(options, device)
+    if team().sharded:
+        _check_sharding(options)
+    if is_missing_folder(source):
+        raise UserError(f"model folder '{source}' does not exist.")
+    folder = Path(source).expanduser()
+    local = folder.is_dir()
+    gguf = _gguf(folder, options.gguf_file) if local else {}
+    if local:
+        _check_folder(folder)
+    # Its attempts to reach the hub are not for a person; that they failed is said below, once.
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        # Weights that are to be cut up wait in the machine's memory: one GPU may not have room for all.
+        place = torch.device("cpu") if team().sharded else device
+        tokenizer, model = _read(str(folder) if local else source, options, place, gguf)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"model '{source}': {message_line(error)}") from None
+    except Exception as error:  # a damaged folder may break its reader anywhere
+        if is_out_of_memory(error):
+            raise
+        raise UserError(_why_not(source, local, preset, error)) from None
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = template
+    codec = _codec(tokenizer, model, request.problem, options, source)
+    lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
+    identified = weights.describe(folder) if local else f"{source}@{model.config._commit_hash}"
+    reference: dict[str, Any] = {
+        "model": identified,
+        **gguf,
+        "dtype": options.dtype,
+        "quantise": options.quantise,
+    }
+    if options.sft_steps:
+        reference["sft"] = options.model_dump(include={"sft_steps", "sft_batch", "sft_learning_rate"})
+        reference["context"] = codec.context
+        reference["lora"] = lora
+        reference["corpus"] = text_digest(request.problem.corpus)
+        reference["seed"] = request.seed
+        model, digest = _fine_tune(model, codec, reference, lora, request, options)
+    else:
+        digest = text_digest([json.dumps(reference)])
+    if team().sharded:
+        model = shard(model)
+    # How prompts reach the model is as much a part of the reference policy as its weights are.
+    prompting = {"context": codec.context, "template": tokenizer.chat_template if codec.chat else None}
+    digest = text_digest([digest, json.dumps(prompting)])
+    return _backbone(model, codec, digest, request.store, lora, options)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that would have transformers read from elsewhere, or for ever."""
+    try:
+        refuse_odd_files(folder, MODEL_FILES)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model folder '{folder}' cannot be read: {message_line(error)}.") from None
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"model folder '{folder}' holds adapters, not a whole model: merge them into their base first."
+        )
+    index = folder / "model.safetensors.index.json"
+    try:
+        files = set(read_json(index)["weight_map"].values()) if index.exists() else set()
+        outside = sorted(name for name in files if Path(name).name != name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"model folder '{folder}': {index.name} is damaged.") from None
+    if outside:
+        raise UserError(f"model folder '{folder}': {index.name} names files outside of it ({outside[0]}).")
+
+
+def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
+    if options.quantise == "none":
+        return
+    asked = f"model.quantise={options.quantise}"
+    if not options.lora:
+        raise UserError(f"{asked} leaves no weights to train: it needs model.lora=true.")
+    if options.sft_steps:
+        raise UserError(f"{asked} cannot be fine-tuned first: set model.sft_steps=0, or model.quantise=none.")
+    if device.type != "cuda":
+        raise UserError(f"{asked} needs a CUDA device: say model.quantise=none.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f'{asked} needs bitsandbytes: pip install "prefbench[quant]".')
+
+
+def _check_sharding(options: PretrainedOptions) -> None:
+    """Refuse what would need weights that FSDP has cut up."""
+    if not options.lora:
+        raise UserError("FSDP cuts up weights that are not trained: it needs model.lora=true.")
+    if options.sft_steps:
+        raise UserError("FSDP leaves the base as it is: set model.sft_steps=0, or launch without FSDP.")
+    if options.quantise != "none":
+        raise UserError("FSDP cannot cut up quantised weights: set model.quantise=none.")
+
+
+def _why_not(source: str, local: bool, preset: bool, error: Exception) -> str:
+    """One line on why a model could not be loaded, and what to do."""
+    why = message_line(error) or type(error).__name__
+    if local:
+        return (
+            f"model folder '{source}' could not be loaded ({why}): it needs config.json, tokenizer files and "
+            ".safetensors weights, or a GGUF file."
+        )
+    if preset:
+        return (
+            f"model '{source}' could not be fetched from the hub ({why}): without a network, give the folder "
+            "of a downloaded model with --set model.path=FOLDER."
+        )
+    return (
+        f"model '{source}' is no preset or folder and could not be fetched from the hub ({why}): without a "
+        "network, give the folder of a downloaded model as --model."
+    )
+
+
+def _read(source: str, options: PretrainedOptions, device: torch.device, gguf: dict[str, str]) -> Any:
+    """Tokenizer and model, the weights in their type on the device."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **gguf)
+    model = _read_gguf(source, options, gguf).to(device) if gguf else _read_weights(source, options, device)
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"model '{source}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
+            "they do not belong together."
+        )
+    return tokenizer, fuse_activations(model)
+
+
+def _read_weights(source: str, options: PretrainedOptions, device: torch.device) -> Any:
+    """A model from safetensors, each weight going to the device by itself."""
+    from transformers import BitsAndBytesConfig
+
+    more = _straight_to(device)
+    if options.quantise == "4bit":
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return _whole_model(source, options, use_safetensors=True, **more)
+
+
+def _straight_to(device: torch.device) -> dict[str, Any]:
+    """What `from_pretrained` is told so that no weight is first gathered in the machine's memory."""
+    return {} if device.type == "cpu" else {"device_map": device}
+
+
+def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) -> Any:
+    """A model from a GGUF file, de-quantised; without its quantisation record it can be saved and trained."""
+    if options.quantise != "none":
+        raise UserError(
+            f"model.quantise={options.quantise} does not go with a GGUF file: give a folder with safetensors."
+        )
+    loaded = _whole_model(source, options, **gguf)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = type(loaded)(config).to(loaded.dtype)
+    model.load_state_dict(loaded.state_dict())
+    return model
+
+
+def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
+    """What transformers loads, unless it is not what the files hold."""
+    from transformers import AutoModelForCausalLM
+
+    dtype = getattr(torch, options.dtype)
+    model, wrong = weights.load(AutoModelForCausalLM, source, dtype=dtype, trust_remote_code=False, **more)
+    if wrong is not None:
+        raise UserError(
+            f"model '{source}': {wrong}: they are damaged, or not those of a causal language model."
+        )
+    return model
+
+
+def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOptions, source: str) -> Codec:
+    """The codec of a model for a task, tried out on a prompt."""
+    context = min(
+        options.context, getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)
+    )
+    if context <= problem.response_tokens:
+        raise UserError(
+            f"model.context={context} leaves no room for {problem.response_tokens} response tokens."
+        )
+    chat = options.chat_template == "model" or (options.chat_template == "auto" and problem.chat)
+    if chat and tokenizer.chat_template is None:
+        raise UserError(
+            f"model '{source}' has no chat template: say --set model.chat_template=none to give prompts as "
+            "plain text."
+        )
+    end = end_of_turn(tokenizer) if chat else None
+    stops = _stops(model, tokenizer) | ({end} if end is not None else set())
+    codec = Codec(tokenizer, stops, problem.response_tokens, context, chat, end)
+    if chat:
+        codec.prompts(["?"])  # a template that is broken or too long is found before anything is written
+    return codec
+
+
+def _gguf(folder: Path, named: str | None) -> dict[str, str]:
+    """The `gguf_file` argument for a folder that holds its weights in that format."""
+    if named is not None:
+        if Path(named).name != named or not (folder / named).is_file():
+            raise UserError(f"model.gguf_file={named}: no such file in '{folder}'.")
+        return {"gguf_file": named}
+    if any(folder.glob("*.safetensors")):
+        return {}
+    found = sorted(path.name for path in folder.glob("*.gguf"))
+    if len(found) > 1:
+        raise UserError(
+            f"'{folder}' holds several GGUF files: choose one with --set model.gguf_file={found[0]}."
+        )
+    return {"gguf_file": found[0]} if found else {}
+
+
+def _stops(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a response, by the tokenizer or by the model's generation settings."""
+    result = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    settings = getattr(model, "generation_config", None)
+    more = None if settings is None else settings.eos_token_id
+    if more is not None:
+        result.update(more if isinstance(more, list) else [more])
+    return frozenset(result)
+
+
+def _fine_tune(
+    model: Any,
+    codec: Codec,
+    key: dict[str, Any],
+    lora: dict[str, Any] | None,
+    request: ModelRequest,
+    options: PretrainedOptions,
+) -> tuple[Any, str]:
+    """Train on the corpus as a stored stage; LoRA is merged, so the reference is one plain model."""
+    texts = list(request.problem.corpus)
+    if not texts:
+        raise UserError("the task has no corpus to fine-tune the model on: set model.sft_steps=0.")
+
+    def compute(work: Work) -> None:
+        backbone = _backbone(model, codec, "", request.store, lora, options)
+        trained = backbone.trainable_copy(request.seed)
+        end = [codec.tokenizer.eos_token_id] if codec.tokenizer.eos_token_id is not None else []
+        ids = [row + end for row in codec.tokenizer(texts)["input_ids"]]
+        fit_language_model(
+            trained,
+            ids,
+            codec.context,
+            options.sft_steps,
+            options.sft_batch,
+            options.sft_learning_rate,
+            request.seed,
+            work,
+        )
+        merged = trained.merge_and_unload() if lora is not None else trained
+        merged.save_pretrained(work.path)
+
+    folder = request.store.stage("reference", key, compute)
+    loaded = _stored(type(model), folder, dtype=model.dtype, **_straight_to(model.device))
+    return fuse_activations(loaded), content_digest(folder)
+
+
+def _stored(kind: Any, folder: Path, **more: Any) -> Any:
+    """A reference that a stage has trained."""
+    model, wrong = weights.load(kind, folder, use_safetensors=True, **more)
+    if wrong is not None:
+        raise Diverged(
+            f"the reference in '{folder}': {wrong}. Lower the learning rate that it is trained with."
+        )
+    return model

@@ -1,0 +1,1 @@
+"""Many records held against each other: rows, ranks, comparison, gate, submission."""

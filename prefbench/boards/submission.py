@@ -1,0 +1,222 @@
+"""Results that change hands: packed without a trace of the machine, merged with what is there.
+
+Whatever comes from a stranger is data here and nothing else: it is parsed by a schema, recomputed from its
+items and written anew, so that a file that was sent is never copied. A text that cannot be parsed is the
+sender's mistake and ends as one line.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefbench.boards.anonymous import anonymous, traces
+from prefbench.boards.verify_board import verify_board
+from prefbench.errors import UserError
+from prefbench.evaluate.regret import COLUMNS as STATES
+from prefbench.record.record import (
+    DISTRIBUTION_FILE,
+    ITEMS_FILE,
+    PROMPTED_COLUMNS,
+    PROMPTED_FILE,
+    RECORD_FILE,
+    Record,
+    comparable,
+    item_columns,
+    read_items,
+    read_record,
+    spec_differs,
+    verify,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def submit(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Pack runs into a folder that is ready for a pull request.
+
+    The runs are verified together with what is in the folder (`verify_board`), rewritten without what names
+    this machine (`anonymous`; only the columns that `ITEM_COLUMNS` lists, no metadata) and verified again as
+    packed. Nothing is written unless all pass. What could not be checked is told as a warning.
+
+    Args:
+        folders: of runs, or folders with runs directly inside.
+        out: where the packed runs go; it need not exist.
+
+    Returns:
+        The packed runs' folders.
+
+    Raises:
+        UserError: if a run does not verify, did not end well, or another run of its specification is in
+            `out` with other content.
+    """
+    return _write_all(_expand(folders), Path(out), packed_before=False)
+
+
+def merge(folders: Sequence[Path], into: Path) -> list[Path]:
+    """Take packed runs into a folder of records, after verifying all that will then lie there.
+
+    What could not be checked of the new ones is told as a warning.
+
+    Args:
+        folders: that `submit` wrote, or single runs of one.
+        into: such as `leaderboard/records`; it need not exist.
+
+    Returns:
+        The folders that are new; a run that is already there with the same content is passed over.
+
+    Raises:
+        UserError: if a run does not verify, is of a plug-in that is not here, was not packed by `submit`, or
+            is already there with other content. Nothing was written then.
+    """
+    return _write_all(_expand(folders), Path(into), packed_before=True)
+
+
+def _expand(folders: Sequence[Path]) -> list[Path]:
+    runs: list[Path] = []
+    for folder in map(Path, folders):
+        if (folder / RECORD_FILE).is_file():
+            runs.append(folder)
+            continue
+        inside = [path.parent for path in sorted(folder.glob(f"*/{RECORD_FILE}"))]
+        if not inside:
+            raise UserError(f"no {RECORD_FILE} in '{folder}': name a run's folder.")
+        runs += inside
+    if not runs:
+        raise UserError("no runs: name at least one run's folder.")
+    return runs
+
+
+def _write_all(folders: Sequence[Path], out: Path, packed_before: bool) -> list[Path]:
+    """Check what comes with what is there, pack it beside `out`, and move it in only when all is good."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"'{out}' is a file: name a folder.")
+    existing = _by_hash(out)
+    there = set(existing.values())
+    fresh: dict[str, tuple[Path, Record]] = {}
+    again: list[tuple[Path, Record, Path]] = []
+    for folder in folders:
+        record = _packable(folder, packed_before)
+        known = existing.get(record.spec_hash[:12]) or fresh.get(record.spec_hash, (None,))[0]
+        if known is None:
+            fresh[record.spec_hash] = (folder, record)
+        elif known != folder:
+            again.append((folder, record, known))
+    new = [folder for folder, _ in fresh.values()]
+    _refuse_board(new, list(existing.values()))
+    beside = next(parent for parent in out.absolute().parents if parent.is_dir())  # so a move is a rename
+    with tempfile.TemporaryDirectory(dir=beside, prefix=f".{out.name}.") as temporary:
+        for number, (folder, record, known) in enumerate(again):
+            _refuse_board([folder], [])
+            packed = _pack(folder, record, Path(temporary) / f"again-{number}")
+            ours = known if known in there else _pack(known, record, Path(temporary) / f"first-{number}")
+            if not _same(packed, ours):
+                raise UserError(
+                    f"'{folder}': '{known.name}' is already there with other content: "
+                    "keep one of the two and take the other away."
+                )
+        packs = [_pack(folder, record, Path(temporary)) for folder, record in fresh.values()]
+        out.mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.move(packed, out / packed.name)) for packed in packs]
+
+
+def _packable(folder: Path, packed_before: bool) -> Record:
+    """The record of a run as it is packed."""
+    record = read_record(folder)
+    if record.status != "ok":
+        raise UserError(f"'{folder}' ended as {record.status}: only runs that ended well can be handed in.")
+    _refuse(folder, spec_differs(record))
+    packed = anonymous(record)
+    if packed_before and packed != record:
+        raise UserError(f"'{folder}' names a machine: pack it with `prefbench leaderboard submit` first.")
+    return packed
+
+
+def _refuse(folder: Path, wrong: Sequence[str]) -> None:
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UserError(f"'{folder}' does not verify: {wrong[0]}{more}: run it again.")
+
+
+def _refuse_board(new: Sequence[Path], existing: Sequence[Path]) -> None:
+    """Refuse what comes unless the whole board that it makes verifies, and say what is not checked of it."""
+    found = verify_board([*new, *existing])
+    for run in found:
+        _refuse(run.folder, run.wrong)
+    for run in found[: len(new)]:
+        if run.absent:
+            raise UserError(f"'{run.folder}' cannot be checked: {run.unchecked[0]}.")
+        for said in (*run.odd, *(f"not checked: {reason}" for reason in run.unchecked)):
+            warnings.warn(f"'{run.folder}': {said}", stacklevel=4)
+
+
+def _by_hash(out: Path) -> dict[str, Path]:
+    """Runs that are in a folder already, by the part of their specification's hash in their names."""
+    return {read_record(path).spec_hash[:12]: path.parent for path in sorted(out.glob(f"*/{RECORD_FILE}"))}
+
+
+def _same(one: Path, other: Path) -> bool:
+    if comparable(read_record(one)) != comparable(read_record(other)):
+        return False
+    for name in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE):
+        if (one / name).is_file() != (other / name).is_file():
+            return False
+        if (one / name).is_file() and not read_items(one, name).equals(read_items(other, name)):
+            return False
+    return True
+
+
+def _pack(folder: Path, packed: Record, into: Path) -> Path:
+    """Write one run anew, and verify what was written."""
+    names = [group.name for group in packed.groups]
+    frames = {ITEMS_FILE: read_items(folder)[item_columns(names)]}
+    if packed.prompted_worst_group_win_rate is not None:
+        frames[PROMPTED_FILE] = read_items(folder, PROMPTED_FILE)[list(PROMPTED_COLUMNS)]
+    if packed.regret is not None:
+        columns = [*STATES, *(f"utility/{name}" for name in names)]
+        frames[DISTRIBUTION_FILE] = read_items(folder, DISTRIBUTION_FILE)[columns]
+    left = traces(packed, frames.values())
+    if left:
+        raise UserError(f"'{folder}' still holds {', '.join(left)}: take it out of the data, run it again.")
+    target = into / _folder_name(packed)
+    write_record(packed, target)
+    for name, frame in frames.items():
+        _write_bare(frame, target / name)
+    _refuse(folder, verify(target))
+    return target
+
+
+def _write_bare(frame: pd.DataFrame, path: Path) -> None:
+    """Parquet with the columns and nothing else: no index, and no metadata of pandas' or anybody's."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    fields = [pa.field(field.name, field.type) for field in table.schema]
+    pq.write_table(
+        table.cast(pa.schema(fields)).replace_schema_metadata(None),
+        path,
+        store_schema=False,
+        compression="zstd",
+        compression_level=19,
+    )
+
+
+def _folder_name(record: Record) -> str:
+    """As a run's own folder is called, whatever the names hold."""
+    parts = [
+        record.task,
+        record.aligner,
+        record.model,
+        f"r{record.minority_ratio:g}",
+        f"s{record.seed}",
+    ]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part).strip("._")[:40] for part in parts)
+    return f"{readable}-{record.spec_hash[:12]}"

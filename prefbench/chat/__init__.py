@@ -1,0 +1,1 @@
+"""A language model behind a server is asked; it knows no preferences."""

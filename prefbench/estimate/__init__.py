@@ -1,0 +1,1 @@
+"""Sizes and times of a run, told before it starts."""

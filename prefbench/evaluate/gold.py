@@ -1,0 +1,127 @@
+"""Gold rewards: a reward model as the truth, fitted to annotators whom no aligner ever sees.
+
+An aligner that optimises its own learned reward too far goes on gaining by that reward and loses by this
+one, which is how over-optimisation is seen (Gao, Schulman and Hilton 2023, arXiv 2210.10760).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prefbench import seeds
+from prefbench.problem.utilities import Scores, Utility
+from prefbench.stats.intervals import wilson
+from prefbench.text import is_empty, text_digest
+
+if TYPE_CHECKING:
+    from prefbench.learn.interface import Backbone, Pairs, Rewards
+
+EMPTY = -10.0
+"""What a response without a word earns, in standard deviations of the gold reward."""
+HELD_OUT = 10
+"""One gold pair in ten measures the fit instead of joining it."""
+MINIMUM = 20
+"""Fewest gold pairs that a reward is fitted to."""
+
+
+@dataclass(frozen=True)
+class GoldReward:
+    """The reward of one group that a run fits, on its own reference model, before anything else uses it.
+
+    Attributes:
+        label: the group's name.
+        prompts: of the gold pairs, disjoint from what aligners train on and from the test prompts.
+        chosen: responses that the group's gold annotators preferred; empty where pairs are to be sampled.
+        rejected: those that they did not.
+        teacher: labels sampled pairs in place of given ones.
+        temperature: label noise of the teacher, in standard deviations of its utility.
+    """
+
+    label: str
+    prompts: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    teacher: Utility | None = None
+    temperature: float = 0.0
+    unit: str = "gold reward, in standard deviations over reference responses"
+
+    @property
+    def name(self) -> str:
+        """The data that it is fitted to, and how."""
+        data = text_digest([*self.prompts, *self.chosen, *self.rejected])[:12]
+        by = "" if self.teacher is None else f":{self.teacher.name}:temperature={self.temperature!r}"
+        return f"gold_reward/1:{self.label}:{data}{by}"
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Not before it is fitted."""
+        raise RuntimeError(f"the gold reward of '{self.label}' was asked before it was fitted")
+
+    def prepare(self, backbone: Backbone, runs_dir: Path, seed: int) -> FittedGold:
+        """Fit the reward as a stored stage, and measure it on the pairs held out."""
+        from prefbench.learn.options import RewardOptions
+        from prefbench.learn.rewards import fit_everybody
+
+        pairs = self._pairs(backbone, seed)
+        order = seeds.rng(seed, "gold", self.label, "split").permutation(len(pairs))
+        held_out, kept = np.split(order, [len(order) // HELD_OUT])
+        rewards = fit_everybody(backbone, pairs[kept], RewardOptions.model_validate({}), seed)
+        test = pairs[held_out]
+        margin = rewards(test.prompts, test.chosen) - rewards(test.prompts, test.rejected)
+        right = (np.sign(margin) + 1) / 2
+        name = f"{self.name}:{backbone.digest[:12]}:seed={seed}"
+        return FittedGold(name, rewards, float(right.mean()), len(right), len(kept))
+
+    def _pairs(self, backbone: Backbone, seed: int) -> Pairs:
+        from prefbench.learn.interface import Pairs
+        from prefbench.problem.labels import preference_probability
+
+        if self.teacher is None:
+            return Pairs(self.prompts, self.chosen, self.rejected)
+        sampled = backbone.reference.sample(self.prompts, 2, seeds.child(seed, "gold", self.label, "pairs"))
+        first, second = [row[0] for row in sampled], [row[1] for row in sampled]
+        utility = self.teacher([*self.prompts, *self.prompts], [*first, *second])
+        noise = self.temperature * max(float(utility.std()), 1e-9)
+        difference = (utility[: len(first)] - utility[len(first) :])[:, None]
+        chance = preference_probability(difference, np.array([noise]))[:, 0]
+        wins = seeds.rng(seed, "gold", self.label, "labels").random(len(first)) < chance
+        chosen = [a if win else b for a, b, win in zip(first, second, wins, strict=True)]
+        rejected = [b if win else a for a, b, win in zip(first, second, wins, strict=True)]
+        return Pairs(self.prompts, chosen, rejected)
+
+
+@dataclass(frozen=True)
+class FittedGold:
+    """A gold reward that is ready to score."""
+
+    name: str
+    rewards: Rewards = field(repr=False, compare=False)
+    accuracy: float
+    """Share of held-out gold pairs that it orders as labelled, ties one half."""
+    held_out: int
+    """How many pairs those are."""
+    pairs: int
+    """How many it was fitted to."""
+    unit: str = GoldReward.unit
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """The normalised reward of each response."""
+        scores = np.full(len(responses), EMPTY)
+        kept = [index for index, response in enumerate(responses) if not is_empty(response)]
+        if kept:
+            said = [responses[index] for index in kept]
+            scores[kept] = self.rewards([prompts[index] for index in kept], said)[:, 0]
+        return scores
+
+    @property
+    def is_better_than_chance(self) -> bool:
+        """Whether the 95% interval of the accuracy lies above one half."""
+        return wilson(self.accuracy * self.held_out, 0, self.held_out).low > 0.5
+
+    def report(self) -> dict[str, Any]:
+        """What the record says of it."""
+        return {"gold_pairs": self.pairs, "gold_accuracy": self.accuracy, "gold_held_out": self.held_out}

@@ -1,0 +1,241 @@
+"""Bradley-Terry rewards: P(y+ beats y- at x) = sigmoid(r(x, y+) - r(x, y-)).
+
+`fit` trains a reward model on a language-model backbone, `fit_linear` the convex special case on
+frozen features; `fit_everybody` and `fit_groups` are what aligners call, and store what they fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
+from prefbench.learn.options import RewardOptions
+from prefbench.text import text_digest
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+    from prefbench.backbone.language.backbone import CausalLM, LMReward
+    from prefbench.backbone.language.training import Parts
+    from prefbench.problem.view import View
+    from prefbench.store.stages import Work
+
+
+def pairs_of(rows: Dataset) -> Pairs:
+    """Preference rows as `Pairs`, with `user_id` and `group` where the rows show them."""
+    columns = rows[:]  # at once: row by row takes as long as a whole fit in a small world
+    return Pairs(
+        columns["prompt"],
+        columns["chosen"],
+        columns["rejected"],
+        _ids(columns["user_id"]) if "user_id" in columns else None,
+        np.asarray(columns["group"], dtype=object) if "group" in columns else None,
+    )
+
+
+def _ids(values: Sequence[int] | Sequence[str]) -> np.ndarray:
+    """Annotators' ids: whole numbers, or text of any length."""
+    return np.asarray(values, dtype=object if values and isinstance(values[0], str) else np.int64)
+
+
+def pairs_digest(pairs: Pairs) -> str:
+    """Identifies labelled pairs, weights included, in stage keys."""
+    parts = [*pairs.prompts, *pairs.chosen, *pairs.rejected]
+    for extra in (pairs.user_id, pairs.group, pairs.weights):
+        parts.extend(map(str, [] if extra is None else extra.tolist()))
+    return text_digest(parts)
+
+
+def loss(margin: torch.Tensor, total: int | None = None) -> torch.Tensor:
+    """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs].
+
+    Of a part of a batch that has `total` pairs it is the part's share of that average.
+    """
+    from torch.nn import functional
+
+    return -functional.logsigmoid(margin).sum() / (total or len(margin))
+
+
+def log_likelihood(margin: np.ndarray) -> np.ndarray:
+    """log sigmoid(r+ - r-) of each pair, elementwise."""
+    return np.asarray(-np.logaddexp(0.0, -margin))
+
+
+def fit(
+    backbone: CausalLM,
+    pairs: Pairs,
+    options: RewardOptions,
+    *,
+    seed: int,
+    name: str,
+    start: LMReward | None = None,
+) -> LMReward:
+    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
+    from prefbench.backbone.language.backbone import LMReward
+    from prefbench.backbone.language.training import PairBatches, State, minimise
+
+    model = backbone.new_reward(seed)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
+    order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
+
+    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        for part in parts:
+            scores = model(order.batch(step, part.rows))
+            margin = scores[: len(part.rows)] - scores[len(part.rows) :]
+            yield part.weight * loss(margin, len(order.rows[step]))
+
+    rate = options.reward_learning_rate or backbone.reward_learning_rate
+    state = State([model], rate, options.reward_weight_decay)
+    limit = backbone.limits.training
+    minimise(state, order.lengths, losses_at, len(order), limit, backbone.work, f"reward-{name}")
+    return LMReward(model, backbone)
+
+
+def fit_linear(
+    difference: Any, penalty: float = 1.0, weights: np.ndarray | None = None, *, precise: bool = False
+) -> np.ndarray:
+    """Maximum-likelihood linear Bradley-Terry reward with a ridge penalty.
+
+    Args:
+        difference: feature differences chosen minus rejected, [pairs, d]; an array or a sparse matrix.
+        penalty: weight of |w|^2 / 2 beside the summed negative log-likelihood.
+        weights: of the pairs, relative to each other.
+        precise: go on to the last digits, for worlds whose answers are exact.
+
+    Returns:
+        The weights w [d] that minimise sum -log sigmoid(w . difference) + penalty |w|^2 / 2.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = difference @ w
+        value = -(counts * log_likelihood(margin)).sum() + penalty * (w @ w) / 2
+        return float(value), penalty * w - difference.T @ (counts * expit(-margin))
+
+    counts = np.ones(difference.shape[0]) if weights is None else weights / weights.mean()
+    options: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000} if precise else None
+    found = minimize(objective, np.zeros(difference.shape[1]), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x)
+
+
+def fit_everybody(backbone: Backbone, pairs: Pairs, options: RewardOptions, seed: int) -> Rewards:
+    """One stored reward for all pairs, blind to whose they are; single_reward and EM share it."""
+    return _fit_stored(backbone, {"everybody": replace(pairs, user_id=None, group=None)}, options, seed, None)
+
+
+def fit_groups(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int) -> Rewards:
+    """One stored reward per group (its name to its pairs), each starting from everybody's.
+
+    A small group has few pairs; what everybody attends to need not be learned from those alone.
+    """
+    parts = list(data.values())
+    pooled = Pairs(
+        [text for part in parts for text in part.prompts],
+        [text for part in parts for text in part.chosen],
+        [text for part in parts for text in part.rejected],
+    )
+    start = fit_everybody(backbone, pooled, options, seed).models[0]
+    return _fit_stored(backbone, data, group_options(options), seed, start, _reward_options(options))
+
+
+def fit_known_groups(view: View, backbone: Backbone, options: RewardOptions) -> Rewards:
+    """`fit_groups` on the true groups of a view that shows them."""
+    pairs = pairs_of(view.preferences["train"])
+    assert view.shares is not None
+    members = {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
+    return fit_groups(backbone, members, options, view.seed)
+
+
+def group_options(options: RewardOptions) -> RewardOptions:
+    """The options of a group's fit: fewer passes, since it starts from everybody's reward."""
+    return options.model_copy(update={"reward_epochs": options.reward_group_epochs})
+
+
+def _fit_stored(
+    backbone: Backbone,
+    data: Mapping[str, Pairs],
+    options: RewardOptions,
+    seed: int,
+    start: Reward | None,
+    started_with: Mapping[str, Any] | None = None,
+) -> Rewards:
+    """Fit as a stage, normalised on all responses of the pairs.
+
+    `started_with` are the options that `start` was fitted to the same pairs with.
+
+    Those are samples of the reference policy, so their mean and spread are the reference's.
+    """
+    key = {
+        "reference": backbone.digest,
+        "training": dict(backbone.training),
+        "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
+        "options": _reward_options(options),
+        "start": started_with,
+        "seed": seed,
+    }
+
+    def compute(work: Work) -> None:
+        bound = backbone.at(work)
+        models = [
+            bound.fit_reward(pairs, options, seed=seed, name=name, start=start)
+            for name, pairs in data.items()
+        ]
+        scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]
+        each = [np.concatenate([part.ravel() for part in parts]) for parts in scores]
+        save_rewards(work.path, normalised(models, list(data), each))
+
+    return load_rewards(backbone, backbone.cached("rewards", key, compute))
+
+
+def _reward_options(options: RewardOptions) -> dict[str, Any]:
+    return {k: v for k, v in options.model_dump().items() if k.startswith("reward_")}
+
+
+def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:
+    """Rewards of the chosen and of the rejected responses, [2, pairs]."""
+    scores = reward.score([*pairs.prompts, *pairs.prompts], [*pairs.chosen, *pairs.rejected])
+    return scores.reshape(2, -1)
+
+
+def normalised(models: Sequence[Reward], names: Sequence[str], scores: Sequence[np.ndarray]) -> Rewards:
+    """Rewards centred and scaled to zero mean and unit spread on `scores`, for each model those it gives."""
+    shift, spread = (np.array([measure(each) for each in scores]) for measure in (np.mean, np.std))
+    return Rewards(list(models), list(names), shift, np.maximum(spread, 1e-6))
+
+
+def save_rewards(folder: Path, rewards: Rewards) -> None:
+    """Write weights as safetensors and the rest as JSON."""
+    for index, model in enumerate(rewards.models):
+        model.save(folder / f"reward-{index}.safetensors")
+    content = {
+        "names": rewards.names,
+        "shift": rewards.shift.tolist(),
+        "scale": rewards.scale.tolist(),
+        "assignment": None if rewards.assignment is None else sorted(rewards.assignment.items()),
+        "em": rewards.em,
+    }
+    (folder / "rewards.json").write_text(json.dumps(content, indent=1))
+
+
+def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
+    """Read back what `save_rewards` wrote."""
+    content = json.loads((folder / "rewards.json").read_text())
+    models = [backbone.load_reward(folder / f"reward-{i}.safetensors") for i in range(len(content["names"]))]
+    assignment = content["assignment"]
+    return Rewards(
+        models,
+        content["names"],
+        np.asarray(content["shift"]),
+        np.asarray(content["scale"]),
+        None if assignment is None else dict(assignment),
+        content["em"],
+    )

@@ -1,0 +1,162 @@
+"""Pairs and their labels: who prefers what, and how much the groups disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prefbench import seeds
+from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.utilities import Scores, Utility
+
+
+def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Let each group's annotators label their pairs, and describe how much the groups disagree.
+
+    Args:
+        pairs: columns `split, prompt, response_a, response_b`, one row per prompt.
+        problem: groups with their utilities, annotators and preference noise.
+        seed: the run's seed; the draws come from its child "labels".
+
+    Returns:
+        Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
+        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators
+        as far as whole numbers go. The probability that a
+        beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
+        spread is the standard deviation of the group's utility over all reference responses, so one
+        temperature means the same noise for valences and for words. Temperature 0 labels without noise;
+        equal utilities are then a fair coin.
+    """
+    prompts = pairs["prompt"].tolist()
+    utility_a, utility_b = utilities_of_pairs(
+        problem, prompts, pairs["response_a"].tolist(), pairs["response_b"].tolist()
+    )
+    utility = np.concatenate([utility_a, utility_b])
+    if not np.isfinite(utility).all():
+        raise ValueError("a utility returned NaN or infinity.")
+    spread = np.maximum(utility.std(axis=0), 1e-9)
+    prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
+
+    rng = seeds.rng(seed, "labels")
+    user_group = np.repeat(
+        np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
+    )
+    # Pairs left over after whole rounds go to annotators of every group in proportion, not to the first ones.
+    in_turn = np.argsort(
+        np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(user_group)]), kind="stable"
+    )
+    user_id = np.empty(len(pairs), dtype=np.int64)
+    for split in ("train", "validation", "test"):
+        members = np.flatnonzero(pairs["split"] == split)
+        rounds, rest = divmod(len(members), problem.annotators)
+        everybody = np.tile(np.arange(problem.annotators), rounds)
+        user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
+    # Ids are shuffled so that nothing about the group can be read off the number.
+    shuffled = rng.permutation(problem.annotators)
+    group = user_group[user_id]
+    a_wins = rng.random(len(pairs)) < prefers_a[np.arange(len(pairs)), group]
+
+    rows = pd.DataFrame(
+        {
+            "split": pairs["split"],
+            "prompt": prompts,
+            "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
+            "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
+            "user_id": shuffled[user_id],
+            "group": [problem.groups[g].name for g in group],
+        }
+    )
+    for index, member in enumerate(problem.groups):
+        for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
+            rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
+    return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
+
+def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Labels that a task brought along, in the form of `label_pairs`, and the conflict report.
+
+    User ids are whole numbers or text, as they were brought; one pair may have several labels.
+    A pair says something of the group that labelled it alone: there its utilities are 1 for the chosen and 0
+    for the rejected response, for the other groups 0 for both. Groups disagree on a pair that two of them
+    labelled, each preferring what the other rejects; `pairs_shared` counts what that is a share of.
+    """
+    assert problem.given is not None
+    rows = problem.given.copy()
+    for member in problem.groups:
+        rows[f"chosen_utility/{member.name}"] = (rows["group"] == member.name).astype(float)
+        rows[f"rejected_utility/{member.name}"] = 0.0
+    columns = zip(rows["prompt"], rows["chosen"], rows["rejected"], strict=True)
+    directed = list(columns)
+    pair = [(prompt, *sorted((chosen, rejected))) for prompt, chosen, rejected in directed]
+    upwards = [chosen <= rejected for _, chosen, rejected in directed]
+    labels: dict[str, dict[tuple[str, ...], set[bool]]] = {group.name: {} for group in problem.groups}
+    for name, key, up in zip(rows["group"], pair, upwards, strict=True):
+        labels[name].setdefault(key, set()).add(up)
+    report: dict[str, Any] = {}
+    names = list(labels)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            shared = labels[first].keys() & labels[second].keys()
+            apart = sum(not labels[first][key] & labels[second][key] for key in shared)
+            report[f"{first} vs {second}"] = {
+                "pairs_shared": len(shared),
+                "pairs_disagreed_on": apart / len(shared) if shared else None,
+            }
+    return rows, report
+
+
+def preference_probability(difference: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Bradley-Terry P(a beats b) for utility differences [n, groups] and temperatures [groups]."""
+    cold = temperature <= 0
+    with np.errstate(over="ignore"):
+        noisy = 1 / (1 + np.exp(-difference / np.where(cold, 1.0, temperature)))
+    return np.where(cold, np.sign(difference) / 2 + 0.5, noisy)
+
+
+def _conflict(
+    utility: np.ndarray, difference: np.ndarray, prefers_a: np.ndarray, problem: Problem
+) -> dict[str, Any]:
+    """How much the groups disagree on reference responses, for each pair of groups.
+
+    `diversity` is the total variation between the groups' preference distributions (Definition 1 of
+    MaxMin-RLHF), which for two outcomes is the mean of |P_i(a beats b) - P_j(a beats b)|.
+    """
+    report: dict[str, Any] = {}
+    names = [group.name for group in problem.groups]
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            opposed = np.sign(difference[:, i]) * np.sign(difference[:, j]) < 0
+            flat = utility[:, [i, j]].std(axis=0).min() == 0
+            report[f"{names[i]} vs {names[j]}"] = {
+                "utility_correlation": None
+                if flat
+                else float(np.corrcoef(utility[:, i], utility[:, j])[0, 1]),
+                "diversity": float(np.abs(prefers_a[:, i] - prefers_a[:, j]).mean()),
+                "pairs_disagreed_on": float(opposed.mean()),
+            }
+    return report
+
+
+def utilities_of_pairs(
+    problem: Problem, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every group's utilities of two responses to each prompt, [n, groups] each."""
+    each = [compared(group.utility, prompts, first, second) for group in problem.groups]
+    return np.stack([one for one, _ in each], axis=1), np.stack([other for _, other in each], axis=1)
+
+
+def compared(
+    utility: Utility, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+) -> tuple[Scores, Scores]:
+    """A utility of two responses to each prompt, [n] each.
+
+    A utility that only tells which of two responses is better has a method `compare` that says so.
+    """
+    if hasattr(utility, "compare"):
+        one, other = utility.compare(prompts, first, second)
+        return np.asarray(one), np.asarray(other)
+    both = utility([*prompts, *prompts], [*first, *second])
+    return both[: len(first)], both[len(first) :]

@@ -1,0 +1,170 @@
+"""The problem that a task states: groups, prompts, annotators.
+
+Light to import: plug-ins import it to be listed. What computes lives in `preferences`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from prefbench.errors import UserError
+from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
+from prefbench.problem.utilities import Utility
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefbench.problem.world import World
+
+HELD_OUT_PAIRS = 800
+"""At most so many test pairs: enough to read a reward model's accuracy to about 3.5 points."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A sub-population with one utility."""
+
+    name: str
+    share: float
+    """Share of annotators asked for; `apportion` makes whole annotators of it. A problem with brought labels
+    puts the share found in its place."""
+    utility: Utility
+    instruction: str | None = None
+    """Text before a prompt that asks outright for what the group wants; policies are measured with it too."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of the three splits, disjoint.
+
+    A train prompt may be repeated, where several pairs of its responses are labelled.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        everything = [*set(self.train), *self.validation, *self.test]
+        if len(set(everything)) != len(everything):
+            raise ValueError("a prompt appears twice: de-duplicate before splitting.")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who brought labels come from, as far as the task knows: for the card of exported data."""
+
+    responses: str = "whoever wrote them; the task does not say"
+    """Who wrote the responses: words that go on after "by"."""
+    labels: str = "people"
+    """Who labelled: words that go on after "by"."""
+    invented_ids: bool = False
+    """It is not known who gave which label: the task dealt a group's labels out to made-up annotators."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a task returns and everything downstream starts from."""
+
+    groups: tuple[Group, ...]
+    """Two or more, the minority being the one with the smallest share (the last one of equals)."""
+    prompts: Prompts
+    """One train prompt per pair that is to be labelled, `annotators * pairs_per_annotator` of them; with
+    brought labels any number, to optimise policies on."""
+    corpus: tuple[str, ...]
+    """Texts that a reference policy may be trained on; holds no test prompt."""
+    annotators: int = field(default=0, kw_only=True)
+    """How many are to label; those of brought labels are counted instead."""
+    pairs_per_annotator: int = field(default=0, kw_only=True)
+    """How many each of them is to label; of brought labels it may be left out, since people differ."""
+    temperature: float
+    """Preference noise, in standard deviations of the group's utility over reference responses; brought
+    labels are what they are."""
+    response_tokens: int
+    """Longest response, in tokens of the model."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What the task wants said of itself in the record (JSON values)."""
+    world: World | None = None
+    """The world of a task for the `finite` backbone; it needs no corpus."""
+    chat: bool = False
+    """Prompts are messages to an assistant, not texts to continue: a chat model gets them in its template."""
+    given: pd.DataFrame | None = None
+    """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`,
+    one row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those
+    found among the train rows."""
+    origin: Origin = Origin()
+    """Who the brought labels come from."""
+
+    def __post_init__(self) -> None:
+        names = [group.name for group in self.groups]
+        if len(names) < 2 or len(set(names)) != len(names):
+            raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
+        if self.given is not None:
+            self._count(names)
+        elif len(self.prompts.train) != self.annotators * self.pairs_per_annotator:
+            raise ValueError("a problem needs one train prompt for each labelled pair.")
+
+    def _count(self, names: Sequence[str]) -> None:
+        """Check the brought labels, and put who is found in them in place of who was asked for."""
+        assert self.given is not None
+        rows = brought_labels(self.given, names, {split: getattr(self.prompts, split) for split in SPLITS})
+        found = annotators_found(rows, names)
+        each = zip(self.groups, found, strict=True)
+        groups = tuple(replace(group, share=count / sum(found)) for group, count in each)
+        for name, value in (("given", rows), ("annotators", sum(found)), ("groups", groups)):
+            object.__setattr__(self, name, value)  # frozen for everybody else
+
+    @property
+    def minority(self) -> str:
+        """Name of the group with the smallest share; the last one of equals."""
+        return min(reversed(self.groups), key=lambda group: group.share).name
+
+    def ratio(self, asked: float) -> float:
+        """The minority ratio that results are known by: the one asked for, of brought labels the one found.
+
+        To four decimals, as a ratio is asked for.
+        """
+        return asked if self.given is None else round(min(group.share for group in self.groups), 4)
+
+    def ratio_missed(self, asked: float) -> str | None:
+        """That brought labels are not at the ratio asked for, as near as whole people come; None if so."""
+        if self.given is None:
+            return None
+        fewest = min(group.share for group in self.groups)
+        if abs(fewest - asked) * self.annotators < 1 - 1e-9:
+            return None
+        people = round(fewest * self.annotators)
+        return (
+            f"a minority ratio of {asked:g} was asked for, and it cannot be had of these labels: "
+            f"{people} of the {self.annotators} people who gave them are of {self.minority}, {fewest:.4g}"
+        )
+
+
+def apportion(shares: Sequence[float], seats: int) -> list[int]:
+    """Whole annotators per group by largest remainder (Hamilton's method), ties to the earlier group.
+
+    Exact rational arithmetic: 0.2 of 40 is 8 and never 7.999.
+
+    Raises:
+        UserError: a group would get no annotator.
+    """
+    exact = [Fraction(str(share)) * seats for share in shares]
+    counts = [int(value) for value in exact]
+    order = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))
+    for index in order[: seats - sum(counts)]:
+        counts[index] += 1
+    if min(counts) == 0:
+        smallest = min(Fraction(str(share)) for share in shares)
+        raise UserError(
+            f"{seats} annotators at a minority share of {float(smallest):g} leave a group without any: "
+            f"set task.annotators to {-(-1 // smallest)} or more."
+        )
+    return counts
+
+
+def with_instruction(prompt: str, instruction: str) -> str:
+    """The prompt as it is put to a model that is told what is wanted."""
+    return f"{instruction} {prompt}"

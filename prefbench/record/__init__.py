@@ -1,0 +1,1 @@
+"""One run on disk: its record, its evidence, and what can be known of both without its model."""

@@ -1,0 +1,1 @@
+"""Stages, files and their checksums; it knows no science."""

@@ -1,0 +1,151 @@
+"""One cell of a sweep: a run that no other process runs at the same time, and what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from prefbench import registry
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.files import open_lock
+from prefbench.identity import identity_of
+from prefbench.numerics import NUMERICS
+from prefbench.spec import RunSpec, run_name
+from prefbench.store import stages as store
+from prefbench.store.stages import Reporter
+
+Status = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell.
+
+    `before`: it was done when its turn came. `busy`: another process is at it, or at a stage that it
+    needs. `stop`: something that every other cell would meet too, such as a full disk.
+    """
+
+    status: Status
+    message: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every cell of a sweep has in common."""
+
+    runs_dir: Path
+    plugins: tuple[str, ...] = ()
+    hosts: Mapping[str, str | None] = field(default_factory=dict)
+    """Servers that may be sent something, and the variables of their keys: `prefbench.consent.allowed`."""
+    workers: int = 1
+    """Cells at a time."""
+    threads: int = 1
+    """CPU threads of each."""
+    retries: int = 2
+    """How often a cell is started again after its worker died."""
+    address: str | None = None
+    """Of a Ray cluster; none for this machine."""
+    cpus: float = 1.0
+    """CPUs that Ray sets aside for a cell."""
+    gpus: float = 0.0
+    """GPUs that Ray sets aside for a cell."""
+
+
+def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> Outcome:
+    """Run a cell unless it is done or another process is at it.
+
+    Args:
+        spec: the cell.
+        runs_dir: shared by every process of the sweep, and by other sweeps.
+        reporter: who is told how it goes.
+        wait: whether to wait for a stage that another process is computing, rather than come
+            back as `busy`.
+    """
+    started = time.monotonic()
+
+    def outcome(status: Status, message: str | None = None) -> Outcome:
+        return Outcome(status, message, round(time.monotonic() - started, 3))
+
+    try:
+        with _cell_lock(spec, runs_dir) as ours:
+            if not ours:
+                return outcome("busy")
+            if is_done(spec, runs_dir):
+                return outcome("before")
+            from prefbench.running.run import run
+
+            with store.waiting(wait):
+                _, record = run(spec, runs_dir, reporter)
+            return outcome(record.status, record.message)
+    except store.Busy:
+        return outcome("busy")
+    except UserError as error:
+        return outcome("failed", str(error))
+    except (PrefbenchError, OSError) as error:
+        return outcome("stop", str(error))
+    except Exception as error:  # a stranger's task may raise anything
+        return outcome("failed", f"{type(error).__name__}: {error}")
+
+
+def is_done(spec: RunSpec, runs_dir: Path) -> bool:
+    """Whether today's code ended a run of this specification well, and its record and evidence are there."""
+    from prefbench.record.record import ITEMS_FILE, read_record
+
+    folder = runs_dir / run_name(spec)
+    if not (folder / ITEMS_FILE).is_file():
+        return False
+    try:
+        record = read_record(folder)
+    except UserError:
+        return False
+    made_by = (record.task_version, record.numerics, record.code)
+    today = (registry.get("task", spec.task).version, NUMERICS, identity_of(spec).code)
+    return (record.status, record.spec_hash) == ("ok", spec.hash) and made_by == today
+
+
+@contextlib.contextmanager
+def _cell_lock(spec: RunSpec, runs_dir: Path) -> Iterator[bool]:
+    """Whether the cell is ours alone. The lock goes when its owner dies, however it dies."""
+    folder = runs_dir / "stages" / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_lock(folder / f"{spec.hash}.lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def label(spec: RunSpec) -> str:
+    """A cell in a few words."""
+    return f"{spec.task}, {spec.aligner}, {spec.model}, {spec.minority_ratio:g}, seed {spec.seed}"
+
+
+def reference_key(spec: RunSpec) -> tuple[object, ...]:
+    """Cells with the same key share the reference and the pairs, as far as names and options tell.
+
+    The ratio is not in it: it decides who labels, not what is labelled.
+    """
+    options = (tuple(sorted(spec.task_options.items())), tuple(sorted(spec.model_options.items())))
+    return (spec.task, spec.data, spec.model, spec.seed, repr(options))
+
+
+def labels_key(spec: RunSpec) -> tuple[object, ...]:
+    """Cells with the same key share the labels too."""
+    return (*reference_key(spec), spec.minority_ratio)
+
+
+def in_order(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The cells in an order in which few wait for each other: first one for each reference, then the rest."""
+    first: dict[tuple[object, ...], RunSpec] = {}
+    for spec in specs:
+        first.setdefault(reference_key(spec), spec)
+    ahead = {spec.hash for spec in first.values()}
+    return [*first.values(), *(spec for spec in specs if spec.hash not in ahead)]
