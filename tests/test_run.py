@@ -29,7 +29,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "longest",
     "shortest",
 }
-CLUSTERED = {"maxmin", "welfare", "occupancy_maxmin"}
+CLUSTERED = {"em_dpo", "maxmin", "welfare", "occupancy_maxmin"}
 
 
 def spec_of(aligner: str, **more):
