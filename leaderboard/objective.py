@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from prefbench import registry, run
+from prefbench import registry
 from prefbench.backbone.presets import ModelRequest
+from prefbench.identity import identity_of
 from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.problem.view import make_view
-from prefbench.spec import get_model, make_spec
+from prefbench.running.labels import labels_of
+from prefbench.spec import get_model, make_spec, run_name
 from prefbench.store.stages import Store
 
 
@@ -27,12 +29,11 @@ def main(runs_dir: Path, ratio: str, seed: int) -> None:
     registry.load_plugins()
     own = make_spec(task="imdb_two_group", aligner="single_reward", minority_ratio=ratio, seed=seed)
     problem = registry.get("task", own.task).function(own.data, own.minority_ratio, seed, **own.task_options)
-    store, model = Store(runs_dir), get_model(own.model)
+    store, model = Store(runs_dir, made_by=identity_of(own)), get_model(own.model)
     backbone = model.function(
         ModelRequest(own.model, problem, store, seed), model.options(**own.model_options)
     )
-    pairs, digest = run._pairs(own, problem, backbone, store)
-    labels = run._labels(own, problem, pairs, digest, store)
+    labels = labels_of(own, problem, backbone, store)
     view = make_view(labels.rows, problem, frozenset(), seed)
     options = registry.get("aligner", "single_reward").options(**own.aligner_options)
     reward = fit_everybody(backbone, pairs_of(view.preferences["train"]), options, seed)
@@ -40,7 +41,7 @@ def main(runs_dir: Path, ratio: str, seed: int) -> None:
     rows = []
     for aligner in ("single_reward", "dpo", "gold_utilitarian", "gold_maxmin"):
         spec = make_spec(task=own.task, aligner=aligner, minority_ratio=ratio, seed=seed)
-        items = pd.read_parquet(runs_dir / run.run_name(spec) / "items.parquet")
+        items = pd.read_parquet(runs_dir / run_name(spec) / "items.parquet")
         scored = reward(items["prompt"].tolist(), items["response"].tolist()).mean()
         kl = items["kl"].mean()
         rows.append([aligner, scored, kl, scored - beta * kl, items["words"].mean()])

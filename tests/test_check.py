@@ -33,7 +33,7 @@ REWARDS = {
     "reward_learning_rate",
     "reward_weight_decay",
 }
-SILENT = {
+CHANGE_NOTHING = {
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
     "preference_matching": REWARDS,
@@ -50,7 +50,7 @@ def beyond(name: str, findings: list[Finding]) -> list[str]:
         f
         for f in findings
         if f.words == words
-        and set(re.split(" makes? none", f.detail)[0].split(", ")) <= SILENT.get(name, set())
+        and set(re.split(" makes? none", f.detail)[0].split(", ")) <= CHANGE_NOTHING.get(name, set())
     ]
     return bad([f for f in findings if f not in known])
 

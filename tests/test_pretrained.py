@@ -59,7 +59,16 @@ def plain_problem(*, chat=False, corpus=("a joy .", "the plot was dull .")):
     groups = tuple(
         Group(name, share, lambda p, r: np.zeros(len(p))) for name, share in (("a", 0.8), ("b", 0.2))
     )
-    return Problem(groups, Prompts(("p",) * 5, (), ("q",)), corpus, 5, 1, 1.0, 6, chat=chat)
+    return Problem(
+        groups=groups,
+        prompts=Prompts(("p",) * 5, (), ("q",)),
+        corpus=corpus,
+        annotators=5,
+        pairs_per_annotator=1,
+        temperature=1.0,
+        response_tokens=6,
+        chat=chat,
+    )
 
 
 def loaded(model, tmp_path, problem, **options):
