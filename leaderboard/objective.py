@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry, run
-from prefbench.backbone.presets import ModelRequest
+from prefbench.backbone.options import ModelRequest
 from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.problem.view import make_view
 from prefbench.spec import get_model, make_spec

@@ -948,7 +948,7 @@ class _Trial:
 
     def backbone(self, name: str, problem: Problem) -> Backbone:
         """The backbone with a store of its own: nothing but the reference is read from another try."""
-        from prefbench.backbone.presets import ModelRequest
+        from prefbench.backbone.options import ModelRequest
         from prefbench.spec import get_model
         from prefbench.store.stages import Store
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
-from prefbench.learn.interface import Pairs, Policy, Reward, RewardFunction, Rewards
+from prefbench.learn.game import Game
+from prefbench.learn.interface import Pairs, PairwiseLoss, Policy, Reward, RewardFunction, Rewards
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
 from prefbench.learn.welfare import WelfareFunction
@@ -29,9 +30,8 @@ from prefbench.text import count_words
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefbench.backbone.presets import FiniteOptions
+    from prefbench.backbone.options import FiniteOptions
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
-    from prefbench.learn.pairwise import PairwiseLoss
     from prefbench.store.stages import Store, Work
 
 SMOOTHING = (10.0, 100.0, 1e3, 1e4)
@@ -173,7 +173,7 @@ class Finite:
             raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
         return table
 
-    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> exact.Game:
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> Game:
         """Rewards of every response, with the prompts' states weighted as often as they occur.
 
         Raises:
@@ -184,7 +184,7 @@ class Finite:
         if not np.isfinite(table).all():
             raise Diverged("a reward is not finite: check the reward model.")
         weights = np.bincount(self.world.rows(prompts), minlength=states) / len(prompts)
-        return exact.Game(table, self.world.reference, weights, beta)
+        return Game(table, self.world.reference, weights, beta)
 
     def _tabulate(self, rewards: RewardFunction) -> Floats:
         """Rewards of every response of every state, [S, R, K]."""
@@ -224,7 +224,18 @@ class Finite:
             from prefbench.backbone.finite.ppo import train
 
             return FinitePolicy(
-                self.world, train(self, prompts, game.rewards, welfare, options, seed=seed, names=names)
+                self.world,
+                train(
+                    self.world,
+                    prompts,
+                    game.rewards,
+                    welfare,
+                    options,
+                    self.options,
+                    self.work,
+                    seed=seed,
+                    names=names,
+                ),
             )
         return FinitePolicy(self.world, exact.optimum(game, welfare).logprob)
 
