@@ -38,10 +38,11 @@ import prefbench
 from prefbench import seeds
 from prefbench.backbone.language import ppo
 from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.memory import attempt
 from prefbench.backbone.language.policies import LMReward
 from prefbench.backbone.language.sampling import sample_tokens
-from prefbench.backbone.language.tokens import Codec, Ids
+from prefbench.backbone.language.tokens import Ids
 from prefbench.backbone.language.training import State
 from prefbench.backbone.options import Tulu2Options
 from prefbench.backbone.shapes import SHAPES, Shape

@@ -38,6 +38,7 @@ _AFTER = frozenset({"prefbench.boards", "prefbench.record", "prefbench.report"})
 _POLICIES = frozenset(
     f"prefbench.{name}"
     for name in (
+        "backbone.finite.pairwise",
         "backbone.finite.ppo",
         "learn.concave",
         "learn.exact",

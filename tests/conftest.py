@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from prefbench import consent, registry, seeds
 from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.nano import train_tokenizer
-from prefbench.backbone.language.tokens import Codec
 from prefbench.store.stages import Store, Work
 
 torch.set_num_threads(1)

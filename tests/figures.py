@@ -29,10 +29,10 @@ from prefbench import registry, seeds
 from prefbench.backbone.language import adapters, training
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import fit_language_model
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.nano import new_gpt2
 from prefbench.backbone.language.networks import Pooling
 from prefbench.backbone.language.sampling import sample_tokens
-from prefbench.backbone.language.tokens import Codec
 from prefbench.backbone.options import NanoOptions
 from prefbench.errors import UserError
 from prefbench.evaluate import regret, theory

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from prefbench import registry, seeds
 from prefbench.backbone.language import forward, gpt2, memory, policies, ppo
 from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.gpt2 import fuse_activations
-from prefbench.backbone.language.tokens import Codec
 from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.estimate import estimate

@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
 from prefbench import registry, seeds
-from prefbench.backbone.finite.backbone import Finite, FinitePolicy
+from prefbench.backbone.finite.backbone import Finite
+from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.backbone.options import FiniteOptions
 from prefbench.errors import UserError
 from prefbench.learn import em, exact
@@ -252,7 +253,7 @@ def test_a_loss_without_slopes_is_fitted_all_the_same(finite):
 
 def known_rewards(backbone, scale=(1.0, 1.0)) -> Rewards:
     """The true utilities as two fitted rewards."""
-    from prefbench.backbone.finite.backbone import FiniteReward
+    from prefbench.backbone.finite.policies import FiniteReward
 
     tables = np.moveaxis(backbone.world.utilities, 2, 0)
     models = [FiniteReward(backbone.world, table * by) for table, by in zip(tables, scale, strict=True)]

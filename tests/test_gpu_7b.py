@@ -11,7 +11,7 @@ import torch
 from test_estimate import Tracker
 
 from prefbench.backbone.language import ppo
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.shapes import SHAPES, shape_of_config
 from prefbench.estimate import estimate
 

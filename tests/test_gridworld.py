@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from prefbench.backbone.finite.backbone import FinitePolicy
+from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import exact, occupancy
 from prefbench.learn.game import Game

@@ -123,7 +123,7 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         {"rewards", "policy"},
     ),
     "prefbench/learn/newton.py": ("NEWTON_STEPS = 100", "NEWTON_STEPS = 99", {"policy"}),
-    "prefbench/backbone/finite/backbone.py": (
+    "prefbench/backbone/finite/policies.py": (
         "uniform = np.random.default_rng(draw).random((len(rows), n))",
         "uniform = 1 - np.random.default_rng(draw).random((len(rows), n))",
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},

@@ -12,9 +12,10 @@ import torch
 
 from prefbench import seeds, weights
 from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.memory import Limits
-from prefbench.backbone.language.tokens import Codec, collate
+from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import Parts, State, bucketed_batches, minimise
 from prefbench.backbone.options import ModelOptions, NanoOptions, PretrainedOptions
 from prefbench.errors import Diverged, UserError

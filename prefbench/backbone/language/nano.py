@@ -9,7 +9,7 @@ from typing import Any
 from prefbench import seeds
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import backbone_of, device_of, fit_language_model, stored
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.options import ModelRequest, NanoOptions
 from prefbench.errors import UserError
 from prefbench.store.stages import Work, content_digest

@@ -13,10 +13,10 @@ import torch
 from prefbench import weights
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import backbone_of, device_of, fit_language_model, stored
+from prefbench.backbone.language.codec import Codec, end_of_turn
 from prefbench.backbone.language.gpt2 import fuse_activations
 from prefbench.backbone.language.memory import is_out_of_memory
 from prefbench.backbone.language.sharding import shard
-from prefbench.backbone.language.tokens import Codec, end_of_turn
 from prefbench.backbone.options import ModelRequest, PretrainedOptions
 from prefbench.errors import UserError
 from prefbench.files import MODEL_FILES, read_json, refuse_odd_files

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.memory import Limits
 from prefbench.backbone.language.networks import RewardModel
-from prefbench.backbone.language.tokens import Batch, Codec
+from prefbench.backbone.language.tokens import Batch
 from prefbench.learn.interface import Policy
 
 if TYPE_CHECKING:

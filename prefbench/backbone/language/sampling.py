@@ -14,9 +14,10 @@ import torch
 from torch.nn import functional
 
 from prefbench.backbone.language.batches import deal
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.forward import reader
 from prefbench.backbone.language.memory import Limit, attempt
-from prefbench.backbone.language.tokens import Codec, Ids
+from prefbench.backbone.language.tokens import Ids
 from prefbench.team import team
 
 STAY = 1 / 8
