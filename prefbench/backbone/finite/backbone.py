@@ -165,7 +165,7 @@ class Finite:
             )
         game = self.game(prompts, rewards, options.kl_coefficient)
         if self.options.optimiser == "ppo":
-            from prefbench.backbone.finite.ppo import train
+            from prefbench.backbone.finite.ppo import train  # brings torch, which exact fits do without
 
             return FinitePolicy(
                 self.world,
