@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import prefbench as pb
-from prefbench.backbone.finite.backbone import Finite, FinitePolicy
+from prefbench.backbone.finite.backbone import Finite
+from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
 from prefbench.learn.options import EMOptions

@@ -22,7 +22,7 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.adapters import Adapted, Adapter, Base
-from prefbench.backbone.language.backbone import RewardModel
+from prefbench.backbone.language.networks import RewardModel
 from prefbench.backbone.language.tokens import Batch, collate
 
 VOCABULARY = 1000

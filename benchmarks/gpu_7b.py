@@ -36,13 +36,16 @@ from tabulate import tabulate
 
 import prefbench
 from prefbench import seeds
-from prefbench.backbone.language import backbone as causal_lm
 from prefbench.backbone.language import ppo
-from prefbench.backbone.language.backbone import CausalLM, LMReward, sample_tokens
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.memory import attempt
-from prefbench.backbone.language.tokens import Codec, Ids
+from prefbench.backbone.language.policies import LMReward
+from prefbench.backbone.language.sampling import sample_tokens
+from prefbench.backbone.language.tokens import Ids
 from prefbench.backbone.language.training import State
-from prefbench.backbone.presets import SHAPES, Shape, Tulu2Options
+from prefbench.backbone.options import Tulu2Options
+from prefbench.backbone.shapes import SHAPES, Shape
 from prefbench.errors import PrefbenchError
 from prefbench.estimate import estimate
 from prefbench.estimate.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting
@@ -530,7 +533,7 @@ def parts_of_an_iteration(bench: Bench, backbone: CausalLM, rewards: Rewards) ->
     responses = drawn or draw(bench, "responses", rows, response)
 
     def logprob() -> tuple[list[float], ppo.Rollout]:
-        with patch.object(causal_lm, "sample_tokens", lambda *_: responses):  # drawn already
+        with patch.object(ppo, "sample_tokens", lambda *_: responses):  # drawn already
             return bench.timed(partial(ppo.sample, backbone, model, head, prompts, 0, 0))
 
     expected = bench.expected(before_a_step(works["logprob"]))

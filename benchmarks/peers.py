@@ -46,8 +46,10 @@ from setting import (
 from tabulate import tabulate
 
 from prefbench import registry, seeds
-from prefbench.backbone.language.backbone import CausalLM, LMPolicy, LMReward, sample_tokens
-from prefbench.learn import rewards as bradley_terry
+from prefbench.backbone.language import reward as language_reward
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.policies import LMPolicy, LMReward
+from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.learn.interface import Pairs, RewardFunction
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
@@ -250,7 +252,7 @@ def reward(bench: Bench, size_name: str) -> Compared:
     options = RewardOptions(reward_epochs=1, reward_batch=size.batch)
 
     def fit() -> None:
-        bradley_terry.fit(fresh(backbone), pairs, options, seed=0, name="r")
+        language_reward.fit(fresh(backbone), pairs, options, seed=0, name="r")
 
     job |= {"learning_rate": size.learning_rate}
     with trainer(job, bench.trl) as peer:
@@ -437,8 +439,8 @@ def likelihood(found: Sequence[np.ndarray], cluster: np.ndarray) -> float:
 
 def reference_of(spec: RunSpec, runs_dir: Path) -> CausalLM:
     """The reference of a specification, stored or trained now."""
-    from prefbench.backbone.language.pretrained import build_nano
-    from prefbench.backbone.presets import ModelRequest, NanoOptions
+    from prefbench.backbone.language.nano import build_nano
+    from prefbench.backbone.options import ModelRequest, NanoOptions
 
     problem = registry.get("task", spec.task).function(
         spec.data, spec.minority_ratio, spec.seed, **spec.task_options

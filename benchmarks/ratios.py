@@ -45,13 +45,13 @@ from setting import (
 from tabulate import tabulate
 
 from prefbench import seeds
-from prefbench.backbone.language import gpt2, ppo
-from prefbench.backbone.language.backbone import LMPolicy, draw, sample_tokens
+from prefbench.backbone.language import gpt2, ppo, reward
 from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.policies import LMPolicy
+from prefbench.backbone.language.sampling import draw, sample_tokens
 from prefbench.backbone.language.tokens import Ids
 from prefbench.backbone.language.training import PairBatches, State, schedule
 from prefbench.errors import UserError
-from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.stats import intervals
@@ -168,7 +168,7 @@ def reward_packed(folder: Path) -> Race:
     options = RewardOptions(reward_epochs=1, reward_batch=NANO.batch)
 
     def fit() -> Any:
-        return bradley_terry.fit(fresh(backbone), pairs, options, seed=0, name="r")
+        return reward.fit(fresh(backbone), pairs, options, seed=0, name="r")
 
     race = Race(fit, padded(fit))
     agree(*(side().score(pairs.prompts, pairs.chosen) for side in (race.fast, race.plain)), 1e-2)

@@ -22,7 +22,7 @@ import torch
 
 from prefbench import seeds
 from prefbench.backbone.language.backbone import CausalLM
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
 from prefbench.learn.interface import Pairs
 from prefbench.store.stages import Store, Work
 

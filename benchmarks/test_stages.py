@@ -29,12 +29,14 @@ from setting import SIZES, Unkept, backbone_of, decoding_bytes, forward_flops, f
 from threadpoolctl import threadpool_limits
 
 from prefbench import registry, seeds
-from prefbench.backbone.language.backbone import CausalLM, LMReward
-from prefbench.backbone.language.pretrained import fit_language_model
+from prefbench.backbone.language import reward
+from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.build import fit_language_model
+from prefbench.backbone.language.policies import LMReward
 from prefbench.boards import leaderboard
 from prefbench.estimate.estimate import problem_of
 from prefbench.learn import em, exact
-from prefbench.learn import rewards as bradley_terry
+from prefbench.learn.game import CERTIFICATE, Game, Solution
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import EMOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
@@ -211,7 +213,7 @@ def test_reward_training(
     measured(
         "reward training",
         size,
-        lambda: bradley_terry.fit(fresh(backbone), pairs, options, seed=0, name="benchmark"),
+        lambda: reward.fit(fresh(backbone), pairs, options, seed=0, name="benchmark"),
     )
     texts = lengths(backbone, pairs)
     flops = BACKWARD * reward_flops(size, *texts)
@@ -343,11 +345,11 @@ def test_exact_solves(benchmark: BenchmarkFixture, measured: Measured, plugins: 
     world = problem_of(make_spec(task="bandit_two_group", aligner="reference")).world
     assert world is not None
     states = len(world.reference)
-    game = exact.Game(world.utilities, world.reference, np.full(states, 1 / states), world.beta)
+    game = Game(world.utilities, world.reference, np.full(states, 1 / states), world.beta)
 
-    def solve() -> list[exact.Solution]:
+    def solve() -> list[Solution]:
         return [exact.maxmin(game), exact.nash(game), exact.alpha_welfare(game, -1.0)]
 
     found = measured("exact solves", "", solve)
-    assert all(solution.gap <= exact.CERTIFICATE for solution in found)
+    assert all(solution.gap <= CERTIFICATE for solution in found)
     benchmark.extra_info.update(unit="solves", items=len(found))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry
-from prefbench.backbone.presets import ModelRequest
+from prefbench.backbone.options import ModelRequest
 from prefbench.identity import identity_of
 from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.problem.view import make_view

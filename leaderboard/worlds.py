@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 from prefbench import registry
 from prefbench.evaluate.regret import preference_losses
 from prefbench.learn import exact
+from prefbench.learn.game import Game
 from prefbench.learn.welfare import Welfare
 from prefbench.record.record import Record
 from prefbench.running.run import run
@@ -77,9 +78,9 @@ def robust(runs: Path) -> None:
     table(rows)
 
 
-def _random_game(seed: int, groups: int, beta: float) -> exact.Game:
+def _random_game(seed: int, groups: int, beta: float) -> Game:
     rng = np.random.default_rng(seed)
-    return exact.Game(
+    return Game(
         rng.normal(size=(3, 4, groups)),
         rng.dirichlet(np.full(4, 3.0), size=3),
         rng.dirichlet(np.full(3, 5.0)),
@@ -87,7 +88,7 @@ def _random_game(seed: int, groups: int, beta: float) -> exact.Game:
     )
 
 
-def _by_slsqp(game: exact.Game) -> float:
+def _by_slsqp(game: Game) -> float:
     """max t subject to V_g >= t over all policies: knows nothing of duality."""
     states, responses, _ = game.rewards.shape
     size = states * responses
@@ -111,7 +112,7 @@ def _by_slsqp(game: exact.Game) -> float:
     return float(game.values(log(found.x)).min())
 
 
-def _by_mirror_descent(game: exact.Game) -> float:
+def _by_mirror_descent(game: Game) -> float:
     logits = np.zeros(game.groups)
     for _ in range(20_000):
         weights = np.exp(logits - logits.max())
@@ -178,13 +179,13 @@ def scale(runs: Path) -> None:
     table(rows)
 
 
-def _maxmin_policy(game: exact.Game, factor: float, normalise: bool) -> np.ndarray:
+def _maxmin_policy(game: Game, factor: float, normalise: bool) -> np.ndarray:
     rewards = game.rewards * np.array([1.0, factor])
     if normalise:
         mass = (game.reference * game.weights[:, None])[..., None]
         mean = (rewards * mass).sum(axis=(0, 1))
         rewards = (rewards - mean) / np.sqrt(((rewards - mean) ** 2 * mass).sum(axis=(0, 1)))
-    return np.exp(exact.maxmin(exact.Game(rewards, game.reference, game.weights, game.beta)).logprob)
+    return np.exp(exact.maxmin(Game(rewards, game.reference, game.weights, game.beta)).logprob)
 
 
 def clusters(runs: Path) -> None:

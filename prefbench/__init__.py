@@ -39,6 +39,8 @@ __version__ = "0.1.0"
 
 PUBLIC_MODULES = (
     "prefbench.backbone.finite.backbone",
+    "prefbench.backbone.finite.policies",
+    "prefbench.backbone.options",
     "prefbench.backbone.presets",
     "prefbench.chat.client",
     "prefbench.data.corpus",

@@ -38,16 +38,21 @@ _AFTER = frozenset({"prefbench.boards", "prefbench.record", "prefbench.report"})
 _POLICIES = frozenset(
     f"prefbench.{name}"
     for name in (
+        "backbone.finite.pairwise",
         "backbone.finite.ppo",
+        "learn.concave",
         "learn.exact",
         "learn.experts",
+        "learn.game",
+        "learn.newton",
         "learn.occupancy",
         "learn.pairwise",
+        "backbone.language.pairwise",
         "backbone.language.ppo",
         "learn.welfare",
     )
 )
-_REWARDS = frozenset({"prefbench.learn.rewards", "prefbench.learn.em"})
+_REWARDS = frozenset({"prefbench.learn.rewards", "prefbench.learn.em", "prefbench.backbone.language.reward"})
 _LEARNING = _POLICIES | _REWARDS
 """Learning algorithms: a backbone offers them, but to make, read or sample a policy it uses none."""
 

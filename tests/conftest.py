@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from prefbench import consent, registry, seeds
 from prefbench.backbone.language.backbone import CausalLM
-from prefbench.backbone.language.pretrained import _train_tokenizer
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
+from prefbench.backbone.language.nano import train_tokenizer
 from prefbench.store.stages import Store, Work
 
 torch.set_num_threads(1)
@@ -99,7 +99,7 @@ def tiny_aligner_sets() -> Callable[[str], list[str]]:
 
 def tiny_tokenizer() -> Any:
     """Byte-level BPE of a few sentences: 300 tokens, with one token for end, beginning and padding."""
-    return _train_tokenizer(SENTENCES, 300)
+    return train_tokenizer(SENTENCES, 300)
 
 
 def tiny_model(architecture: str, vocabulary: int, context: int, seed: int) -> Any:

@@ -27,20 +27,23 @@ from conftest import SENTENCES, tiny_model, tiny_tokenizer
 
 from prefbench import registry, seeds
 from prefbench.backbone.language import adapters, training
-from prefbench.backbone.language import backbone as causal_lm
-from prefbench.backbone.language import pretrained as loading
 from prefbench.backbone.language.backbone import CausalLM
-from prefbench.backbone.language.tokens import Codec
-from prefbench.backbone.presets import NanoOptions
+from prefbench.backbone.language.build import fit_language_model
+from prefbench.backbone.language.codec import Codec
+from prefbench.backbone.language.nano import new_gpt2
+from prefbench.backbone.language.networks import Pooling
+from prefbench.backbone.language.sampling import sample_tokens
+from prefbench.backbone.options import NanoOptions
 from prefbench.errors import UserError
 from prefbench.evaluate import regret, theory
 from prefbench.learn import em, pairwise
 from prefbench.learn import options as learning
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn import welfare as welfares
-from prefbench.learn.interface import Aligned, Pairs, Policy, Rewards
+from prefbench.learn.interface import Aligned, Pairs, PairwiseLoss, Policy, Rewards
+from prefbench.problem import utilities
 from prefbench.problem.labels import given_pairs, label_pairs
-from prefbench.problem.problem import Group, Problem, Prompts, utilities
+from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.view import make_view
 from prefbench.record import record
 from prefbench.running.labels import labels_of
@@ -713,11 +716,11 @@ def reference(folder: Path) -> Figures:
     """The nano model: its tokenizer, its first weights and three steps on a corpus."""
     words = tokenizer()
     small = NanoOptions(width=16, layers=1, heads=2, context=32, vocabulary=300)
-    model = loading._new_gpt2(words, small, 0)
+    model = new_gpt2(words, small, 0)
     ids = [[*row, words.eos_token_id] for row in words(list(SENTENCES) * 4)["input_ids"]]
     first = [projected(weight.detach().numpy(), 1)[0] for weight in model.parameters()]
     with traced() as trace:
-        loading.fit_language_model(model, ids, 32, 3, 8, small.learning_rate, 0, Work("figures", folder))
+        fit_language_model(model, ids, 32, 3, 8, small.learning_rate, 0, Work("figures", folder))
     last = [projected(weight.detach().numpy(), 1)[0] for weight in model.parameters()]
     vocabulary = sorted(words.get_vocab().items(), key=lambda item: item[1])
     return {
@@ -739,7 +742,7 @@ def _reward(folder: Path, **model: Any) -> Figures:
 @section("learner/reward", DESCENT)
 def reward(folder: Path) -> Figures:
     """Bradley-Terry rewards, both poolings."""
-    return flat({pooling: _reward(_new(folder), pooling=pooling) for pooling in get_args(causal_lm.Pooling)})
+    return flat({pooling: _reward(_new(folder), pooling=pooling) for pooling in get_args(Pooling)})
 
 
 @section("learner/weighted", DESCENT)
@@ -752,7 +755,7 @@ def weighted(folder: Path) -> Figures:
     return trained(lambda: backbone.fit_reward(pairs, options, seed=0, name="next", start=start))
 
 
-PAIRWISE: dict[str, tuple[pairwise.PairwiseLoss, float | None]] = {
+PAIRWISE: dict[str, tuple[PairwiseLoss, float | None]] = {
     "dpo": (pairwise.DPO(0.5), None),
     "smoothed": (pairwise.DPO(0.5, 0.1), None),
     "ipo": (pairwise.IPO(0.5), None),
@@ -837,9 +840,7 @@ def sampler(folder: Path) -> Figures:
         codec = backbone.codec
         prompts = codec.prompts(held_out()[0])
         uniform = torch.from_numpy(np.random.default_rng(3).random((2 * len(prompts), codec.response_tokens)))
-        drawn = causal_lm.sample_tokens(
-            backbone.reference.model, codec, prompts, 2, uniform, backbone.limits.sampling
-        )
+        drawn = sample_tokens(backbone.reference.model, codec, prompts, 2, uniform, backbone.limits.sampling)
         result |= flat({architecture: {"tokens": drawn, **heard(backbone.reference)}})
     return result
 

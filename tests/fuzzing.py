@@ -454,7 +454,7 @@ def judge_model(root: Path, draw: random.Random) -> None:
     import numpy as np
     import torch
 
-    from prefbench.backbone.presets import ModelRequest
+    from prefbench.backbone.options import ModelRequest
     from prefbench.problem.problem import Group, Problem, Prompts
     from prefbench.spec import get_model
     from prefbench.store.stages import Store

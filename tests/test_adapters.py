@@ -14,8 +14,8 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.adapters import Adapted, Adapter, Base, checkpoint_layers
-from prefbench.backbone.language.backbone import LMPolicy, LMReward
 from prefbench.backbone.language.forward import call
+from prefbench.backbone.language.policies import LMPolicy, LMReward
 from prefbench.backbone.language.tokens import collate, token_logprobs
 from prefbench.backbone.language.training import State, trainable_state
 from prefbench.errors import UserError

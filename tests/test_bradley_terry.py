@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language import training
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.interface import Pairs
@@ -45,7 +46,7 @@ def easy_pairs(n: int = 64) -> Pairs:
 def test_a_reward_model_learns_and_is_read_back(tmp_path, tiny_backbone):
     backbone = tiny_backbone(folder=tmp_path, pooling="last")
     pairs = easy_pairs()
-    reward = bradley_terry.fit(
+    reward = language_reward.fit(
         backbone.at(Work("rewards", tmp_path)),
         pairs,
         RewardOptions(reward_epochs=5, reward_batch=16),

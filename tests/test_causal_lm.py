@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from prefbench import seeds
-from prefbench.backbone.language.backbone import LMPolicy, LMReward, sample_tokens
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.forward import call
 from prefbench.backbone.language.memory import Limit
-from prefbench.backbone.language.tokens import Codec, collate, token_logprobs
+from prefbench.backbone.language.policies import LMPolicy, LMReward
+from prefbench.backbone.language.sampling import sample_tokens
+from prefbench.backbone.language.tokens import collate, token_logprobs
 from prefbench.backbone.language.training import trainable_state
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, RewardOptions

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prefbench import seeds
-from prefbench.backbone.language.backbone import LMPolicy
+from prefbench.backbone.language.policies import LMPolicy
 from prefbench.learn.simple_policies import MixturePolicy
 
 PROMPTS = ["the film", "my sister said", "the acting is"] * 4

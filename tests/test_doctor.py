@@ -13,7 +13,7 @@ from test_cli import typed
 from test_pretrained import model_folder, plain_problem  # noqa: F401  (a fixture, used by being here)
 
 import prefbench.machine
-from prefbench.backbone.presets import ModelRequest
+from prefbench.backbone.options import ModelRequest
 from prefbench.machine import VARIABLES, Machine, Recommended, fingerprint, stored
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets

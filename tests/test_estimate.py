@@ -18,12 +18,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry, seeds
-from prefbench.backbone.language import backbone as causal_lm
-from prefbench.backbone.language import forward, gpt2, memory
+from prefbench.backbone.language import forward, gpt2, memory, policies, ppo
 from prefbench.backbone.language.backbone import CausalLM
+from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.gpt2 import fuse_activations
-from prefbench.backbone.language.tokens import Codec
-from prefbench.backbone.presets import SHAPES, Shape, shape_of_config
+from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.estimate import estimate
 from prefbench.estimate import passes as workload
@@ -366,22 +365,26 @@ class Counted:
 def count(backbone, name, options) -> Counted:
     """Rows that an aligner really has sampled, scored and trained on."""
     counted = Counted()
-    call, sample = forward.call, causal_lm.sample_tokens
+    call, sample = forward.call, policies.sample_tokens
 
     def counting(model, inputs, **more):
-        parts = len(model.parts) if isinstance(model, causal_lm.LogLinear) else 0
+        parts = len(model.parts) if isinstance(model, policies.LogLinear) else 0
         if not parts and not more.get("use_cache"):
             kind = "train" if torch.is_grad_enabled() else "score"
             setattr(counted, kind, getattr(counted, kind) + len(inputs["input_ids"]))
         return call(model, inputs, **more)
 
     def sampling(model, codec, prompts, n, *more):
-        parts = len(model.parts) if isinstance(model, causal_lm.LogLinear) else 1
+        parts = len(model.parts) if isinstance(model, policies.LogLinear) else 1
         counted.sample += len(prompts) * n * parts
         return sample(model, codec, prompts, n, *more)
 
     entry = registry.get("aligner", name)
-    with patch.object(forward, "call", counting), patch.object(causal_lm, "sample_tokens", sampling):
+    with (
+        patch.object(forward, "call", counting),
+        patch.object(policies, "sample_tokens", sampling),
+        patch.object(ppo, "sample_tokens", sampling),
+    ):
         made = entry.function(view(), backbone, entry.options(**options))
     assert made is not None and (not isinstance(made, Aligned) or made.rewards is None or made.rewards.names)
     return counted

@@ -9,8 +9,8 @@ from scipy.optimize import LinearConstraint, NonlinearConstraint, minimize
 from scipy.special import logsumexp
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.learn import exact
-from prefbench.learn.exact import Game
+from prefbench.learn import concave, exact, newton
+from prefbench.learn.game import CERTIFICATE, Game, Solution, group_optima, utilitarian
 from prefbench.learn.welfare import Welfare
 
 
@@ -74,7 +74,7 @@ def maxmin_by_scipy(game: Game) -> float:
     return float(game.values(log(found.x)).min())
 
 
-def maxmin_by_mirror_descent(game: Game, steps: int = 20_000, step: float = 0.3) -> exact.Solution:
+def maxmin_by_mirror_descent(game: Game, steps: int = 20_000, step: float = 0.3) -> Solution:
     logits = np.zeros(game.groups)
     for _ in range(steps):
         weights = np.exp(logits - logits.max())
@@ -82,7 +82,7 @@ def maxmin_by_mirror_descent(game: Game, steps: int = 20_000, step: float = 0.3)
     weights = np.exp(logits - logits.max())
     logprob = game.policy(weights / weights.sum())
     values = game.values(logprob)
-    return exact.Solution(weights, logprob, values, float(values.min()), np.nan)
+    return Solution(weights, logprob, values, float(values.min()), np.nan)
 
 
 # ------------------------------------------------------------------------------- closed forms
@@ -93,7 +93,7 @@ def test_one_group_is_the_tilted_reference():
     game = Game(np.array([[[0.0], [1.0]]]), np.array([[0.75, 0.25]]), np.array([1.0]), 0.5)
     z = 0.75 + 0.25 * np.exp(2)
     for solution in (
-        exact.utilitarian(game),
+        utilitarian(game),
         exact.maxmin(game),
         exact.optimum(game, Welfare("per_sample_min")),
     ):
@@ -112,7 +112,7 @@ def test_opposed_groups_meet_in_the_middle(beta):
 def test_opposed_groups_with_shares_by_hand():
     """share-weighted reward (0.8, 0.2): pi ~ exp(0.6 / beta) : 1."""
     odds = np.exp(0.6 / 0.3)
-    solution = exact.utilitarian(opposed(0.3), np.array([0.8, 0.2]))
+    solution = utilitarian(opposed(0.3), np.array([0.8, 0.2]))
     assert np.exp(solution.logprob[0, 0]) == pytest.approx(odds / (1 + odds))
 
 
@@ -124,7 +124,7 @@ def test_opposed_groups_with_shares_by_hand():
 def test_dual_generic_solver_and_mirror_descent_agree(seed, groups):
     game = random_game(seed, groups)
     ours, descended = exact.maxmin(game), maxmin_by_mirror_descent(game)
-    assert ours.gap <= exact.CERTIFICATE
+    assert ours.gap <= CERTIFICATE
     assert ours.welfare == pytest.approx(maxmin_by_scipy(game), abs=1e-6)
     assert ours.welfare == pytest.approx(descended.welfare, abs=1e-6)
     assert np.abs(np.exp(ours.logprob) - np.exp(descended.logprob)).max() < 1e-3
@@ -169,7 +169,7 @@ def test_every_optimum_has_a_certificate_and_nothing_beats_it(game):
         lowest = values.min()
         mean = lowest - np.log(np.exp(-1.5 * (values - lowest)).mean()) / 1.5
         assert mean <= alpha.welfare + 1e-8
-        assert (values <= exact.group_optima(game) + 1e-9).all()
+        assert (values <= group_optima(game) + 1e-9).all()
 
 
 @given(games())
@@ -177,7 +177,7 @@ def test_regret_is_beta_times_the_divergence_from_the_groups_optimum(game):
     """V_g(pi_g) - V_g(pi) = beta KL(pi || pi_g), the identity behind Theorem 1."""
     rng = np.random.default_rng(1)
     logprob = np.log(rng.dirichlet(np.ones(game.reference.shape[1]), len(game.reference)))
-    for group, best in enumerate(exact.group_optima(game)):
+    for group, best in enumerate(group_optima(game)):
         own = game.policy(np.eye(game.groups)[group])
         divergence = (np.exp(logprob) * (logprob - own)).sum(axis=1) @ game.weights
         lost = best - game.values(logprob)[group]
@@ -187,7 +187,7 @@ def test_regret_is_beta_times_the_divergence_from_the_groups_optimum(game):
 @given(games())
 def test_the_distance_to_the_front_is_zero_on_it_and_a_joint_gain_off_it(game):
     scale = max(1.0, np.abs(game.rewards).max())
-    on_front = exact.utilitarian(game)
+    on_front = utilitarian(game)
     assert exact.pareto_distance(game, on_front.values) <= 1e-7 * scale
     at_reference = game.values(np.log(game.reference))
     assert exact.pareto_distance(game, at_reference - 0.25) == pytest.approx(
@@ -236,7 +236,7 @@ def test_leximin_is_maxmin_since_the_optimum_is_unique():
 def test_alpha_lies_between_the_mean_and_the_minimum():
     game = random_game(3, 3)
     near_mean, near_min = exact.alpha_welfare(game, -1e-4), exact.alpha_welfare(game, -1e4)
-    assert np.allclose(np.exp(near_mean.logprob), np.exp(exact.utilitarian(game).logprob), atol=1e-3)
+    assert np.allclose(np.exp(near_mean.logprob), np.exp(utilitarian(game).logprob), atol=1e-3)
     assert near_min.values.min() == pytest.approx(exact.maxmin(game).welfare, abs=1e-3)
 
 
@@ -283,7 +283,7 @@ def test_nash_needs_something_to_bargain_over():
 
 
 def test_a_solution_without_its_certificate_is_not_returned(monkeypatch):
-    monkeypatch.setattr(exact, "NEWTON_STEPS", 0)
+    monkeypatch.setattr(newton, "NEWTON_STEPS", 0)
     with pytest.raises(PrefbenchError, match="duality gap"):
         exact.maxmin(random_game(0, 3))
 
@@ -316,7 +316,7 @@ def test_a_welfare_of_ones_own_has_the_optimum_that_is_known(groups, beta):
     game = random_game(1, groups, beta=beta)
     for own, known in (
         (Welfare.of_values(lambda v: v.min(), concave=True), exact.maxmin(game)),
-        (Welfare.of_values(lambda v: v.mean(), concave=True), exact.utilitarian(game)),
+        (Welfare.of_values(lambda v: v.mean(), concave=True), utilitarian(game)),
         (
             Welfare.of_values(lambda v: -torch.logsumexp(-2 * v, 0) / 2, concave=True),
             exact.alpha_welfare(game, -2.0),
@@ -373,7 +373,7 @@ def test_a_gradient_may_be_given_in_place_of_torch():
 @given(games())
 def test_nothing_beats_a_certified_welfare_of_ones_own(game):
     rng = np.random.default_rng(0)
-    shift = 1 - float(exact.group_optima(Game(-game.rewards, game.reference, game.weights, game.beta)).min())
+    shift = 1 - float(group_optima(Game(-game.rewards, game.reference, game.weights, game.beta)).min())
     shift += float(np.abs(game.rewards).max()) + game.beta * float(-np.log(game.reference).min()) + 1
 
     def own(values):
@@ -481,7 +481,7 @@ def test_an_unknown_kind_of_welfare_is_refused():
 
 
 def test_an_optimum_of_ones_own_without_its_certificate_is_not_returned(monkeypatch):
-    monkeypatch.setattr(exact, "TANGENTS", 1)
+    monkeypatch.setattr(concave, "TANGENTS", 1)
 
     def soft_minimum(values):
         return -torch.logsumexp(-2 * values, 0) / 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prefbench import seeds
 from prefbench.backbone.language import forward, gpt2
 from prefbench.backbone.language.adapters import checkpoint_layers
-from prefbench.backbone.language.backbone import BLOCK, draw, sample_tokens
+from prefbench.backbone.language.sampling import BLOCK, draw, sample_tokens
 from prefbench.backbone.language.tokens import collate, pick, token_logprobs
 
 VOCABULARY = 300

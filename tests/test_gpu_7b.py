@@ -11,8 +11,8 @@ import torch
 from test_estimate import Tracker
 
 from prefbench.backbone.language import ppo
-from prefbench.backbone.language.tokens import Codec
-from prefbench.backbone.presets import SHAPES, shape_of_config
+from prefbench.backbone.language.codec import Codec
+from prefbench.backbone.shapes import SHAPES, shape_of_config
 from prefbench.estimate import estimate
 
 ROWS, PROMPT, RESPONSE, RANK, K = 4, 24, 12, 4, 2

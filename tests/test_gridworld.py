@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from prefbench.backbone.finite.backbone import FinitePolicy
+from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import exact, occupancy
+from prefbench.learn.game import Game
 from prefbench.learn.occupancy import (
     group_values,
     leximin_occupancy,
@@ -214,7 +215,7 @@ def test_a_small_kl_charge_tends_to_the_linear_program_from_below():
     limit = maxmin_occupancy(process, rewards).value
     table = (process.visits @ rewards)[None]
     shortfall = [
-        limit - exact.maxmin(exact.Game(table, reference[None], np.ones(1), beta)).welfare
+        limit - exact.maxmin(Game(table, reference[None], np.ones(1), beta)).welfare
         for beta in (0.3, 0.1, 0.03, 0.01)
     ]
     assert shortfall == sorted(shortfall, reverse=True) and shortfall[-1] >= 0
@@ -312,7 +313,7 @@ def test_walks_that_a_policy_never_takes_are_never_drawn():
     prompts = list(problem.prompts.test)
     drawn = [row[0] for row in policy.sample(prompts, 1, np.random.SeedSequence(0))]
     assert np.isfinite(policy.logprob(prompts, drawn)).all()
-    game = exact.Game(world.utilities, world.reference, np.ones(1), 0.1)
+    game = Game(world.utilities, world.reference, np.ones(1), 0.1)
     assert np.isfinite(game.kl(policy.table)) and np.isfinite(game.values(policy.table)).all()
 
 

@@ -122,8 +122,8 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         "LINEAR_PRIOR_VARIANCE = 0.01",
         {"rewards", "policy"},
     ),
-    "prefbench/learn/exact.py": ("NEWTON_STEPS = 100", "NEWTON_STEPS = 99", {"policy"}),
-    "prefbench/backbone/finite/backbone.py": (
+    "prefbench/learn/newton.py": ("NEWTON_STEPS = 100", "NEWTON_STEPS = 99", {"policy"}),
+    "prefbench/backbone/finite/policies.py": (
         "uniform = np.random.default_rng(draw).random((len(rows), n))",
         "uniform = 1 - np.random.default_rng(draw).random((len(rows), n))",
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},

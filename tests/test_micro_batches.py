@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from prefbench import seeds
 from prefbench.backbone.language import training
-from prefbench.backbone.language.backbone import sample_tokens
+from prefbench.backbone.language.build import fit_language_model
 from prefbench.backbone.language.memory import Limit, attempt, in_batches, is_out_of_memory
-from prefbench.backbone.language.pretrained import fit_language_model
+from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.errors import Diverged, PrefbenchError
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions

@@ -18,9 +18,9 @@ import torch
 
 from prefbench import registry
 from prefbench.backbone.finite.backbone import Finite
-from prefbench.backbone.language import backbone as causal_lm
-from prefbench.backbone.language import ppo, training
-from prefbench.learn import exact, pairwise
+from prefbench.backbone.language import ppo, reward, sampling, training
+from prefbench.evaluate import regret
+from prefbench.learn import pairwise
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.welfare import Welfare
 from prefbench.numerics import NUMERICS
@@ -188,7 +188,7 @@ MUTATIONS = {
     "ipo": ("learner/ipo", pairwise.IPO, "__call__", lambda f: lambda self, d: f(self, -d)),
     "reward loss": (
         "learner/reward",
-        bradley_terry,
+        reward,
         "loss",
         lambda f: lambda margin, total: f(-margin, total),
     ),
@@ -201,8 +201,8 @@ MUTATIONS = {
     "utility": ("utilities", utilities.VaderSum, "_score", negative),
     "a task's utility": ("data/imdb_two_group", utilities.Conciseness, "__call__", negative),
     "labels": ("data/hh_two_group", preferences, "preference_probability", other_preference),
-    "sampler": ("sampler", causal_lm, "draw", mirrored),
-    "regret": ("world model/reward=tabular", exact, "group_optima", negative),
+    "sampler": ("sampler", sampling, "draw", mirrored),
+    "regret": ("world model/reward=tabular", regret, "group_optima", negative),
     "linear rewards": ("learner/linear", bradley_terry, "log_likelihood", negative),
     "a world's pairs": ("world model/policy=tabular", Finite, "places", lambda f: lambda *a: f(*a)[::-1]),
     "wins": ("evaluator", record, "item_outcomes", lambda f: lambda *args: 1 - f(*args)),

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from prefbench.backbone.language.backbone import LMPolicy
+from prefbench.backbone.language.pairwise import train
+from prefbench.backbone.language.policies import LMPolicy
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions
-from prefbench.learn.pairwise import DPO, IPO, train
+from prefbench.learn.pairwise import DPO, IPO
 from prefbench.store.stages import Work
 
 

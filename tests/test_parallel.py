@@ -242,7 +242,7 @@ from prefbench.learn.interface import Pairs
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.batches import shard
 from prefbench.team import joined, team
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.store.stages import Store, Work

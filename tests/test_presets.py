@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from prefbench import registry
-from prefbench.backbone.presets import SHAPES, PretrainedOptions, Shape, shape_of_config
+from prefbench.backbone.options import PretrainedOptions
+from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets

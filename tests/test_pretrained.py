@@ -19,7 +19,7 @@ from transformers.activations import NewGELUActivation
 from prefbench import seeds, weights
 from prefbench.backbone.language.forward import call, logprobs
 from prefbench.backbone.language.tokens import collate, token_logprobs
-from prefbench.backbone.presets import ModelRequest
+from prefbench.backbone.options import ModelRequest
 from prefbench.errors import UserError
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.running.run import run

@@ -24,7 +24,7 @@ from test_tokens import CHATML, chat_tokenizer
 
 from prefbench import registry
 from prefbench.backbone.language import chat_template
-from prefbench.backbone.language.tokens import Codec
+from prefbench.backbone.language.codec import Codec
 from prefbench.boards import leaderboard
 from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit, verify_runs

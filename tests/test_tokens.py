@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from prefbench.backbone.language import tokens
-from prefbench.backbone.language.tokens import Codec, end_of_turn, split_transcript
+from prefbench.backbone.language import codec as codecs
+from prefbench.backbone.language.codec import Codec, end_of_turn, split_transcript
 from prefbench.backbone.presets import TULU2_TEMPLATE
 from prefbench.errors import UserError
 
@@ -278,7 +278,7 @@ def test_a_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert codec.prompts(texts) == plain.prompts(texts)
         assert codec.responses(texts) == [[*ids, 0][:6] for ids in plain.prompts(texts)]
     assert asked == 2 * ["a joy", "the film"] + 2 * ["dull"]
-    monkeypatch.setattr(tokens, "KNOWN_TOKENS", 5)  # more than that is forgotten, not lost
+    monkeypatch.setattr(codecs, "KNOWN_TOKENS", 5)  # more than that is forgotten, not lost
     for _ in range(2):
         assert codec.prompts(["a joy", "a plot"]) == plain.prompts(["a joy", "a plot"])
     assert asked[6:] == ["a plot", "a joy", "a plot"]

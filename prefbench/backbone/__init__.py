@@ -1,1 +1,1 @@
-"""What is trained: causal language models (and, later, exact finite worlds)."""
+"""Models that are aligned: causal language models (`language/`) and worlds that can be listed (`finite/`)."""

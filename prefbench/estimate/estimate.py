@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefbench.backbone.presets import SHAPES, Shape, shape_of_config
+from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.estimate.passes import (
     CHARACTERS,

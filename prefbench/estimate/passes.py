@@ -122,7 +122,7 @@ class Work:
     drawn: int = 1
     """Samples of each prompt, which is read once for all of them."""
     product: int = 1
-    """Models that are multiplied token by token (`backbone.language.backbone.LogLinear`)."""
+    """Models that are multiplied token by token (`backbone.language.networks.LogLinear`)."""
     all_states: bool = False
     """The states between layers are returned (PPO's value head)."""
     prompt: float | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench.learn import exact
+from prefbench.learn.game import Game, group_optima
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +41,11 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
     mass = (reference * weights[:, None])[..., None]
     centred = utility - (utility * mass).sum(axis=(0, 1))
     spread = np.sqrt((centred**2 * mass).sum(axis=(0, 1)))
-    game = exact.Game(centred / np.maximum(spread, 1e-12), reference, weights, beta)
+    game = Game(centred / np.maximum(spread, 1e-12), reference, weights, beta)
     with np.errstate(divide="ignore"):
         logprob = np.log(table("policy"))
     values = game.values(logprob)
-    best = exact.group_optima(game)
+    best = group_optima(game)
     fairest = exact.maxmin(game)
     lost = np.maximum(best - values, 0.0)
     return {

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.learn.exact import Game
+from prefbench.learn.game import Game
 from prefbench.problem.problem import Problem, apportion
 
 if TYPE_CHECKING:

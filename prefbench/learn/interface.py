@@ -13,13 +13,15 @@ from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptio
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
-    from prefbench.learn.pairwise import PairwiseLoss
     from prefbench.learn.welfare import WelfareFunction
     from prefbench.store.stages import Work
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """(prompts, responses), n of each, to float64 [n, groups]."""
+PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
+"""Difference D of log-ratios [pairs] to losses [pairs]; see `learn/pairwise.py`."""
 
 
 class Policy(Protocol):

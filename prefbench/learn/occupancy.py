@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from prefbench.errors import PrefbenchError
-from prefbench.learn.exact import CERTIFICATE
+from prefbench.learn.game import CERTIFICATE
 from prefbench.problem.process import Bools, Floats, Process
 
 NOTHING = 1e-10

@@ -1,13 +1,14 @@
 """Bradley-Terry rewards: P(y+ beats y- at x) = sigmoid(r(x, y+) - r(x, y-)).
 
-`fit` trains a reward model on a language-model backbone, `fit_linear` the convex special case on
-frozen features; `fit_everybody` and `fit_groups` are what aligners call, and store what they fit.
+`fit_linear` is the convex special case on frozen features; those of a language model are trained in
+`backbone/language/reward.py`. `fit_everybody` and `fit_groups` are what aligners call, and store what they
+fit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-    from prefbench.backbone.language.backbone import CausalLM, LMReward
-    from prefbench.backbone.language.training import Parts
     from prefbench.problem.view import View
     from prefbench.store.stages import Work
 
@@ -66,37 +65,6 @@ def loss(margin: torch.Tensor, total: int | None = None) -> torch.Tensor:
 def log_likelihood(margin: np.ndarray) -> np.ndarray:
     """log sigmoid(r+ - r-) of each pair, elementwise."""
     return np.asarray(-np.logaddexp(0.0, -margin))
-
-
-def fit(
-    backbone: CausalLM,
-    pairs: Pairs,
-    options: RewardOptions,
-    *,
-    seed: int,
-    name: str,
-    start: LMReward | None = None,
-) -> LMReward:
-    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
-    from prefbench.backbone.language.backbone import LMReward
-    from prefbench.backbone.language.training import PairBatches, State, minimise
-
-    model = backbone.new_reward(seed)
-    if start is not None:
-        model.load_state_dict(start.model.state_dict())
-    order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
-
-    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
-        for part in parts:
-            scores = model(order.batch(step, part.rows))
-            margin = scores[: len(part.rows)] - scores[len(part.rows) :]
-            yield part.weight * loss(margin, len(order.rows[step]))
-
-    rate = options.reward_learning_rate or backbone.reward_learning_rate
-    state = State([model], rate, options.reward_weight_decay)
-    limit = backbone.limits.training
-    minimise(state, order.lengths, losses_at, len(order), limit, backbone.work, f"reward-{name}")
-    return LMReward(model, backbone)
 
 
 def fit_linear(

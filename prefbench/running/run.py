@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from prefbench import registry
-from prefbench.backbone.presets import ModelRequest
+from prefbench.backbone.options import ModelRequest
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
 from prefbench.estimate.estimate import check_memory

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench import consent, machine, registry
-from prefbench.backbone.presets import ModelOptions, PretrainedOptions
+from prefbench.backbone.options import ModelOptions, PretrainedOptions
 from prefbench.boards.leaderboard import declare_seeds, setting_digest
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml

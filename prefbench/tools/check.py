@@ -573,7 +573,7 @@ def _pairs_of_responses(problem: Problem) -> pd.DataFrame:
     pairs = _prompt_pairs(problem)
     rng = seeds.rng(0, "check", "responses")
     if problem.world is not None:
-        from prefbench.backbone.finite.backbone import FinitePolicy
+        from prefbench.backbone.finite.policies import FinitePolicy
 
         policy = FinitePolicy(problem.world, np.log(problem.world.reference))
         drawn = policy.sample(pairs["prompt"].tolist(), 2, seeds.child(0, "check", "responses"))
@@ -948,7 +948,7 @@ class _Trial:
 
     def backbone(self, name: str, problem: Problem) -> Backbone:
         """The backbone with a store of its own: nothing but the reference is read from another try."""
-        from prefbench.backbone.presets import ModelRequest
+        from prefbench.backbone.options import ModelRequest
         from prefbench.spec import get_model
         from prefbench.store.stages import Store
 

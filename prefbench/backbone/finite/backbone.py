@@ -11,15 +11,17 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.backbone.finite.pairwise import fit_worst
+from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
-from prefbench.learn.interface import Pairs, Policy, Reward, RewardFunction, Rewards
+from prefbench.learn.game import Game
+from prefbench.learn.interface import Pairs, PairwiseLoss, Policy, Reward, RewardFunction, Rewards
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
 from prefbench.learn.welfare import WelfareFunction
@@ -29,67 +31,9 @@ from prefbench.text import count_words
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefbench.backbone.presets import FiniteOptions
+    from prefbench.backbone.options import FiniteOptions
     from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
-    from prefbench.learn.pairwise import PairwiseLoss
     from prefbench.store.stages import Store, Work
-
-SMOOTHING = (10.0, 100.0, 1e3, 1e4)
-"""Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""
-
-
-@dataclass(frozen=True)
-class FinitePolicy(Policy):
-    """A table of log-probabilities."""
-
-    world: World
-    table: Floats
-    """[S, R] log pi(y | x)."""
-
-    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
-        """`n` responses to each prompt, by inverting the cumulative distribution."""
-        rows = self.world.rows(prompts)
-        cumulative = np.exp(self.table).cumsum(axis=1)
-        uniform = np.random.default_rng(draw).random((len(rows), n))
-        last = self.table.shape[1] - 1
-        responses = self.world.responses
-        result = []
-        for row, target in zip(rows, uniform, strict=True):
-            found = np.searchsorted(cumulative[row], target * cumulative[row, -1], side="right")
-            texts = responses[row]
-            result.append([texts[min(i, last)] for i in found.tolist()])
-        return result
-
-    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:
-        """log pi(response | prompt) in nats, [n]."""
-        rows = self.world.rows(prompts)
-        return self.table[rows, self.world.columns(rows, responses)]
-
-    def save(self, folder: Path) -> None:
-        """One safetensors file."""
-        from safetensors.numpy import save_file
-
-        save_file({"logprob": np.ascontiguousarray(self.table)}, folder / "policy.safetensors")
-
-
-@dataclass(frozen=True)
-class FiniteReward(Reward):
-    """A table of rewards with the parameters that it was made of."""
-
-    world: World
-    table: Floats
-    """[S, R] r(x, y)."""
-
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:
-        """Reward of each response, [n]."""
-        rows = self.world.rows(prompts)
-        return self.table[rows, self.world.columns(rows, responses)]
-
-    def save(self, path: Path) -> None:
-        """One safetensors file."""
-        from safetensors.numpy import save_file
-
-        save_file({"reward": np.ascontiguousarray(self.table)}, path)
 
 
 class Finite:
@@ -173,7 +117,7 @@ class Finite:
             raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
         return table
 
-    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> exact.Game:
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> Game:
         """Rewards of every response, with the prompts' states weighted as often as they occur.
 
         Raises:
@@ -184,7 +128,7 @@ class Finite:
         if not np.isfinite(table).all():
             raise Diverged("a reward is not finite: check the reward model.")
         weights = np.bincount(self.world.rows(prompts), minlength=states) / len(prompts)
-        return exact.Game(table, self.world.reference, weights, beta)
+        return Game(table, self.world.reference, weights, beta)
 
     def _tabulate(self, rewards: RewardFunction) -> Floats:
         """Rewards of every response of every state, [S, R, K]."""
@@ -221,10 +165,21 @@ class Finite:
             )
         game = self.game(prompts, rewards, options.kl_coefficient)
         if self.options.optimiser == "ppo":
-            from prefbench.backbone.finite.ppo import train
+            from prefbench.backbone.finite.ppo import train  # brings torch, which exact fits do without
 
             return FinitePolicy(
-                self.world, train(self, prompts, game.rewards, welfare, options, seed=seed, names=names)
+                self.world,
+                train(
+                    self.world,
+                    prompts,
+                    game.rewards,
+                    welfare,
+                    options,
+                    self.options,
+                    self.work,
+                    seed=seed,
+                    names=names,
+                ),
             )
         return FinitePolicy(self.world, exact.optimum(game, welfare).logprob)
 
@@ -252,7 +207,7 @@ class Finite:
             members = members / members.sum(axis=1, keepdims=True)
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
         penalty = self.options.penalty * options.beta**2 / len(pairs)
-        theta = _fit_worst(difference, members, loss, penalty)
+        theta = fit_worst(difference, members, loss, penalty)
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 
@@ -338,42 +293,3 @@ def _normalised(logits: Floats) -> Floats:
     from scipy.special import logsumexp
 
     return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))
-
-
-def _fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: float) -> Floats:
-    """theta that minimises max_g sum_i members[g, i] loss(theta . difference_i) + penalty |theta|^2 / 2.
-
-    The maximum is smoothed as log-sum-exp, the sharper the nearer theta is; one group needs no smoothing.
-    """
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
-
-    theta = np.zeros(difference.shape[1])
-    slopes = getattr(loss, "slopes", None) or functools.partial(_torch_slopes, loss)
-    for sharpness in SMOOTHING if len(members) > 1 else (1.0,):
-
-        def objective(theta: Floats, sharpness: float = sharpness) -> tuple[float, Floats]:
-            losses, slope = slopes(difference @ theta)
-            group = members @ losses
-            value = logsumexp(sharpness * group) / sharpness
-            weights = np.exp(sharpness * (group - value))
-            gradient = difference.T @ ((weights @ members) * slope)
-            return float(value + penalty * (theta @ theta) / 2), gradient + penalty * theta
-
-        found = minimize(objective, theta, jac=True, method="L-BFGS-B", options=_PRECISE)
-        theta = found.x
-    if not np.isfinite(theta).all():
-        raise Diverged("a pairwise loss has no finite minimum: raise model.penalty.")
-    return np.asarray(theta)
-
-
-_PRECISE: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}
-
-
-def _torch_slopes(loss: PairwiseLoss, difference: Floats) -> tuple[Floats, Floats]:
-    import torch
-
-    leaf = torch.from_numpy(difference).requires_grad_(True)
-    losses = loss(leaf)
-    (slope,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach().numpy(), slope.numpy()

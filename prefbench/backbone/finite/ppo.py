@@ -19,10 +19,11 @@ from prefbench.backbone.language import ppo
 from prefbench.backbone.language.memory import Limits
 
 if TYPE_CHECKING:
-    from prefbench.backbone.finite.backbone import Finite
+    from prefbench.backbone.options import FiniteOptions
     from prefbench.learn.options import PPOOptions
     from prefbench.learn.welfare import WelfareFunction
     from prefbench.problem.world import Floats, World
+    from prefbench.store.stages import Work
 
 
 class OneToken(nn.Module):
@@ -70,11 +71,13 @@ class _Codec:
 
 
 def train(
-    backbone: Finite,
+    world: World,
     prompts: Sequence[str],
     rewards: Floats,
     welfare: WelfareFunction,
     options: PPOOptions,
+    model_options: FiniteOptions,
+    work: Work,
     *,
     seed: int,
     names: Sequence[str],
@@ -82,31 +85,32 @@ def train(
     """PPO on samples of a world.
 
     Args:
-        backbone: the world's backbone.
+        world: what is sampled from.
         prompts: what to sample responses to.
         rewards: [S, R, G] of every response.
         welfare: how the groups' rewards become one number per response.
         options: see `PPOOptions`.
+        model_options: the kind of policy and its learning rate.
+        work: where progress and checkpoints go.
         seed: the run's seed.
         names: of the groups.
 
     Returns:
         log pi(y | x) of the trained policy, [S, R].
     """
-    world = backbone.world
-    model = OneToken(world, backbone.options.policy).requires_grad_(False)
+    model = OneToken(world, model_options.policy).requires_grad_(False)
 
     def looked_up(asked: Sequence[str], numbers: Sequence[str]) -> Floats:
         return np.asarray(rewards[world.rows(asked), [int(number) for number in numbers]])
 
     disguised: Any = SimpleNamespace(
         codec=_Codec(world),
-        work=backbone.work,
+        work=work,
         reference=SimpleNamespace(model=model),
         width=len(world.responses),
         device=torch.device("cpu"),
-        limits=Limits.of(backbone.work.reporter.note, train_tokens=1 << 20, tokens=1 << 20),
-        policy_learning_rate=backbone.options.policy_learning_rate,
+        limits=Limits.of(work.reporter.note, train_tokens=1 << 20, tokens=1 << 20),
+        policy_learning_rate=model_options.policy_learning_rate,
         trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
     )
     trained = ppo.train(disguised, prompts, looked_up, welfare, options, seed=seed, names=names)

@@ -10,16 +10,14 @@ or trained is as before, and the tests hold every function here against transfor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from prefbench.backbone.language.tokens import Batch, Ids, Packed, pack
 from prefbench.team import team
-
-if TYPE_CHECKING:
-    from prefbench.backbone.language.tokens import Batch, Ids, Packed
 
 
 def applies(model: Any) -> bool:
@@ -119,8 +117,6 @@ class Reader:
             tokens: that a response has at most.
             device: of the model.
         """
-        from prefbench.backbone.language.tokens import pack
-
         self.model = model
         packed = pack(prompts, [[]] * len(prompts), device)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)

@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,16 +22,18 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.batches import deal
+from prefbench.backbone.language.forward import logprobs, logprobs_and_states
 from prefbench.backbone.language.memory import in_batches
+from prefbench.backbone.language.policies import LMPolicy
+from prefbench.backbone.language.protocol import LanguageModel
+from prefbench.backbone.language.sampling import sample_tokens
+from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import Parts, State, descend, schedule
 from prefbench.errors import Diverged
 from prefbench.learn.interface import RewardFunction
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import WelfareFunction, scores_of
 from prefbench.team import Once, team
-
-if TYPE_CHECKING:
-    from prefbench.backbone.language.backbone import CausalLM, LMPolicy
 
 
 def kl_penalised(
@@ -155,7 +156,7 @@ class ValueHead(nn.Module):
 
 
 def train(
-    backbone: CausalLM,
+    backbone: LanguageModel,
     prompts: Sequence[str],
     rewards: RewardFunction,
     welfare: WelfareFunction,
@@ -178,8 +179,6 @@ def train(
     Raises:
         Diverged: a loss is not finite, or the policy is further from the reference than `kl_limit`.
     """
-    from prefbench.backbone.language.backbone import LMPolicy
-
     work = backbone.work
     model = backbone.trainable_copy(seed)
     head = ValueHead(backbone.width).to(backbone.device)
@@ -239,13 +238,14 @@ def train(
 
 @torch.no_grad()
 def sample(
-    backbone: CausalLM, model: nn.Module, head: nn.Module, prompts: list[list[int]], seed: int, iteration: int
+    backbone: LanguageModel,
+    model: nn.Module,
+    head: nn.Module,
+    prompts: list[list[int]],
+    seed: int,
+    iteration: int,
 ) -> Rollout:
     """Sample a response to each prompt; log-probabilities and values as training will see them."""
-    from prefbench.backbone.language.backbone import sample_tokens
-    from prefbench.backbone.language.forward import logprobs, logprobs_and_states
-    from prefbench.backbone.language.tokens import collate
-
     codec = backbone.codec
     generator = seeds.torch_generator(seed, "ppo", "tokens", iteration)
     uniform = torch.rand((len(prompts), codec.response_tokens), generator=generator, dtype=torch.float64)
@@ -274,7 +274,7 @@ def sample(
 
 
 def update(
-    backbone: CausalLM,
+    backbone: LanguageModel,
     model: nn.Module,
     head: nn.Module,
     state: State,
@@ -288,9 +288,6 @@ def update(
 
     Advantages are whitened over the whole batch; a mean is over the whole minibatch, whatever parts it takes.
     """
-    from prefbench.backbone.language.forward import logprobs_and_states
-    from prefbench.backbone.language.tokens import collate
-
     advantages, returns = gae(rewards, rollout.value, rollout.mask, options.discount, options.gae_lambda)
     if options.whiten_advantages:
         advantages = whiten(advantages, rollout.mask)

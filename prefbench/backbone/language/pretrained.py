@@ -1,27 +1,24 @@
-"""Making reference policies: training nano from a corpus, loading a pretrained model."""
+"""Pretrained models as reference policies: from a folder or the hub, fine-tuned where asked for."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from prefbench import seeds, weights
+from prefbench import weights
 from prefbench.backbone.language.backbone import CausalLM
-from prefbench.backbone.language.batches import shard
-from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.build import backbone_of, device_of, fit_language_model, stored
+from prefbench.backbone.language.codec import Codec, end_of_turn
 from prefbench.backbone.language.gpt2 import fuse_activations
-from prefbench.backbone.language.memory import Limits, is_out_of_memory
-from prefbench.backbone.language.tokens import Codec, collate, end_of_turn
-from prefbench.backbone.language.training import Parts, State, bucketed_batches, minimise
-from prefbench.backbone.presets import ModelOptions, ModelRequest, NanoOptions, PretrainedOptions
-from prefbench.errors import Diverged, UserError
+from prefbench.backbone.language.memory import is_out_of_memory
+from prefbench.backbone.language.sharding import shard
+from prefbench.backbone.options import ModelRequest, PretrainedOptions
+from prefbench.errors import UserError
 from prefbench.files import MODEL_FILES, read_json, refuse_odd_files
 from prefbench.machine import threads_of_large
 from prefbench.spec import is_missing_folder
@@ -31,166 +28,6 @@ from prefbench.text import message_line, text_digest
 
 if TYPE_CHECKING:
     from prefbench.problem.problem import Problem
-    from prefbench.store.stages import Store
-
-END = "<|endoftext|>"
-
-
-def _device(options: ModelOptions, threads: int) -> torch.device:
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("model.device=cuda, but torch sees no CUDA device: leave it at auto or say cpu.")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", team().size)) if team().size > 1 else 1
-    torch.set_num_threads(options.threads or max(1, threads // here))
-    wanted = options.device
-    given = team().device
-    if given is not None:  # by the launcher
-        if wanted not in ("auto", given.type):
-            raise UserError(f"model.device={wanted}, but the processes of this run are on {given.type}.")
-        return given
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
-
-
-def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
-    """Train, or read back, the tokenizer and the language model of the task's corpus."""
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    device = _device(options, threads=1)
-    problem = request.problem
-    if options.width % options.heads:
-        raise UserError(f"model.width={options.width} is not a multiple of model.heads={options.heads}.")
-    if options.context <= problem.response_tokens:
-        raise UserError(
-            f"model.context={options.context} leaves no room for a prompt before {problem.response_tokens} "
-            "response tokens: raise it, or lower task.response_tokens."
-        )
-    aligning = {"device", "threads", "policy_learning_rate", "reward_learning_rate", "reward_pooling"}
-    shape = options.model_dump(exclude=aligning)
-    key = {"model": "nano", "options": shape, "corpus": text_digest(problem.corpus), "seed": request.seed}
-
-    def compute(work: Work) -> None:
-        tokenizer = _train_tokenizer(problem.corpus, options.vocabulary)
-        model = _new_gpt2(tokenizer, options, request.seed).to(device)
-        ids = [[*row, tokenizer.eos_token_id] for row in tokenizer(list(problem.corpus))["input_ids"]]
-        losses = fit_language_model(
-            model,
-            ids,
-            options.context,
-            options.steps,
-            options.batch,
-            options.learning_rate,
-            request.seed,
-            work,
-        )
-        model.save_pretrained(work.path)
-        tokenizer.save_pretrained(work.path)
-        (work.path / "history.json").write_text(json.dumps([{"loss": value} for value in losses], indent=0))
-
-    folder = request.store.stage("reference", key, compute)
-    model = _stored(GPT2LMHeadModel, folder).to(device)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    codec = Codec(tokenizer, frozenset({tokenizer.eos_token_id}), problem.response_tokens, options.context)
-    return _backbone(model, codec, content_digest(folder), request.store, None, options)
-
-
-def _backbone(
-    model: Any,
-    codec: Codec,
-    digest: str,
-    store: Store,
-    lora: dict[str, Any] | None,
-    options: NanoOptions | PretrainedOptions,
-) -> CausalLM:
-    return CausalLM(
-        model,
-        codec,
-        digest=digest,
-        store=store,
-        lora=lora,
-        policy_learning_rate=options.policy_learning_rate,
-        reward_learning_rate=options.reward_learning_rate,
-        reward_pooling=options.reward_pooling,
-        gradient_checkpointing=isinstance(options, PretrainedOptions) and options.gradient_checkpointing,
-        work=Work("reference", store.root),
-    )
-
-
-def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, pad_token=END)
-
-
-def _new_gpt2(tokenizer: Any, options: NanoOptions, seed: int) -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=options.context,
-        n_embd=options.width,
-        n_layer=options.layers,
-        n_head=options.heads,
-        # The same function as GPT-2's gelu_new in one kernel instead of eight.
-        activation_function="gelu_pytorch_tanh",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with seeds.torch_seeded(seed, "reference", "weights"):
-        return GPT2LMHeadModel(config)
-
-
-def fit_language_model(
-    model: Any,
-    ids: Sequence[list[int]],
-    context: int,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    work: Work,
-) -> list[float]:
-    """Minimise next-token loss (nats per token) on whole texts; a long text is cut at the context.
-
-    Every text starts at its first token, as prompts do.
-    """
-    texts = [row[:context] for row in ids if len(row) > 1]
-    device = next(model.parameters()).device
-    lengths = [len(row) for row in texts]
-    batches: list[np.ndarray] = []
-    epoch = 0
-    while len(batches) < steps:
-        batches.extend(bucketed_batches(lengths, batch_size, seeds.rng(seed, "reference", "epoch", epoch)))
-        epoch += 1
-    state = State([model], learning_rate, weight_decay=0.01)
-
-    def lengths_at(step: int) -> list[int]:
-        return [lengths[i] for i in batches[step]]
-
-    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
-        predicted = sum(lengths_at(step)) - len(batches[step])
-        for part in parts:
-            rows = [texts[i] for i in batches[step][part.rows]]
-            batch = collate([row[:1] for row in rows], [row[1:] for row in rows], device)
-            yield -part.weight * logprobs(model, batch).sum() / predicted
-
-    limit = Limits.of(work.reporter.note).training
-    return minimise(state, lengths_at, losses_at, steps, limit, work, "language-model")
 
 
 def load_pretrained(
@@ -216,7 +53,7 @@ def load_pretrained(
     from huggingface_hub.utils import logging as hub_logging
 
     every = os.cpu_count() or 1  # of several processes each takes its share of them
-    device = _device(options, threads=threads_of_large() if team().size == 1 else every)
+    device = device_of(options, threads=threads_of_large() if team().size == 1 else every)
     _check_quantising(options, device)
     if team().sharded:
         _check_sharding(options)
@@ -266,7 +103,7 @@ def load_pretrained(
     # How prompts reach the model is as much a part of the reference policy as its weights are.
     prompting = {"context": codec.context, "template": tokenizer.chat_template if codec.chat else None}
     digest = text_digest([digest, json.dumps(prompting)])
-    return _backbone(model, codec, digest, request.store, lora, options)
+    return backbone_of(model, codec, digest, request.store, lora, options)
 
 
 def _check_folder(folder: Path) -> None:
@@ -455,7 +292,7 @@ def _fine_tune(
         raise UserError("the task has no corpus to fine-tune the model on: set model.sft_steps=0.")
 
     def compute(work: Work) -> None:
-        backbone = _backbone(model, codec, "", request.store, lora, options)
+        backbone = backbone_of(model, codec, "", request.store, lora, options)
         trained = backbone.trainable_copy(request.seed)
         end = [codec.tokenizer.eos_token_id] if codec.tokenizer.eos_token_id is not None else []
         ids = [row + end for row in codec.tokenizer(texts)["input_ids"]]
@@ -473,15 +310,5 @@ def _fine_tune(
         merged.save_pretrained(work.path)
 
     folder = request.store.stage("reference", key, compute)
-    loaded = _stored(type(model), folder, dtype=model.dtype, **_straight_to(model.device))
+    loaded = stored(type(model), folder, dtype=model.dtype, **_straight_to(model.device))
     return fuse_activations(loaded), content_digest(folder)
-
-
-def _stored(kind: Any, folder: Path, **more: Any) -> Any:
-    """A reference that a stage has trained."""
-    model, wrong = weights.load(kind, folder, use_safetensors=True, **more)
-    if wrong is not None:
-        raise Diverged(
-            f"the reference in '{folder}': {wrong}. Lower the learning rate that it is trained with."
-        )
-    return model

@@ -15,12 +15,12 @@ from torch import nn
 from prefbench import seeds
 from prefbench.backbone.language.batches import Part, deal
 from prefbench.backbone.language.memory import Limit, attempt, is_out_of_memory
+from prefbench.backbone.language.protocol import LanguageModel
+from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.errors import Diverged, PrefbenchError
 from prefbench.team import team
 
 if TYPE_CHECKING:
-    from prefbench.backbone.language.backbone import CausalLM
-    from prefbench.backbone.language.tokens import Batch
     from prefbench.learn.interface import Pairs
     from prefbench.store.stages import Work
 
@@ -58,7 +58,7 @@ class PairBatches:
     """
 
     def __init__(
-        self, backbone: CausalLM, pairs: Pairs, size: int, epochs: int, seed: int, *names: str
+        self, backbone: LanguageModel, pairs: Pairs, size: int, epochs: int, seed: int, *names: str
     ) -> None:
         codec = backbone.codec
         self.device = backbone.device
@@ -83,8 +83,6 @@ class PairBatches:
 
     def batch(self, step: int, part: np.ndarray) -> Batch:
         """The pairs at these positions of a step."""
-        from prefbench.backbone.language.tokens import collate
-
         rows = self.rows[step][part]
         return collate(
             [self.prompts[i] for i in rows] * 2,

@@ -1,0 +1,42 @@
+"""Bradley-Terry reward models on a language model, by gradient descent on `learn.rewards.loss`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from prefbench.backbone.language.policies import LMReward
+from prefbench.backbone.language.protocol import LanguageModel
+from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
+from prefbench.learn.interface import Pairs
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.rewards import loss
+
+
+def fit(
+    backbone: LanguageModel,
+    pairs: Pairs,
+    options: RewardOptions,
+    *,
+    seed: int,
+    name: str,
+    start: LMReward | None = None,
+) -> LMReward:
+    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
+    model = backbone.new_reward(seed)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
+    order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
+
+    def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        for part in parts:
+            scores = model(order.batch(step, part.rows))
+            margin = scores[: len(part.rows)] - scores[len(part.rows) :]
+            yield part.weight * loss(margin, len(order.rows[step]))
+
+    rate = options.reward_learning_rate or backbone.reward_learning_rate
+    state = State([model], rate, options.reward_weight_decay)
+    limit = backbone.limits.training
+    minimise(state, order.lengths, losses_at, len(order), limit, backbone.work, f"reward-{name}")
+    return LMReward(model, backbone)
