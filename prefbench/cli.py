@@ -30,7 +30,7 @@ from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
-    from prefbench.record.record import Record
+    from prefbench.record.schema import Record
     from prefbench.registry import Entry, Kind, Stance
     from prefbench.spec import RunSpec
 
@@ -1524,7 +1524,7 @@ def doctor(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a run's record."""
-    from prefbench.record.record import json_schema
+    from prefbench.record.schema import json_schema
 
     _print_json(json_schema())
 

@@ -347,7 +347,7 @@ def _tried(*calls: Callable[[], object]) -> None:
 def judge_run(root: Path, draw: random.Random) -> None:
     """One of the commands that read a runs folder; the other run in it is still there."""
     from prefbench.boards import gate, leaderboard, submission
-    from prefbench.record import record
+    from prefbench.record.files import find_records
     from prefbench.report import page, plots
     from prefbench.tools import cache
 
@@ -374,7 +374,7 @@ def judge_run(root: Path, draw: random.Random) -> None:
         finally:
             shutil.rmtree(root / "packed", ignore_errors=True)
 
-    assert any(one.aligner == "good" for _, one in record.find_records(runs))
+    assert any(one.aligner == "good" for _, one in find_records(runs))
     checks: list[Callable[[], object]] = [
         *(table, figures, verified, verified, submitted, lambda: [cache.users(runs), *cache.verify(runs)]),
         lambda: page.page(runs, 2),
@@ -505,24 +505,27 @@ def make_seeds(root: Path) -> None:
     from test_record import make_items, make_record
 
     from prefbench.boards import leaderboard
-    from prefbench.record import record
+    from prefbench.record.evidence import PROMPTED_COLUMNS, read_items, write_items
+    from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, write_record
+    from prefbench.record.schema import Record
+    from prefbench.record.summary import summarise_prompted
 
     rates = {"many": 0.8, "few": 0.6}
     for name, aligner, seed in (("run-a", "a", 0), ("run-b", "good", 0)):
         items = make_items(rates, n=12, seed=seed)
         groups = [("many", 0.8, False), ("few", 0.2, True)]
         made = make_record(items, groups, aligner=aligner, seed=seed)
-        record.write_record(made, root / "runs" / name)
-        record.write_items(items, root / "runs" / name)
+        write_record(made, root / "runs" / name)
+        write_items(items, root / "runs" / name)
     folder = root / RUN
-    items = record.read_items(folder)
+    items = read_items(folder)
     prompted = pd.concat(
         items[["prompt_id", "sample", "prompt", "response", "reference_response", "empty"]].assign(
             group=group, reference_empty=False, utility=items[f"utility/{group}"], reference_utility=0.0
         )
         for group in rates
     )
-    record.write_items(prompted[list(record.PROMPTED_COLUMNS)], folder, record.PROMPTED_FILE)
+    write_items(prompted[list(PROMPTED_COLUMNS)], folder, PROMPTED_FILE)
     states = pd.DataFrame(
         {
             "state": [0, 0, 1, 1],
@@ -533,15 +536,15 @@ def make_seeds(root: Path) -> None:
         }
         | {f"utility/{name}": [0.0, 1.0, 1.0, 0.0] for name in rates}
     )
-    record.write_items(states, folder, record.DISTRIBUTION_FILE)
+    write_items(states, folder, DISTRIBUTION_FILE)
     from prefbench.evaluate.regret import regrets
 
     plain = json.loads((folder / "record.json").read_text())
-    by_group, worst = record.summarise_prompted(prompted, [("many", 0.8, False), ("few", 0.2, True)], 0)
+    by_group, worst = summarise_prompted(prompted, [("many", 0.8, False), ("few", 0.2, True)], 0)
     for group in plain["groups"]:
         group["prompted"] = by_group[group["name"]]
     plain |= worst | {"regret": regrets(states, list(rates), 0.15)}
-    record.write_record(record.Record.model_validate(plain), folder)
+    write_record(Record.model_validate(plain), folder)
     (folder / "history.json").write_text(json.dumps([{"reward": 0.1 * i, "kl": 0.2 * i} for i in range(5)]))
     stage = root / "runs/stages/policy/0123456789abcdef0123456789abcdef"
     stage.mkdir(parents=True)

@@ -25,7 +25,7 @@ from test_registry import PACKAGE, install, restored  # noqa: F401  (a fixture, 
 from prefbench import __version__
 from prefbench.cli import CONFIG_KEYS, gate, main
 from prefbench.errors import PrefbenchError
-from prefbench.record.record import read_record
+from prefbench.record.files import read_record
 from prefbench.report import display
 
 SMALL_PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]

@@ -55,7 +55,7 @@ def test_the_seeds_are_good(seeds: Path) -> None:
     from prefbench.boards import leaderboard
     from prefbench.data.corpus import load_reviews
     from prefbench.data.given import read_hh, read_personas
-    from prefbench.record.record import verify
+    from prefbench.record.verify import verify
     from prefbench.sweep.sweep import read_sweep
 
     assert verify(seeds / fuzzing.RUN) == []

@@ -12,7 +12,8 @@ from test_record import make_run
 
 from prefbench.boards import leaderboard as lb
 from prefbench.errors import UserError
-from prefbench.record.record import read_items, read_record, write_items
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import read_record
 from prefbench.seeds import rng
 from prefbench.stats.intervals import two_level_bootstrap, wilson
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from test_record import make_items, make_record, make_run
 
 from prefbench.boards import leaderboard as lb
-from prefbench.record.record import NEAR_REFERENCE_NATS, near_reference
+from prefbench.record.near_reference import NEAR_REFERENCE_NATS, near_reference
 from prefbench.report import display
 from prefbench.report.page import write_page
 

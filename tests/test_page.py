@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
-from prefbench.record.record import HISTORY_FILE, read_items, write_items, write_record
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import HISTORY_FILE, write_record
 from prefbench.report import page as p
 from prefbench.report import plots
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
-from prefbench.record.record import HISTORY_FILE
+from prefbench.record.files import HISTORY_FILE
 from prefbench.report import plots
 
 

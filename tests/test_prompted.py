@@ -15,7 +15,9 @@ from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness, VaderSum
-from prefbench.record.record import read_record, summarise_prompted, verify
+from prefbench.record.files import read_record
+from prefbench.record.summary import summarise_prompted
+from prefbench.record.verify import verify
 from prefbench.registry import task
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets

@@ -30,7 +30,8 @@ from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit, verify_runs
 from prefbench.data.corpus import load_reviews
 from prefbench.errors import UserError, says_no_memory
-from prefbench.record.record import find_records, read_items
+from prefbench.record.evidence import read_items
+from prefbench.record.files import find_records
 from prefbench.registry import Entry, Options
 from prefbench.report import page, plots
 from prefbench.running.policy import _is_environment

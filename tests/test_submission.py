@@ -18,12 +18,8 @@ from prefbench.boards.anonymous import anonymous
 from prefbench.boards.submission import merge, submit
 from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
 from prefbench.errors import UserError
-from prefbench.record.record import (
-    read_items,
-    read_record,
-    write_items,
-    write_record,
-)
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import read_record, write_record
 from prefbench.registry import Entry, NoOptions, Options
 
 RATES = {"many": 0.8, "few": 0.6}

@@ -8,7 +8,7 @@ from test_record import make_items, make_record, make_run
 
 from prefbench.boards import leaderboard as lb
 from prefbench.errors import UserError
-from prefbench.record.record import read_record
+from prefbench.record.files import read_record
 from prefbench.testing import CannotTell, assert_minority_win_rate, assert_win_rate
 
 pytest_plugins = ["pytester"]

@@ -14,15 +14,11 @@ from prefbench import cli
 from prefbench.boards.submission import submit
 from prefbench.boards.verify_board import runs_in, verify_board
 from prefbench.problem.utilities import Conciseness
+from prefbench.record.evidence import read_items, write_items
 from prefbench.record.fields import CHECKED, UNCHECKED
-from prefbench.record.record import (
-    Record,
-    read_items,
-    read_record,
-    summarise_prompted,
-    write_items,
-    write_record,
-)
+from prefbench.record.files import read_record, write_record
+from prefbench.record.schema import Record
+from prefbench.record.summary import summarise_prompted
 from prefbench.record.verify_run import Checked, _check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets

@@ -28,7 +28,7 @@ from prefbench.boards.leaderboard import (
     two_level_intervals,
 )
 from prefbench.errors import UserError
-from prefbench.record.record import near_reference
+from prefbench.record.near_reference import near_reference
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.comparisons import DropTest, Verdict
 from prefbench.text import one_line

@@ -28,18 +28,10 @@ import numpy as np
 from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
 from prefbench.files import CSV_BYTES, read_json, read_text
-from prefbench.record.record import (
-    PROMPTED_FILE,
-    RECORD_FILE,
-    Record,
-    find_records,
-    item_outcomes,
-    near_reference,
-    prompted_outcomes,
-    read_items,
-    read_record,
-    sorted_items,
-)
+from prefbench.record.evidence import item_outcomes, prompted_outcomes, read_items, sorted_items
+from prefbench.record.files import PROMPTED_FILE, RECORD_FILE, find_records, read_record
+from prefbench.record.near_reference import near_reference
+from prefbench.record.schema import Record
 from prefbench.registry import suggest
 from prefbench.seeds import rng
 from prefbench.spec import digest

@@ -27,7 +27,8 @@ from prefbench.boards.leaderboard import (
     rows_of,
 )
 from prefbench.errors import UserError
-from prefbench.record.record import RECORD_FILE, Record, find_records, read_record
+from prefbench.record.files import RECORD_FILE, find_records, read_record
+from prefbench.record.schema import Record
 from prefbench.record.verify_run import COPIED, Checked, Problems, agreement, check_run
 from prefbench.seeds import rng
 

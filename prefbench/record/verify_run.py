@@ -23,14 +23,10 @@ from prefbench.identity import Identity
 from prefbench.numerics import NUMERICS
 from prefbench.problem.labels import compared
 from prefbench.problem.problem import Problem, apportion, with_instruction
-from prefbench.record.record import (
-    DISTRIBUTION_FILE,
-    PROMPTED_FILE,
-    Record,
-    read_items,
-    sorted_items,
-    verify,
-)
+from prefbench.record.evidence import read_items, sorted_items
+from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE
+from prefbench.record.schema import Record
+from prefbench.record.verify import verify
 from prefbench.spec import EvaluateOptions, RunSpec, digest, parse_ratio, refuse_misfit, resolve
 from prefbench.text import count_words, is_empty, lower_words, message_line
 

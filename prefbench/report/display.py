@@ -20,7 +20,8 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from prefbench.record.record import GroupRecord, Record, near_reference
+from prefbench.record.near_reference import near_reference
+from prefbench.record.schema import GroupRecord, Record
 from prefbench.store.stages import Reporter, Silent
 from prefbench.text import clock, one_line
 

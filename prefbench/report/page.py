@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from prefbench import __version__
 from prefbench.boards.leaderboard import PROMPTED
 from prefbench.errors import UserError
-from prefbench.record.record import Record, item_columns, near_reference, read_evidence
+from prefbench.record.evidence import item_columns, read_evidence
+from prefbench.record.near_reference import near_reference
+from prefbench.record.schema import Record
 from prefbench.report.plots import (
     COLOURS,
     CURVES,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
 from prefbench.files import read_json
-from prefbench.record.record import HISTORY_FILE, Record, find_records
+from prefbench.record.files import HISTORY_FILE, find_records
+from prefbench.record.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd

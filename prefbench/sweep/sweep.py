@@ -496,7 +496,7 @@ class _Timings:
         self._own: dict[tuple[str, ...], list[float]] = {}
         if not runs_dir.is_dir():
             return
-        from prefbench.record.record import find_records
+        from prefbench.record.files import find_records
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # records that cannot be read
