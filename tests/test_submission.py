@@ -14,10 +14,10 @@ from test_record import make_items, make_record, make_run
 
 from prefbench import registry
 from prefbench.boards import leaderboard as lb
-from prefbench.boards.anonymous import anonymous
 from prefbench.boards.submission import merge, submit
 from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
 from prefbench.errors import UserError
+from prefbench.record.anonymous import anonymous
 from prefbench.record.evidence import read_items, write_items
 from prefbench.record.files import read_record, write_record
 from prefbench.registry import Entry, NoOptions, Options

@@ -1005,7 +1005,6 @@ SHOWN = (
     *("worst group", "minority", "majority", "mean", "gap", "worst, told", "KL", "words", "status"),
 )
 
-
 _EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "worst, told", "minority")
 """Columns that a narrow terminal does without, first to go first. The worst group always stays."""
 _WRAPPED = {"aligner": 32, "status": 32}

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefbench.boards.anonymous import anonymous, traces
 from prefbench.boards.verify_board import verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
+from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import PROMPTED_COLUMNS, item_columns, read_items
 from prefbench.record.files import (
     DISTRIBUTION_FILE,

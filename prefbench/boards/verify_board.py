@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from prefbench import registry
-from prefbench.boards.anonymous import ARCHITECTURES
 from prefbench.boards.leaderboard import (
     COLUMNS,
     LATER,
@@ -27,9 +26,12 @@ from prefbench.boards.leaderboard import (
     rows_of,
 )
 from prefbench.errors import UserError
+from prefbench.record.anonymous import ARCHITECTURES
+from prefbench.record.checked import Checked
 from prefbench.record.files import RECORD_FILE, find_records, read_record
+from prefbench.record.problems import Problems
 from prefbench.record.schema import Record
-from prefbench.record.verify_run import COPIED, Checked, Problems, agreement, check_run
+from prefbench.record.verify_run import COPIED, agreement, check_run
 from prefbench.seeds import rng
 
 ROUNDED = 1e-6

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from prefbench.stats.intervals import Floats
 
-
 ITEM_COLUMNS: Mapping[str, tuple[str, str]] = {
     "prompt_id": ("int64", "identifies the prompt within the test split"),
     "sample": ("int64", "0, 1, ... for each prompt; the same number for all of them"),
