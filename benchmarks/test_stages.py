@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 from prefbench import registry, seeds
 from prefbench.backbone.language.backbone import CausalLM, LMReward
 from prefbench.backbone.language.pretrained import fit_language_model
-from prefbench.boards import leaderboard
+from prefbench.boards.table import build
 from prefbench.estimate.estimate import problem_of
 from prefbench.learn import em, exact
 from prefbench.learn import rewards as bradley_terry
@@ -334,7 +334,7 @@ def plugins() -> None:
 
 def test_leaderboard_build(benchmark: BenchmarkFixture, measured: Measured, plugins: None) -> None:
     """The published records, read, averaged, resampled and ranked."""
-    frame = measured("leaderboard build", "", lambda: leaderboard.build(RECORDS))
+    frame = measured("leaderboard build", "", lambda: build(RECORDS))
     benchmark.extra_info.update(unit="runs", items=int(frame["n_seeds"].sum()))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry
-from prefbench.boards.leaderboard import build
+from prefbench.boards.table import build
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
 

@@ -450,7 +450,7 @@ def _run_all(
             say(f"error: {folder / 'error.txt'}")
     summary = None
     if several and speaks:
-        from prefbench.boards.leaderboard import summarise_seeds
+        from prefbench.boards.table import summarise_seeds
 
         summary = summarise_seeds(folders)
         say(display.render(display.seeds_table(summary), results))
@@ -1128,7 +1128,8 @@ def build(
     plugin: Plugin = None,
 ) -> None:
     """Make the leaderboard of a runs folder."""
-    from prefbench.boards.leaderboard import build, missing_controls, write_csv
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.table import build, missing_controls
 
     _load_plugins(plugin)  # to tell options from defaults
     frame = build(runs_dir)
@@ -1146,7 +1147,8 @@ def show_leaderboard(
     ] = "rich",
 ) -> None:
     """Print a leaderboard."""
-    from prefbench.boards.leaderboard import read_csv, show
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.show import show
 
     print(show(read_csv(file), fmt))
 
@@ -1167,7 +1169,7 @@ def compare(
 
     A folder with several runs of one configuration may stand for them.
     """
-    from prefbench.boards.leaderboard import compare_aligners, comparison_rows
+    from prefbench.boards.compare import compare_aligners, comparison_rows
 
     _load_plugins(plugin)
     ratio = None
@@ -1210,7 +1212,8 @@ def verify(
     Problems are built from the specifications, utilities computed from the texts, runs held against each
     other. Exit 1 if one does not follow, or none could be checked.
     """
-    from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
+    from prefbench.boards.verify import runs_in, verify_board
+    from prefbench.boards.verify_csv import verify_csv
     from prefbench.record.fields import unchecked_lines
     from prefbench.tools.rerun import draw
     from prefbench.tools.rerun import rerun as computed_anew
@@ -1340,7 +1343,9 @@ def gate(
 
     Exit 1 if a result fell by more than the margin, or if nothing was decided.
     """
-    from prefbench.boards.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
+    from prefbench.boards.gate import gate
+    from prefbench.boards.gate_file import LEVEL, Check, read_gate_config
+    from prefbench.boards.gate_output import write_junit, write_summary
 
     checks: tuple[Check, ...] = ()
     if config is not None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from prefbench.boards.leaderboard import Row
+    from prefbench.boards.rows import Row
     from prefbench.record.schema import Record
     from prefbench.stats.comparisons import Difference, DropTest
 
@@ -215,8 +215,10 @@ def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int
 
 
 def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, level: float) -> tuple[str, str]:
-    from prefbench.boards.gate import Check, by_key, judge_rows, parse_checks, row_key
-    from prefbench.boards.leaderboard import frame_of, read_csv
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.gate import by_key, judge_rows, row_key
+    from prefbench.boards.gate_file import Check, parse_checks
+    from prefbench.boards.table import frame_of
     from prefbench.errors import UserError
     from prefbench.record.schema import Record
 
@@ -245,7 +247,7 @@ def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, leve
 
 def _row(runs: Any) -> Row:
     """The one row that these runs make."""
-    from prefbench.boards.leaderboard import rows_of
+    from prefbench.boards.rows import rows_of
     from prefbench.errors import UserError
     from prefbench.record.files import RECORD_FILE, find_records, read_record
 
@@ -271,7 +273,7 @@ def _row(runs: Any) -> Row:
 
 
 def _known(metric: str, row: Row) -> str:
-    from prefbench.boards.gate import GATE_METRICS
+    from prefbench.boards.gate_file import GATE_METRICS
     from prefbench.errors import UserError
     from prefbench.registry import suggest
 

@@ -346,7 +346,10 @@ def _tried(*calls: Callable[[], object]) -> None:
 
 def judge_run(root: Path, draw: random.Random) -> None:
     """One of the commands that read a runs folder; the other run in it is still there."""
-    from prefbench.boards import gate, leaderboard, submission
+    from prefbench.boards import gate, submission
+    from prefbench.boards.compare import compare_aligners
+    from prefbench.boards.show import show
+    from prefbench.boards.table import build
     from prefbench.record.files import find_records
     from prefbench.report import page, plots
     from prefbench.tools import cache
@@ -359,9 +362,9 @@ def judge_run(root: Path, draw: random.Random) -> None:
             plots.training_curves(setting.cells)
 
     def table() -> None:
-        found = leaderboard.build(runs)
+        found = build(runs)
         for fmt in ("rich", "markdown", "csv"):
-            said = leaderboard.show(found, fmt)  # type: ignore[arg-type]
+            said = show(found, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
         assert "good" in set(found["aligner"])
 
@@ -379,19 +382,21 @@ def judge_run(root: Path, draw: random.Random) -> None:
         *(table, figures, verified, verified, submitted, lambda: [cache.users(runs), *cache.verify(runs)]),
         lambda: page.page(runs, 2),
         lambda: gate.gate(root / "board.csv", runs),
-        lambda: leaderboard.compare_aligners("a", "good", runs),
+        lambda: compare_aligners("a", "good", runs),
     ]
     _tried(lambda: submission.verify_run(root / RUN), draw.choice(checks))
 
 
 def judge_board(root: Path, draw: random.Random) -> None:
     """What reads a leaderboard."""
-    from prefbench.boards import gate, leaderboard, submission
+    from prefbench.boards import gate, submission
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.show import show
 
     def shown() -> None:
-        frame = leaderboard.read_csv(root / "board.csv")
+        frame = read_csv(root / "board.csv")
         for fmt in ("rich", "markdown", "csv"):
-            said = leaderboard.show(frame, fmt)  # type: ignore[arg-type]
+            said = show(frame, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
 
     others: list[Callable[[], object]] = [
@@ -404,7 +409,7 @@ def judge_board(root: Path, draw: random.Random) -> None:
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
     from prefbench import cli
-    from prefbench.boards.gate import read_gate_config
+    from prefbench.boards.gate_file import read_gate_config
     from prefbench.sweep import sweep
 
     def run() -> None:
@@ -504,7 +509,8 @@ def make_seeds(root: Path) -> None:
     import numpy as np
     from test_record import make_items, make_record
 
-    from prefbench.boards import leaderboard
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.table import build
     from prefbench.record.evidence import PROMPTED_COLUMNS, read_items, write_items
     from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, write_record
     from prefbench.record.schema import Record
@@ -551,7 +557,7 @@ def make_seeds(root: Path) -> None:
     (stage / "done.json").write_text(
         json.dumps({"stage": "policy", "key": {"aligner": "a", "seed": 0}, "files": {}, "within": {}})
     )
-    leaderboard.write_csv(leaderboard.build(root / "runs"), root / "board.csv")
+    write_csv(build(root / "runs"), root / "board.csv")
     (root / "run.toml").write_text(
         'task = "bandit_two_group"\naligner = "maxmin"\ndata = "synthetic"\nminority_ratio = "4:1"\n'
         'seed = 0\nseeds = 2\nruns_dir = "runs"\n[set.task]\nannotators = 20\n[set.evaluate]\nsamples = 2\n'

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
-from prefbench.boards.leaderboard import build
+from prefbench.boards.table import build
 from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS
 from prefbench.problem.labels import given_pairs, label_pairs

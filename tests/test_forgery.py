@@ -19,7 +19,7 @@ from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench import registry
 from prefbench.boards.submission import merge, submit
-from prefbench.boards.verify_board import runs_in, verify_board
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import regrets
 from prefbench.problem.problem import apportion

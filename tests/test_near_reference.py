@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from test_record import make_items, make_record, make_run
 
-from prefbench.boards import leaderboard as lb
+from prefbench.boards.show import show
+from prefbench.boards.table import build, summarise_seeds
 from prefbench.record.near_reference import NEAR_REFERENCE_NATS, near_reference
 from prefbench.report import display
 from prefbench.report.page import write_page
@@ -50,11 +51,11 @@ def test_so_do_the_seeds_the_leaderboard_and_the_page(tmp_path):
     folders = [make_run(tmp_path / "runs", RATES, kl=0.01, seed=seed, aligner="timid") for seed in (0, 1)]
     for seed in (0, 1):
         make_run(tmp_path / "runs", RATES, kl=0.8, seed=seed, aligner="bold")
-    summary = lb.summarise_seeds(folders)
+    summary = summarise_seeds(folders)
     assert summary["kl"] == pytest.approx(0.01)
     text = display.render(display.seeds_table(summary), Console(width=160, file=io.StringIO()))
     assert f"on average the policy is {CALLED}" in " ".join(text.split())
-    lines = lb.show(lb.build(tmp_path / "runs"), "markdown").splitlines()
+    lines = show(build(tmp_path / "runs"), "markdown").splitlines()
     (timid,) = (line for line in lines if "timid" in line)
     (bold,) = (line for line in lines if "bold" in line)
     assert f"[{CALLED}]" in timid and "reference policy" not in bold

@@ -245,7 +245,7 @@ def test_every_row_is_there(text):
 
 
 def test_numbers_are_the_leaderboards(runs, text):
-    from prefbench.boards.leaderboard import build
+    from prefbench.boards.table import build
 
     frame = build(runs)
     data = embedded(text)

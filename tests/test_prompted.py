@@ -8,8 +8,9 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
-from prefbench.boards.leaderboard import build, show
+from prefbench.boards.show import show
 from prefbench.boards.submission import submit
+from prefbench.boards.table import build
 from prefbench.errors import UserError
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.win_rate import outcomes

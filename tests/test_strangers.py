@@ -25,9 +25,11 @@ from test_tokens import CHATML, chat_tokenizer
 from prefbench import registry
 from prefbench.backbone.language import chat_template
 from prefbench.backbone.language.tokens import Codec
-from prefbench.boards import leaderboard
+from prefbench.boards import csv_file
+from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit, verify_runs
+from prefbench.boards.table import build
 from prefbench.data.corpus import load_reviews
 from prefbench.errors import UserError, says_no_memory
 from prefbench.record.evidence import read_items
@@ -54,7 +56,7 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     for aligner in ("bad", "good"):
         make_run(folder, RATES, n=20, aligner=aligner)
-    leaderboard.write_csv(leaderboard.build(folder), tmp_path / "board.csv")
+    write_csv(build(folder), tmp_path / "board.csv")
     return folder
 
 
@@ -82,7 +84,7 @@ def served(runs: Path) -> list[Outcome]:
     ]
     assert [outcome.code for outcome in outcomes] in ([0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 1]), outcomes
     assert "1 of 2 records" in outcomes[-1].out and bad(runs).name in outcomes[-1].out
-    assert "good" in set(leaderboard.read_csv(out)["aligner"])
+    assert "good" in set(read_csv(out)["aligner"])
     assert '"good"' in (runs.parent / "page.html").read_text()
     return outcomes
 
@@ -352,7 +354,7 @@ def test_a_crash_is_exit_3_and_its_trace_is_in_a_file(
     def crash(*args: object) -> None:
         raise ZeroDivisionError("ours\nindeed \x1b[31m")
 
-    monkeypatch.setattr(leaderboard, "read_csv", crash)
+    monkeypatch.setattr(csv_file, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
@@ -365,7 +367,7 @@ def test_a_crash_on_a_full_disk_is_on_the_screen(monkeypatch: pytest.MonkeyPatch
     def crash(*args: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(leaderboard, "read_csv", crash)
+    monkeypatch.setattr(csv_file, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and "Traceback" in outcome.err and "its trace is above" in outcome.err
@@ -381,7 +383,7 @@ def test_other_ends_keep_their_codes(
     def raised(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(leaderboard, "read_csv", raised)
+    monkeypatch.setattr(csv_file, "read_csv", raised)
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == code and "Traceback" not in outcome.err
     assert typed("leaderboard", "show", "x.csv", "--format", "nonsense").code == 2

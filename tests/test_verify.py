@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.boards.submission import submit
-from prefbench.boards.verify_board import runs_in, verify_board
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.problem.utilities import Conciseness
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, write_items

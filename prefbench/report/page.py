@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench import __version__
-from prefbench.boards.leaderboard import PROMPTED
+from prefbench.boards.columns import PROMPTED
 from prefbench.errors import UserError
 from prefbench.record.evidence import item_columns, read_evidence
 from prefbench.record.near_reference import near_reference

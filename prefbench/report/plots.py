@@ -143,7 +143,8 @@ def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
     Raises:
         UserError: if there is no folder or no record in it.
     """
-    from prefbench.boards.leaderboard import build, config_hash
+    from prefbench.boards.names import config_hash
+    from prefbench.boards.table import build
 
     frame = build(runs_dir)
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from prefbench import registry
-from prefbench.boards.leaderboard import config_hash
+from prefbench.boards.names import config_hash
 from prefbench.errors import PrefbenchError
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, sorted_items
