@@ -407,7 +407,7 @@ def _run_all(
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
-    from prefbench.report import display
+    from prefbench.report import live, tables
     from prefbench.team import team
     from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
 
@@ -419,7 +419,7 @@ def _run_all(
     folders, records = [], []
     for spec in specs:
         # A plug-in may print, and standard output belongs to the record.
-        with contextlib.redirect_stdout(sys.stderr), display.reporter(quiet, progress) as reporter:
+        with contextlib.redirect_stdout(sys.stderr), live.reporter(quiet, progress) as reporter:
             if several:
                 reporter.note(f"seed {spec.seed}")
             _hush()
@@ -433,15 +433,15 @@ def _run_all(
         folders.append(folder)
         records.append(record)
         if record.status == "ok":
-            say(display.render(display.result_table(record), results))
-            say(display.verdict(record))
+            say(tables.render(tables.result_table(record), results))
+            say(tables.verdict(record))
         elif not team().together():
             raise PrefbenchError(f"{record.message}")  # the other processes cannot go on without this one
         elif speaks:  # also when quiet: the exit code alone does not say why
-            print(display.verdict(record), file=sys.stderr)
+            print(tables.verdict(record), file=sys.stderr)
         if measured is not None:
             for table in measured.tables:
-                say("\n" + display.render(display.rows_table(*table), results))
+                say("\n" + tables.render(tables.rows_table(*table), results))
             say("\n" + "\n".join(measured.notes))
         say(f"record: {folder / 'record.json'}")
         if measured is not None:
@@ -453,7 +453,7 @@ def _run_all(
         from prefbench.boards.table import summarise_seeds
 
         summary = summarise_seeds(folders)
-        say(display.render(display.seeds_table(summary), results))
+        say(tables.render(tables.seeds_table(summary), results))
     if any(record.status == "ok" for record in records):
         say(_next_steps(specs[0], settings, runs_dir))
     if as_json:
@@ -988,7 +988,7 @@ def export(
     from rich.console import Console
 
     from prefbench import consent
-    from prefbench.report import display
+    from prefbench.report import live
     from prefbench.spec import parse_sets
     from prefbench.tools.export import export, export_spec
     from prefbench.tools.export import push as send
@@ -1011,7 +1011,7 @@ def export(
     out = out.expanduser()
     with (
         contextlib.redirect_stdout(sys.stderr),
-        display.reporter(quiet, Console(stderr=True)) as reporter,
+        live.reporter(quiet, Console(stderr=True)) as reporter,
     ):
         rows = export(spec, out, runs_dir.expanduser(), reporter)
     if not quiet:
@@ -1541,7 +1541,7 @@ def _print_json(value: Any) -> None:
 def _print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
 
-    from prefbench.report.display import render, rows_table
+    from prefbench.report.tables import render, rows_table
 
     print(render(rows_table(title, header, rows), Console()))
 

@@ -351,15 +351,16 @@ def judge_run(root: Path, draw: random.Random) -> None:
     from prefbench.boards.show import show
     from prefbench.boards.table import build
     from prefbench.record.files import find_records
-    from prefbench.report import page, plots
+    from prefbench.report import page
+    from prefbench.report.figures import collect, training_curves
     from prefbench.tools import cache
 
     runs = root / "runs"
 
     def figures() -> None:
-        _, settings = plots.collect(runs)
+        _, settings = collect(runs)
         for setting in settings:
-            plots.training_curves(setting.cells)
+            training_curves(setting.cells)
 
     def table() -> None:
         found = build(runs)

@@ -221,7 +221,7 @@ def test_old_records_are_read_and_new_ones_say_nothing_where_there_is_nothing(tm
 def test_the_table_of_a_run_fits_a_narrow_terminal(tmp_path):
     from rich.console import Console
 
-    from prefbench.report.display import render, result_table
+    from prefbench.report.tables import render, result_table
 
     _, record = run_it(tmp_path)
     lines = render(result_table(record), Console(width=80)).splitlines()

@@ -35,7 +35,8 @@ from prefbench.errors import UserError, says_no_memory
 from prefbench.record.evidence import read_items
 from prefbench.record.files import find_records
 from prefbench.registry import Entry, Options
-from prefbench.report import page, plots
+from prefbench.report import page
+from prefbench.report.figures import collect, training_curves
 from prefbench.running.policy import _is_environment
 from prefbench.spec import read_toml
 from prefbench.tools.cache import gc, users
@@ -109,8 +110,8 @@ def test_evidence_that_is_no_file_hangs_nothing(runs: Path, make: Callable[[Path
     make(bad(runs) / "items.parquet")
     (bad(runs) / "history.json").symlink_to("/dev/zero")
     served(runs)
-    _, settings = plots.collect(runs)
-    assert plots.training_curves(settings[0].cells) == {}
+    _, settings = collect(runs)
+    assert training_curves(settings[0].cells) == {}
 
 
 def test_a_bomb_is_named_and_not_lit(runs: Path) -> None:
