@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from prefbench.boards.columns import DECIMALS
 from prefbench.boards.gate_file import GROUP, METRIC, Check, Key
 from prefbench.boards.gate_report import GateRow, row_name
@@ -96,8 +98,6 @@ def tested_row(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Che
 
 
 def _mean(row: Row, metric: str) -> float:
-    import numpy as np
-
     if metric.startswith(GROUP) or metric == "worst_group_win_rate":
         return float(np.mean([scores.mean() for scores in row.metric_scores(metric)]))
 

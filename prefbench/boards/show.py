@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from tabulate import tabulate
 
 from prefbench.boards.columns import METRICS, PROMPTED
@@ -52,12 +57,6 @@ def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") 
 
 def _rich_table(rows: Sequence[Sequence[str]]) -> str:
     """The rows as a table that fits the terminal, columns left out rather than cells broken."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console()
     # What all rows agree on is said once, above, and leaves room for what differs.
     sayable = (*range(1, 5), SHOWN.index("status"))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.evaluate.win_rate import outcomes
@@ -135,8 +137,6 @@ def item_outcomes(items: pd.DataFrame, groups: Sequence[str]) -> Floats:
     Raises:
         UserError: if the items are incomplete or a utility is not a finite number.
     """
-    import numpy as np
-
     ordered, samples = sorted_items(items, groups)
     shape = (len(ordered) // samples, samples)
 
@@ -177,8 +177,6 @@ def prompted_outcomes(table: pd.DataFrame, groups: Sequence[str]) -> Floats:
     Raises:
         UserError: a column, a group or a sample is missing.
     """
-    import numpy as np
-
     lacking = [name for name in PROMPTED_COLUMNS if name not in table.columns]
     if lacking:
         raise UserError(f"{PROMPTED_FILE} has no column '{lacking[0]}': run it again.")

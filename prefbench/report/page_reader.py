@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.record.evidence import item_columns, read_evidence
 from prefbench.report.figures import Cell, Setting
@@ -74,8 +76,6 @@ def _shelf(cells: Sequence[Cell], seed: int, prompts: int) -> dict[str, Any] | N
 
 def _choose(folder: Path, prompts: int) -> tuple[list[int], int]:
     """Ids spaced evenly over the test prompts, and how many there are: no result has a say in it."""
-    import numpy as np
-
     ids = np.unique(read_evidence(folder, columns=["prompt_id"])["prompt_id"].to_numpy())
     places = np.unique(np.linspace(0, len(ids) - 1, min(prompts, len(ids))).round().astype(int))
     return [int(ids[place]) for place in places], len(ids)
