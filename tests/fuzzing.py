@@ -350,6 +350,7 @@ def judge_run(root: Path, draw: random.Random) -> None:
     from prefbench.boards.compare import compare_aligners
     from prefbench.boards.show import show
     from prefbench.boards.table import build
+    from prefbench.boards.verify import runs_in, verify_board
     from prefbench.record.files import find_records
     from prefbench.report import page
     from prefbench.report.figures import collect, training_curves
@@ -370,7 +371,8 @@ def judge_run(root: Path, draw: random.Random) -> None:
         assert "good" in set(found["aligner"])
 
     def verified() -> None:
-        assert submission.verify_runs(runs)[root / "runs/run-b"] == []
+        wrong = {run.folder: run.wrong for run in verify_board(runs_in(runs))}
+        assert wrong[root / "runs/run-b"] == []
 
     def submitted() -> None:
         try:
@@ -385,14 +387,15 @@ def judge_run(root: Path, draw: random.Random) -> None:
         lambda: gate.gate(root / "board.csv", runs),
         lambda: compare_aligners("a", "good", runs),
     ]
-    _tried(lambda: submission.verify_run(root / RUN), draw.choice(checks))
+    _tried(lambda: verify_board([root / RUN]), draw.choice(checks))
 
 
 def judge_board(root: Path, draw: random.Random) -> None:
     """What reads a leaderboard."""
-    from prefbench.boards import gate, submission
+    from prefbench.boards import gate
     from prefbench.boards.csv_file import read_csv
     from prefbench.boards.show import show
+    from prefbench.boards.verify_csv import verify_csv
 
     def shown() -> None:
         frame = read_csv(root / "board.csv")
@@ -401,7 +404,7 @@ def judge_board(root: Path, draw: random.Random) -> None:
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
 
     others: list[Callable[[], object]] = [
-        lambda: submission.verify_csv(root / "board.csv", root / "runs"),
+        lambda: verify_csv(root / "board.csv", root / "runs"),
         lambda: gate.gate(root / "board.csv", root / "runs"),
     ]
     _tried(shown, draw.choice(others))

@@ -28,8 +28,9 @@ from prefbench.backbone.language.tokens import Codec
 from prefbench.boards import csv_file
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
-from prefbench.boards.submission import submit, verify_runs
+from prefbench.boards.submission import submit
 from prefbench.boards.table import build
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.data.corpus import load_reviews
 from prefbench.errors import UserError, says_no_memory
 from prefbench.record.evidence import read_items
@@ -134,7 +135,7 @@ def test_sixty_thousand_columns_do_not_abort_verify(runs: Path) -> None:
     many = {f"utility/{i}": pa.array([0.0] * len(items)) for i in range(60_000)}
     wide = pa.table({**{name: items[name] for name in items.column_names}, **many})
     pq.write_table(wide, bad(runs) / "items.parquet")
-    (wrong,) = (found for folder, found in verify_runs(runs).items() if folder == bad(runs))
+    (wrong,) = (run.wrong for run in verify_board(runs_in(runs)) if run.folder == bad(runs))
     assert "too many columns" in wrong[0]
 
 
