@@ -33,7 +33,7 @@ from prefbench.backbone.language import reward
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import fit_language_model
 from prefbench.backbone.language.policies import LMReward
-from prefbench.boards import leaderboard
+from prefbench.boards.table import build
 from prefbench.estimate.estimate import problem_of
 from prefbench.learn import em, exact
 from prefbench.learn.game import CERTIFICATE, Game, Solution
@@ -336,7 +336,7 @@ def plugins() -> None:
 
 def test_leaderboard_build(benchmark: BenchmarkFixture, measured: Measured, plugins: None) -> None:
     """The published records, read, averaged, resampled and ranked."""
-    frame = measured("leaderboard build", "", lambda: leaderboard.build(RECORDS))
+    frame = measured("leaderboard build", "", lambda: build(RECORDS))
     benchmark.extra_info.update(unit="runs", items=int(frame["n_seeds"].sum()))
 
 

@@ -13,8 +13,10 @@ from statistics import fmean
 import pandas as pd
 
 from prefbench import registry
-from prefbench.boards.leaderboard import PROMPTED, build
-from prefbench.record.record import Record, find_records
+from prefbench.boards.columns import PROMPTED
+from prefbench.boards.table import build
+from prefbench.record.files import find_records
+from prefbench.record.schema import Record
 
 
 def ratio_of(share: float) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry
-from prefbench.boards.leaderboard import build
-from prefbench.record.record import Record, find_records
+from prefbench.boards.table import build
+from prefbench.record.files import find_records
+from prefbench.record.schema import Record
 
 
 def win_rates(frame: pd.DataFrame) -> str:

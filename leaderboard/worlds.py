@@ -25,7 +25,7 @@ from prefbench.evaluate.regret import preference_losses
 from prefbench.learn import exact
 from prefbench.learn.game import Game
 from prefbench.learn.welfare import Welfare
-from prefbench.record.record import Record
+from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 

@@ -30,7 +30,7 @@ from prefbench.text import clock, one_line, show_age, show_bytes
 
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
-    from prefbench.record.record import Record
+    from prefbench.record.schema import Record
     from prefbench.registry import Entry, Kind, Stance
     from prefbench.spec import RunSpec
 
@@ -407,7 +407,7 @@ def _run_all(
     """Run every seed, whatever becomes of the others; `ok` if all of them are."""
     from rich.console import Console
 
-    from prefbench.report import display
+    from prefbench.report import live, tables
     from prefbench.team import team
     from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
 
@@ -419,7 +419,7 @@ def _run_all(
     folders, records = [], []
     for spec in specs:
         # A plug-in may print, and standard output belongs to the record.
-        with contextlib.redirect_stdout(sys.stderr), display.reporter(quiet, progress) as reporter:
+        with contextlib.redirect_stdout(sys.stderr), live.reporter(quiet, progress) as reporter:
             if several:
                 reporter.note(f"seed {spec.seed}")
             _hush()
@@ -433,15 +433,15 @@ def _run_all(
         folders.append(folder)
         records.append(record)
         if record.status == "ok":
-            say(display.render(display.result_table(record), results))
-            say(display.verdict(record))
+            say(tables.render(tables.result_table(record), results))
+            say(tables.verdict(record))
         elif not team().together():
             raise PrefbenchError(f"{record.message}")  # the other processes cannot go on without this one
         elif speaks:  # also when quiet: the exit code alone does not say why
-            print(display.verdict(record), file=sys.stderr)
+            print(tables.verdict(record), file=sys.stderr)
         if measured is not None:
             for table in measured.tables:
-                say("\n" + display.render(display.rows_table(*table), results))
+                say("\n" + tables.render(tables.rows_table(*table), results))
             say("\n" + "\n".join(measured.notes))
         say(f"record: {folder / 'record.json'}")
         if measured is not None:
@@ -450,10 +450,10 @@ def _run_all(
             say(f"error: {folder / 'error.txt'}")
     summary = None
     if several and speaks:
-        from prefbench.boards.leaderboard import summarise_seeds
+        from prefbench.boards.table import summarise_seeds
 
         summary = summarise_seeds(folders)
-        say(display.render(display.seeds_table(summary), results))
+        say(tables.render(tables.seeds_table(summary), results))
     if any(record.status == "ok" for record in records):
         say(_next_steps(specs[0], settings, runs_dir))
     if as_json:
@@ -988,7 +988,7 @@ def export(
     from rich.console import Console
 
     from prefbench import consent
-    from prefbench.report import display
+    from prefbench.report import live
     from prefbench.spec import parse_sets
     from prefbench.tools.export import export, export_spec
     from prefbench.tools.export import push as send
@@ -1011,7 +1011,7 @@ def export(
     out = out.expanduser()
     with (
         contextlib.redirect_stdout(sys.stderr),
-        display.reporter(quiet, Console(stderr=True)) as reporter,
+        live.reporter(quiet, Console(stderr=True)) as reporter,
     ):
         rows = export(spec, out, runs_dir.expanduser(), reporter)
     if not quiet:
@@ -1128,7 +1128,8 @@ def build(
     plugin: Plugin = None,
 ) -> None:
     """Make the leaderboard of a runs folder."""
-    from prefbench.boards.leaderboard import build, missing_controls, write_csv
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.table import build, missing_controls
 
     _load_plugins(plugin)  # to tell options from defaults
     frame = build(runs_dir)
@@ -1146,7 +1147,8 @@ def show_leaderboard(
     ] = "rich",
 ) -> None:
     """Print a leaderboard."""
-    from prefbench.boards.leaderboard import read_csv, show
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.show import show
 
     print(show(read_csv(file), fmt))
 
@@ -1167,7 +1169,7 @@ def compare(
 
     A folder with several runs of one configuration may stand for them.
     """
-    from prefbench.boards.leaderboard import compare_aligners, comparison_rows
+    from prefbench.boards.compare import compare_aligners, comparison_rows
 
     _load_plugins(plugin)
     ratio = None
@@ -1210,7 +1212,8 @@ def verify(
     Problems are built from the specifications, utilities computed from the texts, runs held against each
     other. Exit 1 if one does not follow, or none could be checked.
     """
-    from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
+    from prefbench.boards.verify import runs_in, verify_board
+    from prefbench.boards.verify_csv import verify_csv
     from prefbench.record.fields import unchecked_lines
     from prefbench.tools.rerun import draw
     from prefbench.tools.rerun import rerun as computed_anew
@@ -1340,7 +1343,9 @@ def gate(
 
     Exit 1 if a result fell by more than the margin, or if nothing was decided.
     """
-    from prefbench.boards.gate import LEVEL, Check, gate, read_gate_config, write_junit, write_summary
+    from prefbench.boards.gate import gate
+    from prefbench.boards.gate_file import LEVEL, Check, read_gate_config
+    from prefbench.boards.gate_output import write_junit, write_summary
 
     checks: tuple[Check, ...] = ()
     if config is not None:
@@ -1524,7 +1529,7 @@ def doctor(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a run's record."""
-    from prefbench.record.record import json_schema
+    from prefbench.record.schema import json_schema
 
     _print_json(json_schema())
 
@@ -1536,7 +1541,7 @@ def _print_json(value: Any) -> None:
 def _print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
 
-    from prefbench.report.display import render, rows_table
+    from prefbench.report.tables import render, rows_table
 
     print(render(rows_table(title, header, rows), Console()))
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from prefbench.boards.leaderboard import Row
-    from prefbench.record.record import Record
+    from prefbench.boards.rows import Row
+    from prefbench.record.schema import Record
     from prefbench.stats.comparisons import Difference, DropTest
 
 __all__ = ["CannotTell", "assert_minority_win_rate", "assert_win_rate", "prefbench_run"]
@@ -159,7 +159,7 @@ def assert_win_rate(
 
 def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tuple[str, str]:
     from prefbench.errors import UserError
-    from prefbench.record.record import Record
+    from prefbench.record.schema import Record
     from prefbench.stats import comparisons, intervals
 
     if not 0 < at_least < 1:
@@ -215,10 +215,12 @@ def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int
 
 
 def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, level: float) -> tuple[str, str]:
-    from prefbench.boards.gate import Check, by_key, judge_rows, parse_checks, row_key
-    from prefbench.boards.leaderboard import frame_of, read_csv
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.gate import by_key, judge_rows, row_key
+    from prefbench.boards.gate_file import Check, parse_checks
+    from prefbench.boards.table import frame_of
     from prefbench.errors import UserError
-    from prefbench.record.record import Record
+    from prefbench.record.schema import Record
 
     if isinstance(runs, Record):
         raise UserError("a record alone cannot be held against a baseline: give the run's folder.")
@@ -245,9 +247,9 @@ def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, leve
 
 def _row(runs: Any) -> Row:
     """The one row that these runs make."""
-    from prefbench.boards.leaderboard import rows_of
+    from prefbench.boards.rows import rows_of
     from prefbench.errors import UserError
-    from prefbench.record.record import RECORD_FILE, find_records, read_record
+    from prefbench.record.files import RECORD_FILE, find_records, read_record
 
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     found = []
@@ -271,7 +273,7 @@ def _row(runs: Any) -> Row:
 
 
 def _known(metric: str, row: Row) -> str:
-    from prefbench.boards.gate import GATE_METRICS
+    from prefbench.boards.gate_file import GATE_METRICS
     from prefbench.errors import UserError
     from prefbench.registry import suggest
 

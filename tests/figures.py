@@ -45,7 +45,7 @@ from prefbench.problem import utilities
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.view import make_view
-from prefbench.record import record
+from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.running.labels import labels_of
 from prefbench.spec import make_spec
 from prefbench.stats import comparisons, intervals, power
@@ -554,7 +554,7 @@ def evaluated(folder: Path) -> Figures:
         ],
         ignore_index=True,
     )
-    prompted, worst = record.summarise_prompted(told, groups, 0)
+    prompted, worst = summarise_prompted(told, groups, 0)
     old, new = rng.random((3, 40)), rng.random((3, 40)) * 0.9
     tests = {
         "wilson": list(intervals.wilson(7, 2, 20)),
@@ -573,9 +573,7 @@ def evaluated(folder: Path) -> Figures:
         ),
         "holm": np.asarray(comparisons.holm([0.01, 0.04, 0.03])).tolist(),
     }
-    return flat(
-        {"items": record.summarise(items, groups, 0), "prompted": prompted, "worst": worst, "tests": tests}
-    )
+    return flat({"items": summarise(items, groups, 0), "prompted": prompted, "worst": worst, "tests": tests})
 
 
 # -------------------------------------------------------------------------------------------- language models

@@ -346,27 +346,33 @@ def _tried(*calls: Callable[[], object]) -> None:
 
 def judge_run(root: Path, draw: random.Random) -> None:
     """One of the commands that read a runs folder; the other run in it is still there."""
-    from prefbench.boards import gate, leaderboard, submission
-    from prefbench.record import record
-    from prefbench.report import page, plots
+    from prefbench.boards import gate, submission
+    from prefbench.boards.compare import compare_aligners
+    from prefbench.boards.show import show
+    from prefbench.boards.table import build
+    from prefbench.boards.verify import runs_in, verify_board
+    from prefbench.record.files import find_records
+    from prefbench.report import page
+    from prefbench.report.figures import collect, training_curves
     from prefbench.tools import cache
 
     runs = root / "runs"
 
     def figures() -> None:
-        _, settings = plots.collect(runs)
+        _, settings = collect(runs)
         for setting in settings:
-            plots.training_curves(setting.cells)
+            training_curves(setting.cells)
 
     def table() -> None:
-        found = leaderboard.build(runs)
+        found = build(runs)
         for fmt in ("rich", "markdown", "csv"):
-            said = leaderboard.show(found, fmt)  # type: ignore[arg-type]
+            said = show(found, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
         assert "good" in set(found["aligner"])
 
     def verified() -> None:
-        assert submission.verify_runs(runs)[root / "runs/run-b"] == []
+        wrong = {run.folder: run.wrong for run in verify_board(runs_in(runs))}
+        assert wrong[root / "runs/run-b"] == []
 
     def submitted() -> None:
         try:
@@ -374,28 +380,31 @@ def judge_run(root: Path, draw: random.Random) -> None:
         finally:
             shutil.rmtree(root / "packed", ignore_errors=True)
 
-    assert any(one.aligner == "good" for _, one in record.find_records(runs))
+    assert any(one.aligner == "good" for _, one in find_records(runs))
     checks: list[Callable[[], object]] = [
         *(table, figures, verified, verified, submitted, lambda: [cache.users(runs), *cache.verify(runs)]),
         lambda: page.page(runs, 2),
         lambda: gate.gate(root / "board.csv", runs),
-        lambda: leaderboard.compare_aligners("a", "good", runs),
+        lambda: compare_aligners("a", "good", runs),
     ]
-    _tried(lambda: submission.verify_run(root / RUN), draw.choice(checks))
+    _tried(lambda: verify_board([root / RUN]), draw.choice(checks))
 
 
 def judge_board(root: Path, draw: random.Random) -> None:
     """What reads a leaderboard."""
-    from prefbench.boards import gate, leaderboard, submission
+    from prefbench.boards import gate
+    from prefbench.boards.csv_file import read_csv
+    from prefbench.boards.show import show
+    from prefbench.boards.verify_csv import verify_csv
 
     def shown() -> None:
-        frame = leaderboard.read_csv(root / "board.csv")
+        frame = read_csv(root / "board.csv")
         for fmt in ("rich", "markdown", "csv"):
-            said = leaderboard.show(frame, fmt)  # type: ignore[arg-type]
+            said = show(frame, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
 
     others: list[Callable[[], object]] = [
-        lambda: submission.verify_csv(root / "board.csv", root / "runs"),
+        lambda: verify_csv(root / "board.csv", root / "runs"),
         lambda: gate.gate(root / "board.csv", root / "runs"),
     ]
     _tried(shown, draw.choice(others))
@@ -404,7 +413,7 @@ def judge_board(root: Path, draw: random.Random) -> None:
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
     from prefbench import cli
-    from prefbench.boards.gate import read_gate_config
+    from prefbench.boards.gate_file import read_gate_config
     from prefbench.sweep import sweep
 
     def run() -> None:
@@ -504,25 +513,29 @@ def make_seeds(root: Path) -> None:
     import numpy as np
     from test_record import make_items, make_record
 
-    from prefbench.boards import leaderboard
-    from prefbench.record import record
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.table import build
+    from prefbench.record.evidence import PROMPTED_COLUMNS, read_items, write_items
+    from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, write_record
+    from prefbench.record.schema import Record
+    from prefbench.record.summary import summarise_prompted
 
     rates = {"many": 0.8, "few": 0.6}
     for name, aligner, seed in (("run-a", "a", 0), ("run-b", "good", 0)):
         items = make_items(rates, n=12, seed=seed)
         groups = [("many", 0.8, False), ("few", 0.2, True)]
         made = make_record(items, groups, aligner=aligner, seed=seed)
-        record.write_record(made, root / "runs" / name)
-        record.write_items(items, root / "runs" / name)
+        write_record(made, root / "runs" / name)
+        write_items(items, root / "runs" / name)
     folder = root / RUN
-    items = record.read_items(folder)
+    items = read_items(folder)
     prompted = pd.concat(
         items[["prompt_id", "sample", "prompt", "response", "reference_response", "empty"]].assign(
             group=group, reference_empty=False, utility=items[f"utility/{group}"], reference_utility=0.0
         )
         for group in rates
     )
-    record.write_items(prompted[list(record.PROMPTED_COLUMNS)], folder, record.PROMPTED_FILE)
+    write_items(prompted[list(PROMPTED_COLUMNS)], folder, PROMPTED_FILE)
     states = pd.DataFrame(
         {
             "state": [0, 0, 1, 1],
@@ -533,22 +546,22 @@ def make_seeds(root: Path) -> None:
         }
         | {f"utility/{name}": [0.0, 1.0, 1.0, 0.0] for name in rates}
     )
-    record.write_items(states, folder, record.DISTRIBUTION_FILE)
+    write_items(states, folder, DISTRIBUTION_FILE)
     from prefbench.evaluate.regret import regrets
 
     plain = json.loads((folder / "record.json").read_text())
-    by_group, worst = record.summarise_prompted(prompted, [("many", 0.8, False), ("few", 0.2, True)], 0)
+    by_group, worst = summarise_prompted(prompted, [("many", 0.8, False), ("few", 0.2, True)], 0)
     for group in plain["groups"]:
         group["prompted"] = by_group[group["name"]]
     plain |= worst | {"regret": regrets(states, list(rates), 0.15)}
-    record.write_record(record.Record.model_validate(plain), folder)
+    write_record(Record.model_validate(plain), folder)
     (folder / "history.json").write_text(json.dumps([{"reward": 0.1 * i, "kl": 0.2 * i} for i in range(5)]))
     stage = root / "runs/stages/policy/0123456789abcdef0123456789abcdef"
     stage.mkdir(parents=True)
     (stage / "done.json").write_text(
         json.dumps({"stage": "policy", "key": {"aligner": "a", "seed": 0}, "files": {}, "within": {}})
     )
-    leaderboard.write_csv(leaderboard.build(root / "runs"), root / "board.csv")
+    write_csv(build(root / "runs"), root / "board.csv")
     (root / "run.toml").write_text(
         'task = "bandit_two_group"\naligner = "maxmin"\ndata = "synthetic"\nminority_ratio = "4:1"\n'
         'seed = 0\nseeds = 2\nruns_dir = "runs"\n[set.task]\nannotators = 20\n[set.evaluate]\nsamples = 2\n'

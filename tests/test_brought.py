@@ -10,13 +10,13 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
-from prefbench.boards.leaderboard import build
+from prefbench.boards.table import build
 from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness, VaderSum
-from prefbench.record.record import verify
+from prefbench.record.verify import verify
 from prefbench.registry import task
 from prefbench.running.rewards import too_few_clusters
 from prefbench.running.run import labelled_pairs, run

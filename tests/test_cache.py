@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_cli import typed
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.record.record import verify as follows
+from prefbench.record.verify import verify as follows
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, run_name
 from prefbench.store.stages import Store, Work, damage

@@ -25,8 +25,10 @@ from test_registry import PACKAGE, install, restored  # noqa: F401  (a fixture, 
 from prefbench import __version__
 from prefbench.cli import CONFIG_KEYS, gate, main
 from prefbench.errors import PrefbenchError
-from prefbench.record.record import read_record
-from prefbench.report import display
+from prefbench.record.files import read_record
+from prefbench.report import live
+from prefbench.report.live import Live, Quiet
+from prefbench.report.tables import render, result_table, verdict
 
 SMALL_PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
 
@@ -766,7 +768,7 @@ def told(reporter, console_file) -> str:
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch):
     file = io.StringIO()
-    with display.reporter(False, Console(file=file)) as reporter:
+    with live.reporter(False, Console(file=file)) as reporter:
         lines = told(reporter, file).splitlines()
     assert lines == [
         "reference: stored",
@@ -776,9 +778,9 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch):
         "waiting for [somebody]",
         "policy: done in 1:15",
     ]
-    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(live, "PLAIN_SECONDS", 0.0)
     file = io.StringIO()
-    with display.reporter(False, Console(file=file)) as reporter:
+    with live.reporter(False, Console(file=file)) as reporter:
         text = told(reporter, file)
     assert "policy: 3/10, 0.0 s  reward/[red] 0.25, KL 0.123\n" in text
     assert "about 0.0 s left  reward/[red] 0.5, KL 0.2\n" in text
@@ -788,8 +790,8 @@ def test_on_a_terminal_a_finished_stage_keeps_its_line(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system=None, width=100)
-    with display.reporter(False, console) as reporter:
-        assert isinstance(reporter, display.Live)
+    with live.reporter(False, console) as reporter:
+        assert isinstance(reporter, Live)
         told(reporter, file)
     lines = [re.sub(r"\x1b\[\??[0-9;]*[A-Za-z]", "", line).strip() for line in file.getvalue().splitlines()]
     assert "reference     stored" in lines
@@ -802,15 +804,15 @@ def test_a_run_that_ended_inside_a_stage_closes_the_view(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system=None, width=100)
-    with pytest.raises(PrefbenchError), display.reporter(False, console) as reporter:
+    with pytest.raises(PrefbenchError), live.reporter(False, console) as reporter:
         reporter.begin("policy", stored=False)
         raise PrefbenchError("no")
     assert file.getvalue().endswith(("\x1b[?25h", "\x1b[2K"))  # the cursor is shown again
 
 
 def test_quiet_is_nobody():
-    with display.reporter(True, Console()) as reporter:
-        assert isinstance(reporter, display.Quiet)
+    with live.reporter(True, Console()) as reporter:
+        assert isinstance(reporter, Quiet)
 
 
 def test_the_verdict_names_the_worst_off_only_if_the_intervals_are_apart(runs):
@@ -819,20 +821,20 @@ def test_the_verdict_names_the_worst_off_only_if_the_intervals_are_apart(runs):
     many = many.model_copy(update={"win_rate": 0.8, "ci_low": 0.7, "ci_high": 0.9})
     few = few.model_copy(update={"win_rate": 0.3, "ci_low": 0.2, "ci_high": 0.4})
     apart = record.model_copy(update={"groups": (many, few), "worst_group": few.name})
-    assert display.verdict(apart) == (
+    assert verdict(apart) == (
         "Worst off: conciseness, the minority, wins 0.30 [0.20, 0.40] of its comparisons with the reference "
         "policy, sentiment wins 0.80 [0.70, 0.90]."
     )
     near = few.model_copy(update={"ci_high": 0.75})
     close = record.model_copy(update={"groups": (many, near), "worst_group": few.name})
-    assert display.verdict(close).startswith("No group is clearly worst off on 50 prompts: ")
+    assert verdict(close).startswith("No group is clearly worst off on 50 prompts: ")
 
 
 def test_a_table_shows_names_as_they_are_and_fits_80_columns(runs):
     record = read_record(Path(re.findall(r"^record: (.*)$", runs[1].out, re.M)[0]))
     odd = record.groups[0].model_copy(update={"name": "[red]\n\x1b[31mfans"})
     changed = record.model_copy(update={"groups": (odd, record.groups[1])})
-    text = display.render(display.result_table(changed), Console(width=80, file=io.StringIO()))
+    text = render(result_table(changed), Console(width=80, file=io.StringIO()))
     assert "[red]" in text
     assert "\\x1b[31" in text
     assert "\x1b" not in text

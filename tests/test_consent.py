@@ -12,7 +12,8 @@ from test_registry import restored  # noqa: F401  (a fixture, used by being here
 from prefbench import consent
 from prefbench.chat.client import Server
 from prefbench.errors import UserError
-from prefbench.record.record import read_record, verify
+from prefbench.record.files import read_record
+from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
 from prefbench.sweep.cell import Outcome

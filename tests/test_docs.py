@@ -22,7 +22,7 @@ from packaging.version import Version
 
 import prefbench
 from prefbench import cli, registry
-from prefbench.record.record import EmRecord, GroupRecord, Provenance, Record, json_schema
+from prefbench.record.schema import EmRecord, GroupRecord, Provenance, Record, json_schema
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, parse_sets
 

@@ -19,19 +19,15 @@ from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench import registry
 from prefbench.boards.submission import merge, submit
-from prefbench.boards.verify_board import runs_in, verify_board
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import regrets
 from prefbench.problem.problem import apportion
-from prefbench.record.record import (
-    Record,
-    read_items,
-    read_record,
-    summarise,
-    verify,
-    write_items,
-    write_record,
-)
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import read_record, write_record
+from prefbench.record.schema import Record
+from prefbench.record.summary import summarise
+from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.text import count_words, is_empty

@@ -52,14 +52,14 @@ def _report(failed: list[dict[str, Any]]) -> str:
 
 def test_the_seeds_are_good(seeds: Path) -> None:
     """Without a mutation everything is accepted, or the mutations would never get past the first check."""
-    from prefbench.boards import leaderboard
+    from prefbench.boards.csv_file import read_csv
     from prefbench.data.corpus import load_reviews
     from prefbench.data.given import read_hh, read_personas
-    from prefbench.record.record import verify
+    from prefbench.record.verify import verify
     from prefbench.sweep.sweep import read_sweep
 
     assert verify(seeds / fuzzing.RUN) == []
-    assert len(leaderboard.read_csv(seeds / "board.csv")) == 2
+    assert len(read_csv(seeds / "board.csv")) == 2
     assert len(read_sweep(str(seeds / "sweep.toml")).expand()) > 4
     assert all(len(load_reviews(str(seeds / "data" / name), 3).texts) == 8 for name in fuzzing.REVIEWS)
     assert read_hh(str(seeds / "data" / "hh.parquet")) and read_personas(str(seeds / "data"), ["P1A"])

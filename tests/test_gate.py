@@ -12,15 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_record import make_run
 
-from prefbench.boards import leaderboard as lb
-from prefbench.boards.gate import (
-    gate,
-    junit_xml,
-    read_gate_config,
-    summary_markdown,
-    write_junit,
-    write_summary,
-)
+from prefbench.boards.csv_file import read_csv, write_csv
+from prefbench.boards.gate import gate
+from prefbench.boards.gate_file import read_gate_config
+from prefbench.boards.gate_output import junit_xml, summary_markdown, write_junit, write_summary
+from prefbench.boards.rows import load_rows
+from prefbench.boards.table import build
 from prefbench.errors import UserError
 
 OLD = {"many": 0.85, "few": 0.75}
@@ -36,7 +33,7 @@ def publish(tmp_path, rates, seeds=3, n=300, **changes):
     runs = tmp_path / "old"
     for seed in range(seeds):
         make_run(runs, rates, n=n, seed=seed, **changes)
-    lb.write_csv(lb.build(runs), tmp_path / "results.csv")
+    write_csv(build(runs), tmp_path / "results.csv")
     return tmp_path
 
 
@@ -217,7 +214,7 @@ def test_many_rows_are_corrected_together(tmp_path):
 def test_false_alarms_and_power_end_to_end(tmp_path):
     """At a true drop of just the margin few gates close; at 15 points beyond it nearly all do."""
     publish(tmp_path, {"many": 0.95, "few": 0.7}, seeds=1, n=400)
-    published_rate = float(lb.read_csv(tmp_path / "results.csv")["worst_group_win_rate"].iloc[0])
+    published_rate = float(read_csv(tmp_path / "results.csv")["worst_group_win_rate"].iloc[0])
 
     def alarms(drop, sims):
         closed = 0
@@ -411,6 +408,6 @@ def test_the_gate_of_this_repository_decides_on_several_seeds():
     report = gate(folder / "baseline.csv", runs, level=config.level, baseline_runs=runs, checks=config.checks)
     assert {(row.verdict, row.paired) for row in report.rows} == {("held", True)}
     assert len(report.rows) >= 4 and not report.unmatched
-    assert all(len(row.seeds) >= 5 for row in lb.load_rows(runs))
+    assert all(len(row.seeds) >= 5 for row in load_rows(runs))
     assert {row.key[0].partition("@")[0] for row in report.rows} == {check.task for check in config.checks}
     assert sum(file.stat().st_size for file in runs.rglob("*.*") if file.is_file()) < 2e6

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prefbench import identity
-from prefbench.boards.leaderboard import build
+from prefbench.boards.table import build
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.running.run import run

@@ -12,7 +12,7 @@ from judge_server import MODEL, Failure, in_turn, prefers, serving
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.record.record import verify
+from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 

@@ -10,9 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_record import make_run
 
-from prefbench.boards import leaderboard as lb
+from prefbench.boards.columns import COLUMNS, METRICS, REGRETS
+from prefbench.boards.compare import COMPARED, compare_aligners, comparison_rows
+from prefbench.boards.csv_file import _guard, _unguard, read_csv, to_csv, write_csv
+from prefbench.boards.declared import DECLARED, declare_seeds, read_declared
+from prefbench.boards.names import config_hash, setting_digest, variant
+from prefbench.boards.ranks import compare
+from prefbench.boards.rows import common_seeds, load_rows
+from prefbench.boards.show import show
+from prefbench.boards.table import build, missing_controls, summarise_seeds
 from prefbench.errors import UserError
-from prefbench.record.record import read_items, read_record, write_items
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import read_record
 from prefbench.seeds import rng
 from prefbench.stats.intervals import two_level_bootstrap, wilson
 
@@ -37,8 +46,8 @@ def only(frame, **values):
 
 def test_seeds_become_one_row(tmp_path):
     board(tmp_path, {"good": GOOD, "bad": BAD}, needs=("user_id",))
-    frame = lb.build(tmp_path)
-    assert tuple(frame.columns) == lb.COLUMNS
+    frame = build(tmp_path)
+    assert tuple(frame.columns) == COLUMNS
     assert frame["aligner"].tolist() == ["good", "bad"]
     assert frame["tie_rank"].tolist() == [1, 2]
     bad = only(frame, aligner="bad")
@@ -54,22 +63,22 @@ def test_seeds_become_one_row(tmp_path):
     assert bad["worst_group_win_rate"] == pytest.approx(
         np.mean([x.worst_group_win_rate for x in records]), abs=1e-6
     )
-    for metric in lb.METRICS:
+    for metric in METRICS:
         assert bad[f"{metric}_low"] < bad[metric] < bad[f"{metric}_high"]
 
 
 def test_worst_group_is_the_smallest_mean_not_the_mean_of_smallest(tmp_path):
     make_run(tmp_path, {"many": 1.0, "few": 0.3}, seed=0, n=400)
     make_run(tmp_path, {"many": 0.4, "few": 0.9}, seed=1, n=400)
-    row = lb.build(tmp_path).iloc[0]
+    row = build(tmp_path).iloc[0]
     assert row["worst_group"] == "few"
     assert row["worst_group_win_rate"] == pytest.approx(0.6, abs=0.06)  # the seeds' own minima average 0.35
 
 
 def test_interval_is_the_two_level_bootstraps(tmp_path):
     board(tmp_path, {"good": GOOD})
-    row = lb.build(tmp_path).iloc[0]
-    loaded = lb.load_rows(tmp_path)[0]
+    row = build(tmp_path).iloc[0]
+    loaded = load_rows(tmp_path)[0]
     draws = rng(int(row["config_hash"], 16), "leaderboard")
     expected = two_level_bootstrap([seed.scores for seed in loaded.seeds], lambda m: m.min(axis=-1), draws)
     assert (row["worst_group_win_rate_low"], row["worst_group_win_rate_high"]) == pytest.approx(
@@ -81,13 +90,13 @@ def test_one_seed_and_one_mind_still_has_doubt(tmp_path):
     folder = make_run(tmp_path, GOOD)
     items = read_items(folder).assign(empty=False, response="x", **{"utility/many": 1.0, "utility/few": 1.0})
     write_items(items, folder)
-    row = lb.build(tmp_path).iloc[0]
+    row = build(tmp_path).iloc[0]
     assert row["worst_group_win_rate_low"] == pytest.approx(wilson(60, 0, 60).low, abs=1e-6)
 
 
 def test_building_twice_gives_the_same(tmp_path):
     board(tmp_path, {"good": GOOD, "bad": BAD}, seeds=(1, 0))
-    assert lb.to_csv(lb.build(tmp_path)) == lb.to_csv(lb.build(tmp_path))
+    assert to_csv(build(tmp_path)) == to_csv(build(tmp_path))
 
 
 def test_options_are_not_merged(tmp_path):
@@ -96,7 +105,7 @@ def test_options_are_not_merged(tmp_path):
     board(tmp_path, {"good": GOOD}, seeds=(0,), task_options={"noise": 2})
     board(tmp_path, {"good": GOOD}, seeds=(0,), minority_ratio=0.1)
     board(tmp_path, {"good": GOOD}, seeds=(0,), model="gpt2")
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     assert len(frame) == 5 and frame["config_hash"].nunique() == 5
     assert (frame["tie_rank"] == 1).all()  # four boards; the two on one board tie
     assert sorted(frame["variant"])[:3] == ["", "", ""]
@@ -111,22 +120,22 @@ def test_variant_names_what_is_not_a_default(monkeypatch):
         steps: int = 5
 
     monkeypatch.setattr(registry, "_entries", {("aligner", "toy"): Entry("aligner", "toy", len, Toy)})
-    assert lb.variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}) == ""
-    assert lb.variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}) == "aligner.beta=0.5"
-    assert lb.variant({"aligner": "toy", "evaluate_options": {"samples": 4}}) == "evaluate.samples=4"
-    assert lb.variant({"aligner": "alien", "aligner_options": {"x": 1}}).startswith("config ")
+    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}) == ""
+    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}) == "aligner.beta=0.5"
+    assert variant({"aligner": "toy", "evaluate_options": {"samples": 4}}) == "evaluate.samples=4"
+    assert variant({"aligner": "alien", "aligner_options": {"x": 1}}).startswith("config ")
 
 
 def test_config_hash_ignores_the_seed_only():
     spec = {"task": "toy", "seed": 0, "aligner_options": {"a": 1}}
-    assert lb.config_hash(spec) == lb.config_hash(spec | {"seed": 5})
-    assert lb.config_hash(spec) != lb.config_hash(spec | {"aligner_options": {"a": 2}})
+    assert config_hash(spec) == config_hash(spec | {"seed": 5})
+    assert config_hash(spec) != config_hash(spec | {"aligner_options": {"a": 2}})
 
 
 def test_a_missing_seed_is_incomplete_and_unranked(tmp_path):
     board(tmp_path, {"good": GOOD, "fine": GOOD})
     board(tmp_path, {"lazy": GOOD}, seeds=(0, 2))
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     lazy = only(frame, aligner="lazy")
     assert lazy["status"] == "incomplete: no seed 1"
     assert pd.isna(lazy["tie_rank"])
@@ -137,7 +146,7 @@ def test_a_missing_group_is_incomplete_and_has_no_numbers(tmp_path):
     three = [("many", 0.6, False), ("few", 0.2, True), ("rare", 0.2, True)]
     make_run(tmp_path, {"many": 0.8, "few": 0.7, "rare": 0.6}, aligner="whole", groups=three)
     make_run(tmp_path, GOOD, aligner="partial")
-    partial = only(lb.build(tmp_path), aligner="partial")
+    partial = only(build(tmp_path), aligner="partial")
     assert partial["status"] == "incomplete: seed 0 lacks group rare"
     assert pd.isna(partial["worst_group_win_rate"]) and pd.isna(partial["tie_rank"])
 
@@ -147,7 +156,7 @@ def test_diverged_and_failed_runs_are_never_averaged_over(tmp_path):
     make_run(tmp_path, GOOD, aligner="good", seed=1)
     make_run(tmp_path, GOOD, aligner="wild", seed=1, status="diverged")
     make_run(tmp_path, GOOD, aligner="broken", seed=1, status="failed")
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     assert only(frame, aligner="wild")["status"] == "diverged"
     assert only(frame, aligner="broken")["status"] == "incomplete: seed 1 failed"
     for aligner in ("wild", "broken"):
@@ -159,7 +168,7 @@ def test_missing_evidence_is_incomplete(tmp_path):
     folder = make_run(tmp_path, GOOD)
     (folder / "items.parquet").unlink()
     with pytest.warns(UserWarning, match="missing"):
-        row = lb.build(tmp_path).iloc[0]
+        row = build(tmp_path).iloc[0]
     assert row["status"] == "incomplete: seed 0 has no usable items"
 
 
@@ -168,7 +177,7 @@ def test_the_later_of_two_equal_runs_counts(tmp_path):
     old.rename(tmp_path / "z-old")
     make_run(tmp_path, GOOD, started="2026-03-01T00:00:00+00:00")
     with pytest.warns(UserWarning, match="same run"):
-        row = lb.build(tmp_path).iloc[0]
+        row = build(tmp_path).iloc[0]
     assert row["date"] == "2026-03-01" and row["worst_group_win_rate"] > 0.5
 
 
@@ -182,7 +191,7 @@ def test_ranks_tie_where_noise_allows(tmp_path):
         "clear2": {"many": 0.9, "few": 0.59},
     }.items():
         make_run(tmp_path, rates, n=300, draws=(draws + turns.get(aligner, 0)) % 1, aligner=aligner)
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     assert dict(zip(frame["aligner"], frame["tie_rank"], strict=True)) == {
         "best": 1,
         "near": 1,
@@ -195,51 +204,51 @@ def test_pairing_sees_what_two_intervals_do_not(tmp_path):
     draws = np.random.default_rng(0).random(300)
     make_run(tmp_path, {"many": 0.9, "few": 0.60}, n=300, draws=draws, aligner="a")
     make_run(tmp_path, {"many": 0.9, "few": 0.54}, n=300, draws=draws, aligner="b")
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     a, b = only(frame, aligner="a"), only(frame, aligner="b")
     assert a["worst_group_win_rate_low"] < b["worst_group_win_rate_high"]  # the intervals overlap
     assert (a["tie_rank"], b["tie_rank"]) == (1, 2)
-    rows = {row.first.aligner: row for row in lb.load_rows(tmp_path)}
-    assert lb.compare(rows["a"], rows["b"], "worst_group_win_rate")[1]
+    rows = {row.first.aligner: row for row in load_rows(tmp_path)}
+    assert compare(rows["a"], rows["b"], "worst_group_win_rate")[1]
 
 
 def test_other_prompts_are_compared_unpaired(tmp_path):
     make_run(tmp_path, GOOD, aligner="a", n=50)
     make_run(tmp_path, GOOD, aligner="b", n=80)
-    rows = lb.load_rows(tmp_path)
-    difference, paired = lb.compare(rows[0], rows[1], "mean_win_rate")
+    rows = load_rows(tmp_path)
+    difference, paired = compare(rows[0], rows[1], "mean_win_rate")
     assert not paired and difference.se > 0
 
 
 def test_summary_over_seeds(tmp_path):
     folders = [make_run(tmp_path, GOOD, seed=seed) for seed in range(3)]
-    summary = lb.summarise_seeds(folders)
+    summary = summarise_seeds(folders)
     assert (summary["n_seeds"], summary["seeds"], summary["status"]) == (3, [0, 1, 2], "ok")
-    row = lb.build(tmp_path).iloc[0]
-    for metric in lb.METRICS:
+    row = build(tmp_path).iloc[0]
+    for metric in METRICS:
         assert summary[f"{metric}_low"] == row[f"{metric}_low"]
     assert min(summary["groups"].values()) == pytest.approx(summary["worst_group_win_rate"], abs=1e-6)
     json.dumps(summary, allow_nan=False)
     with pytest.raises(UserError, match="same seed"):
-        lb.summarise_seeds([folders[0], folders[0]])
+        summarise_seeds([folders[0], folders[0]])
     with pytest.raises(UserError, match="differ in more"):
-        lb.summarise_seeds([folders[0], make_run(tmp_path, GOOD, seed=9, aligner="other")])
+        summarise_seeds([folders[0], make_run(tmp_path, GOOD, seed=9, aligner="other")])
     with pytest.raises(UserError, match="no runs"):
-        lb.summarise_seeds([])
+        summarise_seeds([])
     diverged = make_run(tmp_path, GOOD, seed=7, status="diverged")
-    summary = lb.summarise_seeds([*folders, diverged])
+    summary = summarise_seeds([*folders, diverged])
     assert summary["status"] == "diverged" and summary["gap"] is None and summary["groups"] == {}
 
 
 def test_no_records_is_the_users_error(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError):
-            lb.build(folder)
+            build(folder)
 
 
 def test_regrets_are_means_over_seeds_and_need_all_of_them(tmp_path):
     folders = [make_run(tmp_path, GOOD, seed=seed) for seed in (0, 1)]
-    assert lb.build(tmp_path)[list(lb.REGRETS)].isna().all(axis=None)
+    assert build(tmp_path)[list(REGRETS)].isna().all(axis=None)
     for lost, folder in zip((0.1, 0.2), folders, strict=True):
         plain = json.loads((folder / "record.json").read_text())
         plain["regret"] = {
@@ -252,10 +261,10 @@ def test_regrets_are_means_over_seeds_and_need_all_of_them(tmp_path):
             "certificate": 0.0,
         }
         (folder / "record.json").write_text(json.dumps(plain))
-    row = lb.build(tmp_path).iloc[0]
-    assert [row[name] for name in lb.REGRETS] == pytest.approx([0.15, 0.075, 0.0])
+    row = build(tmp_path).iloc[0]
+    assert [row[name] for name in REGRETS] == pytest.approx([0.15, 0.075, 0.0])
     make_run(tmp_path, GOOD, seed=2)
-    assert pd.isna(lb.build(tmp_path).iloc[0]["max_regret"])
+    assert pd.isna(build(tmp_path).iloc[0]["max_regret"])
 
 
 def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
@@ -264,7 +273,7 @@ def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
     make_run(tmp_path, GOOD, aligner="shortest", minority_ratio=0.1)
     make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",), minority_ratio=0.1, seed=1)
     make_run(tmp_path, GOOD, minority_ratio=0.3)
-    assert lb.missing_controls(lb.build(tmp_path)) == [
+    assert missing_controls(build(tmp_path)) == [
         "toy@1 nano synthetic 0.3 has no complete null row (run --aligner reference) and no gold row "
         "(run --aligner gold_maxmin)",
         "toy@1 nano synthetic 0.1 has no complete null row (run --aligner reference) and no gold row "
@@ -277,11 +286,11 @@ def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
 
 def test_two_aligners_on_the_same_prompts(tmp_path):
     board(tmp_path, {"good": GOOD, "bad": BAD})
-    found = lb.compare_aligners("good", "bad", tmp_path)
+    found = compare_aligners("good", "bad", tmp_path)
     by_name = {measure.measure: measure for measure in found.measures}
-    assert list(by_name) == ["group/many", "group/few", *lb.COMPARED]
+    assert list(by_name) == ["group/many", "group/few", *COMPARED]
     few = by_name["group/few"]
-    rows = {row.first.aligner: row for row in lb.load_rows(tmp_path)}
+    rows = {row.first.aligner: row for row in load_rows(tmp_path)}
     scores = [np.concatenate(rows[name].metric_scores("group/few")) for name in ("good", "bad")]
     assert few.difference == pytest.approx(scores[0].mean() - scores[1].mean())
     assert (few.wins, few.losses) == ((scores[0] > scores[1]).sum(), (scores[0] < scores[1]).sum())
@@ -289,10 +298,10 @@ def test_two_aligners_on_the_same_prompts(tmp_path):
     assert few.low < few.difference < few.high and few.low > 0 and few.p_value < 0.05
     # The minority is this group: one test, which the correction counts once.
     assert by_name["minority_win_rate"].p_value == few.p_value
-    back = lb.compare_aligners("bad", "good", tmp_path)
+    back = compare_aligners("bad", "good", tmp_path)
     assert [m.difference for m in back.measures] == pytest.approx([-m.difference for m in found.measures])
     json.dumps(found.to_dict(), allow_nan=False)
-    title, header, cells = lb.comparison_rows(found)
+    title, header, cells = comparison_rows(found)
     assert "A good, B bad" in title and {len(row) for row in cells} == {len(header)}
 
 
@@ -301,12 +310,12 @@ def test_compared_are_runs_folders_of_runs_and_hashes(tmp_path):
     board(tmp_path / "two", {"bad": BAD}, seeds=(1, 2, 3))
     folder = next((tmp_path / "one").glob("good-*"))
     bad = next(f for f in (tmp_path / "two").glob("bad-*") if read_record(f).seed == 2)
-    found = lb.compare_aligners(str(tmp_path / "one"), str(tmp_path / "two"), tmp_path / "one")
+    found = compare_aligners(str(tmp_path / "one"), str(tmp_path / "two"), tmp_path / "one")
     assert (found.seeds, found.left_out) == ((1, 2), (0, 3))
-    name = lb.config_hash(read_record(folder).spec)
-    assert lb.compare_aligners(name, str(tmp_path / "two"), tmp_path / "one") == found
-    assert lb.compare_aligners("good", str(bad), tmp_path / "one").seeds == (2,)
-    assert lb.compare_aligners(folder.name, str(folder), tmp_path / "one").measures[0].difference == 0
+    name = config_hash(read_record(folder).spec)
+    assert compare_aligners(name, str(tmp_path / "two"), tmp_path / "one") == found
+    assert compare_aligners("good", str(bad), tmp_path / "one").seeds == (2,)
+    assert compare_aligners(folder.name, str(folder), tmp_path / "one").measures[0].difference == 0
 
 
 def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
@@ -333,7 +342,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
         (("other", "newer"), {}, "versions 1 and 2 of toy"),
     ]:
         with pytest.raises(UserError, match=said) as caught:
-            lb.compare_aligners(*names, tmp_path, **options)
+            compare_aligners(*names, tmp_path, **options)
         assert "\n" not in str(caught.value)
 
 
@@ -343,9 +352,9 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
 def test_csv_round_trip(tmp_path):
     board(tmp_path / "runs", {"good": GOOD, "bad": BAD}, kl=-0.25)
     make_run(tmp_path / "runs", GOOD, aligner="wild", status="diverged")
-    frame = lb.build(tmp_path / "runs")
-    lb.write_csv(frame, tmp_path / "out" / "results.csv")
-    pd.testing.assert_frame_equal(lb.read_csv(tmp_path / "out" / "results.csv"), frame)
+    frame = build(tmp_path / "runs")
+    write_csv(frame, tmp_path / "out" / "results.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "out" / "results.csv"), frame)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.csv"]
     assert (frame["kl"].dropna() == -0.25).all()
     assert "'-0.25" not in (tmp_path / "out" / "results.csv").read_text()  # numbers are not escaped
@@ -356,23 +365,23 @@ def test_csv_round_trip(tmp_path):
 )
 def test_text_cannot_start_a_formula(tmp_path, name):
     make_run(tmp_path, GOOD, data=name)
-    frame = lb.build(tmp_path)
-    lb.write_csv(frame, tmp_path / "results.csv")
+    frame = build(tmp_path)
+    write_csv(frame, tmp_path / "results.csv")
     with (tmp_path / "results.csv").open(newline="") as file:
         cell = next(csv.DictReader(file))["data"]
     assert not cell.startswith(("=", "+", "-", "@", "\t"))
-    assert lb.read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
+    assert read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.text("=+-@'\t\r\n,\"1", max_size=5))
 def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
     make_run(tmp_path / "runs", GOOD, n=10) if not (tmp_path / "runs").exists() else None
-    frame = lb.build(tmp_path / "runs")
+    frame = build(tmp_path / "runs")
     for name in ("task", "data", "variant", "worst_group"):
         frame[name] = text
-    lb.write_csv(frame, tmp_path / "results.csv")
-    pd.testing.assert_frame_equal(lb.read_csv(tmp_path / "results.csv"), frame, check_dtype=False)
+    write_csv(frame, tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "results.csv"), frame, check_dtype=False)
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
         cells = list(csv.DictReader(file))
     assert len(cells) == 1
@@ -382,16 +391,16 @@ def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
 
 @given(st.text())
 def test_guard_can_be_undone(text):
-    assert lb._unguard(lb._guard(text)) == text
-    assert not lb._guard(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert _unguard(_guard(text)) == text
+    assert not _guard(text).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 def test_csv_errors_say_what_to_do(tmp_path):
     path = tmp_path / "results.csv"
     with pytest.raises(UserError, match="leaderboard build"):
-        lb.read_csv(path)
+        read_csv(path)
     make_run(tmp_path / "runs", GOOD)
-    text = lb.to_csv(lb.build(tmp_path / "runs"))
+    text = to_csv(build(tmp_path / "runs"))
     for spoiled, said in [
         ("", "no column 'task'"),
         (text.replace("gap_low", "gap_lo"), "no column 'gap_low'"),
@@ -403,7 +412,7 @@ def test_csv_errors_say_what_to_do(tmp_path):
         assert spoiled != text
         path.write_text(spoiled)
         with pytest.raises(UserError, match=said):
-            lb.read_csv(path)
+            read_csv(path)
 
 
 # ---------------------------------------------------------------------------------------- display
@@ -413,26 +422,26 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     board(tmp_path, {"good": GOOD, "[red]odd|one": BAD}, needs=("user_id",))
     make_run(tmp_path, GOOD, aligner="wild", status="diverged")
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     row = frame.iloc[0]
     cell = (
         f"{row['worst_group_win_rate']:.2f} "
         f"[{row['worst_group_win_rate_low']:.2f}, {row['worst_group_win_rate_high']:.2f}]"
     )
-    rich = lb.show(frame, "rich")
+    rich = show(frame, "rich")
     assert cell in rich and "[red]odd|one" in rich and "user_id" in rich and "diverged" in rich
     monkeypatch.setenv("COLUMNS", "80")
-    narrow = lb.show(frame, "rich")
+    narrow = show(frame, "rich")
     assert cell in narrow and "too narrow for words" in narrow
     assert max(map(len, narrow.splitlines())) <= 80
-    page = lb.show(frame, "markdown")
+    page = show(frame, "markdown")
     lines = page.splitlines()
     assert cell in page and "[red]odd\\|one" in page
     assert len(lines) == 2 + len(frame)
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
-    assert lb.show(frame, "csv").splitlines()[0] == ",".join(lb.COLUMNS)
+    assert show(frame, "csv").splitlines()[0] == ",".join(COLUMNS)
     with pytest.raises(UserError, match="markdown"):
-        lb.show(frame, "html")
+        show(frame, "html")
 
 
 # ----------------------------------------------------------------- who made it, and with which seeds
@@ -442,7 +451,7 @@ def test_a_row_of_two_codes_is_mixed_and_unranked(tmp_path):
     board(tmp_path, {"good": GOOD}, numerics=1, code="a" * 16)
     board(tmp_path, {"edited": GOOD}, seeds=(0, 1), numerics=1, code="a" * 16)
     board(tmp_path, {"edited": GOOD}, seeds=(2,), numerics=1, code="b" * 16)
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     edited = only(frame, aligner="edited")
     assert edited["status"] == (
         "mixed: seeds 0 1 by numerics 1, code aaaaaaaa; seeds 2 by numerics 1, code bbbbbbbb"
@@ -450,24 +459,24 @@ def test_a_row_of_two_codes_is_mixed_and_unranked(tmp_path):
     assert pd.isna(edited["tie_rank"]) and pd.isna(edited["worst_group_win_rate"])
     assert only(frame, aligner="good")["tie_rank"] == 1
     with pytest.raises(UserError, match="cannot be compared, it is mixed"):
-        lb.compare_aligners("good", "edited", tmp_path)
+        compare_aligners("good", "edited", tmp_path)
 
 
 def test_rows_of_different_numerics_are_not_compared(tmp_path):
     board(tmp_path, {"good": GOOD}, numerics=1, code="a" * 16)
     board(tmp_path, {"bad": BAD}, numerics=2, code="b" * 16)
     board(tmp_path, {"old": BAD})
-    frame = lb.build(tmp_path)
+    frame = build(tmp_path)
     assert frame["tie_rank"].tolist() == [1, 1, 1]  # each is alone on its board
     assert only(frame, aligner="bad")["numerics"] == 2
     assert pd.isna(only(frame, aligner="old")["numerics"])
     with pytest.raises(UserError, match="made by numerics 1 and numerics 2: run one again"):
-        lb.compare_aligners("good", "bad", tmp_path)
+        compare_aligners("good", "bad", tmp_path)
     with pytest.raises(UserError, match="numerics 1 and a version before numerics"):
-        lb.compare_aligners("good", "old", tmp_path)
+        compare_aligners("good", "old", tmp_path)
     csv_file = tmp_path / "results.csv"
-    lb.write_csv(frame, csv_file)
-    assert lb.read_csv(csv_file).equals(frame)
+    write_csv(frame, csv_file)
+    assert read_csv(csv_file).equals(frame)
 
 
 @pytest.mark.parametrize(
@@ -483,18 +492,18 @@ def test_rows_of_different_numerics_are_not_compared(tmp_path):
     ],
 )
 def test_seeds_of_a_board_are_those_of_most_rows(rows, expected):
-    assert lb.common_seeds([frozenset(seeds) for seeds in rows]) == expected
+    assert common_seeds([frozenset(seeds) for seeds in rows]) == expected
 
 
 def test_a_stray_run_unranks_nobody(tmp_path):
     board(tmp_path, {"good": GOOD, "bad": BAD, "fine": GOOD})
-    before = lb.build(tmp_path)
+    before = build(tmp_path)
     make_run(tmp_path, GOOD, aligner="good", seed=7)
     make_run(tmp_path, GOOD, aligner="new", seed=9)
     three = [("many", 0.6, False), ("few", 0.2, True), ("rare", 0.2, True)]
     make_run(tmp_path, {"many": 0.8, "few": 0.7, "rare": 0.6}, aligner="odd", groups=three)
     with pytest.warns(UserWarning) as told:
-        after = lb.build(tmp_path)
+        after = build(tmp_path)
     assert only(after, aligner="new")["status"] == "incomplete: no seed 0, 1, 2"
     assert only(after, aligner="odd")["status"] == "incomplete: no seed 1, 2"
     kept = after[after["aligner"].isin(before["aligner"])].reset_index(drop=True)
@@ -507,14 +516,14 @@ def test_a_stray_run_unranks_nobody(tmp_path):
 def test_a_sweep_declares_the_seeds(tmp_path):
     board(tmp_path, {"good": GOOD, "bad": BAD}, seeds=(0, 1))
     record = read_record(next(tmp_path.glob("good-*")))
-    setting = lb.setting_digest(record.task, record.task_version, record.spec)
-    lb.declare_seeds(tmp_path, {setting: {0, 1, 2}, "another": {5}})
-    assert set(lb.build(tmp_path)["status"]) == {"incomplete: no seed 2"}
-    lb.declare_seeds(tmp_path, {setting: {0}})
+    setting = setting_digest(record.task, record.task_version, record.spec)
+    declare_seeds(tmp_path, {setting: {0, 1, 2}, "another": {5}})
+    assert set(build(tmp_path)["status"]) == {"incomplete: no seed 2"}
+    declare_seeds(tmp_path, {setting: {0}})
     with pytest.warns(UserWarning, match="left out seed 1"):
-        assert lb.build(tmp_path)["seeds"].tolist() == ["0", "0"]
-    assert lb.read_declared(tmp_path)["another"] == [5]
+        assert build(tmp_path)["seeds"].tolist() == ["0", "0"]
+    assert read_declared(tmp_path)["another"] == [5]
     for text in ("{", "[]", '{"a": 3}', "[-1]", "[true]"):
-        (tmp_path / lb.DECLARED / "another.json").write_text(text)
+        (tmp_path / DECLARED / "another.json").write_text(text)
         with pytest.raises(UserError, match="is damaged: remove it"):
-            lb.build(tmp_path)
+            build(tmp_path)

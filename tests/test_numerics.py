@@ -26,7 +26,7 @@ from prefbench.learn.welfare import Welfare
 from prefbench.numerics import NUMERICS
 from prefbench.problem import labels as preferences
 from prefbench.problem import utilities
-from prefbench.record import record
+from prefbench.record import summary
 
 PATH = Path(__file__).parent / "data" / "numerics.json"
 COMMAND = "python tests/test_numerics.py --write"
@@ -205,7 +205,7 @@ MUTATIONS = {
     "regret": ("world model/reward=tabular", regret, "group_optima", negative),
     "linear rewards": ("learner/linear", bradley_terry, "log_likelihood", negative),
     "a world's pairs": ("world model/policy=tabular", Finite, "places", lambda f: lambda *a: f(*a)[::-1]),
-    "wins": ("evaluator", record, "item_outcomes", lambda f: lambda *args: 1 - f(*args)),
+    "wins": ("evaluator", summary, "item_outcomes", lambda f: lambda *args: 1 - f(*args)),
 }
 
 

@@ -21,9 +21,18 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
-from prefbench.record.record import HISTORY_FILE, read_items, write_items, write_record
-from prefbench.report import page as p
-from prefbench.report import plots
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import HISTORY_FILE, write_record
+from prefbench.report.figures import CURVES
+from prefbench.report.page import (
+    PROMPTS,
+    TEMPLATE,
+    content_security_policy,
+    embedded_json,
+    escape,
+    page,
+    write_page,
+)
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -191,7 +200,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(runs):
-    return p.page(runs)
+    return page(runs)
 
 
 class Reading(HTMLParser):
@@ -244,7 +253,7 @@ def test_every_row_is_there(text):
 
 
 def test_numbers_are_the_leaderboards(runs, text):
-    from prefbench.boards.leaderboard import build
+    from prefbench.boards.table import build
 
     frame = build(runs)
     data = embedded(text)
@@ -267,7 +276,7 @@ def test_settings_lines_and_curves(text):
     looks = {(line["c"], line["m"], line["d"]) for line in toy["lines"]}
     assert len(looks) == 3
     curves = [cell["curves"] for cell in toy["cells"] if cell["l"] == 0]
-    assert all(set(curve) == set(plots.CURVES) for curve in curves)
+    assert all(set(curve) == set(CURVES) for curve in curves)
     assert curves[0]["KL"]["mean"] == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5]
     assert curves[0]["lowest reward"]["mean"] == list(range(8))
     assert not any(cell["curves"] for cell in toy["cells"] if cell["l"])
@@ -277,7 +286,7 @@ def test_reader_has_what_was_said_and_who_won(runs, text):
     toy = embedded(text)["settings"][1]
     assert [shelf["seed"] for shelf in toy["reader"][0]] == [0, 1, 2]
     shelf = toy["reader"][1][2]
-    assert (len(shelf["prompts"]), shelf["of"], shelf["samples"]) == (p.PROMPTS, 60, 2)
+    assert (len(shelf["prompts"]), shelf["of"], shelf["samples"]) == (PROMPTS, 60, 2)
     greedy = next(f for f in runs.iterdir() if f.name.startswith("greedy") and _is(f, 0.2, 2))
     items = read_items(greedy)
     won = 0
@@ -297,16 +306,16 @@ def _is(folder, ratio, seed):
 
 
 def test_as_many_prompts_as_asked(runs):
-    shelves = embedded(p.page(runs, 3))["settings"][1]["reader"]
+    shelves = embedded(page(runs, 3))["settings"][1]["reader"]
     assert {len(shelf["prompts"]) for at in shelves for shelf in at} == {3}
-    assert not any(at for setting in embedded(p.page(runs, 0))["settings"] for at in setting["reader"])
-    assert len(embedded(p.page(runs, 999))["settings"][1]["reader"][0][0]["prompts"]) == 60
+    assert not any(at for setting in embedded(page(runs, 0))["settings"] for at in setting["reader"])
+    assert len(embedded(page(runs, 999))["settings"][1]["reader"][0][0]["prompts"]) == 60
     with pytest.raises(UserError, match="give 0 or more"):
-        p.page(runs, -1)
+        page(runs, -1)
 
 
 def test_the_same_runs_give_the_same_page(runs, text, tmp_path):
-    assert p.write_page(runs, tmp_path / "new" / "page.html") == len(text.encode())
+    assert write_page(runs, tmp_path / "new" / "page.html") == len(text.encode())
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == text
     assert len(text) < 400_000
 
@@ -317,7 +326,7 @@ def test_evidence_that_is_gone_leaves_the_rest(tmp_path):
     (folder / "items.parquet").write_bytes(b"PAR1 no parquet PAR1")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        text = p.page(tmp_path)
+        text = page(tmp_path)
     assert any("good" in str(warning.message) for warning in caught)
     setting = embedded(text)["settings"][0]
     names = [line["name"] for line in setting["lines"]]
@@ -332,14 +341,14 @@ def test_evidence_that_is_gone_leaves_the_rest(tmp_path):
 def test_a_strange_history_is_no_history(tmp_path, history):
     folder = make_run(tmp_path, RATES["good"])
     (folder / HISTORY_FILE).write_text(history)
-    assert embedded(p.page(tmp_path))["settings"][0]["cells"][0]["curves"] == {}
+    assert embedded(page(tmp_path))["settings"][0]["cells"][0]["curves"] == {}
 
 
 def test_options_tell_lines_and_settings_apart(tmp_path):
     for beta in (0.1, 0.5):
         make_run(tmp_path, RATES["good"], aligner="dpo", aligner_options={"beta": beta})
     make_run(tmp_path, RATES["good"], aligner="dpo", aligner_options={"beta": 0.1}, task_options={"noise": 2})
-    settings = embedded(p.page(tmp_path))["settings"]
+    settings = embedded(page(tmp_path))["settings"]
     assert {s["label"] for s in settings} == {"toy@1, nano, synthetic", "toy@1, nano, synthetic (noise=2)"}
     two = next(s for s in settings if len(s["lines"]) == 2)
     assert [line["name"] for line in two["lines"]] == ["dpo (beta=0.1)", "dpo (beta=0.5)"]
@@ -362,8 +371,8 @@ def test_templates_are_installed_with_the_package():
 
     root = Path(__file__).parent.parent
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert data["prefbench.report"] == [f"{p.TEMPLATE.name}/*"]
-    assert {file.name for file in p.TEMPLATE.iterdir()} == {"page.html", "page.css", "page.js"}
+    assert data["prefbench.report"] == [f"{TEMPLATE.name}/*"]
+    assert {file.name for file in TEMPLATE.iterdir()} == {"page.html", "page.css", "page.js"}
 
 
 # --------------------------------------------------------------------------------- nothing in it can run
@@ -373,11 +382,11 @@ def test_templates_are_installed_with_the_package():
     st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 )
 def test_any_text_survives_and_none_breaks_out(value):
-    block = p.embedded_json(value)
+    block = embedded_json(value)
     assert not set("<>&\u2028\u2029") & set(block)
     assert block.isascii()
     assert json.loads(block) == value
-    escaped = p.escape(json.dumps(value, ensure_ascii=False))
+    escaped = escape(json.dumps(value, ensure_ascii=False))
     assert not set("<>\"'") & set(escaped)
     escaped.encode("utf-8")
 
@@ -385,7 +394,7 @@ def test_any_text_survives_and_none_breaks_out(value):
 @given(st.text())
 def test_escaped_text_reads_as_it_was(text):
     shown = "".join(c if c.isprintable() or c in " \n" else "\ufffd" for c in text)
-    assert html.unescape(p.escape(text)) == shown
+    assert html.unescape(escape(text)) == shown
 
 
 def test_only_our_script_and_style(text):
@@ -401,8 +410,8 @@ def test_only_our_script_and_style(text):
     policy = next(attrs["content"] for _, attrs in read.tags if attrs.get("http-equiv"))
     assert "unsafe" not in policy and policy.startswith("default-src 'none'")
     # What only a new hash could allow stays out: the policy names the digest of the very script.
-    css, js = ((p.TEMPLATE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    assert policy == p.content_security_policy(css, js)
+    css, js = ((TEMPLATE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    assert policy == content_security_policy(css, js)
     assert read.scripts[1] == js
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", js)
     assert text.count("@@data@@") > 0  # the nasty text is text, not a placeholder
@@ -528,7 +537,7 @@ def test_reading_responses_as_text(browser):
     said = browser.js("[...document.querySelectorAll('#responses .answer .text')].map((e) => e.textContent)")
     assert len(said) == 3
     everything = set()
-    for _ in range(p.PROMPTS):
+    for _ in range(PROMPTS):
         everything |= set(
             browser.js("[...document.querySelectorAll('#responses .text')].map((e) => e.textContent)")
         )

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.errors import UserError
-from prefbench.record.record import HISTORY_FILE
-from prefbench.report import plots
+from prefbench.record.files import HISTORY_FILE
+from prefbench.report.figures import pareto_front, ratio_label, style
+from prefbench.report.plots import save_figures
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +28,29 @@ def runs(tmp_path_factory):
 
 @pytest.mark.parametrize(("fmt", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_figures_are_written_and_repeat(runs, tmp_path, fmt, start):
-    first = plots.save_figures(runs, tmp_path / "a", fmt)
+    first = save_figures(runs, tmp_path / "a", fmt)
     names = [f"{name}.{fmt}" for name in ("headline", "scatter", "gap", "kl", "training")]
     assert [file.name for file in first] == names
-    again = plots.save_figures(runs, tmp_path / "b", fmt)
+    again = save_figures(runs, tmp_path / "b", fmt)
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes().startswith(start)
         assert one.read_bytes() == other.read_bytes()
 
 
 def test_chosen_aligners_only(runs, tmp_path):
-    files = plots.save_figures(runs, tmp_path, "svg", ["maxmin"])
+    files = save_figures(runs, tmp_path, "svg", ["maxmin"])
     text = files[0].read_text()
     assert "<!-- maxmin -->" in text and "<!-- good -->" not in text
     with pytest.raises(
         UserError, match=r"no run of an aligner 'maxmim'\. Did you mean|no run of an aligner 'maxmim'"
     ):
-        plots.save_figures(runs, tmp_path, "svg", ["maxmim"])
+        save_figures(runs, tmp_path, "svg", ["maxmim"])
 
 
 def test_several_settings_get_names_of_their_own(tmp_path):
     for task in ("one", "two/..", "two.."):
         make_run(tmp_path / "runs", {"many": 0.9, "few": 0.4}, task=task)
-    files = plots.save_figures(tmp_path / "runs", tmp_path / "out")
+    files = save_figures(tmp_path / "runs", tmp_path / "out")
     assert len({file.name for file in files}) == len(files) == 12
     assert {file.parent for file in files} == {tmp_path / "out"}
 
@@ -57,7 +58,7 @@ def test_several_settings_get_names_of_their_own(tmp_path):
 def test_nothing_to_draw(tmp_path):
     make_run(tmp_path, {"many": 0.9, "few": 0.4}, status="failed")
     with pytest.raises(UserError, match="nothing in"):
-        plots.save_figures(tmp_path, tmp_path / "out")
+        save_figures(tmp_path, tmp_path / "out")
 
 
 def test_command_line(runs, tmp_path):
@@ -78,7 +79,7 @@ def test_command_line(runs, tmp_path):
 
 
 def test_28_lines_all_look_different():
-    looks = {plots.style(i) for i in range(28)}
+    looks = {style(i) for i in range(28)}
     assert len(looks) == 28
     assert len({(look.colour, look.dash) for look in looks}) == 28
     assert len({(look.marker, look.dash) for look in looks}) == 28
@@ -89,12 +90,12 @@ def test_28_lines_all_look_different():
     [(0.5, "1:1"), (0.2, "4:1"), (0.0909, "10:1"), (0.1429, "6:1"), (0.3, "0.3"), (0.27, "0.27")],
 )
 def test_ratio_label(ratio, label):
-    assert plots.ratio_label(ratio) == label
+    assert ratio_label(ratio) == label
 
 
 @given(st.dictionaries(st.integers(), st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
 def test_pareto_front(points):
-    front = plots.pareto_front({i: (float(x), float(y)) for i, (x, y) in points.items()})
+    front = pareto_front({i: (float(x), float(y)) for i, (x, y) in points.items()})
     on = {points[i] for i in front}
     for x, y in points.values():
         beaten = any(a >= x and b >= y and (a, b) != (x, y) for a, b in points.values())

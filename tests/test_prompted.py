@@ -8,14 +8,17 @@ import pytest
 from conftest import TINY_ALIGNER
 
 from prefbench import registry, seeds
-from prefbench.boards.leaderboard import build, show
+from prefbench.boards.show import show
 from prefbench.boards.submission import submit
+from prefbench.boards.table import build
 from prefbench.errors import UserError
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import Conciseness, VaderSum
-from prefbench.record.record import read_record, summarise_prompted, verify
+from prefbench.record.files import read_record
+from prefbench.record.summary import summarise_prompted
+from prefbench.record.verify import verify
 from prefbench.registry import task
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
@@ -218,7 +221,7 @@ def test_old_records_are_read_and_new_ones_say_nothing_where_there_is_nothing(tm
 def test_the_table_of_a_run_fits_a_narrow_terminal(tmp_path):
     from rich.console import Console
 
-    from prefbench.report.display import render, result_table
+    from prefbench.report.tables import render, result_table
 
     _, record = run_it(tmp_path)
     lines = render(result_table(record), Console(width=80)).splitlines()

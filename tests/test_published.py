@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from prefbench import registry
-from prefbench.boards.leaderboard import build, read_csv
-from prefbench.boards.verify_board import runs_in, verify_board
+from prefbench.boards.csv_file import read_csv
+from prefbench.boards.table import build
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.sweep.sweep import read_sweep
 
 RATIOS = [0.5, 0.3333, 0.1429, 0.0909]  # 1:1, 2:1, 6:1, 10:1

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prefbench.errors import UserError
-from prefbench.record import record as r
-from prefbench.record.record import MEASURED, Record
+from prefbench.record.evidence import item_columns, read_items, write_items
+from prefbench.record.files import find_records, read_record, write_record
+from prefbench.record.schema import MEASURED, Record, json_schema
+from prefbench.record.summary import summarise
+from prefbench.record.verify import comparable, verify
 from prefbench.spec import digest
 
 GROUPS = [("many", 0.8, False), ("few", 0.2, True)]
@@ -79,7 +82,7 @@ def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], s
     made_by = {name: changes.pop(name, None) for name in ("numerics", "code")}
     spec = make_spec(**changes)
     if status == "ok":
-        measured = r.summarise(items, groups, spec["seed"])
+        measured = summarise(items, groups, spec["seed"])
         for group in measured["groups"]:
             group |= {"utility": "sentiment", "unit": "points", "reward_accuracy": None}
     else:
@@ -108,9 +111,9 @@ def make_run(runs, rates, n=60, samples=1, kl=0.5, draws=None, items_seed=None, 
     groups = changes.pop("groups", [(name, *rest) for name, *rest in GROUPS])
     made = make_record(items, groups, **changes)
     folder = runs / f"{made.aligner}-{made.spec_hash}"
-    r.write_record(made, folder)
+    write_record(made, folder)
     if made.status == "ok":
-        r.write_items(items, folder)
+        write_items(items, folder)
     return folder
 
 
@@ -127,7 +130,7 @@ def test_numbers_by_hand():
     items["empty"], items["response"] = [False, False, False, True], ["x", "x y", "x", " "]
     items["words"], items["kl"] = [1, 2, 1, 0], [0.0, 1.0, 2.0, 3.0]
     items["utility/few"] = [1.0, 0.0, -1.0, 5.0]
-    found = r.summarise(items, GROUPS, 0)
+    found = summarise(items, GROUPS, 0)
     many, few = found["groups"]
     assert (many["wins"], many["ties"], many["losses"]) == (3, 0, 1)
     assert (few["wins"], few["ties"], few["losses"]) == (1, 1, 2)
@@ -146,14 +149,14 @@ def test_an_empty_reference_loses():
     items["empty"], items["response"] = False, "x"
     items["reference_words"] = [3, 0, 3]  # " ..." has no word either
     items.loc[1, "reference_response"] = " ..."
-    assert r.summarise(items, GROUPS, 0)["groups"][0]["wins"] == 1
+    assert summarise(items, GROUPS, 0)["groups"][0]["wins"] == 1
 
 
 def test_row_order_does_not_matter():
     items = make_items(RATES, n=20, samples=3)
     shuffled = items.sample(frac=1, random_state=np.random.default_rng(0))
-    assert r.summarise(items, GROUPS, 1) == r.summarise(shuffled, GROUPS, 1)
-    assert r.summarise(items, GROUPS, 1) != r.summarise(items, GROUPS, 2)  # other resamples
+    assert summarise(items, GROUPS, 1) == summarise(shuffled, GROUPS, 1)
+    assert summarise(items, GROUPS, 1) != summarise(items, GROUPS, 2)  # other resamples
 
 
 def test_items_must_be_whole():
@@ -170,24 +173,24 @@ def test_items_must_be_whole():
     ]
     for frame, said in broken:
         with pytest.raises(UserError, match=said) as caught:
-            r.summarise(frame, GROUPS, 0)
+            summarise(frame, GROUPS, 0)
         assert "\n" not in str(caught.value)
 
 
 def test_unknown_kl_is_null():
-    assert r.summarise(make_items(RATES, kl=None), GROUPS, 0)["kl"] is None
+    assert summarise(make_items(RATES, kl=None), GROUPS, 0)["kl"] is None
 
 
 def test_round_trip(tmp_path, made):
-    path = r.write_record(made, tmp_path / "run")
+    path = write_record(made, tmp_path / "run")
     assert path.name == "record.json"
-    assert r.read_record(path) == r.read_record(path.parent) == made
+    assert read_record(path) == read_record(path.parent) == made
     assert list(path.parent.iterdir()) == [path]  # nothing temporary stays
     assert list(json.loads(path.read_text()))[:5] == ["schema_version", "status", "spec", "spec_hash", "task"]
 
 
 def test_published_schema_fits_the_file(made):
-    schema = r.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(made.model_dump(mode="json"), schema)
     assert schema["properties"]["gap"]["description"]
@@ -271,65 +274,65 @@ def test_unreadable_records_say_what_to_do(tmp_path, made):
         path = tmp_path / "record.json"
         path.write_text(text)
         with pytest.raises(UserError, match=said) as caught:
-            r.read_record(path)
+            read_record(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no record at"):
-        r.read_record(tmp_path / "nowhere")
+        read_record(tmp_path / "nowhere")
 
 
 def test_find_records_skips_what_it_cannot_read(tmp_path, made):
-    r.write_record(made, tmp_path / "b")
-    r.write_record(made, tmp_path / "a")
+    write_record(made, tmp_path / "b")
+    write_record(made, tmp_path / "a")
     (tmp_path / "c").mkdir()
     (tmp_path / "stages").mkdir()
     (tmp_path / "c" / "record.json").write_text("{}")
     with pytest.warns(UserWarning, match="left out"):
-        found = r.find_records(tmp_path)
+        found = find_records(tmp_path)
     assert [folder.name for folder, _ in found] == ["a", "b"]
     with pytest.raises(UserError, match="does not exist"):
-        r.find_records(tmp_path / "nowhere")
+        find_records(tmp_path / "nowhere")
 
 
 def test_comparable_leaves_out_time_and_place(made):
     other = Record.model_validate(
         made.model_dump() | {"timings": {}, "provenance": PROVENANCE | {"hardware": "else"}}
     )
-    assert r.comparable(other) == r.comparable(made)
+    assert comparable(other) == comparable(made)
     assert other != made
 
 
 def test_verify_agrees_until_somebody_edits(tmp_path):
     folder = make_run(tmp_path, RATES, samples=2)
-    assert r.verify(folder) == []
-    record = r.read_record(folder)
-    r.write_record(record.model_copy(update={"worst_group_win_rate": 0.99, "task": "other"}), folder)
-    wrong = r.verify(folder)
+    assert verify(folder) == []
+    record = read_record(folder)
+    write_record(record.model_copy(update={"worst_group_win_rate": 0.99, "task": "other"}), folder)
+    wrong = verify(folder)
     assert any("worst_group_win_rate is 0.99" in line for line in wrong)
     assert any("task is 'other'" in line for line in wrong)
-    r.write_record(record, folder)
-    items = r.read_items(folder)
+    write_record(record, folder)
+    items = read_items(folder)
     items.loc[0, "utility/few"] *= -1
-    r.write_items(items, folder)
-    assert any(line.startswith("few.") for line in r.verify(folder))
+    write_items(items, folder)
+    assert any(line.startswith("few.") for line in verify(folder))
 
 
 def test_verify_finds_silence_that_was_not_counted(tmp_path):
     folder = make_run(tmp_path, RATES)
-    items = r.read_items(folder)
+    items = read_items(folder)
     items.loc[~items["empty"], "response"] = " "
-    r.write_items(items, folder)
-    assert any("not marked empty" in line for line in r.verify(folder))
+    write_items(items, folder)
+    assert any("not marked empty" in line for line in verify(folder))
 
 
 def test_items_file_errors(tmp_path):
     with pytest.raises(UserError, match="missing"):
-        r.read_items(tmp_path)
+        read_items(tmp_path)
     (tmp_path / "items.parquet").write_text("nonsense")
     with pytest.raises(UserError, match="not readable parquet"):
-        r.read_items(tmp_path)
+        read_items(tmp_path)
 
 
 def test_items_have_the_documented_columns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert list(make_items(RATES).columns) == r.item_columns(RATES)
+        assert list(make_items(RATES).columns) == item_columns(RATES)

@@ -15,7 +15,8 @@ from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.record.record import comparable, read_record, verify
+from prefbench.record.files import read_record
+from prefbench.record.verify import comparable, verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets, run_name
 

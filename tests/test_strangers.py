@@ -25,14 +25,19 @@ from test_tokens import CHATML, chat_tokenizer
 from prefbench import registry
 from prefbench.backbone.language import chat_template
 from prefbench.backbone.language.codec import Codec
-from prefbench.boards import leaderboard
+from prefbench.boards import csv_file
+from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
-from prefbench.boards.submission import submit, verify_runs
+from prefbench.boards.submission import submit
+from prefbench.boards.table import build
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.data.corpus import load_reviews
 from prefbench.errors import UserError, says_no_memory
-from prefbench.record.record import find_records, read_items
+from prefbench.record.evidence import read_items
+from prefbench.record.files import find_records
 from prefbench.registry import Entry, Options
-from prefbench.report import page, plots
+from prefbench.report import page
+from prefbench.report.figures import collect, training_curves
 from prefbench.running.policy import _is_environment
 from prefbench.spec import read_toml
 from prefbench.tools.cache import gc, users
@@ -53,7 +58,7 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     for aligner in ("bad", "good"):
         make_run(folder, RATES, n=20, aligner=aligner)
-    leaderboard.write_csv(leaderboard.build(folder), tmp_path / "board.csv")
+    write_csv(build(folder), tmp_path / "board.csv")
     return folder
 
 
@@ -81,7 +86,7 @@ def served(runs: Path) -> list[Outcome]:
     ]
     assert [outcome.code for outcome in outcomes] in ([0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 1]), outcomes
     assert "1 of 2 records" in outcomes[-1].out and bad(runs).name in outcomes[-1].out
-    assert "good" in set(leaderboard.read_csv(out)["aligner"])
+    assert "good" in set(read_csv(out)["aligner"])
     assert '"good"' in (runs.parent / "page.html").read_text()
     return outcomes
 
@@ -106,8 +111,8 @@ def test_evidence_that_is_no_file_hangs_nothing(runs: Path, make: Callable[[Path
     make(bad(runs) / "items.parquet")
     (bad(runs) / "history.json").symlink_to("/dev/zero")
     served(runs)
-    _, settings = plots.collect(runs)
-    assert plots.training_curves(settings[0].cells) == {}
+    _, settings = collect(runs)
+    assert training_curves(settings[0].cells) == {}
 
 
 def test_a_bomb_is_named_and_not_lit(runs: Path) -> None:
@@ -130,7 +135,7 @@ def test_sixty_thousand_columns_do_not_abort_verify(runs: Path) -> None:
     many = {f"utility/{i}": pa.array([0.0] * len(items)) for i in range(60_000)}
     wide = pa.table({**{name: items[name] for name in items.column_names}, **many})
     pq.write_table(wide, bad(runs) / "items.parquet")
-    (wrong,) = (found for folder, found in verify_runs(runs).items() if folder == bad(runs))
+    (wrong,) = (run.wrong for run in verify_board(runs_in(runs)) if run.folder == bad(runs))
     assert "too many columns" in wrong[0]
 
 
@@ -351,7 +356,7 @@ def test_a_crash_is_exit_3_and_its_trace_is_in_a_file(
     def crash(*args: object) -> None:
         raise ZeroDivisionError("ours\nindeed \x1b[31m")
 
-    monkeypatch.setattr(leaderboard, "read_csv", crash)
+    monkeypatch.setattr(csv_file, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
@@ -364,7 +369,7 @@ def test_a_crash_on_a_full_disk_is_on_the_screen(monkeypatch: pytest.MonkeyPatch
     def crash(*args: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(leaderboard, "read_csv", crash)
+    monkeypatch.setattr(csv_file, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and "Traceback" in outcome.err and "its trace is above" in outcome.err
@@ -380,7 +385,7 @@ def test_other_ends_keep_their_codes(
     def raised(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(leaderboard, "read_csv", raised)
+    monkeypatch.setattr(csv_file, "read_csv", raised)
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == code and "Traceback" not in outcome.err
     assert typed("leaderboard", "show", "x.csv", "--format", "nonsense").code == 2

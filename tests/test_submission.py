@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from test_record import make_items, make_record, make_run
 
 from prefbench import registry
-from prefbench.boards import leaderboard as lb
-from prefbench.boards.anonymous import anonymous
+from prefbench.boards.columns import REGRETS
+from prefbench.boards.csv_file import read_csv, to_csv, write_csv
+from prefbench.boards.rows import load_rows
+from prefbench.boards.show import show
 from prefbench.boards.submission import merge, submit
-from prefbench.boards.verify_board import runs_in, verify_board, verify_csv
+from prefbench.boards.table import build, missing_controls
+from prefbench.boards.verify import runs_in, verify_board
+from prefbench.boards.verify_csv import verify_csv
 from prefbench.errors import UserError
-from prefbench.record.record import (
-    read_items,
-    read_record,
-    write_items,
-    write_record,
-)
+from prefbench.record.anonymous import anonymous
+from prefbench.record.evidence import read_items, write_items
+from prefbench.record.files import read_record, write_record
 from prefbench.registry import Entry, NoOptions, Options
 
 RATES = {"many": 0.8, "few": 0.6}
@@ -132,17 +133,17 @@ def test_a_csv_follows_from_its_runs(tmp_path):
     for aligner in ("a", "b"):
         for seed in (0, 1):
             make_run(runs, RATES, aligner=aligner, seed=seed, items_seed=seed)
-    lb.write_csv(lb.build(runs), csv)
+    write_csv(build(runs), csv)
     make_run(runs, RATES, aligner="a", seed=2)  # what the file does not name changes nothing in it
     make_run(runs, {"many": 1.0, "few": 1.0}, aligner="better", seed=0)
     assert list(verify_csv(csv, runs).values()) == [[], []]
     old = [line.split(",") for line in csv.read_text().splitlines()]
-    (tmp_path / "old.csv").write_text("\n".join(",".join(cells[: -len(lb.REGRETS)]) for cells in old))
+    (tmp_path / "old.csv").write_text("\n".join(",".join(cells[: -len(REGRETS)]) for cells in old))
     assert list(verify_csv(tmp_path / "old.csv", runs).values()) == [[], []]
-    frame = lb.read_csv(csv)
+    frame = read_csv(csv)
     frame.loc[0, "kl"] += 0.001
     frame.loc[1, "config_hash"] = "abcdef123456"
-    lb.write_csv(frame, csv)
+    write_csv(frame, csv)
     first, second = verify_csv(csv, runs).values()
     assert "kl is 0.501, the runs give 0.5" in first[0] and "no run of it" in second[0]
 
@@ -250,7 +251,7 @@ def test_merging_takes_what_is_new_and_refuses_conflicts(tmp_path):
     with pytest.raises(UserError, match="already there with other content"):
         merge([tmp_path / "other-packed"], records)
     assert sorted(records.iterdir()) == before
-    assert len(lb.load_rows(records)) == 1
+    assert len(load_rows(records)) == 1
 
 
 # ------------------------------------------------------------------------------- strangers' files
@@ -264,7 +265,7 @@ JSON = st.recursive(
 
 def checked(runs: Path) -> None:
     """Whatever is in the folder, every command that reads it answers, or ends with one line."""
-    for read in (verify_runs, lb.load_rows, lambda folder: submit([folder], folder / "out")):
+    for read in (verify_runs, load_rows, lambda folder: submit([folder], folder / "out")):
         try:
             read(runs)
         except UserError as error:
@@ -343,25 +344,25 @@ def test_any_items_are_judged(tmp_path, data):
 def test_any_leaderboard_is_judged(tmp_path, data):
     make_run(tmp_path / "runs", RATES, n=10)
     path = tmp_path / "results.csv"
-    text = lb.to_csv(lb.build(tmp_path / "runs"))
+    text = to_csv(build(tmp_path / "runs"))
     cells = [line.split(",") for line in text.splitlines()]
     row, column = data.draw(st.integers(0, 1)), data.draw(st.integers(0, len(cells[0]) - 1))
     cells[row][column] = data.draw(
         st.text(max_size=8) | st.sampled_from(["nan", "inf", "-1", "1e400", '"', "9" * 5000, "\0"])
     )
     path.write_text("\n".join(",".join(line) for line in cells), encoding="utf-8")
-    for read in (lb.read_csv, lambda file: verify_csv(file, tmp_path / "runs")):
+    for read in (read_csv, lambda file: verify_csv(file, tmp_path / "runs")):
         try:
             frame = read(path)
         except UserError as error:
             assert str(error)
         else:
             if isinstance(frame, pd.DataFrame):
-                lb.missing_controls(frame)
-                lb.show(frame, "markdown")
+                missing_controls(frame)
+                show(frame, "markdown")
     path.write_bytes(data.draw(st.binary(max_size=40)))
     with pytest.raises(UserError):
-        lb.read_csv(path)
+        read_csv(path)
 
 
 def test_a_record_in_a_record_is_written_anew_and_not_copied(tmp_path):

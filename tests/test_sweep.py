@@ -20,7 +20,8 @@ from test_cli import Outcome, typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.record.record import comparable, read_record
+from prefbench.record.files import read_record
+from prefbench.record.verify import comparable
 from prefbench.running.run import run
 from prefbench.spec import run_name
 from prefbench.store import stages as store

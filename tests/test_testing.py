@@ -6,9 +6,10 @@ import sys
 import pytest
 from test_record import make_items, make_record, make_run
 
-from prefbench.boards import leaderboard as lb
+from prefbench.boards.csv_file import write_csv
+from prefbench.boards.table import build
 from prefbench.errors import UserError
-from prefbench.record.record import read_record
+from prefbench.record.files import read_record
 from prefbench.testing import CannotTell, assert_minority_win_rate, assert_win_rate
 
 pytest_plugins = ["pytester"]
@@ -51,7 +52,7 @@ def test_a_record_alone_will_do(tmp_path):
 
 def test_a_baseline_is_a_csv_or_runs(tmp_path):
     old = several(tmp_path / "old")
-    lb.write_csv(lb.build(tmp_path / "old"), tmp_path / "results.csv")
+    write_csv(build(tmp_path / "old"), tmp_path / "results.csv")
     worse = several(tmp_path / "worse", {"many": 0.85, "few": 0.5})
     assert_minority_win_rate(old, baseline=tmp_path / "results.csv", margin=0.1)
     assert_minority_win_rate(old, baseline=old, margin=0.01)  # the same prompts: exactly no drop

@@ -12,18 +12,15 @@ from typer.testing import CliRunner
 
 from prefbench import cli
 from prefbench.boards.submission import submit
-from prefbench.boards.verify_board import runs_in, verify_board
+from prefbench.boards.verify import runs_in, verify_board
 from prefbench.problem.utilities import Conciseness
+from prefbench.record.checked import Checked
+from prefbench.record.evidence import read_items, write_items
 from prefbench.record.fields import CHECKED, UNCHECKED
-from prefbench.record.record import (
-    Record,
-    read_items,
-    read_record,
-    summarise_prompted,
-    write_items,
-    write_record,
-)
-from prefbench.record.verify_run import Checked, _check_utility
+from prefbench.record.files import read_record, write_record
+from prefbench.record.schema import Record
+from prefbench.record.summary import summarise_prompted
+from prefbench.record.verify_utilities import check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.tools.rerun import draw
@@ -177,9 +174,9 @@ def test_verdicts_beside_the_runs_are_held_against_the_columns_and_missing_ones_
     )
     group = type("G", (), {"utility": Verdicts(), "name": "g"})()
     good, bad = Checked(tmp_path / "run"), Checked(tmp_path / "run")
-    _check_utility(good, group, table, ["?"] * 4, ("mine", "theirs"), "g")
+    check_utility(good, group, table, ["?"] * 4, ("mine", "theirs"), "g")
     assert good.wrong == [] and good.unchecked == ["utility of g: 2 of 4 verdicts are not beside the runs"]
-    _check_utility(bad, group, table.assign(mine=0.0, theirs=1.0), ["?"] * 4, ("mine", "theirs"), "g")
+    check_utility(bad, group, table.assign(mine=0.0, theirs=1.0), ["?"] * 4, ("mine", "theirs"), "g")
     assert "in 2 rows" in bad.wrong[0]
     assert not hasattr(Conciseness(empty=-1.0), "recalled")
 

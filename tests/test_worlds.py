@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from prefbench.evaluate.regret import preference_losses, regrets
-from prefbench.record.record import read_record, verify, write_items
+from prefbench.record.evidence import write_items
+from prefbench.record.files import read_record
+from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 

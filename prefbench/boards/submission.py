@@ -15,25 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefbench.boards.anonymous import anonymous, traces
-from prefbench.boards.verify_board import verify_board
+from prefbench.boards.verify import verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
-from prefbench.record.record import (
+from prefbench.record.anonymous import anonymous, traces
+from prefbench.record.evidence import PROMPTED_COLUMNS, item_columns, read_items
+from prefbench.record.files import (
     DISTRIBUTION_FILE,
     ITEMS_FILE,
-    PROMPTED_COLUMNS,
     PROMPTED_FILE,
     RECORD_FILE,
-    Record,
-    comparable,
-    item_columns,
-    read_items,
     read_record,
-    spec_differs,
-    verify,
     write_record,
 )
+from prefbench.record.schema import Record
+from prefbench.record.verify import comparable, spec_differs, verify
 
 if TYPE_CHECKING:
     import pandas as pd

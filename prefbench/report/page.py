@@ -14,16 +14,16 @@ import html
 import json
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench import __version__
-from prefbench.boards.leaderboard import PROMPTED
+from prefbench.boards.columns import PROMPTED
 from prefbench.errors import UserError
-from prefbench.record.record import Record, item_columns, near_reference, read_evidence
-from prefbench.report.plots import (
+from prefbench.record.near_reference import near_reference
+from prefbench.record.schema import Record
+from prefbench.report.figures import (
     COLOURS,
     CURVES,
     MEASURES,
@@ -36,6 +36,8 @@ from prefbench.report.plots import (
     style,
     training_curves,
 )
+from prefbench.report.page_reader import shelves
+from prefbench.store.stages import write_atomically
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).parent / "page_files"
 PROMPTS = 12
-LONGEST_TEXT = 4000
-"""Characters of a prompt or response in the reader; the rest is cut, and the cut is marked."""
 
 
 def write_page(runs_dir: Path, out: Path, prompts: int = PROMPTS) -> int:
@@ -61,8 +61,6 @@ def write_page(runs_dir: Path, out: Path, prompts: int = PROMPTS) -> int:
     Raises:
         UserError: if there is no run.
     """
-    from prefbench.store.stages import write_atomically
-
     text = page(Path(runs_dir), prompts)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +131,6 @@ def content_security_policy(css: str, js: str) -> str:
 def _template(name: str) -> str:
     return (TEMPLATE / name).read_text(encoding="utf-8")
 
-
-# ----------------------------------------------------------------------------------------------- table
 
 _FILTERS: list[dict[str, Any]] = [
     {"key": "task", "label": "Task"},
@@ -291,26 +287,23 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
     return f'<td class="number" data-v="{float(value)!r}">{value:.2f} {interval}</td>'
 
 
-# ---------------------------------------------------------------------------------------------- figures
-
-
 def _setting(setting: Setting, runs_dir: Path, prompts: int) -> dict[str, Any]:
     curves = training_curves(setting.cells)
     ratios = setting.ratios
     return {
-        "label": _clean(setting.label),
+        "label": one_line(setting.label),
         "ratios": [{"value": ratio, "label": ratio_label(ratio)} for ratio in ratios],
         "first": setting.first_shown,
         "lines": [_line(line) for line in setting.lines],
         "cells": [_cell(cell, ratios, curves.get(i, {})) for i, cell in enumerate(setting.cells)],
-        "reader": [_shelves(setting, ratio, prompts) for ratio in ratios],
+        "reader": [shelves(setting, ratio, prompts) for ratio in ratios],
     }
 
 
 def _line(line: Line) -> dict[str, Any]:
     look = style(line.style)
     return {
-        "name": _clean(line.name),
+        "name": one_line(line.name),
         "needs": line.needs,
         "c": COLOURS.index(look.colour),
         "m": look.marker,
@@ -324,12 +317,12 @@ def _cell(cell: Cell, ratios: Sequence[float], curves: Mapping[str, Curve]) -> d
         "l": cell.line,
         "r": ratios.index(cell.ratio),
         "ok": cell.complete,
-        "status": _clean(row["status"]),
+        "status": one_line(row["status"]),
         "rank": row["tie_rank"],
         "seeds": row["n_seeds"],
         "prompts": row["n_prompts"],
         "mde": row["mde"],
-        "worst": _clean(row["worst_group"] or ""),
+        "worst": one_line(row["worst_group"] or ""),
         "kl": row["kl"],
         "near": near_reference(row["kl"]),
         "v": {name: cell.interval(name) for name in MEASURES},
@@ -359,8 +352,8 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
             found.setdefault(group.name, []).append(group)
     return [
         {
-            "name": _clean(name),
-            "unit": _clean(seeds[0].unit),
+            "name": one_line(name),
+            "unit": one_line(seeds[0].unit),
             "share": seeds[0].share,
             "minority": seeds[0].is_minority,
             "rate": _mean([one.win_rate for one in seeds]),
@@ -381,123 +374,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """None if one is missing: nothing is averaged over."""
     known = [value for value in values if value is not None]
     return float(f"{math.fsum(known) / len(known):.6g}") if len(known) == len(values) else None
-
-
-def _clean(text: object) -> str:
-    """A name on one line, without control characters."""
-    return one_line(str(text))
-
-
-# ----------------------------------------------------------------------------------------------- reader
-
-
-def _shelves(setting: Setting, ratio: float, prompts: int) -> list[dict[str, Any]]:
-    """For each seed, some prompts with what every aligner answered."""
-    cells = sorted((cell for cell in setting.cells if cell.ratio == ratio), key=lambda cell: cell.line)
-    seeds = sorted({seed for cell in cells for seed in cell.runs})
-    shelves = [_shelf(cells, seed, prompts) for seed in seeds] if prompts else []
-    return [shelf for shelf in shelves if shelf is not None]
-
-
-def _shelf(cells: Sequence[Cell], seed: int, prompts: int) -> dict[str, Any] | None:
-    chosen: list[int] | None = None
-    n_prompts, samples = 0, 1
-    names: list[str] = []
-    units: list[str] = []
-    by_prompt: dict[int, dict[str, Any]] = {}
-    for cell in cells:
-        folder, record = cell.runs.get(seed, (None, None))
-        if folder is None or record is None or record.status != "ok":
-            continue
-        groups = [group.name for group in record.groups]
-        try:
-            if chosen is None:
-                chosen, n_prompts = _choose(folder, prompts)
-                names, units, samples = (
-                    groups,
-                    [g.unit for g in record.groups],
-                    record.samples_per_prompt or 1,
-                )
-            if set(groups) != set(names):
-                continue
-            items = _read_chosen(folder, chosen, names)
-        except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
-            warnings.warn(f"no responses of '{folder}' in the page: {_clean(error)[:120]}", stacklevel=2)
-            continue
-        for item in items:
-            # The same id of another aligner is the same prompt, or it has no business beside it.
-            entry = by_prompt.setdefault(item["id"], {**item["shared"], "answers": []})
-            if entry["text"] != item["shared"]["text"]:
-                continue
-            answer = {"l": cell.line, **item["answer"]}
-            if entry["reference"] != item["shared"]["reference"]:
-                answer |= {"reference": item["shared"]["reference"], "ru": item["shared"]["ru"]}
-            entry["answers"].append(answer)
-    if not by_prompt:
-        return None
-    return {
-        "seed": seed,
-        "of": n_prompts,
-        "samples": samples,
-        "groups": [
-            {"name": _clean(name), "unit": _clean(unit)} for name, unit in zip(names, units, strict=True)
-        ],
-        "prompts": [by_prompt[i] for i in sorted(by_prompt)],
-    }
-
-
-def _choose(folder: Path, prompts: int) -> tuple[list[int], int]:
-    """Ids spaced evenly over the test prompts, and how many there are: no result has a say in it."""
-    import numpy as np
-
-    ids = np.unique(read_evidence(folder, columns=["prompt_id"])["prompt_id"].to_numpy())
-    places = np.unique(np.linspace(0, len(ids) - 1, min(prompts, len(ids))).round().astype(int))
-    return [int(ids[place]) for place in places], len(ids)
-
-
-def _read_chosen(folder: Path, chosen: Sequence[int], groups: Sequence[str]) -> list[dict[str, Any]]:
-    """The first sample of the chosen prompts."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from prefbench.evaluate.win_rate import outcomes
-
-    columns = [name for name in item_columns(groups) if name not in ("words", "kl")]
-    wanted = pa.array(chosen, pa.int64())
-    table = read_evidence(folder, columns=[*columns, "reference_words"])
-    keep = pc.and_(
-        pc.is_in(table["prompt_id"].cast(pa.int64()), value_set=wanted), pc.equal(table["sample"], 0)
-    )
-    rows: list[dict[str, Any]] = table.filter(keep).to_pylist()
-    if not rows:
-        return []
-    ours = [[[row[f"utility/{name}"] for name in groups]] for row in rows]
-    theirs = [[[row[f"reference_utility/{name}"] for name in groups]] for row in rows]
-    won = outcomes(
-        ours, theirs, [[row["empty"]] for row in rows], [[row["reference_words"] == 0] for row in rows]
-    )
-    return [
-        {
-            "id": int(row["prompt_id"]),
-            "shared": {
-                "text": _cut(row["prompt"]),
-                "reference": _cut(row["reference_response"]),
-                "ru": _finite(theirs[i][0]),
-            },
-            "answer": {
-                "text": _cut(row["response"]),
-                "u": _finite(ours[i][0]),
-                "o": [float(value) for value in won[i, 0]],
-            },
-        }
-        for i, row in enumerate(rows)
-    ]
-
-
-def _cut(text: object) -> str:
-    whole = "" if text is None else str(text)
-    return whole if len(whole) <= LONGEST_TEXT else f"{whole[:LONGEST_TEXT]} [...]"
-
-
-def _finite(values: Iterable[Any]) -> list[float | None]:
-    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in map(float, values)]

@@ -1,348 +1,29 @@
-"""What the figures of a runs folder show, and the same figures for a paper.
-
-`collect` gathers a leaderboard with its records into settings, lines and cells; the static page
-(`prefbench.report.page`) draws them in the reader's browser, `save_figures` draws them with
-matplotlib. Colours, markers and dashes are the same in both: `style`.
-"""
+"""Figures of a runs folder for a paper, drawn with matplotlib."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
-from prefbench.files import read_json
-from prefbench.record.record import HISTORY_FILE, Record, find_records
+from prefbench.registry import suggest
+from prefbench.report.figures import (
+    Cell,
+    Line,
+    Setting,
+    collect,
+    pareto_front,
+    ratio_label,
+    style,
+    training_curves,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by colour-blind readers; without the yellow, which is lost on white."""
-MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
-DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 3), (9, 3, 2, 3))
-"""Solid for the first seven lines, then other dashes: no two of 28 lines look alike."""
-MEASURES = {
-    "minority_win_rate": "minority win rate",
-    "worst_group_win_rate": "worst group's win rate",
-    "majority_win_rate": "majority win rate",
-    "mean_win_rate": "mean win rate",
-    "gap": "gap between groups",
-}
-FIRST = ("maxmin", "single_reward", "dpo", "gold_maxmin", "maxmin_known_groups", "reference")
-"""Shown first where they were run: the usual answer, this benchmark's, and both ends of what is possible."""
-READABLE = 6
-"""Lines that a figure shows before anybody asks for more."""
-CURVES = {
-    "lowest reward": "lowest of the rewards (reference policy 0, in its standard deviations)",
-    "highest reward": "highest of the rewards (reference policy 0, in its standard deviations)",
-    "KL": "KL from the reference policy (nats per response)",
-    "tokens": "tokens per response",
-}
-"""Quantities of a training curve. Which cluster is which may differ between seeds, the lowest does not."""
-CURVE_POINTS = 60
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a line looks: the same everywhere."""
-
-    colour: str
-    marker: str
-    dash: tuple[float, ...]
-
-
-def style(index: int) -> Style:
-    """Of the line with that number; colour, marker and dash move at different paces."""
-    lap = index // len(COLOURS)
-    return Style(
-        COLOURS[index % len(COLOURS)],
-        MARKERS[(index + lap) % len(MARKERS)],
-        DASHES[lap % len(DASHES)],
-    )
-
-
-@dataclass(frozen=True)
-class Line:
-    """One aligner with its options: a line in every figure."""
-
-    name: str
-    needs: str
-    style: int
-    """Number for `style`; by name, so that a line looks alike in every setting."""
-
-
-@dataclass
-class Cell:
-    """One row of the leaderboard with its runs: a line at one minority ratio."""
-
-    line: int
-    """Index into the setting's lines."""
-    ratio: float
-    row: Mapping[str, Any]
-    """The leaderboard's row, missing values None."""
-    runs: dict[int, tuple[Path, Record]]
-    """Folder and record by seed."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the leaderboard ranks it."""
-        return bool(self.row["status"] == "ok")
-
-    def interval(self, measure: str) -> tuple[float, float, float] | None:
-        """Estimate, low and high; None where nothing could be averaged."""
-        values = [self.row[f"{measure}{end}"] for end in ("", "_low", "_high")]
-        return None if None in values else (values[0], values[1], values[2])
-
-
-@dataclass
-class Setting:
-    """What may be drawn in one figure: a task@version with its options, a model and data."""
-
-    label: str
-    lines: list[Line] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-
-    @property
-    def ratios(self) -> list[float]:
-        """From an even split to the smallest minority."""
-        return sorted({cell.ratio for cell in self.cells}, reverse=True)
-
-    @property
-    def first_shown(self) -> list[int]:
-        """Indices of the lines that a figure starts with."""
-        if len(self.lines) <= READABLE:
-            return list(range(len(self.lines)))
-        known = [i for name in FIRST for i, line in enumerate(self.lines) if line.name == name]
-        rest = [i for i in range(len(self.lines)) if i not in known]
-        return sorted([*known, *rest][:READABLE])
-
-
-def ratio_label(ratio: float) -> str:
-    """`4:1` where that is (nearly) so, else the share: `0.27`."""
-    odds = (1 - ratio) / ratio
-    whole = round(odds)
-    return f"{whole}:1" if whole and abs(odds / whole - 1) < 0.01 else f"{ratio:.3g}"
-
-
-# ------------------------------------------------------------------------------------------ gathering
-
-
-def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
-    """The leaderboard of a runs folder, and its rows with their runs by setting.
-
-    Raises:
-        UserError: if there is no folder or no record in it.
-    """
-    from prefbench.boards.leaderboard import build, config_hash
-
-    frame = build(runs_dir)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `build` has said which records it left out
-        found = find_records(runs_dir)
-    runs: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
-    for folder, record in found:
-        key = (f"{record.task}@{record.task_version}", record.aligner, config_hash(record.spec))
-        known = runs.setdefault(key, {}).get(record.seed)
-        if known is None or record.provenance.started >= known[1].provenance.started:
-            runs[key][record.seed] = (folder, record)
-    rows = []
-    for row in _plain_rows(frame):
-        key = (row["task"], row["aligner"], row["config_hash"])
-        kept = {int(seed) for seed in row["seeds"].split()}
-        own = {seed: run for seed, run in runs.get(key, {}).items() if seed in kept}
-        if own:
-            rows.append((row, own))
-    return frame, _settings(rows)
-
-
-def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as Python values, None for what is missing."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
-
-
-def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]]]]) -> list[Setting]:
-    by_key: dict[str, list[tuple[dict[str, Any], dict[int, tuple[Path, Record]], Record]]] = {}
-    for row, runs in rows:
-        record = runs[min(runs)][1]
-        rest = {k: v for k, v in record.spec.items() if k not in _NOT_OF_SETTING}
-        key = json.dumps([row["task"], row["numerics"], record.model, record.data, rest], sort_keys=True)
-        by_key.setdefault(key, []).append((row, runs, record))
-
-    labels = _setting_labels([members[0][2] for members in by_key.values()])
-    names = {key: _line_names([record for _, _, record in members]) for key, members in by_key.items()}
-    known = sorted({name for named in names.values() for name in named})
-    styles = {name: i for i, name in enumerate(sorted(known, key=lambda name: (_preference(name), name)))}
-    settings = []
-    for label, (key, members) in zip(labels, by_key.items(), strict=True):
-        setting = Setting(label)
-        order = sorted(set(names[key]), key=lambda name: styles[name])
-        needs = {name: str(row["needs"]) for name, (row, _, _) in zip(names[key], members, strict=True)}
-        setting.lines = [Line(name, needs[name], styles[name]) for name in order]
-        setting.cells = [
-            Cell(order.index(name), record.minority_ratio, row, runs)
-            for name, (row, runs, record) in zip(names[key], members, strict=True)
-        ]
-        settings.append(setting)
-    return settings
-
-
-_NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio")
-
-
-def _preference(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
-
-
-def _options(record: Record, *kinds: str) -> dict[str, Any]:
-    """Options of the specification as `task.noise: 2`; a stranger's specification may hold anything."""
-    found = {}
-    for kind in kinds:
-        options = record.spec.get(f"{kind}_options")
-        for name, value in options.items() if isinstance(options, dict) else ():
-            found[f"{kind}.{name}"] = value
-    return found
-
-
-def _what_differs(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each has that not all of them have, as `a=1, b=2`."""
-    names = sorted({name for one in options for name in one})
-    missing = object()
-    varies = [
-        name
-        for name in names
-        if any(one.get(name, missing) != options[0].get(name, missing) for one in options)
-    ]
-    return [
-        ", ".join(f"{name.partition('.')[2]}={json.dumps(one[name])}" for name in varies if name in one)
-        for one in options
-    ]
-
-
-def _setting_labels(records: Sequence[Record]) -> list[str]:
-    """`task@1, model, data`, and the options or numerics in which two of that name differ."""
-    plain = [f"{r.task}@{r.task_version}, {r.model}, {r.data}" for r in records]
-    labels = list(plain)
-    for name in {name for name in plain if plain.count(name) > 1}:
-        same = [i for i, other in enumerate(plain) if other == name]
-        told = _what_differs(
-            [
-                _options(records[i], "task", "model", "evaluate") | {"made by.numerics": records[i].numerics}
-                for i in same
-            ]
-        )
-        for i, difference in zip(same, told, strict=True):
-            labels[i] = f"{name} ({difference})" if difference else name
-    return labels
-
-
-def _line_names(records: Sequence[Record]) -> list[str]:
-    """The aligner, and the options in which two lines of one aligner differ."""
-    names = [record.aligner for record in records]
-    for aligner in set(names):
-        same = [i for i, record in enumerate(records) if record.aligner == aligner]
-        options = {json.dumps(_options(records[i], "aligner"), sort_keys=True): i for i in same}
-        if len(options) > 1:
-            distinct = list(options)
-            told = _what_differs([_options(records[options[text]], "aligner") for text in distinct])
-            for i in same:
-                text = json.dumps(_options(records[i], "aligner"), sort_keys=True)
-                names[i] = f"{aligner} ({told[distinct.index(text)]})"
-    return names
-
-
-def pareto_front(points: Mapping[int, tuple[float, float]]) -> list[int]:
-    """Which points no other one beats in both coordinates, from left to right."""
-    ordered = sorted(points, key=lambda i: (-points[i][0], -points[i][1]))
-    front: list[int] = []
-    for i in ordered:
-        if not front or points[i][1] > points[front[-1]][1]:
-            front.append(i)
-    return front[::-1]
-
-
-# ------------------------------------------------------------------------------------ training curves
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One quantity of a line's training, over its seeds."""
-
-    steps: list[int]
-    mean: list[float]
-    low: list[float]
-    """The smallest over seeds."""
-    high: list[float]
-    """The largest over seeds."""
-
-
-def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
-    """Curves by index of the cell, then by a key of `CURVES`.
-
-    A cell has them only if every one of its runs has history.json beside its record.
-    """
-    result = {}
-    for i, cell in enumerate(cells):
-        histories = [_read_history(folder / HISTORY_FILE) for folder, _ in cell.runs.values()]
-        whole = [history for history in histories if history]
-        if whole and len(whole) == len(histories):
-            curves = _curves(whole)
-            if curves:
-                result[i] = curves
-    return result
-
-
-def _read_history(path: Path) -> list[dict[str, float]] | None:
-    """Rows of finite numbers; None where there is no such file or it holds something else."""
-    try:
-        rows = read_json(path, within=path.parent)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return None
-    return [
-        {
-            str(key): float(value)
-            for key, value in row.items()
-            if isinstance(value, int | float) and abs(value) < 1e12  # false for NaN, too
-        }
-        for row in rows
-    ]
-
-
-def _curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curve]:
-    """Over the iterations that every seed reached."""
-    length = min(map(len, histories))
-    steps = range(0, length, max(1, math.ceil(length / CURVE_POINTS)))
-    found = {}
-    for name in CURVES:
-        values = [[_quantity(name, history[step]) for history in histories] for step in steps]
-        known = [[value for value in row if value is not None] for row in values]
-        if len(known) > 1 and all(len(row) == len(histories) for row in known):
-            mean = [math.fsum(row) / len(row) for row in known]
-            found[name] = Curve(
-                [step + 1 for step in steps], mean, [min(row) for row in known], [max(row) for row in known]
-            )
-    return found
-
-
-def _quantity(name: str, row: Mapping[str, float]) -> float | None:
-    rewards = [value for key, value in row.items() if key.startswith("reward/")]
-    if name.endswith("reward"):
-        return (min(rewards) if name.startswith("lowest") else max(rewards)) if rewards else None
-    return row.get({"KL": "kl"}.get(name, name))
-
-
-# --------------------------------------------------------------------------------------- for a paper
 
 _MATPLOTLIB_MARKERS = {
     "circle": "o",
@@ -412,7 +93,6 @@ def save_figures(
 
 
 def _check_aligners(settings: Sequence[Setting], aligners: Sequence[str]) -> None:
-    from prefbench.registry import suggest
 
     known = sorted({cell.row["aligner"] for setting in settings for cell in setting.cells})
     for name in aligners:

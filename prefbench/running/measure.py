@@ -12,7 +12,8 @@ import pandas as pd
 from prefbench.evaluate.gold import FittedGold
 from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
-from prefbench.record.record import HISTORY_FILE, summarise, summarise_prompted
+from prefbench.record.files import HISTORY_FILE
+from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.running.labels import labels_of
 from prefbench.running.policy import aligned_policy
 from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters

@@ -19,16 +19,9 @@ from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
 from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.view import check_oracle
-from prefbench.record.record import (
-    DISTRIBUTION_FILE,
-    HISTORY_FILE,
-    ITEMS_FILE,
-    MEASURED,
-    PROMPTED_FILE,
-    Record,
-    write_items,
-    write_record,
-)
+from prefbench.record.evidence import write_items
+from prefbench.record.files import DISTRIBUTION_FILE, HISTORY_FILE, ITEMS_FILE, PROMPTED_FILE, write_record
+from prefbench.record.schema import MEASURED, Record
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed

@@ -8,7 +8,7 @@ import pandas as pd
 from prefbench.learn.interface import Backbone
 from prefbench.problem.labels import compared, utilities_of_pairs
 from prefbench.problem.problem import Problem, with_instruction
-from prefbench.record.record import PROMPTED_FILE
+from prefbench.record.files import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work

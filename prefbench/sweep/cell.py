@@ -95,7 +95,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
     """Whether today's code ended a run of this specification well, and its record and evidence are there."""
-    from prefbench.record.record import ITEMS_FILE, read_record
+    from prefbench.record.files import ITEMS_FILE, read_record
 
     folder = runs_dir / run_name(spec)
     if not (folder / ITEMS_FILE).is_file():

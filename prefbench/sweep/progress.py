@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prefbench.report.display import PLAIN_SECONDS
+from prefbench.report.live import PLAIN_SECONDS
 from prefbench.spec import RunSpec
 from prefbench.sweep.cell import Outcome, label
 from prefbench.text import clock, one_line

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench import consent, machine, registry
 from prefbench.backbone.options import ModelOptions, PretrainedOptions
-from prefbench.boards.leaderboard import declare_seeds, setting_digest
+from prefbench.boards.declared import declare_seeds
+from prefbench.boards.names import setting_digest
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, RunSpec, get_model, make_spec, parse_ratio, read_toml
 from prefbench.sweep.cell import Job, Outcome, in_order, is_done, label, labels_key, reference_key
@@ -496,7 +497,7 @@ class _Timings:
         self._own: dict[tuple[str, ...], list[float]] = {}
         if not runs_dir.is_dir():
             return
-        from prefbench.record.record import find_records
+        from prefbench.record.files import find_records
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # records that cannot be read

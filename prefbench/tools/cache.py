@@ -18,7 +18,7 @@ from typing import Any
 
 from prefbench.errors import UserError
 from prefbench.files import Unfit, open_regular
-from prefbench.record.record import find_records
+from prefbench.record.files import find_records
 from prefbench.registry import suggest
 from prefbench.store.stages import damage, try_lock
 from prefbench.text import UNITS

@@ -721,7 +721,7 @@ def _check_conflict(checks: _Checks, problem: Problem, pairs: pd.DataFrame) -> N
 def _check_run(
     checks: _Checks, entry: Entry, data: str, ratio: float, sets: Sets, problem: Problem, folder: Path
 ) -> None:
-    from prefbench.record.record import verify
+    from prefbench.record.verify import verify
     from prefbench.running.run import run
 
     tiny: dict[str, Any] = {}
@@ -764,7 +764,7 @@ def _on_backbone(
     checks: _Checks, entry: Entry, backbone: str, tasks: Sequence[str], data: str, sets: Sets, folder: Path
 ) -> _Trial | None:
     """Check an aligner on one backbone; what further tries start from, if it runs there at all."""
-    from prefbench.record.record import verify
+    from prefbench.record.verify import verify
     from prefbench.running.run import run
 
     model = registry.BACKBONES[backbone]

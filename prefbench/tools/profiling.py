@@ -23,7 +23,7 @@ from prefbench.text import show_bytes
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
     from prefbench.estimate.passes import Work
-    from prefbench.record.record import Record
+    from prefbench.record.schema import Record
     from prefbench.spec import RunSpec
 
 PROFILE_FILE = "profile.md"

@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from prefbench import registry
-from prefbench.boards.leaderboard import config_hash
+from prefbench.boards.names import config_hash
 from prefbench.errors import PrefbenchError
-from prefbench.record.record import Record, read_items, read_record, sorted_items
-from prefbench.record.verify_run import Checked, not_built
+from prefbench.record.checked import Checked
+from prefbench.record.evidence import read_items, sorted_items
+from prefbench.record.files import read_record
+from prefbench.record.problems import not_built
+from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.seeds import rng
 from prefbench.spec import RunSpec

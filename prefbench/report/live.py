@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress while it goes, and who won when it is over.
+"""A run's progress while it goes, for a person.
 
 Every text that a user or a plug-in chose (names of groups, options, paths) reaches rich as `Text` or
 with markup off, so that a bracket in it is a bracket.
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
-from prefbench.record.record import GroupRecord, Record, near_reference
 from prefbench.store.stages import Reporter, Silent
-from prefbench.text import clock, one_line
+from prefbench.text import clock
 
 PLAIN_SECONDS = 10.0
 """Least time between two lines of progress where there is no terminal to redraw."""
@@ -30,9 +27,6 @@ NAME_WIDTH = 12
 
 Quiet = Silent
 """Tells nobody."""
-
-
-# ---------------------------------------------------------------------------------------- progress
 
 
 @dataclass
@@ -208,153 +202,3 @@ def _figures(values: Mapping[str, float]) -> str:
 def _print(console: Console, line: str) -> None:
     # Not wrapped where the line goes to a file: a path that is cut in two cannot be copied.
     console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-# ----------------------------------------------------------------------------------------- results
-
-
-def result_table(record: Record) -> Table:
-    """Each group's win rate with its interval and counts, and what to read beside it."""
-    title = (
-        f"{record.task}@{record.task_version}, {record.aligner}, {record.model}, {record.data}, "
-        f"minority ratio {record.minority_ratio:g}, seed {record.seed}"
-    )
-    told = any(group.prompted is not None for group in record.groups)
-    if told:  # all of it does not fit a narrow terminal, and utilities are in the record
-        header = ["group", "share", "win rate", "won/tied/\nlost", "reward\nacc.", "win rate,\ntold"]
-    else:
-        header = ["group", "share", "win rate", "won/tied/lost", "utility", "ref.\nutility", "reward\nacc."]
-    table = _table(title, header)
-    for group in record.groups:
-        utilities = [_number(group.mean_utility), _number(group.reference_utility)]
-        accuracy = _number(group.reward_accuracy)
-        table.add_row(
-            *_texts(
-                group.name + (" (minority)" if group.is_minority else ""),
-                f"{group.share:.1%}",
-                _rate(group.win_rate, group.ci_low, group.ci_high),
-                f"{group.wins}/{group.ties}/{group.losses}",
-                *([accuracy, _told(group)] if told else [*utilities, accuracy]),
-            )
-        )
-    _keep_whole(table.columns[1:])
-    if record.status == "ok":
-        kl = "unknown" if record.kl is None else f"{record.kl:.2f} nats"
-        near = near_reference(record.kl)
-        lines = [
-            *([f"this policy is {near}: read its win rates as one half"] if near else []),
-            f"KL {kl}; {_number(record.mean_length)} words a response, reference "
-            f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty",
-            f"{record.n_prompts} prompts: between two such runs, differences under "
-            f"{_number(record.mde)} may go unseen",
-        ]
-        if told:
-            lines.append("told: with the group's instruction in the prompt of both policies")
-        if record.em is not None:
-            sizes = " and ".join(map(str, record.em.cluster_sizes))
-            agreement = record.em.adjusted_rand_index
-            lines.append(f"EM: clusters of {sizes} annotators, adjusted Rand index {_number(agreement)}")
-        lines.extend(f"note: {one_line(note)}" for note in record.notes)
-        if record.regret is not None:
-            lost = max(record.regret.groups, key=lambda group: group.regret)
-            lines.append(
-                f"exact: {one_line(lost.name)} could have {lost.regret:.2f} more, the worst off "
-                f"{record.regret.egalitarian_regret:.2f}, all at once {record.regret.pareto_distance:.2f} "
-                f"(standard deviations of utility, KL weight {record.regret.beta:g})"
-            )
-        table.caption = Text("\n".join(lines))
-    return table
-
-
-def verdict(record: Record) -> str:
-    """One sentence: who is worst off, or why nobody can say."""
-    if record.status != "ok":
-        return f"{record.status}: {one_line(record.message or '')}"
-    worst = next(group for group in record.groups if group.name == record.worst_group)
-    others = [group for group in record.groups if group.name != worst.name]
-    rate = _rate(worst.win_rate, worst.ci_low, worst.ci_high)
-    role = ", the minority," if worst.is_minority else ""
-    said = f"{worst.name}{role} wins {rate} of its comparisons with the reference policy"
-    best = max(others, key=lambda group: group.win_rate)
-    against = f"{best.name} wins {_rate(best.win_rate, best.ci_low, best.ci_high)}"
-    near = near_reference(record.kl)
-    if near is not None:
-        return f"No group won or lost anything that shows, as this policy is {near}: {said}, {against}."
-    # Intervals that overlap may still hide a difference; then the careful answer is the right one.
-    if any(group.ci_low <= worst.ci_high for group in others):
-        return f"No group is clearly worst off on {record.n_prompts} prompts: {said}, {against}."
-    return f"Worst off: {said}, {against}."
-
-
-def seeds_table(summary: Mapping[str, Any]) -> Table:
-    """`leaderboard.summarise_seeds` for a reader: each measure over seeds with its two-level interval."""
-    seeds = " ".join(str(seed) for seed in summary["seeds"])
-    table = _table(f"over {summary['n_seeds']} seeds ({seeds})", ["measure", "mean over seeds"])
-    for name in ("worst_group_win_rate", "minority_win_rate", "majority_win_rate", "mean_win_rate", "gap"):
-        if summary[name] is not None:
-            rate = _rate(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
-            whose = f" ({summary['worst_group']})" if name == "worst_group_win_rate" else ""
-            table.add_row(*_texts(name.replace("_", " ") + whose, rate))
-    caption = "95% intervals over seeds and prompts"
-    if summary["status"] != "ok":
-        caption = str(summary["status"])
-    elif summary["n_seeds"] < 5:
-        caption += "; with so few seeds the spread between seeds is itself uncertain"
-    near = near_reference(summary["kl"])
-    if near is not None:
-        caption += f"; on average the policy is {near}"
-    table.caption = Text(one_line(caption))
-    return table
-
-
-def rows_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Plain rows of text under a header."""
-    table = _table(title, header)
-    for row in rows:
-        table.add_row(*_texts(*row))
-    _keep_whole(table.columns[:1])
-    return table
-
-
-def render(table: Table, console: Console) -> str:
-    """The table as text for that console, without trailing blanks."""
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
-
-
-def _table(title: str, header: Sequence[str]) -> Table:
-    table = Table(
-        title=Text(title) if title else None,
-        box=box.SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in header:
-        table.add_column(Text(name), overflow="fold")
-    return table
-
-
-def _keep_whole(columns: Iterable[Column]) -> None:
-    """Let a narrow terminal break the other columns first."""
-    for column in columns:
-        column.no_wrap = True
-
-
-def _texts(*cells: str) -> list[Text]:
-    return [Text(one_line(cell)) for cell in cells]
-
-
-def _rate(value: float, low: float, high: float) -> str:
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _told(group: GroupRecord) -> str:
-    told = group.prompted
-    return "" if told is None else _rate(told.win_rate, told.ci_low, told.ci_high)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Many runs held against each other, and a leaderboard's rows against the runs.
+"""Many runs held against each other.
 
 `verify_board` is what `verify`, `submit` and `merge` all ask. Nothing is put to a vote: where two runs cannot
 both be right, both are named, so that a board cannot be flooded until the honest ones look odd.
@@ -12,27 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from prefbench import registry
-from prefbench.boards.anonymous import ARCHITECTURES
-from prefbench.boards.leaderboard import (
-    COLUMNS,
-    LATER,
-    NULLS,
-    board_key,
-    config_hash,
-    frame_of,
-    read_csv,
-    rows_of,
-)
+from prefbench.boards.names import board_key, config_hash
+from prefbench.boards.table import NULLS
 from prefbench.errors import UserError
-from prefbench.record.record import RECORD_FILE, Record, find_records, read_record
-from prefbench.record.verify_run import COPIED, Checked, Problems, agreement, check_run
+from prefbench.record.anonymous import ARCHITECTURES
+from prefbench.record.checked import Checked
+from prefbench.record.files import RECORD_FILE, read_record
+from prefbench.record.problems import Problems
+from prefbench.record.schema import Record
+from prefbench.record.verify_run import COPIED, agreement, check_run
 from prefbench.seeds import rng
 
-ROUNDED = 1e-6
-"""How far a number of the CSV may be from what the runs give: the digits that it is rounded to."""
 STILL = 0.05
 """Nats: policies that both stay this near to the reference say what it says."""
 UNLIKELY = 4.5
@@ -118,9 +110,6 @@ def _name_twice(runs: Sequence[Checked]) -> None:
                 run.wrong.append(f"'{other.folder.name}' is a run of the same specification: keep one")
 
 
-# ------------------------------------------------------------------------------ references
-
-
 def _compare_references(runs: Iterable[Checked]) -> None:
     """Runs of one board, seed and numerics were compared with the same reference responses."""
     sharing: dict[tuple[Any, ...], list[Checked]] = defaultdict(list)
@@ -176,9 +165,6 @@ def _lean(one: Checked, other: Checked) -> str | None:
         if abs(float(difference.mean())) > UNLIKELY * max(error, 1e-12):
             return str(name)
     return None
-
-
-# ------------------------------------------------------------------------------ copies
 
 
 def _name_copies(runs: Sequence[Checked]) -> None:
@@ -264,9 +250,6 @@ def _tell_copies(run: Checked, found: Sequence[tuple[str, Checked]]) -> None:
             )
 
 
-# ------------------------------------------------------------------------------ rows
-
-
 def _name_mixed(runs: Iterable[Checked]) -> None:
     """A row whose seeds were made by different code is no row of one aligner."""
     rows: dict[str, list[Checked]] = defaultdict(list)
@@ -290,54 +273,3 @@ def _name_mixed(runs: Iterable[Checked]) -> None:
 
 def _join(numbers: Iterable[int]) -> str:
     return " ".join(map(str, sorted(numbers)))
-
-
-def verify_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
-    """Check that every row of a leaderboard follows from the runs in a folder.
-
-    Runs that the file does not name (another configuration, another seed) are left out first, as ranks
-    and gaps are relative to what is there. The runs themselves are not checked: see `verify_board`.
-
-    Returns:
-        What is wrong with each row, by task, aligner and configuration; empty where nothing is.
-
-    Raises:
-        UserError: if the file or the runs cannot be read.
-    """
-    published = read_csv(path)
-    seeds: dict[str, set[str]] = {}
-    for row in published.to_dict("records"):
-        seeds.setdefault(row["config_hash"], set()).update(row["seeds"].split())
-    runs = [
-        (folder, record)
-        for folder, record in find_records(Path(runs_dir))
-        if str(record.seed) in seeds.get(config_hash(record.spec), ())
-    ]
-    rows = frame_of(rows_of(runs)).to_dict("records") if runs else []
-    built = {row["config_hash"]: row for row in rows}
-    blank = {name for name in LATER if published[name].isna().all()}
-    result: dict[str, list[str]] = {}
-    for number, row in enumerate(published.to_dict("records"), start=2):
-        name = (
-            f"row {number}, {row['task']} {row['minority_ratio']:g} {row['aligner']} ({row['config_hash']})"
-        )
-        ours = built.get(row["config_hash"])
-        wrong = result.setdefault(name, [])
-        if ours is None:
-            wrong.append(f"no run of it in '{runs_dir}'")
-            continue
-        for column in COLUMNS:
-            written, computed = row[column], ours[column]
-            if column in blank or (pd.isna(written) and pd.isna(computed)):
-                continue
-            if isinstance(computed, str) or pd.isna(written) or pd.isna(computed):
-                same = not pd.isna(written) and not pd.isna(computed) and written == computed
-            else:
-                same = abs(written - computed) <= ROUNDED * max(1.0, abs(computed))
-            if not same:
-                wrong.append(f"{column} is {_cell(written)}, the runs give {_cell(computed)}")
-    return result
-
-
-def _cell(value: Any) -> str:
-    return "empty" if pd.isna(value) else str(value)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from prefbench.record.record import Record
+from prefbench.record.schema import Record
 from prefbench.sources import path_digest
 from prefbench.spec import digest
 

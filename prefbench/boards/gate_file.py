@@ -1,0 +1,136 @@
+"""What a gate is asked: its checks, from a gate file or from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefbench.boards.columns import METRICS
+from prefbench.errors import UserError
+from prefbench.registry import suggest
+from prefbench.spec import parse_ratio, read_toml
+
+GATE_METRICS = tuple(metric for metric in METRICS if metric != "gap")
+GROUP = "group/"
+"""Before a group's name: its own win rate as a metric. The CSV has none, so it needs the baseline's runs."""
+METRIC, MARGIN, LEVEL = "minority_win_rate", 0.03, 0.05
+Key = tuple[str, str, str, float, str, str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A metric, how much of it may be lost, and the rows that this is asked of."""
+
+    metric: str = METRIC
+    """One of `GATE_METRICS`, or `group/NAME`."""
+    margin: float = MARGIN
+    """The drop that is tolerated, a share (0.05 is five points)."""
+    task: str | None = None
+    """Only rows of this task, `name` or `name@version`."""
+    aligner: str | None = None
+    """Only rows of this aligner."""
+    minority_ratio: float | None = None
+    """Only rows at this share."""
+
+    def fits(self, key: Key) -> bool:
+        """Whether the check is asked of a row."""
+        task, _, _, ratio, aligner, _ = key
+        return (
+            (self.task is None or self.task in (task, task.rpartition("@")[0]))
+            and (self.aligner is None or self.aligner == aligner)
+            and (self.minority_ratio is None or abs(self.minority_ratio - ratio) < 1e-9)
+        )
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What a gate file says; None where it says nothing."""
+
+    checks: tuple[Check, ...]
+    level: float | None
+    strict: bool | None
+    allow_undecided: bool | None
+
+
+def read_gate_config(path: Path) -> GateConfig:
+    """A gate file: `level`, `strict`, `allow_undecided` and tables `[[check]]` with the fields of `Check`.
+
+    Raises:
+        UserError: if it is no TOML, or has a key or a value that does not fit.
+    """
+    where = f"--config {path}"
+    given = read_toml(str(path))
+    wanted: dict[str, tuple[type, ...]] = {
+        "check": (list,),
+        "level": (float, int),
+        "strict": (bool,),
+        "allow_undecided": (bool,),
+    }
+    _check_types(given, wanted, where, suggest)
+    fields: dict[str, tuple[type, ...]] = {
+        "metric": (str,),
+        "margin": (float, int),
+        "task": (str,),
+        "aligner": (str,),
+        "minority_ratio": (float, int, str),
+    }
+    checks = []
+    for number, table in enumerate(given.get("check", []), start=1):
+        inside = f"{where}, check {number}"
+        if not isinstance(table, dict):
+            raise UserError(f"{inside} is not a table: write [[check]] and below it metric and margin.")
+        _check_types(table, fields, inside, suggest)
+        if "minority_ratio" in table:
+            table = {**table, "minority_ratio": parse_ratio(table["minority_ratio"])}
+        checks.append(Check(**table))
+        check_metric(checks[-1])
+    return GateConfig(tuple(checks), given.get("level"), given.get("strict"), given.get("allow_undecided"))
+
+
+_KINDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number", list: "a list"}
+
+
+def _check_types(
+    given: dict[str, Any], wanted: dict[str, tuple[type, ...]], where: str, suggest: Any
+) -> None:
+    for name, value in given.items():
+        if name not in wanted:
+            raise UserError(f"{where}: unknown key '{name}'.{suggest(name, wanted)}")
+        huge = isinstance(value, int) and abs(value) > 10**9  # Python refuses to print some of them
+        fits = isinstance(value, wanted[name]) and (bool in wanted[name] or not isinstance(value, bool))
+        if huge or not fits:
+            shown = "that number" if huge else repr(str(value)[:40])
+            raise UserError(f"{where}: {name} = {shown} is not {_KINDS[wanted[name][0]]}.")
+
+
+def parse_checks(metrics: Sequence[str], margin: float = MARGIN) -> tuple[Check, ...]:
+    """`minority_win_rate=0.05` as checks; what names no margin has the given one.
+
+    Raises:
+        UserError: if the metric is unknown or the margin is no share.
+    """
+    checks = []
+    for text in metrics:
+        name, equals, value = text.rpartition("=") if "=" in text else (text, "", "")
+        try:
+            checks.append(Check(name.strip(), float(value) if equals else margin))
+        except ValueError:
+            raise UserError(
+                f"--metric {text}: write it as NAME or NAME=MARGIN, such as {METRIC}=0.03."
+            ) from None
+        check_metric(checks[-1])
+    return tuple(checks)
+
+
+def check_metric(check: Check) -> None:
+    """Refuse a check whose metric is unknown or whose margin is no share.
+
+    Raises:
+        UserError: if it is so.
+    """
+    if check.metric not in GATE_METRICS and not (check.metric.startswith(GROUP) and check.metric != GROUP):
+        raise UserError(f"unknown metric '{check.metric}'.{suggest(check.metric, GATE_METRICS)}")
+    if not 0 <= check.margin < 1:
+        raise UserError(f"margin {check.margin} is not in [0, 1): five points are 0.05.")

@@ -1,0 +1,88 @@
+"""Names of boards and of configurations, and what they are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_core import to_jsonable_python
+
+from prefbench import registry
+from prefbench.record.schema import Record
+from prefbench.spec import EvaluateOptions, digest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def config_hash(spec: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a specification whatever its seed."""
+    return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
+
+
+def made_by(numerics: int | None, code: str | None = None) -> str:
+    """Numerics and code in words, None being from before they were kept."""
+    counted = "a version before numerics" if numerics is None else f"numerics {numerics}"
+    return counted if code is None else f"{counted}, code {code[:8]}"
+
+
+def setting_digest(task: str, version: int, spec: Mapping[str, Any]) -> str:
+    """Names what is asked for: a specification but for the aligner, its options and the seed."""
+    asked = {k: v for k, v in spec.items() if k not in ("aligner", "aligner_options", "seed")}
+    return digest([task, version, asked])[:16]
+
+
+def setting_key(record: Record) -> str:
+    """`setting_digest` of a record."""
+    return setting_digest(record.task, record.task_version, record.spec)
+
+
+def board_key(record: Record) -> str:
+    """What a row may be compared within: what is asked for, and the numerics that answered."""
+    return json.dumps([setting_key(record), record.numerics])
+
+
+def variant(spec: Mapping[str, Any]) -> str:
+    """The options that are not the defaults, as `aligner.beta=0.5, task.noise=2`; empty if none.
+
+    Defaults come from the registry. The options of something that is not registered here (a plug-in
+    that was not given) cannot be told from defaults, so its rows show the specification's hash.
+    """
+    changed = []
+    for kind in ("task", "aligner", "model", "evaluate"):
+        options = spec.get(f"{kind}_options") or {}
+        if not options:
+            continue
+        known = _option_types(kind, str(spec.get(kind, "")))
+        if known is None:
+            return f"config {config_hash(spec)}"
+        for name in sorted(options):
+            field = known.model_fields.get(name)
+            if field is None or options[name] != _plain(field.get_default(call_default_factory=True)):
+                changed.append(f"{kind}.{name}={json.dumps(options[name])}")
+    return ", ".join(changed)
+
+
+def _option_types(kind: str, name: str) -> type[BaseModel] | None:
+    if kind == "evaluate":
+        return EvaluateOptions
+    entries = {entry.name: entry for entry in registry.entries(cast(registry.Kind, kind))}
+    if kind == "model" and name not in entries:
+        name = "pretrained"  # a folder or a hub id
+    return entries[name].options if name in entries else None
+
+
+def _plain(value: Any) -> Any:
+    """A default as it looks in a specification, after its trip through JSON."""
+    return to_jsonable_python(value, fallback=str)
+
+
+def joined(values: Iterable[object]) -> str:
+    """Values in a cell, blanks between them."""
+    return " ".join(str(value) for value in values)
+
+
+def board_name(record: Record) -> str:
+    """A record's board for a reader: task@version, model, data and minority ratio."""
+    return f"{record.task}@{record.task_version} {record.model} {record.data} {record.minority_ratio:g}"

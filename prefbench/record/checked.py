@@ -1,0 +1,35 @@
+"""A run that is being checked, and what is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench.record.schema import Record
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+
+@dataclass
+class Checked:
+    """A run, what is wrong with it, and what could not be checked here."""
+
+    folder: Path
+    record: Record | None = None
+    wrong: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    """What a reader should know and what does not disprove the run."""
+    absent: bool = False
+    """Whether its task or aligner is of a plug-in that was not given."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Items in order, and the other evidence, while the run is being checked."""
+    words: npt.NDArray[np.uint64] | None = None
+    """Of each response, a hash of its words."""
+    references: npt.NDArray[np.uint64] | None = None
+    """Of each reference response, a hash of the text."""

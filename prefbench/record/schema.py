@@ -1,0 +1,382 @@
+"""The record of a run: what was run and what came out for each group.
+
+`record.json` is described by the models below and by the JSON Schema made from them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from prefbench.spec import SECTIONS
+
+SCHEMA_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
+"""Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
+`numerics` nor `code`, `plugins` and `stages`; all have defaults."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Bounds = tuple[Share, Share]
+
+
+class _Model(BaseModel):
+    """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class PromptedRecord(_Model):
+    """The same comparison with the group's instruction in the prompt of both policies."""
+
+    wins: Count
+    """Comparisons won against the reference policy, over prompts x samples."""
+    ties: Count
+    """Comparisons tied."""
+    losses: Count
+    """Comparisons lost, every empty response among them."""
+    win_rate: Share
+    """(wins + ties / 2) / comparisons."""
+    ci_low: Share
+    """Lower end of the 95% interval."""
+    ci_high: Share
+    """Upper end of that interval."""
+    mean_utility: float | None
+    """Of the policy's responses."""
+    reference_utility: float | None
+    """Of the reference policy's, which had the same instruction."""
+
+
+class GroupRecord(_Model):
+    """One group's result."""
+
+    name: str
+    """As the task calls it."""
+    share: Share
+    """Of annotators, and so of preference pairs."""
+    is_minority: bool
+    """Whether the task calls it a minority."""
+    utility: str
+    """What the group values."""
+    unit: str
+    """Of the utility."""
+    n_prompts: int = Field(ge=1)
+    """Test prompts, none left out."""
+    wins: Count
+    """Comparisons won against the reference policy, over prompts x samples."""
+    ties: Count
+    """Comparisons tied (utilities within 1e-9)."""
+    losses: Count
+    """Comparisons lost, every empty response among them."""
+    win_rate: Share
+    """(wins + ties / 2) / comparisons."""
+    ci_low: Share
+    """Lower end of the 95% interval: Wilson for one sample per prompt, else a bootstrap over prompts."""
+    ci_high: Share
+    """Upper end of that interval."""
+    mean_utility: float | None
+    """Of the policy's responses, in `unit`."""
+    reference_utility: float | None
+    """Of the reference policy's responses that they were compared with, in `unit`."""
+    reward_accuracy: Share | None = None
+    """Share of held-out pairs that the learned reward orders as this group does; null without a reward."""
+    prompted: PromptedRecord | None = None
+    """With the group's instruction in the test prompts; null where the task has none."""
+
+    @model_validator(mode="after")
+    def _add_up(self) -> GroupRecord:
+        compared = self.wins + self.ties + self.losses
+        if compared == 0 or compared % self.n_prompts:
+            raise ValueError(f"{compared} comparisons do not divide among {self.n_prompts} prompts")
+        if abs(self.win_rate - (self.wins + self.ties / 2) / compared) > 1e-9:
+            raise ValueError("win_rate is not (wins + ties / 2) / comparisons")
+        if self.ci_low > self.ci_high:
+            raise ValueError("ci_low is above ci_high")
+        return self
+
+
+class EmRecord(_Model):
+    """How the mixture of annotators was found."""
+
+    clusters: int = Field(ge=1)
+    """Mixture components fitted."""
+    iterations: Count
+    """Rounds of fitting reward models and placing annotators anew."""
+    log_likelihood: tuple[float, ...]
+    """Nats per pair under each annotator's own cluster, after every M-step and every E-step that moved
+    somebody."""
+    start: Literal["spectral", "random"]
+    """How the chosen restart began."""
+    restarts: int = Field(ge=1)
+    """Starts tried."""
+    chosen_restart: Count
+    """Index of the one with the largest likelihood."""
+    cluster_sizes: tuple[Count, ...]
+    """Annotators in each cluster."""
+    adjusted_rand_index: float | None
+    """Agreement of clusters and true groups, 1 perfect, 0 chance; null if the truth is unknown."""
+    accuracy: Share | None
+    """Share of annotators placed rightly under the best matching of clusters to groups."""
+    stopped: str
+    """Why iteration ended."""
+    assignment: Literal["hard", "soft"] = "hard"
+    """Each annotator wholly in one cluster, or in all by posterior probability."""
+    unit: Literal["annotator", "pair"] = "annotator"
+    """What was placed in clusters; pairs by themselves are the control."""
+    held_out: tuple[float, ...] | None = None
+    """Log-likelihood of held-out pairs with 1, 2, ... clusters, nats per pair, where that chose their
+    number."""
+
+
+class GroupRegret(_Model):
+    """What one group loses against its own exact optimum, in standard deviations of its utility."""
+
+    name: str
+    """Of the group."""
+    value: float
+    """V = E u - beta KL of the policy, u normalised over reference responses."""
+    best: float
+    """Largest value of any policy."""
+    regret: float = Field(ge=0)
+    """The difference: the group's alignment gap."""
+
+
+class RegretRecord(_Model):
+    """Against exact optima on the test prompts, where responses can be listed."""
+
+    beta: float = Field(gt=0)
+    """Weight of the KL charge, in standard deviations of utility per nat."""
+    groups: tuple[GroupRegret, ...]
+    """One per group, in the task's order."""
+    max_regret: float = Field(ge=0)
+    """The largest of the groups'."""
+    egalitarian_regret: float = Field(ge=0)
+    """The largest possible smallest value of a group, minus the policy's."""
+    pareto_distance: float = Field(ge=0)
+    """What every group could gain at once; 0 on the Pareto front."""
+    kl: float
+    """Exact divergence from the reference policy on the test prompts, nats per response."""
+    certificate: float = Field(ge=0)
+    """Duality gap of the exact maxmin solution; it bounds the errors above."""
+
+
+class PluginRecord(_Model):
+    """A stranger's code that the run used: a package, a file or a notebook."""
+
+    name: str
+    """Of the package, of the file without its folder, or `__main__` for a notebook."""
+    version: str | None
+    """Of the package; null for what is not installed as one."""
+    digest: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """First digits of the SHA-256 of its sources."""
+
+
+class Provenance(_Model):
+    """Where a number comes from."""
+
+    prefbench: str
+    """Version."""
+    git: str | None
+    """Commit of the source tree that it ran from or was installed from, with `-dirty` after it where sources
+    were changed since; null where that is not known."""
+    python: str
+    """Version."""
+    torch: str | None
+    """Version."""
+    transformers: str | None
+    """Version."""
+    hardware: str
+    """Processor or accelerator."""
+    threads: int = Field(ge=1)
+    """Torch threads."""
+    processes: int = Field(1, ge=1)
+    """That shared the run out."""
+    started: str
+    """ISO 8601, UTC."""
+
+
+class Record(_Model):
+    """One run: one task, aligner, model, minority ratio and seed."""
+
+    schema_version: Literal[1, 2, 3, 4] = 4
+    """Of this format."""
+    status: Literal["ok", "diverged", "failed"]
+    """Measured fields are null unless `ok`."""
+    spec: dict[str, Any]
+    """The run's whole specification, defaults filled in; running it again gives this record."""
+    spec_hash: str = Field(min_length=8)
+    """Names the specification, and with it the run."""
+    task: str
+    """Name."""
+    task_version: int = Field(ge=1)
+    """Results of different versions are not comparable."""
+    aligner: str
+    """Name."""
+    needs: tuple[Literal["group", "oracle", "user_id"], ...]
+    """What the aligner saw beyond prompt, chosen and rejected; sorted."""
+    model: str
+    """Preset, folder or hub id."""
+    data: str
+    """Where the prompts come from."""
+    minority_ratio: float = Field(gt=0, le=0.5)
+    """Share of annotators in the minority: the one specified, of labels that a task brought along the one
+    found in them, to four decimals."""
+    seed: Count
+    """Of the run."""
+    groups: tuple[GroupRecord, ...]
+    """One per group of the task; empty unless `ok`."""
+    worst_group: str | None
+    """The group with the smallest win rate; it need not be the minority."""
+    worst_group_win_rate: Share | None
+    """Its win rate. The smallest of several noisy rates: biased low."""
+    minority_win_rate: Share | None
+    """Of the group with the smallest share."""
+    majority_win_rate: Share | None
+    """Of the group with the largest share."""
+    mean_win_rate: Share | None
+    """Over groups, each counted once whatever its share."""
+    gap: Share | None
+    """The best group's win rate minus the worst group's."""
+    worst_group_win_rate_ci: Bounds | None
+    """95% interval from a bootstrap over prompts."""
+    minority_win_rate_ci: Bounds | None
+    """That group's own 95% interval."""
+    majority_win_rate_ci: Bounds | None
+    """That group's own 95% interval."""
+    mean_win_rate_ci: Bounds | None
+    """95% interval from a bootstrap over prompts."""
+    gap_ci: Bounds | None
+    """95% interval from a bootstrap over prompts; a largest minus a smallest rate is biased high."""
+    prompted_worst_group_win_rate: Share | None = None
+    """The smallest win rate of a group with its instruction in the prompt."""
+    prompted_worst_group_win_rate_ci: Bounds | None = None
+    """95% interval from a bootstrap over prompts."""
+    mde: Share | None
+    """Smallest difference between two runs' win rates for one group that this many prompts per run
+    tell from none: 80% power, two-sided 5%, unpaired, worst case."""
+    n_prompts: int | None = Field(ge=1)
+    """Test prompts."""
+    samples_per_prompt: int | None = Field(ge=1)
+    """Responses drawn per prompt."""
+    kl: float | None
+    """Divergence from the reference policy, nats per response; sampled, so it may fall just below 0."""
+    mean_length: float | None = Field(ge=0)
+    """Words per response, to read beside every win rate."""
+    reference_length: float | None = Field(ge=0)
+    """Words per response of the reference policy."""
+    empty_rate: Share | None
+    """Share of responses without text; each is counted as a loss."""
+    em: EmRecord | None
+    """Set if the aligner fitted a mixture of annotators."""
+    task_report: dict[str, Any]
+    """The task's own account of how its groups conflict."""
+    regret: RegretRecord | None = None
+    """What the policy loses against exact optima; null where responses cannot be listed."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it went, such as batches that were halved for want of memory."""
+    message: str | None
+    """Why the run diverged or failed."""
+    timings: dict[str, Annotated[float, Field(ge=0)]]
+    """Seconds per stage."""
+    numerics: int | None = Field(None, ge=1)
+    """Of the prefbench that made it: results of different numerics are not comparable. Null before it was
+    counted."""
+    code: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")
+    """Digest of all sources that its numbers depend on, prefbench's and plug-ins'. Null in older versions."""
+    plugins: tuple[PluginRecord, ...] = ()
+    """Plug-ins that task, aligner or model come from."""
+    stages: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = {}
+    """Stages that the run rests on, each with the name of its folder below `stages/` of the runs folder.
+    Empty in older versions."""
+    provenance: Provenance
+    """Versions, hardware and start time."""
+
+    @field_validator("spec", "task_report", mode="before")
+    @classmethod
+    def _plain_json(cls, value: Any) -> Any:
+        try:
+            return json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not plain JSON: {error}") from None
+
+    @field_validator("spec")
+    @classmethod
+    def _options_are_tables(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for section in SECTIONS:
+            if not isinstance(value.get(f"{section}_options", {}), dict):
+                raise ValueError(f"{section}_options is no table")
+        return value
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _sorted(cls, value: Any) -> Any:
+        listed = isinstance(value, list | tuple | set | frozenset)
+        # What is no name is left for the field's own check to refuse.
+        return sorted(set(value)) if listed and all(isinstance(name, str) for name in value) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        measured = {name: getattr(self, name) for name in MEASURED}
+        if self.status == "ok":
+            missing = [name for name, value in measured.items() if value is None and name != "kl"]
+            if missing or not self.groups:
+                raise ValueError(f"status is ok but {', '.join(missing) or 'groups'} is missing")
+            if self.message is not None:
+                raise ValueError("status is ok but there is a message")
+            self._check_groups()
+        else:
+            present = [name for name, value in measured.items() if value is not None]
+            if present or self.groups:
+                raise ValueError(f"status is {self.status} but {', '.join(present) or 'groups'} is set")
+            if not self.message:
+                raise ValueError(f"status is {self.status} but no message says why")
+        return self
+
+    def _check_groups(self) -> None:
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names):
+            raise ValueError("two groups have one name")
+        if self.worst_group not in names:
+            raise ValueError(f"worst_group '{self.worst_group}' is no group")
+        assert self.n_prompts is not None and self.samples_per_prompt is not None
+        for group in self.groups:
+            compared = group.wins + group.ties + group.losses
+            if group.n_prompts != self.n_prompts or compared != self.n_prompts * self.samples_per_prompt:
+                raise ValueError(f"group '{group.name}' does not count every prompt and sample")
+
+
+MEASURED = (
+    "worst_group",
+    "worst_group_win_rate",
+    "minority_win_rate",
+    "majority_win_rate",
+    "mean_win_rate",
+    "gap",
+    "worst_group_win_rate_ci",
+    "minority_win_rate_ci",
+    "majority_win_rate_ci",
+    "mean_win_rate_ci",
+    "gap_ci",
+    "mde",
+    "n_prompts",
+    "samples_per_prompt",
+    "kl",
+    "mean_length",
+    "reference_length",
+    "empty_rate",
+)
+"""The record's fields that `summarise` fills, beside `groups`; null for a run that did not end well."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `record.json`."""
+    schema = Record.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,124 @@
+"""A run's record held against its own evidence and specification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefbench.evaluate.regret import COLUMNS, regrets
+from prefbench.record.evidence import read_items
+from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, read_record
+from prefbench.record.schema import MEASURED, Record, RegretRecord
+from prefbench.record.summary import summarise, summarise_prompted
+from prefbench.spec import digest
+
+
+def comparable(record: Record) -> dict[str, Any]:
+    """The record without what may differ between two runs of one specification: times, places and mishaps."""
+    return record.model_dump(mode="json", exclude={"timings", "provenance", "notes"})
+
+
+def spec_differs(record: Record) -> list[str]:
+    """What of a record does not fit its own specification: the hash, and what both name."""
+    wrong = []
+    if not digest(record.spec).startswith(record.spec_hash):
+        wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
+    for name in ("task", "aligner", "model", "data", "seed"):
+        if record.spec.get(name) != getattr(record, name):
+            wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
+    # Of labels that a task brought along it is the share found; a run that failed shows no groups.
+    if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):
+        wrong.append(
+            f"minority_ratio is {record.minority_ratio!r}, specified {asked!r} and found {min(shares):.4g}"
+        )
+    return wrong
+
+
+def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
+    """What in a run's record does not follow from its items and its specification.
+
+    Args:
+        folder: of the run.
+        tolerance: how far a number may be off. Sums in another order differ in the last digits.
+
+    Returns:
+        A sentence for each thing that differs; empty if the record is what the evidence gives.
+
+    Raises:
+        UserError: if the record or the items cannot be read.
+    """
+    record = read_record(folder)
+    wrong = spec_differs(record)
+    if record.status != "ok":
+        return wrong
+    items = read_items(folder)
+    groups = [(group.name, group.share, group.is_minority) for group in record.groups]
+    found = summarise(items, groups, record.seed)
+    for name in MEASURED:
+        wrong += _differs(name, getattr(record, name), found[name], tolerance)
+    for group, values in zip(record.groups, found["groups"], strict=True):
+        for name, value in values.items():
+            wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
+    wrong += _prompted_differs(record, folder, tolerance)
+    wrong += _regret_differs(record, folder, tolerance)
+    blank = items["response"].fillna("").str.strip() == ""
+    unflagged = int((blank & ~items["empty"].astype(bool)).sum())
+    if unflagged:
+        wrong.append(f"{unflagged} responses without text are not marked empty")
+    return wrong
+
+
+def _prompted_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """What is said of prompted policies against their responses."""
+    told = {group.name: group.prompted for group in record.groups if group.prompted is not None}
+    if not told and record.prompted_worst_group_win_rate is None:
+        return []
+    groups = [(group.name, group.share, group.is_minority) for group in record.groups]
+    table = read_items(folder, PROMPTED_FILE)
+    found, worst = summarise_prompted(table, groups, record.seed)
+    wrong: list[str] = []
+    if found.keys() != told.keys():
+        return [f"prompted groups are {sorted(told)}, {PROMPTED_FILE} has {sorted(found)}"]
+    for name, written in told.items():
+        for field, value in found[name].items():
+            wrong += _differs(f"{name}.prompted.{field}", getattr(written, field), value, tolerance)
+    for field, value in worst.items():
+        wrong += _differs(field, getattr(record, field), value, tolerance)
+    blank = table["response"].fillna("").str.strip() == ""
+    if (blank & ~table["empty"].astype(bool)).any():
+        wrong.append(f"{PROMPTED_FILE} has responses without text that are not marked empty")
+    return wrong
+
+
+def _regret_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """The regret block against the distribution that it was computed from."""
+    if record.regret is None:
+        return []
+    names = [group.name for group in record.groups]
+    distribution = read_items(folder, DISTRIBUTION_FILE)
+    lacking = {*COLUMNS, *(f"utility/{name}" for name in names)} - set(distribution.columns)
+    if lacking:
+        return [f"{DISTRIBUTION_FILE} has no column {', '.join(sorted(lacking))}"]
+    found = RegretRecord.model_validate(regrets(distribution, names, record.regret.beta))
+    wrong: list[str] = []
+    for name in ("max_regret", "egalitarian_regret", "pareto_distance", "kl", "certificate"):
+        wrong += _differs(f"regret.{name}", getattr(record.regret, name), getattr(found, name), tolerance)
+    if [group.name for group in record.regret.groups] != names:
+        return [*wrong, "the groups of regret are not the record's"]
+    for ours, theirs in zip(record.regret.groups, found.groups, strict=True):
+        for name in ("value", "best", "regret"):
+            wrong += _differs(
+                f"regret.{ours.name}.{name}", getattr(ours, name), getattr(theirs, name), tolerance
+            )
+    return wrong
+
+
+def _differs(name: str, written: Any, found: Any, tolerance: float) -> list[str]:
+    if isinstance(written, tuple) and isinstance(found, tuple):
+        same = all(abs(a - b) <= tolerance for a, b in zip(written, found, strict=True))
+    elif isinstance(written, float) and isinstance(found, float):
+        same = abs(written - found) <= tolerance * max(1.0, abs(found))
+    else:
+        same = bool(written == found)
+    return [] if same else [f"{name} is {written}, the items give {found}"]

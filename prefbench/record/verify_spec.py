@@ -1,0 +1,88 @@
+"""A run's specification held against the registry, and its record against both."""
+
+from __future__ import annotations
+
+from prefbench import registry
+from prefbench.errors import UserError
+from prefbench.identity import Identity
+from prefbench.numerics import NUMERICS
+from prefbench.record.alike import same
+from prefbench.record.checked import Checked
+from prefbench.record.schema import Record
+from prefbench.spec import EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, resolve
+
+
+def check_spec(checked: Checked, record: Record) -> None:
+    """The specification against the registry, and the record against both."""
+    known = set(RunSpec.__dataclass_fields__)
+    if set(record.spec) != known:
+        apart = ", ".join(sorted(set(record.spec) ^ known))
+        checked.wrong.append(f"the specification has too much or too little: {apart}")
+        return
+    if record.numerics is not None and record.numerics > NUMERICS:
+        checked.wrong.append(f"numerics {record.numerics} are unknown, the newest here are {NUMERICS}")
+    try:
+        asked = record.spec["minority_ratio"]
+        if isinstance(asked, bool) or parse_ratio(asked) != asked:
+            checked.wrong.append(f"minority_ratio {asked!r:.80} is no share of at most four decimals")
+    except UserError as error:
+        checked.wrong.append(str(error))
+    task = _entry("task", record.task)
+    aligner = _entry("aligner", record.aligner)
+    model = _entry("model", record.model) or _entry("model", "pretrained")
+    for kind, name, entry in (("task", record.task, task), ("aligner", record.aligner, aligner)):
+        if entry is None:
+            checked.absent = True
+            checked.unchecked.append(f"{kind} '{name}' is not here, name it with --plugin")
+    if task is not None and record.task_version > task.version:
+        checked.wrong.append(
+            f"{record.task}@{record.task_version} is unknown, the newest here is {task.version}"
+        )
+    if aligner is not None and sorted(aligner.needs) != sorted(record.needs):
+        said, true = (", ".join(sorted(needs)) or "nothing" for needs in (record.needs, aligner.needs))
+        checked.wrong.append(f"needs is {said}, {record.aligner} needs {true}")
+    for section, entry in (("task", task), ("aligner", aligner), ("model", model), ("evaluate", None)):
+        if entry is not None or section == "evaluate":
+            _check_options(checked, record, section, entry)
+    if task is not None and aligner is not None and model is not None and not checked.wrong:
+        try:
+            refuse_misfit(task, aligner, model, record.model)
+        except UserError as error:
+            checked.wrong.append(str(error))
+
+
+def _entry(kind: registry.Kind, name: str) -> registry.Entry | None:
+    return next((entry for entry in registry.entries(kind) if entry.name == name), None)
+
+
+def _check_options(checked: Checked, record: Record, section: str, entry: registry.Entry | None) -> None:
+    """One section of options, which the option class must take and leave as it is."""
+    given = record.spec[f"{section}_options"]
+    if not isinstance(given, dict):
+        checked.wrong.append(f"{section} options are no table")
+        return
+    older = section == "task" and entry is not None and record.task_version < entry.version
+    options = EvaluateOptions if entry is None else entry.options
+    try:
+        resolved = resolve(options, given, section, entry.name if entry is not None else "evaluator")
+    except UserError as error:
+        if section == "model" and entry is not None and entry.name != record.model:
+            checked.unchecked.append(f"model '{record.model}' is not here, name it with --plugin")
+        elif not older:
+            checked.wrong.append(str(error))
+        return
+    for name, value in given.items():
+        if not same(value, resolved[name]):
+            checked.wrong.append(f"option {section}.{name}={value!r:.80} is {resolved[name]!r:.80} here")
+    missing = sorted(set(resolved) - set(given))
+    if missing and _is_by_this_code(record):
+        checked.wrong.append(f"the specification lacks {section}.{missing[0]}")
+
+
+def _is_by_this_code(record: Record) -> bool:
+    """Whether the code that is here made a record; that of another version may have had fewer options."""
+    entries = [_entry("task", record.task), _entry("aligner", record.aligner), _entry("model", record.model)]
+    if record.code is None or any(entry is None for entry in entries):
+        return False
+    task, aligner, model = (entry for entry in entries if entry is not None)
+    return Identity(task, aligner, model, {}, {}, {}).code == record.code
