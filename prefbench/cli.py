@@ -612,12 +612,14 @@ def sweep(
 
     from prefbench import consent
     from prefbench.sweep import sweep as library
+    from prefbench.sweep.file import read_sweep
+    from prefbench.sweep.plan import describe, make_plan, plan_lines
 
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         _load_plugins(None)
         consent.from_command_line(allow_host or [], {})
-        chosen = library.read_sweep(file, plugin or [], _stance(dry_run, allow_plugins))
+        chosen = read_sweep(file, plugin or [], _stance(dry_run, allow_plugins))
         specs = chosen.expand()
         for spec in specs:
             consent.check_options(spec.sections(), file)
@@ -625,15 +627,15 @@ def sweep(
         job = library.make_job(
             chosen, specs, folder, engine=engine, workers=workers, retries=retries, address=address
         )
-        plan = library.make_plan(specs, folder)
+        plan = make_plan(specs, folder)
     say = _say(quiet, Console(stderr=as_json))
     if dry_run:
         _say_left_out(chosen.left_out)
         if as_json:
             _print_json(library.to_json(plan, folder))
             return
-        _print_table(*library.describe(plan))
-        print("\n".join(library.plan_lines(plan, job)))
+        _print_table(*describe(plan))
+        print("\n".join(plan_lines(plan, job)))
         return
     with contextlib.redirect_stdout(sys.stderr):
         for spec in plan.todo:

@@ -405,7 +405,7 @@ def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
     from prefbench import cli
     from prefbench.boards.gate import read_gate_config
-    from prefbench.sweep import sweep
+    from prefbench.sweep.file import read_sweep
 
     def run() -> None:
         settings = cli.read_config(str(root / "run.toml"))
@@ -413,7 +413,7 @@ def judge_toml(root: Path, draw: random.Random) -> None:
             cli._specs({**settings, "set": settings.get("set", {})})
 
     def grid() -> None:
-        sweep.read_sweep(str(root / "sweep.toml")).expand()
+        read_sweep(str(root / "sweep.toml")).expand()
 
     _tried(run, grid, lambda: read_gate_config(root / "gate.toml"))
 

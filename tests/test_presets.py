@@ -23,7 +23,7 @@ from prefbench.backbone.presets import SHAPES, PretrainedOptions, Shape, shape_o
 from prefbench.errors import UserError
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
-from prefbench.sweep.sweep import read_sweep
+from prefbench.sweep.file import read_sweep
 
 PRESETS = ["gpt2", "tulu2-7b"]
 

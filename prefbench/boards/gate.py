@@ -660,7 +660,7 @@ def write_summary(report: GateReport, path: Path) -> None:
     """Write the markdown; what `GITHUB_STEP_SUMMARY` names is appended to, as others write there too."""
     import os
 
-    from prefbench.store.stages import write_atomically
+    from prefbench.store.files import write_atomically
 
     path = Path(path)
     if os.environ.get("GITHUB_STEP_SUMMARY") == str(path):
@@ -718,7 +718,7 @@ def _xml_text(text: str) -> str:
 
 def write_junit(report: GateReport, path: Path) -> None:
     """Write the JUnit XML."""
-    from prefbench.store.stages import write_atomically
+    from prefbench.store.files import write_atomically
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ from prefbench.seeds import rng
 from prefbench.spec import digest
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.intervals import Floats, Interval
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import one_line, visible
 
 if TYPE_CHECKING:

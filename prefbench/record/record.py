@@ -424,7 +424,7 @@ def write_record(record: Record, folder: Path) -> Path:
     Returns:
         The file's path.
     """
-    from prefbench.store.stages import write_atomically
+    from prefbench.store.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECORD_FILE
@@ -534,7 +534,7 @@ def item_columns(groups: Iterable[str]) -> list[str]:
 
 def write_items(items: pd.DataFrame, folder: Path, name: str = ITEMS_FILE) -> Path:
     """Write a run's evidence into its folder through a temporary file beside it."""
-    from prefbench.store.stages import clear_disk_errors
+    from prefbench.store.files import clear_disk_errors
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name

@@ -21,7 +21,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prefbench.record.record import GroupRecord, Record, near_reference
-from prefbench.store.stages import Reporter, Silent
+from prefbench.store.progress import Reporter, Silent
 from prefbench.text import clock, one_line
 
 PLAIN_SECONDS = 10.0

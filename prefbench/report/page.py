@@ -61,7 +61,7 @@ def write_page(runs_dir: Path, out: Path, prompts: int = PROMPTS) -> int:
     Raises:
         UserError: if there is no run.
     """
-    from prefbench.store.stages import write_atomically
+    from prefbench.store.files import write_atomically
 
     text = page(Path(runs_dir), prompts)
     out = Path(out)

@@ -34,7 +34,7 @@ from prefbench.machine import (
     machine_file,
     said_threads,
 )
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import show_bytes, show_count
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scipy", "tokenizers")

@@ -19,7 +19,8 @@ import numpy as np
 from prefbench import __version__, registry
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store.stages import Reporter, clear_disk_errors
+from prefbench.store.files import clear_disk_errors
+from prefbench.store.progress import Reporter
 from prefbench.text import count_words, is_empty, one_line
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prefbench.store.stages import Reporter, write_atomically
+from prefbench.store.files import write_atomically
+from prefbench.store.progress import Reporter
 from prefbench.text import show_bytes
 
 if TYPE_CHECKING:
