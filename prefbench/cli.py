@@ -889,7 +889,8 @@ def check_(
     """
     from prefbench import consent
     from prefbench.spec import parse_sets
-    from prefbench.tools.check import Finding, check, find
+    from prefbench.tools.check.check import check, find
+    from prefbench.tools.check.findings import Finding
 
     given, plugins = parse_sets(sets or []), plugin or []
     keys = consent.from_command_line(allow_host or [], given)
