@@ -14,7 +14,7 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import registry
-from prefbench.cli import CONFIG_KEYS
+from prefbench.cli.run_file import CONFIG_KEYS
 from prefbench.errors import PrefbenchError
 from prefbench.tools.check import task as task_module
 from prefbench.tools.check.check import check, find
@@ -460,7 +460,7 @@ def test_any_run_file_is_a_run_or_one_line(content, tmp_path, monkeypatch):
     def stopped(*args: object) -> None:
         raise PrefbenchError("enough")
 
-    monkeypatch.setattr("prefbench.running.run.run", stopped)
+    monkeypatch.setattr("prefbench.running.seeds.run", stopped)
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "run.toml"
     file.write_bytes(content)
