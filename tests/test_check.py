@@ -14,7 +14,7 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import registry
-from prefbench.cli.run_file import CONFIG_KEYS
+from prefbench.config import RunFile
 from prefbench.errors import PrefbenchError
 from prefbench.tools.check import task as task_module
 from prefbench.tools.check.check import check, find
@@ -416,7 +416,7 @@ def test_a_file_that_is_installed_is_not_loaded_twice():
 
 # ------------------------------------------------------------------------- a run file from a stranger
 
-KEYS = st.sampled_from([*CONFIG_KEYS, "set.task", "set.aligner", "nope", "", "__class__"]) | st.text(
+KEYS = st.sampled_from([*RunFile.model_fields, "set.task", "set.aligner", "nope", "", "__class__"]) | st.text(
     max_size=5
 )
 scalars = (

@@ -25,7 +25,7 @@ from test_registry import PACKAGE, install, restored  # noqa: F401  (a fixture, 
 from prefbench import __version__
 from prefbench.cli import main
 from prefbench.cli.gate import gate
-from prefbench.cli.run_file import CONFIG_KEYS
+from prefbench.config import RunFile
 from prefbench.errors import PrefbenchError
 from prefbench.record.record import read_record
 from prefbench.report import display
@@ -529,7 +529,7 @@ def test_version_and_help():
 
 def test_every_key_of_a_run_file_is_an_option_of_run():
     shown = typed("run", "--help").out
-    for key in CONFIG_KEYS:
+    for key in RunFile.model_fields:
         assert f"--{key.replace('_', '-')} " in shown
 
 

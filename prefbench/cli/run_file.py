@@ -13,45 +13,12 @@ if TYPE_CHECKING:
 MOST_SEEDS = 10_000
 """More is a slip of the finger, and its specifications alone would fill the memory."""
 
-CONFIG_KEYS: Mapping[str, type | tuple[type, ...]] = {
-    "task": str,
-    "aligner": str,
-    "model": str,
-    "data": str,
-    "minority_ratio": (str, int, float),
-    "seed": int,
-    "seeds": int,
-    "runs_dir": str,
-    "plugin": list,
-    "set": dict,
-}
-"""Keys of a run file and what their values may be."""
-
 
 def read_config(path: str) -> dict[str, Any]:
     """A run file, its keys and their types checked."""
-    from prefbench.registry import suggest
-    from prefbench.spec import read_toml
+    from prefbench.config import RunFile, read
 
-    settings = read_toml(path)
-    for key, value in settings.items():
-        if key not in CONFIG_KEYS:
-            raise UserError(f"--config {path}: unknown key '{key}'.{suggest(key, CONFIG_KEYS)}")
-        if isinstance(value, bool) or not isinstance(value, CONFIG_KEYS[key]):
-            raise UserError(f"--config {path}: {key} = {value!r} is not {_wanted(CONFIG_KEYS[key])}.")
-    for section, options in settings.get("set", {}).items():
-        if not isinstance(options, dict):
-            raise UserError(
-                f"--config {path}: set.{section} is not a table: write [set.task] and below it its options."
-            )
-    if not all(isinstance(file, str) for file in settings.get("plugin", [])):
-        raise UserError(f"--config {path}: plugin is not a list of file names.")
-    return settings
-
-
-def _wanted(kind: type | tuple[type, ...]) -> str:
-    words = {str: "text in quotes", int: "a whole number", list: "a list", dict: "a table"}
-    return words[kind] if isinstance(kind, type) else "a number or text such as '4:1'"
+    return read(RunFile, path).given()
 
 
 def merged(

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench import registry
+from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
 from prefbench.spec import RunSpec, get_model, make_spec
 
 NAMED = ("task", "aligner", "model")
 """Sections whose options may be given for one name only, as in [set.aligner.maxmin]."""
-MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
