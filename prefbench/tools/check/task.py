@@ -184,7 +184,7 @@ name, data, ratio, seed, options, plugins, sys.path = json.loads(sys.argv[1])
 from prefbench import registry
 from prefbench.tools.check.digest import problem_digest
 registry.load_plugins(plugins)
-if ("task", name) not in registry._entries:
+if name not in [entry.name for entry in registry.entries("task")]:
     raise SystemExit(99)
 sys.stdout.write("\\n" + problem_digest(registry.get("task", name).function(data, ratio, seed, **options)))
 """

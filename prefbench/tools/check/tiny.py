@@ -48,15 +48,11 @@ Sets = Mapping[str, Mapping[str, Any]]
 @contextlib.contextmanager
 def lent() -> Iterator[None]:
     """Our own tiny tasks and an aligner that does nothing, registered for as long as this lasts."""
-    known = dict(registry._entries)
-    registry.task(TASKS["causal_lm"])(_words_task)
-    registry.task(TASKS["finite"], backbone="finite")(_world_task)
-    registry.aligner(FLOOR)(_reference)
-    try:
+    with registry.lent():
+        registry.task(TASKS["causal_lm"])(_words_task)
+        registry.task(TASKS["finite"], backbone="finite")(_world_task)
+        registry.aligner(FLOOR)(_reference)
         yield
-    finally:
-        registry._entries.clear()
-        registry._entries.update(known)
 
 
 SUBJECTS = "the cat|a dog|my aunt|one bird|the king|a child|our boat|this road".split("|")
