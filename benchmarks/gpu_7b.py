@@ -56,7 +56,8 @@ from prefbench.learn.interface import Pairs, Reward, Rewards
 from prefbench.learn.options import PPOOptions, RewardOptions
 from prefbench.learn.welfare import population_min
 from prefbench.machine import free_memory
-from prefbench.store.stages import Silent, Store, Work
+from prefbench.store.progress import Silent
+from prefbench.store.stages import Store, Work
 from prefbench.text import show_bytes, show_count
 
 T = TypeVar("T")

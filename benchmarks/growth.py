@@ -35,9 +35,10 @@ from prefbench import registry
 from prefbench.errors import PrefbenchError
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench.store.stages import Silent
+from prefbench.store.progress import Silent
 from prefbench.sweep.cell import run_cell
-from prefbench.sweep.sweep import make_plan, read_sweep
+from prefbench.sweep.file import read_sweep
+from prefbench.sweep.plan import make_plan
 
 # -------------------------------------------------------------------------------------------------- the work
 

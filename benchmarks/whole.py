@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prefbench import registry
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store.stages import Silent
+from prefbench.store.progress import Silent
 from prefbench.tools.doctor import gemm_rate
 
 SMALL = {
@@ -133,7 +133,7 @@ def sweep_file(path: Path) -> None:
 
 
 def ratio_sweep(folder: Path) -> dict[str, Any]:
-    from prefbench.sweep.sweep import read_sweep
+    from prefbench.sweep.file import read_sweep
 
     sweep_file(folder / "sweep.toml")
     specs = read_sweep(str(folder / "sweep.toml")).expand()

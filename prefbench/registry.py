@@ -199,6 +199,17 @@ def _checked_backbones(name: str, backbones: Iterable[str]) -> frozenset[str]:
     return frozenset(backbones)
 
 
+@contextlib.contextmanager
+def lent() -> Iterator[None]:
+    """What is registered within it is forgotten at its end."""
+    known = dict(_entries)
+    try:
+        yield
+    finally:
+        _entries.clear()
+        _entries.update(known)
+
+
 def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
     """Import every installed plug-in and the given files; return what failed, and why.
 

@@ -412,17 +412,17 @@ def judge_board(root: Path, draw: random.Random) -> None:
 
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
-    from prefbench import cli
     from prefbench.boards.gate_file import read_gate_config
-    from prefbench.sweep import sweep
+    from prefbench.cli.run_file import read_config, specs_of
+    from prefbench.sweep.file import read_sweep
 
     def run() -> None:
-        settings = cli.read_config(str(root / "run.toml"))
+        settings = read_config(str(root / "run.toml"))
         if not settings.get("plugin"):
-            cli._specs({**settings, "set": settings.get("set", {})})
+            specs_of({**settings, "set": settings.get("set", {})})
 
     def grid() -> None:
-        sweep.read_sweep(str(root / "sweep.toml")).expand()
+        read_sweep(str(root / "sweep.toml")).expand()
 
     _tried(run, grid, lambda: read_gate_config(root / "gate.toml"))
 

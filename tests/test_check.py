@@ -14,10 +14,12 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import registry
-from prefbench.cli import CONFIG_KEYS
+from prefbench.config import RunFile
 from prefbench.errors import PrefbenchError
-from prefbench.tools import check as check_module
-from prefbench.tools.check import TASKS, Finding, check, find
+from prefbench.tools.check import task as task_module
+from prefbench.tools.check.check import check, find
+from prefbench.tools.check.findings import Finding
+from prefbench.tools.check.tiny import TASKS
 from prefbench.tools.scaffold import new
 
 registry.load_plugins()  # the parameters below are collected before any fixture runs
@@ -193,16 +195,16 @@ TASK_FAULTS = {
 
 @pytest.mark.parametrize("fault", TASK_FAULTS)
 def test_a_broken_task_is_told_what_is_wrong(fault, tmp_path, monkeypatch):
-    monkeypatch.setattr(check_module, "_check_run", lambda *args: None)  # seconds each
+    monkeypatch.setattr(task_module, "_check_run", lambda *args: None)  # seconds each
     if fault != "hash":
-        monkeypatch.setattr(check_module, "_check_fresh_process", lambda *args: None)
+        monkeypatch.setattr(task_module, "_check_fresh_process", lambda *args: None)
     old, replacement, said = TASK_FAULTS[fault]
     found = bad(broken("task", old, replacement, tmp_path))
     assert any(said in line for line in found), found
 
 
 def test_a_task_without_a_world_is_not_for_the_finite_backbone(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_module, "_check_run", lambda *args: None)
+    monkeypatch.setattr(task_module, "_check_run", lambda *args: None)
     found = bad(
         broken("task", '@pb.task("mine", version=1)', '@pb.task("mine", backbone="finite")', tmp_path)
     )
@@ -210,7 +212,7 @@ def test_a_task_without_a_world_is_not_for_the_finite_backbone(tmp_path, monkeyp
 
 
 def test_groups_that_want_nearly_the_same_are_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_module, "_check_run", lambda *args: None)
+    monkeypatch.setattr(task_module, "_check_run", lambda *args: None)
     old = "Conciseness(empty=-20.0)"
     path = new("task", "nearly", tmp_path)
     text = path.read_text().replace(old, "Nearly('good')")
@@ -308,7 +310,7 @@ def test_an_option_that_a_stored_result_forgets_is_named(tmp_path):
 WELFARE = """from prefbench.learn.interface import Aligned, Backbone
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.welfare import Welfare
-from prefbench.problem.labels import View
+from prefbench.problem.view import View
 from prefbench.registry import aligner
 
 
@@ -363,7 +365,7 @@ def test_the_command_lists_findings_and_counts_them(tmp_path):
 
 
 def test_a_failure_is_exit_1_and_json_has_it_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_module, "_check_run", lambda *args: None)
+    monkeypatch.setattr(task_module, "_check_run", lambda *args: None)
     path = new("task", "mine", tmp_path)
     path.write_text(path.read_text().replace("temperature=0.5", "temperature=-1.0"))
     outcome = typed("check", path)
@@ -414,7 +416,7 @@ def test_a_file_that_is_installed_is_not_loaded_twice():
 
 # ------------------------------------------------------------------------- a run file from a stranger
 
-KEYS = st.sampled_from([*CONFIG_KEYS, "set.task", "set.aligner", "nope", "", "__class__"]) | st.text(
+KEYS = st.sampled_from([*RunFile.model_fields, "set.task", "set.aligner", "nope", "", "__class__"]) | st.text(
     max_size=5
 )
 scalars = (
@@ -458,7 +460,7 @@ def test_any_run_file_is_a_run_or_one_line(content, tmp_path, monkeypatch):
     def stopped(*args: object) -> None:
         raise PrefbenchError("enough")
 
-    monkeypatch.setattr("prefbench.running.run.run", stopped)
+    monkeypatch.setattr("prefbench.running.seeds.run", stopped)
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "run.toml"
     file.write_bytes(content)

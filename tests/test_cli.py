@@ -23,7 +23,9 @@ from rich.console import Console
 from test_registry import PACKAGE, install, restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import __version__
-from prefbench.cli import CONFIG_KEYS, gate, main
+from prefbench.cli.entry import main
+from prefbench.cli.gate import gate
+from prefbench.config import RunFile
 from prefbench.errors import PrefbenchError
 from prefbench.record.files import read_record
 from prefbench.report import live
@@ -181,7 +183,7 @@ def test_a_run_file_and_the_command_line_are_the_same_run(runs, tmp_path):
 
 def captured_specs(monkeypatch, *args: object) -> list:
     """The specifications that a command line gives, without running them."""
-    import prefbench.running.run
+    import prefbench.running.seeds
 
     seen = []
 
@@ -189,7 +191,7 @@ def captured_specs(monkeypatch, *args: object) -> list:
         seen.append((spec, runs_dir))
         raise PrefbenchError("enough")
 
-    monkeypatch.setattr(prefbench.running.run, "run", refuse)
+    monkeypatch.setattr(prefbench.running.seeds, "run", refuse)
     outcome = typed("run", *args)
     assert (outcome.code, outcome.error) == (3, "enough")
     return seen
@@ -499,17 +501,17 @@ def test_a_full_disk_is_one_line_and_what_is_stored_stays(runs, tmp_path):
     ],
 )
 def test_whatever_ends_a_run_is_one_line(raised, code, said, monkeypatch):
-    import prefbench.running.run
+    import prefbench.running.seeds
 
     def end(*_):
         raise raised
 
-    monkeypatch.setattr(prefbench.running.run, "run", end)
+    monkeypatch.setattr(prefbench.running.seeds, "run", end)
     assert typed("run", *TASK) == Outcome(code, "", said)
 
 
 def test_a_closed_pipe_is_quiet():
-    program = [sys.executable, "-m", "prefbench.cli", "schema"]
+    program = [sys.executable, "-m", "prefbench", "schema"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
@@ -529,7 +531,7 @@ def test_version_and_help():
 
 def test_every_key_of_a_run_file_is_an_option_of_run():
     shown = typed("run", "--help").out
-    for key in CONFIG_KEYS:
+    for key in RunFile.model_fields:
         assert f"--{key.replace('_', '-')} " in shown
 
 

@@ -21,7 +21,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import prefbench
-from prefbench import cli, registry
+from prefbench import registry
+from prefbench.cli.entry import app
+from prefbench.cli.run_file import read_config
 from prefbench.record.schema import EmRecord, GroupRecord, Provenance, Record, json_schema
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, parse_sets
@@ -77,7 +79,7 @@ def marked(name: str) -> str:
 
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the first words name, and the words that remain for it."""
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(app)
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     return command, words
@@ -163,7 +165,7 @@ def test_shown_commands_are_accepted(
     for file in params.get("plugin") or []:
         assert Path(file).is_file(), f"{page} does not show {file}"
     if name == "run":
-        settings = cli.read_config(params["config"]) if params["config"] else {}
+        settings = read_config(params["config"]) if params["config"] else {}
         settings |= {key: value for key, value in params.items() if value is not None}
         sets = settings.get("set", {})
         for section, options in parse_sets(params["sets"] or []).items():
@@ -191,7 +193,7 @@ def test_commands_and_options_in_running_text_exist(page: str, example_files: Pa
 
 def every_command() -> list[Any]:
     """Every command and sub-command of prefbench."""
-    top = typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+    top = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
     return [leaf for command in top for leaf in getattr(command, "commands", {"": command}).values()]
 
 

@@ -18,7 +18,8 @@ from prefbench.machine import VARIABLES, Machine, Recommended, fingerprint, stor
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store.stages import Store
-from prefbench.sweep.sweep import make_job, read_sweep
+from prefbench.sweep.file import read_sweep
+from prefbench.sweep.sweep import make_job
 from prefbench.tools import doctor
 from prefbench.tools.doctor import (
     NANO_BYTES,

@@ -56,7 +56,7 @@ def test_the_seeds_are_good(seeds: Path) -> None:
     from prefbench.data.corpus import load_reviews
     from prefbench.data.given import read_hh, read_personas
     from prefbench.record.verify import verify
-    from prefbench.sweep.sweep import read_sweep
+    from prefbench.sweep.file import read_sweep
 
     assert verify(seeds / fuzzing.RUN) == []
     assert len(read_csv(seeds / "board.csv")) == 2

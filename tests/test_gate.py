@@ -294,11 +294,11 @@ def test_a_gate_file(published):
         gate(published / "results.csv", new, checks=config.checks[2:])
     for text, said in [
         ("levl = 1", "unknown key 'levl'. Did you mean 'level'"),
-        ("strict = 1", "strict = '1' is not true or false"),
+        ("strict = 1", "strict = 1 is not true or false"),
         ('allow_undecided = "yes"', "allow_undecided = 'yes' is not true or false"),
-        ("check = 1", "check = '1' is not a list"),
-        ("check = [1]", "check 1 is not a table"),
-        ("[[check]]\nmargin = true", "margin = 'True' is not a number"),
+        ("check = 1", "check is not a list of tables"),
+        ("check = [1]", "[[check]] 1 is not a table"),
+        ("[[check]]\nmargin = true", "[[check]] 1: margin = True is not a number"),
         ("[[check]]\nmargin = 7", "five points are 0.05"),
         ("[[check]]\nmargin = 1" + "0" * 5000, "not a readable TOML file"),
         ("[[check]]\nmargin = 1" + "0" * 50, "margin = that number is not a number"),

@@ -156,7 +156,7 @@ from pathlib import Path
 from prefbench import registry
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench.store.stages import Silent
+from prefbench.store.progress import Silent
 
 class Computed(Silent):
     def __init__(self): self.names = set()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_record import make_items, make_record, make_run
 from typer.testing import CliRunner
 
-from prefbench import cli
+from prefbench.cli.entry import app
 from prefbench.errors import UserError
 from prefbench.record.evidence import read_items, write_items
 from prefbench.record.files import HISTORY_FILE, write_record
@@ -356,13 +356,11 @@ def test_options_tell_lines_and_settings_apart(tmp_path):
 
 def test_command_line(runs, tmp_path):
     out = tmp_path / "page.html"
-    said = CliRunner().invoke(
-        cli.app, ["report", "--runs-dir", str(runs), "--out", str(out), "--prompts", "2"]
-    )
+    said = CliRunner().invoke(app, ["report", "--runs-dir", str(runs), "--out", str(out), "--prompts", "2"])
     assert said.exit_code == 0, said.output
     assert "open it in a browser" in said.output
     assert out.stat().st_size > 50_000
-    lost = CliRunner().invoke(cli.app, ["report", "--runs-dir", str(tmp_path / "none"), "--out", str(out)])
+    lost = CliRunner().invoke(app, ["report", "--runs-dir", str(tmp_path / "none"), "--out", str(out)])
     assert lost.exit_code == 2
 
 

@@ -240,7 +240,7 @@ import numpy as np, torch
 from prefbench import seeds
 from prefbench.learn.interface import Pairs
 from prefbench.backbone.language.backbone import CausalLM
-from prefbench.backbone.language.batches import shard
+from prefbench.backbone.language.sharding import shard
 from prefbench.team import joined, team
 from prefbench.backbone.language.codec import Codec
 from prefbench.learn.options import PairwiseOptions, RewardOptions

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_record import make_run
 from typer.testing import CliRunner
 
-from prefbench import cli
+from prefbench.cli.entry import app
 from prefbench.errors import UserError
 from prefbench.record.files import HISTORY_FILE
 from prefbench.report.figures import pareto_front, ratio_label, style
@@ -73,7 +73,7 @@ def test_command_line(runs, tmp_path):
         "--aligner",
         "good",
     ]
-    said = CliRunner().invoke(cli.app, words)
+    said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     assert (tmp_path / "f" / "headline.svg").exists()
 

@@ -30,7 +30,7 @@ def install(source: Path, target: Path) -> None:
 
 def prefbench(*words: object, site: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "prefbench.cli", *map(str, words)]
+    command = [sys.executable, "-m", "prefbench", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300)
 
 

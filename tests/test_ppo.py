@@ -16,6 +16,7 @@ from prefbench.backbone.language.training import schedule
 from prefbench.errors import Diverged, UserError
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import Welfare, mean, population_min
+from prefbench.store.progress import Silent
 
 TRUE = torch.tensor([[True, True, True]])
 
@@ -289,7 +290,7 @@ class Interrupted(Exception):
     pass
 
 
-class Stopper(prefbench.store.stages.Silent):
+class Stopper(Silent):
     """Raises at a step."""
 
     def __init__(self, at: int | None) -> None:

@@ -24,7 +24,7 @@ from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
-from prefbench.sweep.sweep import read_sweep
+from prefbench.sweep.file import read_sweep
 
 PRESETS = ["gpt2", "tulu2-7b"]
 

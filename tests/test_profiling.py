@@ -17,7 +17,7 @@ from prefbench.estimate.estimate import estimate, problem_of, shape_of
 from prefbench.estimate.passes import RECIPES
 from prefbench.evaluate.gold import GoldReward
 from prefbench.running.run import run
-from prefbench.store.stages import Silent
+from prefbench.store.progress import Silent
 from prefbench.text import show_count
 from prefbench.tools import profiling
 from prefbench.tools.profiling import PROFILE_FILE, profile_of, profiled, stage_flops

@@ -10,7 +10,7 @@ from prefbench import registry
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.table import build
 from prefbench.boards.verify import runs_in, verify_board
-from prefbench.sweep.sweep import read_sweep
+from prefbench.sweep.file import read_sweep
 
 RATIOS = [0.5, 0.3333, 0.1429, 0.0909]  # 1:1, 2:1, 6:1, 10:1
 PUBLISHED = Path(__file__).parents[1] / "leaderboard"

@@ -11,7 +11,7 @@ from test_registry import restored  # noqa: F401  (a fixture, used by being here
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.tools.check import check, find
+from prefbench.tools.check.check import check, find
 from prefbench.tools.scaffold import new
 
 ROOT = Path(__file__).parents[1]

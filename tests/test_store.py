@@ -16,7 +16,8 @@ import torch
 import prefbench
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.store import stages as store_module
-from prefbench.store.stages import Store, Work, clear_disk_errors, content_digest, write_atomically
+from prefbench.store.files import clear_disk_errors, write_atomically
+from prefbench.store.stages import Store, Work, content_digest
 
 KEY = {"a": 1}
 

@@ -397,7 +397,7 @@ def test_other_ends_keep_their_codes(
 def test_check_takes_no_library_from_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefbench.tools.check import check, find
+    from prefbench.tools.check.check import check, find
 
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')\n")
     monkeypatch.chdir(tmp_path)

@@ -25,11 +25,13 @@ from prefbench.record.verify import comparable
 from prefbench.running.run import run
 from prefbench.spec import run_name
 from prefbench.store import stages as store
-from prefbench.store.stages import Silent, Store
+from prefbench.store.progress import Silent
+from prefbench.store.stages import Store
 from prefbench.sweep.cell import Job, in_order, is_done, labels_key, reference_key, run_cell
 from prefbench.sweep.cell import Outcome as CellOutcome
+from prefbench.sweep.file import read_sweep
 from prefbench.sweep.schedule import PAUSE, Schedule
-from prefbench.sweep.sweep import make_job, read_sweep
+from prefbench.sweep.sweep import make_job
 
 REPOSITORY = Path(__file__).parent.parent
 QUICK = ["task.test_prompts=20", "task.pairs_per_annotator=5"]
@@ -493,7 +495,7 @@ def swept_waits(view, backbone, options: NoOptions):
 
 def started(*words: object, **more) -> subprocess.Popen:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "prefbench.cli", "sweep", *map(str, words)]
+    command = [sys.executable, "-m", "prefbench", "sweep", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **(pipes | more))
 

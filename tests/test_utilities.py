@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prefbench.data.corpus import Corpus, load_reviews
 from prefbench.errors import UserError
-from prefbench.problem.problem import utilities
+from prefbench.problem import utilities
 from prefbench.problem.utilities import (
     Conciseness,
     Utility,

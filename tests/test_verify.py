@@ -10,9 +10,9 @@ from conftest import TINY_ALIGNER, TINY_SETS
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from prefbench import cli
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import runs_in, verify_board
+from prefbench.cli.entry import app
 from prefbench.problem.utilities import Conciseness
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, write_items
@@ -185,7 +185,7 @@ def test_the_command_samples_recomputes_and_says_what_no_record_is_checked_for(h
     runs = tmp_path / "runs"
     submit([honest[3]], runs)
     words = ["leaderboard", "verify", "--runs-dir", str(runs)]
-    good = CliRunner().invoke(cli.app, [*words, "--rerun", "1", "--sample", "1", "--seed", "7"])
+    good = CliRunner().invoke(app, [*words, "--rerun", "1", "--sample", "1", "--seed", "7"])
     assert good.exit_code == 0, good.output
     assert "1 of 1 records follow from their evidence\n" in good.output
     assert "1 of 1 runs are the same computed anew\n" in good.output
@@ -194,7 +194,7 @@ def test_the_command_samples_recomputes_and_says_what_no_record_is_checked_for(h
     spec = {**read_record(folder).spec, "task": "alien"}
     new = {"spec": spec, "spec_hash": digest(spec)[:16], "task": "alien"}
     write_record(read_record(folder).model_copy(update=new), folder)
-    alien = CliRunner().invoke(cli.app, words)
+    alien = CliRunner().invoke(app, words)
     assert "0 of 1 records follow" in alien.output and "1 are of a plug-in that is not here" in alien.output
     assert "not checked: task 'alien' is not here, name it with --plugin" in alien.output
     assert alien.exit_code == 1  # nothing was decided

@@ -22,7 +22,7 @@ from prefbench.boards.columns import (
 )
 from prefbench.errors import UserError
 from prefbench.files import CSV_BYTES, read_text
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

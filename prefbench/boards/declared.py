@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefbench.errors import UserError
 from prefbench.files import read_json
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 
 DECLARED = "boards"
 """In a runs folder: a JSON list of seeds for each board that a sweep declared, named by `setting_digest`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefbench.boards.columns import METRICS
+from prefbench.config import GateFile, read
 from prefbench.errors import UserError
 from prefbench.registry import suggest
-from prefbench.spec import parse_ratio, read_toml
 
 GATE_METRICS = tuple(metric for metric in METRICS if metric != "gap")
 GROUP = "group/"
@@ -60,49 +59,11 @@ def read_gate_config(path: Path) -> GateConfig:
     Raises:
         UserError: if it is no TOML, or has a key or a value that does not fit.
     """
-    where = f"--config {path}"
-    given = read_toml(str(path))
-    wanted: dict[str, tuple[type, ...]] = {
-        "check": (list,),
-        "level": (float, int),
-        "strict": (bool,),
-        "allow_undecided": (bool,),
-    }
-    _check_types(given, wanted, where, suggest)
-    fields: dict[str, tuple[type, ...]] = {
-        "metric": (str,),
-        "margin": (float, int),
-        "task": (str,),
-        "aligner": (str,),
-        "minority_ratio": (float, int, str),
-    }
-    checks = []
-    for number, table in enumerate(given.get("check", []), start=1):
-        inside = f"{where}, check {number}"
-        if not isinstance(table, dict):
-            raise UserError(f"{inside} is not a table: write [[check]] and below it metric and margin.")
-        _check_types(table, fields, inside, suggest)
-        if "minority_ratio" in table:
-            table = {**table, "minority_ratio": parse_ratio(table["minority_ratio"])}
-        checks.append(Check(**table))
-        check_metric(checks[-1])
-    return GateConfig(tuple(checks), given.get("level"), given.get("strict"), given.get("allow_undecided"))
-
-
-_KINDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number", list: "a list"}
-
-
-def _check_types(
-    given: dict[str, Any], wanted: dict[str, tuple[type, ...]], where: str, suggest: Any
-) -> None:
-    for name, value in given.items():
-        if name not in wanted:
-            raise UserError(f"{where}: unknown key '{name}'.{suggest(name, wanted)}")
-        huge = isinstance(value, int) and abs(value) > 10**9  # Python refuses to print some of them
-        fits = isinstance(value, wanted[name]) and (bool in wanted[name] or not isinstance(value, bool))
-        if huge or not fits:
-            shown = "that number" if huge else repr(str(value)[:40])
-            raise UserError(f"{where}: {name} = {shown} is not {_KINDS[wanted[name][0]]}.")
+    said = read(GateFile, str(path))
+    checks = tuple(Check(**table.given()) for table in said.check)
+    for check in checks:
+        check_metric(check)
+    return GateConfig(checks, said.level, said.strict, said.allow_undecided)
 
 
 def parse_checks(metrics: Sequence[str], margin: float = MARGIN) -> tuple[Check, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from prefbench.boards.gate_report import GateReport, row_name
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from prefbench import __version__, consent
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
-from prefbench.store.stages import clear_disk_errors
+from prefbench.store.files import clear_disk_errors
 from prefbench.team import team
 from prefbench.text import message_or_type
 

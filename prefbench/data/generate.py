@@ -25,7 +25,7 @@ from prefbench.files import DATA_BYTES, read_json, read_text
 from prefbench.problem.problem import with_instruction
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats
-from prefbench.store.stages import checksum, clear_disk_errors, write_atomically
+from prefbench.store.files import checksum, clear_disk_errors, write_atomically
 from prefbench.text import message_or_type, text_digest
 
 __all__ = ["Labeller", "ServerWriter", "Writer", "generate", "read_prompts"]

@@ -14,7 +14,7 @@ from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.files import Unfit, read_table
 from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
-from prefbench.store.stages import clear_disk_errors
+from prefbench.store.files import clear_disk_errors
 from prefbench.text import one_line
 
 if TYPE_CHECKING:

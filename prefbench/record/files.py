@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from prefbench.errors import UserError
 from prefbench.files import Unfit, read_json
 from prefbench.record.schema import READABLE_VERSIONS, SCHEMA_VERSION, Record
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
 RECORD_FILE = "record.json"

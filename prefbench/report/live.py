@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from prefbench.store.stages import Reporter, Silent
+from prefbench.store.progress import Reporter, Silent
 from prefbench.text import clock
 
 PLAIN_SECONDS = 10.0

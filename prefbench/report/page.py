@@ -37,7 +37,7 @@ from prefbench.report.figures import (
     training_curves,
 )
 from prefbench.report.page_reader import shelves
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
 if TYPE_CHECKING:

@@ -27,7 +27,9 @@ from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed
 from prefbench.running.provenance import provenance_of
 from prefbench.spec import RunSpec, get_model, run_name
-from prefbench.store.stages import Reporter, Store, write_atomically
+from prefbench.store.files import write_atomically
+from prefbench.store.progress import Reporter
+from prefbench.store.stages import Store
 from prefbench.team import team
 
 

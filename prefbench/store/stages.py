@@ -17,7 +17,6 @@ import contextlib
 import contextvars
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -26,11 +25,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.files import open_lock, open_regular, read_json
+from prefbench.files import open_lock, read_json
 from prefbench.spec import digest
+from prefbench.store.files import checksum, clear_disk_errors, guards, write_atomically
+from prefbench.store.progress import Reporter, Silent
 from prefbench.team import team
 
 if TYPE_CHECKING:
@@ -41,39 +42,6 @@ MadeBy = Callable[[str, Callable[..., Any]], Mapping[str, Any]]
 
 CHECKPOINT_SECONDS = 10.0
 _waits = contextvars.ContextVar("waits", default=True)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Reporter(Protocol):
-    """Who is told how a run goes."""
-
-    def begin(self, stage: str, stored: bool) -> None:
-        """A stage starts; `stored` says that it only has to be read."""
-
-    def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
-        """A step inside a stage, with figures worth showing."""
-
-    def end(self, stage: str, seconds: float) -> None:
-        """A stage is complete."""
-
-    def note(self, message: str) -> None:
-        """A line that a person should see."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def begin(self, stage: str, stored: bool) -> None:
-        """Nothing."""
-
-    def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def end(self, stage: str, seconds: float) -> None:
-        """Nothing."""
-
-    def note(self, message: str) -> None:
-        """Nothing."""
 
 
 class Busy(PrefbenchError):
@@ -287,7 +255,7 @@ class Store:
                         raise Busy(f"another process is computing {final.parent.name}.") from None
                     self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
                     fcntl.flock(file, fcntl.LOCK_EX)
-                if _guards(file, path):
+                if guards(file, path):
                     yield
                     return
 
@@ -297,26 +265,6 @@ def _unshared() -> PrefbenchError:
         f"process {team().rank} cannot read what process 0 has written: the runs folder must be on a file "
         "system that all machines of the run share."
     )
-
-
-def _guards(file: IO[str], path: Path) -> bool:
-    """Whether a locked file is still the one at its path: `cache gc` removes what nobody holds."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Hold a stage's lock file unless somebody else does, without waiting; yields whether it is held."""
-    with open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield _guards(file, path)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -349,43 +297,6 @@ def content_digest(folder: Path) -> str:
     return digest(read_json(folder / "done.json", within=folder)["files"])[:32]
 
 
-def checksum(path: Path, within: Path | None = None) -> str:
-    """SHA-256 of a regular file, which may have to lie in a folder."""
-    with open_regular(path, within) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with clear_disk_errors():
-        try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def clear_disk_errors() -> Iterator[None]:
-    """Turn a full disk into one line; what was stored before stays as it is."""
-    try:
-        yield
-    except Exception as error:
-        number = getattr(error, "errno", None)
-        # safetensors' errors have no errno, only the text of one.
-        full = number in _FULL or any(f"os error {code})" in str(error) for code in _FULL)
-        full = full or "No space left" in str(error)
-        if isinstance(error, PrefbenchError) or not full:
-            raise
-        raise PrefbenchError(
-            "the disk is full: free some space and run the same command again; finished stages are intact."
-        ) from error

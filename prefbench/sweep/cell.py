@@ -15,9 +15,10 @@ from prefbench.errors import PrefbenchError, UserError
 from prefbench.files import open_lock
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
+from prefbench.record.files import ITEMS_FILE, read_record
 from prefbench.spec import RunSpec, run_name
 from prefbench.store import stages as store
-from prefbench.store.stages import Reporter
+from prefbench.store.progress import Reporter
 
 Status = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
 
@@ -78,6 +79,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
                 return outcome("busy")
             if is_done(spec, runs_dir):
                 return outcome("before")
+            # It loads numeric libraries, and a worker of a cluster first says how many threads they take.
             from prefbench.running.run import run
 
             with store.waiting(wait):
@@ -95,8 +97,6 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
     """Whether today's code ended a run of this specification well, and its record and evidence are there."""
-    from prefbench.record.files import ITEMS_FILE, read_record
-
     folder = runs_dir / run_name(spec)
     if not (folder / ITEMS_FILE).is_file():
         return False

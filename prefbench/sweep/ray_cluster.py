@@ -157,7 +157,7 @@ def _remote_cell(
         os.environ[name] = str(threads)
     from prefbench.consent import allow
     from prefbench.registry import load_plugins
-    from prefbench.store.stages import Silent
+    from prefbench.store.progress import Silent
     from prefbench.sweep.cell import run_cell
 
     allow(hosts)

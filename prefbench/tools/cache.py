@@ -20,7 +20,8 @@ from prefbench.errors import UserError
 from prefbench.files import Unfit, open_regular
 from prefbench.record.files import find_records
 from prefbench.registry import suggest
-from prefbench.store.stages import damage, try_lock
+from prefbench.store.files import try_lock
+from prefbench.store.stages import damage
 from prefbench.text import UNITS
 
 STRAY_SECONDS = 3600

@@ -23,6 +23,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.machine import (
     Fingerprint,
@@ -34,7 +35,7 @@ from prefbench.machine import (
     machine_file,
     said_threads,
 )
-from prefbench.store.stages import write_atomically
+from prefbench.store.files import write_atomically
 from prefbench.text import show_bytes, show_count
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scipy", "tokenizers")
@@ -131,8 +132,6 @@ def scaling(size: Size, counts: Sequence[int], seconds: float) -> dict[int, floa
         Tokens/s of a forward and a backward pass, by the median over the turns.
     """
     import torch
-
-    from prefbench import seeds
 
     with seeds.torch_seeded(0, "doctor"):
         blocks = [

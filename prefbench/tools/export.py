@@ -18,8 +18,11 @@ import numpy as np
 
 from prefbench import __version__, registry
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.problem.labels import given_pairs, preference_probability
+from prefbench.running.run import labelled_pairs
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store.stages import Reporter, clear_disk_errors
+from prefbench.store.files import clear_disk_errors
+from prefbench.store.progress import Reporter
 from prefbench.text import count_words, is_empty, one_line
 
 if TYPE_CHECKING:
@@ -70,8 +73,6 @@ def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None =
     Raises:
         UserError: the folder cannot be used, or the data or the model cannot. Nothing was written to `out`.
     """
-    from prefbench.running.run import labelled_pairs
-
     _check_free(out)
     problem, rows = labelled_pairs(spec, runs_dir, reporter)
     with clear_disk_errors():
@@ -291,8 +292,6 @@ def _words(rows: pd.DataFrame) -> str:
 
 def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     """The groups of brought labels: nothing but the labels says what they want."""
-    from prefbench.problem.labels import given_pairs
-
     invented = "invented annotators" if problem.origin.invented_ids else "annotators"
     table = []
     for group in problem.groups:
@@ -323,8 +322,6 @@ def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
 
 def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
     """How much each two groups disagree, one sentence each; for many groups only the extremes."""
-    from prefbench.problem.labels import preference_probability
-
     columns = [
         [rows[f"{side}_utility/{g.name}"].to_numpy() for g in problem.groups]
         for side in ("chosen", "rejected")

@@ -17,8 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prefbench.store.stages import Reporter, write_atomically
-from prefbench.text import show_bytes
+from prefbench.estimate.estimate import estimate, flops, problem_of, shape_of
+from prefbench.store.files import write_atomically
+from prefbench.store.progress import Reporter
+from prefbench.text import show_bytes, show_count
 
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
@@ -291,8 +293,6 @@ def _peak() -> int:
 
 def stage_flops(found: Estimate) -> dict[str, float]:
     """Floating-point operations of an estimate, by the stages that a run opens; `` for those outside them."""
-    from prefbench.estimate.estimate import flops
-
     result: dict[str, float] = {}
     first_judged = len(found.works) - len(found.sizes.gold)  # the evaluation's gold rewards come last
     for index, work in enumerate(found.works):
@@ -356,15 +356,11 @@ def profile_of(profiler: Profiler, spec: RunSpec) -> Profile:
 
 
 def _counted(spec: RunSpec) -> dict[str, float]:
-    from prefbench.estimate.estimate import estimate, problem_of, shape_of
-
     shape = shape_of(spec)
     return {} if shape is None else stage_flops(estimate(spec, shape, problem_of(spec)))
 
 
 def _stage_table(profiler: Profiler, counted: Mapping[str, float]) -> Table:
-    from prefbench.text import show_count
-
     timed = partial(_timed, whole=profiler.wall)
     rows = []
     for name, stage in profiler.stages.items():

@@ -1,0 +1,3 @@
+"""The `prefbench` command."""
+
+from prefbench.cli.entry import main as main

@@ -1,0 +1,1 @@
+"""`prefbench cache`: stored stages, looked at, checked and cleared away."""

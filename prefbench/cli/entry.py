@@ -1,0 +1,116 @@
+"""The command line: a table of commands, each of which parses what was typed and calls a library function.
+
+Nothing heavy is imported before a command needs it, so that help and lists come at once and bad
+input is refused before anything is loaded or written.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+
+from prefbench import __version__
+from prefbench.cli.cache.gc import gc
+from prefbench.cli.cache.ls import ls
+from prefbench.cli.cache.verify import verify as verify_cache
+from prefbench.cli.catch import Commands
+from prefbench.cli.check import check_
+from prefbench.cli.doctor import doctor
+from prefbench.cli.export import export
+from prefbench.cli.gate import gate
+from prefbench.cli.leaderboard.build import build
+from prefbench.cli.leaderboard.compare import compare
+from prefbench.cli.leaderboard.merge import merge
+from prefbench.cli.leaderboard.show import show as show_board
+from prefbench.cli.leaderboard.submit import submit
+from prefbench.cli.leaderboard.verify import verify as verify_board
+from prefbench.cli.list import list_
+from prefbench.cli.new import new
+from prefbench.cli.plot import plot
+from prefbench.cli.report import report
+from prefbench.cli.run import run
+from prefbench.cli.schema import schema
+from prefbench.cli.show import show
+from prefbench.cli.sweep import sweep
+from prefbench.cli.theory import theory
+
+app = typer.Typer(
+    name="prefbench",
+    cls=Commands,
+    help="Alignment under disagreement: who wins, and who is left behind.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help comes faster, and a bracket in it is a bracket
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+leaderboard = typer.Typer(
+    help="Every configuration over its seeds, with intervals and ranks.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+cache = typer.Typer(
+    help="What runs share and continue from: look at it, check it, clear it away.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
+    app: {
+        "run": run,
+        "sweep": sweep,
+        "list": list_,
+        "show": show,
+        "check": check_,
+        "new": new,
+        "export": export,
+        "gate": gate,
+        "report": report,
+        "plot": plot,
+        "theory": theory,
+        "doctor": doctor,
+        "schema": schema,
+    },
+    leaderboard: {
+        "build": build,
+        "show": show_board,
+        "compare": compare,
+        "verify": verify_board,
+        "submit": submit,
+        "merge": merge,
+    },
+    cache: {"ls": ls, "verify": verify_cache, "gc": gc},
+}
+"""Every command by the group that it is in and its name there, in the order in which help lists them."""
+
+app.add_typer(leaderboard, name="leaderboard")
+app.add_typer(cache, name="cache")
+for group, commands in COMMANDS.items():
+    for name, command in commands.items():
+        group.command(name)(command)
+
+
+def main() -> None:
+    """Entry point of the `prefbench` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not fit the terminal's encoding
+    app(prog_name="prefbench")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"prefbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and leave.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""

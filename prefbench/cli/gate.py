@@ -1,0 +1,86 @@
+"""`prefbench gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefbench.cli.options import AsJson, RunsDir
+from prefbench.cli.output import print_json
+from prefbench.text import one_line
+
+
+def gate(
+    baseline: Annotated[Path, typer.Option(metavar="FILE.csv", help="From `leaderboard build`.")] = Path(
+        "leaderboard/results.csv"
+    ),
+    runs_dir: RunsDir = Path("runs"),
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=MARGIN]",
+            help="worst_group, minority, majority or mean, each with _win_rate, or group/NAME. May be "
+            "repeated.  [default: minority_win_rate]",
+        ),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="The drop that is tolerated where --metric names none: 0.03 is three points."),
+    ] = 0.03,
+    level: Annotated[
+        float, typer.Option(help="Chance of a false alarm, over all rows and metrics together.")
+    ] = 0.05,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Close also for undecided rows and for those not run again.")
+    ] = False,
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="Stay open where not one check held or fell.")
+    ] = False,
+    baseline_runs: Annotated[
+        Path | None, typer.Option(help="The runs behind the baseline, to compare prompt by prompt.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="GATE.toml",
+            help="A file with level, strict, allow_undecided and tables [[check]]. What is given on the "
+            "command line counts instead.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."
+        ),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Also write JUnit XML.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs with a published leaderboard.
+
+    Exit 1 if a result fell by more than the margin, or if nothing was decided.
+    """
+    from prefbench.boards.gate import gate
+    from prefbench.boards.gate_file import LEVEL, Check, read_gate_config
+    from prefbench.boards.gate_output import write_junit, write_summary
+
+    checks: tuple[Check, ...] = ()
+    if config is not None:
+        said = read_gate_config(config)
+        checks = () if metric else said.checks
+        level = said.level if said.level is not None and level == LEVEL else level
+        strict = strict or bool(said.strict)
+        allow_undecided = allow_undecided or bool(said.allow_undecided)
+    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs, checks, allow_undecided)
+    if summary is not None:
+        write_summary(report, summary)
+    if junit is not None:
+        write_junit(report, junit)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print("\n".join(one_line(sentence) for sentence in report.sentences))
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)

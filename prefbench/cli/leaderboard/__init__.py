@@ -1,0 +1,1 @@
+"""`prefbench leaderboard`: every configuration over its seeds."""

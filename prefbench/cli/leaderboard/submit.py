@@ -1,0 +1,27 @@
+"""`prefbench leaderboard submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefbench.cli.options import Plugin
+from prefbench.cli.plugins import load_and_warn
+
+
+def submit(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs, or folders with runs.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the packed runs go.")],
+    plugin: Plugin = None,
+) -> None:
+    """Pack runs for a pull request, with nothing in them that names this machine.
+
+    Every run is verified first; nothing is written unless all pass.
+    """
+    from prefbench.boards.submission import submit
+
+    load_and_warn(plugin)
+    packed = submit(runs, out)
+    print(f"{len(packed)} {'run' if len(packed) == 1 else 'runs'} packed into {out}")

@@ -1,0 +1,82 @@
+"""`prefbench leaderboard verify`."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefbench.cli.options import Plugin, RunsDir
+from prefbench.cli.plugins import load_and_warn
+from prefbench.text import one_line
+
+
+def verify(
+    runs_dir: RunsDir = Path("runs"),
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Also check that its rows follow from the runs.")
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Build the problems of only N runs, drawn at random."),
+    ] = None,
+    rerun: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Compute N runs, drawn at random, anew and compare them.")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of both draws; else a new one, which is printed.")
+    ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Also build problems whose options name files or data to fetch.")
+    ] = False,
+    plugin: Plugin = None,
+) -> None:
+    """Compute records, and a leaderboard's rows, again from their evidence.
+
+    Problems are built from the specifications, utilities computed from the texts, runs held against each
+    other. Exit 1 if one does not follow, or none could be checked.
+    """
+    from prefbench.boards.verify import runs_in, verify_board
+    from prefbench.boards.verify_csv import verify_csv
+    from prefbench.record.fields import unchecked_lines
+    from prefbench.tools.rerun import draw
+    from prefbench.tools.rerun import rerun as computed_anew
+
+    load_and_warn(plugin)
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    found = verify_board(runs_in(runs_dir), sample=sample, seed=chosen, fetch=fetch)
+    rows = verify_csv(csv, runs_dir) if csv is not None else {}
+    lines = [(run.folder.name, said) for run in found for said in run.wrong]
+    lines += [(run.folder.name, f"odd: {said}") for run in found for said in run.odd]
+    lines += [(run.folder.name, f"not checked: {said}") for run in found for said in run.unchecked]
+    lines += [(name, said) for name, sentences in rows.items() for said in sentences]
+    for name, said in lines:
+        print(f"{one_line(name)}: {one_line(said)}")
+    right = sum(not run.wrong and not run.absent for run in found)
+    print(f"{right} of {len(found)} records follow from their evidence")
+    absent = sum(run.absent and not run.wrong for run in found)
+    if absent:
+        print(f"{absent} are of a plug-in that is not here and were checked in part")
+    if sample is not None and sample < len(found):
+        print(f"problems were built for {sample} of them, drawn with --seed {chosen}")
+    if csv is not None:
+        good = sum(not wrong for wrong in rows.values())
+        print(f"{good} of {len(rows)} rows of {csv} follow from the runs")
+    differ = done = 0
+    if rerun:
+        print(f"computed anew, drawn with --seed {chosen}:")
+        for again in computed_anew(draw(found, rerun, chosen, fetch), found):
+            done += again.done
+            differ += bool(again.wrong)
+            said = "; ".join(again.wrong) or "the same" if again.done else again.said
+            how = f" ({again.said})" if again.done else ""
+            print(f"  {one_line(again.folder.name)}: {one_line(said)}{how}")
+        print(f"{done - differ} of {done} runs are the same computed anew")
+    for line in unchecked_lines():
+        print(f"not checked of any record: {line}")
+    if any(run.wrong for run in found) or any(rows.values()) or differ or not right:
+        raise typer.Exit(1)
+    if rerun and not done:  # what was asked for has decided nothing
+        raise typer.Exit(1)

@@ -1,0 +1,42 @@
+"""`prefbench list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from prefbench.cli.entries import listed, summary_of
+from prefbench.cli.options import AsJson, Plugin
+from prefbench.cli.output import print_json, print_table
+from prefbench.cli.plugins import load_and_warn
+
+if TYPE_CHECKING:
+    from prefbench.registry import Kind
+
+
+def list_(
+    what: Annotated[Literal["tasks", "aligners", "models"], typer.Argument(help="What to list.")],
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is installed."""
+    from prefbench.registry import entries
+
+    load_and_warn(plugin)
+    kinds: dict[str, Kind] = {"tasks": "task", "aligners": "aligner", "models": "model"}
+    found = entries(kinds[what])
+    if as_json:
+        print_json([summary_of(entry) for entry in found])
+        return
+    middle = {"task": "provides", "aligner": "needs", "model": "options"}[kinds[what]]
+    rows = []
+    for entry in found:
+        shown = {
+            "task": listed(entry.provides),
+            "aligner": listed(entry.needs),
+            "model": str(len(entry.options.model_fields)),
+        }[entry.kind]
+        name = f"{entry.name}@{entry.version}" if entry.kind == "task" else entry.name
+        rows.append([name, shown, entry.summary])
+    print_table("", [kinds[what], middle, "summary"], rows)

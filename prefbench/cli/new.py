@@ -1,0 +1,32 @@
+"""`prefbench new`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from prefbench.cli.options import Plugin
+from prefbench.cli.plugins import load_and_warn
+
+
+def new(
+    kind: Annotated[Literal["task", "aligner"], typer.Argument(help="What to begin.")],
+    called: Annotated[str, typer.Argument(metavar="NAME", help="Its name, which is also the file's.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the file goes.")] = Path(),
+    plugin: Plugin = None,
+) -> None:
+    """Write a small task or aligner that already passes `prefbench check`."""
+    from prefbench.tools.scaffold import new
+
+    load_and_warn(plugin)
+    path = new(kind, called, out.expanduser())
+    shown = shlex.quote(str(path))
+    example = (
+        f"--task {called} --aligner single_reward" if kind == "task" else f"--task TASK --aligner {called}"
+    )
+    print(f"written: {path}")
+    print(f"check it with: prefbench check {shown}")
+    print(f"   run it with: prefbench run --plugin {shown} {example}")

@@ -1,0 +1,29 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Plugin = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE.py", help="Also load tasks, aligners or models from this file."),
+]
+AllowPlugins = Annotated[
+    bool,
+    typer.Option("--allow-plugins", help="Also run the plug-ins that the file names, which are code."),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST[=VARIABLE]",
+        help="A server off this machine that may be sent prompts and responses, and the environment variable "
+        "with its key. May be repeated.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where the runs are.")]

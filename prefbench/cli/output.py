@@ -1,0 +1,60 @@
+"""Printing that several commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from prefbench.text import one_line
+
+
+def warn(message: str) -> None:
+    """A warning as one line on standard error."""
+    print(f"prefbench: warning: {one_line(message)}", file=sys.stderr)
+
+
+def speaker(quiet: bool, console: Any) -> Callable[[str], None]:
+    """A function that prints where a console does, or nothing at all."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=console.file)
+
+    return say
+
+
+def hush() -> None:
+    """Quieten the libraries that draw bars and log of their own accord."""
+    for name, value in {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DATASETS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    # They read the variables when they are imported, and something may have imported them before.
+    if "huggingface_hub" in sys.modules:
+        sys.modules["huggingface_hub"].utils.disable_progress_bars()
+    if "transformers" in sys.modules:
+        logging = sys.modules["transformers"].utils.logging
+        logging.disable_progress_bar()
+        if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
+            logging.set_verbosity_error()
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A table on standard output, under its title."""
+    from rich.console import Console
+
+    from prefbench.report.tables import render, rows_table
+
+    print(render(rows_table(title, header, rows), Console()))

@@ -1,0 +1,243 @@
+"""`prefbench run`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefbench.cli.needs import print_needs
+from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Quiet
+from prefbench.cli.output import hush, print_json, speaker
+from prefbench.cli.plugins import say_left_out, stance
+from prefbench.cli.run_file import merged, read_config, specs_of
+from prefbench.errors import PrefbenchError, UserError
+
+if TYPE_CHECKING:
+    from prefbench.spec import RunSpec
+    from prefbench.store.progress import Reporter
+
+
+def run(
+    task: Annotated[str | None, typer.Option(help="One of `prefbench list tasks`.")] = None,
+    aligner: Annotated[str | None, typer.Option(help="One of `prefbench list aligners`.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]"
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="As the task says: `prefbench show TASK`.  [default: synthetic]")
+    ] = None,
+    minority_ratio: Annotated[
+        str | None,
+        typer.Option(help="Share of annotators in the minority: 0.2, 20% or 4:1.  [default: 0.2]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.  [default: 0]")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Run N seeds, from --seed up, and summarise them.")
+    ] = None,
+    runs_dir: Annotated[
+        str | None, typer.Option(help="Where stages and records are kept.  [default: runs]")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.NAME=VALUE",
+            help="An option of the task, aligner, model or evaluate section, such as task.annotators=20 or "
+            "evaluate.samples=4. May be repeated; `prefbench show NAME` lists them.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN.toml",
+            help='A file with these options as keys (minority_ratio = "4:1") and tables [set.task] and so '
+            "on. The command line goes before it.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what memory and time the run would need; write and load nothing."
+        ),
+    ] = False,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --dry-run: hours on this GPU, such as h100-80gb; exit 2 if the run does not fit.  "
+            "[default: this machine's, beside all that are known]",
+        ),
+    ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Also say where the time went, by stage and operator, and write it to the run's profile.md.",
+        ),
+    ] = False,
+    plugin: Plugin = None,
+    allow_plugins: AllowPlugins = False,
+    allow_host: AllowHost = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run an aligner on a task and tell, group by group, who won.
+
+    A run that was stopped continues where it was; what is stored is not computed again.
+    """
+    from prefbench import consent
+    from prefbench.registry import knowing_nothing_of, plugins_of_file
+    from prefbench.spec import parse_sets
+    from prefbench.team import joined
+
+    if hardware is not None and not dry_run:
+        raise UserError("--hardware goes with --dry-run, which is missing.")
+    if profile and dry_run:
+        raise UserError("--profile has nothing to measure in a --dry-run: leave one of them out.")
+    if profile:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch reads it on import, and logs every window
+    given: dict[str, Any] = {
+        "task": task,
+        "aligner": aligner,
+        "model": model,
+        "data": data,
+        "minority_ratio": minority_ratio,
+        "seed": seed,
+        "seeds": seeds,
+        "runs_dir": runs_dir,
+        "plugin": plugin or None,
+    }
+    with joined() as processes:
+        settings = read_config(config) if config is not None else {}
+        named = [] if plugin else settings.get("plugin", [])
+        settings |= {key: value for key, value in given.items() if value is not None}
+        typed = parse_sets(sets or [])
+        keys = consent.from_command_line(allow_host or [], typed)
+        settings["set"] = merged(settings.get("set", {}), typed)
+        where = f"--config {config}"
+        files, left_out = plugins_of_file(named, plugin or [], where, stance(dry_run, allow_plugins))
+        settings["plugin"] = list(files)
+        with knowing_nothing_of(left_out):
+            specs = specs_of(settings)
+        consent.check_options(specs[0].sections(), "" if config is None else where)
+        consent.give_keys(keys, specs[0].sections())
+        say_left_out(left_out)
+        if dry_run:
+            if processes.rank == 0:
+                print_needs(specs, hardware, as_json)
+            return
+        folder = Path(settings.get("runs_dir", "runs")).expanduser()
+        status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
+    if status != "ok":
+        raise typer.Exit(PrefbenchError.exit_code)
+
+
+def _run_all(
+    specs: list[RunSpec],
+    runs_dir: Path,
+    settings: Mapping[str, Any],
+    several: bool,
+    as_json: bool,
+    quiet: bool,
+    profile: bool,
+) -> str:
+    """Run every seed and print what became of it; `ok` if all of them are."""
+    from rich.console import Console
+
+    from prefbench.report import live, tables
+    from prefbench.running.seeds import run_seeds, worst_status
+    from prefbench.team import team
+    from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
+
+    speaks = team().rank == 0  # of several processes the first
+    quiet, as_json = quiet or not speaks, as_json and speaks
+    progress = Console(stderr=True)
+    results = Console(stderr=as_json)
+    say = speaker(quiet, results)
+    profilers: dict[str, Profiler] = {}
+
+    @contextlib.contextmanager
+    def watch(spec: RunSpec) -> Iterator[Reporter]:
+        # A plug-in may print, and standard output belongs to the record.
+        with contextlib.redirect_stdout(sys.stderr), live.reporter(quiet, progress) as reporter:
+            if several:
+                reporter.note(f"seed {spec.seed}")
+            hush()
+            if not (profile and speaks):
+                yield reporter
+                return
+            with profiled(reporter) as profilers[spec.hash]:
+                yield profilers[spec.hash]
+
+    folders, records = [], []
+    for spec, (folder, record) in zip(specs, run_seeds(specs, runs_dir, watch), strict=True):
+        measured = None
+        if spec.hash in profilers:
+            with contextlib.redirect_stdout(sys.stderr):
+                measured = profile_of(profilers[spec.hash], spec)
+                write_profile(measured, record, folder)
+        folders.append(folder)
+        records.append(record)
+        if record.status == "ok":
+            say(tables.render(tables.result_table(record), results))
+            say(tables.verdict(record))
+        elif speaks:  # also when quiet: the exit code alone does not say why
+            print(tables.verdict(record), file=sys.stderr)
+        if measured is not None:
+            for table in measured.tables:
+                say("\n" + tables.render(tables.rows_table(*table), results))
+            say("\n" + "\n".join(measured.notes))
+        say(f"record: {folder / 'record.json'}")
+        if measured is not None:
+            say(f"profile: {folder / PROFILE_FILE}")
+        if (folder / "error.txt").exists() and record.status == "failed":
+            say(f"error: {folder / 'error.txt'}")
+    summary = None
+    if several and speaks:
+        from prefbench.boards.table import summarise_seeds
+
+        summary = summarise_seeds(folders)
+        say(tables.render(tables.seeds_table(summary), results))
+    if any(record.status == "ok" for record in records):
+        say(_next_steps(specs[0], settings, runs_dir))
+    if as_json:
+        plain = [record.model_dump(mode="json") for record in records]
+        print_json(plain[0] if summary is None else {"records": plain, "summary": summary})
+    return worst_status(records)
+
+
+def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
+    """How to set this result against another one."""
+    from prefbench import consent
+    from prefbench.registry import entries
+
+    other = "single_reward" if spec.aligner != "single_reward" else "maxmin"
+    if other not in [entry.name for entry in entries("aligner")]:
+        return ""
+    words = ["prefbench", "run", "--task", spec.task, "--aligner", other]
+    for name in ("model", "data", "minority_ratio", "seed", "seeds", "runs_dir"):
+        if name in settings:
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+    for file in settings.get("plugin", []):
+        words += ["--plugin", file]
+    for section, options in settings["set"].items():
+        if section != "aligner":
+            for name, value in options.items():
+                words += ["--set", f"{section}.{name}={value}"]
+    for host, variable in consent.typed().items():
+        words += ["--allow-host", f"{host}={variable}" if variable else host]
+    folder = shlex.quote(str(runs_dir))
+    return (
+        f"compare with: {shlex.join(words)}\n"
+        f"        then: prefbench leaderboard build --runs-dir {folder} && prefbench leaderboard show"
+    )

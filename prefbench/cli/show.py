@@ -1,0 +1,129 @@
+"""`prefbench show`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefbench.cli.entries import listed, options_of, summary_of
+from prefbench.cli.options import AsJson, Plugin
+from prefbench.cli.output import print_json, print_table
+from prefbench.cli.plugins import load_and_warn
+from prefbench.errors import UserError
+from prefbench.text import show_bytes
+
+if TYPE_CHECKING:
+    from prefbench.registry import Kind
+
+
+def show(
+    *,
+    kind: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[task|aligner|model]", help="Of which kind, where it matters.", show_default=False
+        ),
+    ] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a task, an aligner or a model.")],
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what NAME is and its options.
+
+    NAME is a task, an aligner or a model; after the word model it may be a folder or a hub id. A model is
+    shown with its size and what a default run would need.
+    With --json a list, as a task and an aligner may have the same name.
+    """
+    from prefbench.registry import BACKBONES, entries, suggest
+
+    load_and_warn(plugin)
+    kinds = _kinds(kind or [])
+    everything = [entry for each in kinds for entry in entries(each)]
+    found = [entry for entry in everything if entry.name == name]
+    if not found and kinds == ("model",):
+        from prefbench.spec import get_model
+
+        found = [get_model(name)]
+    if not found:
+        what = kinds[0] if len(kinds) == 1 else "task, aligner or model"
+        raise UserError(f"no {what} is called '{name}'.{suggest(name, (e.name for e in everything))}")
+    if as_json:
+        print_json(
+            [
+                {**summary_of(entry), "doc": entry.doc, "options": options_of(entry)}
+                | (_size_of(name) if entry.kind == "model" else {})
+                for entry in found
+            ]
+        )
+        return
+    for entry in found:
+        version = f"@{entry.version}" if entry.kind == "task" else ""
+        print(f"{entry.kind} {entry.name}{version}  ({entry.function.__module__})\n\n{entry.doc}\n")
+        if entry.kind == "task":
+            print(f"provides: {listed(entry.provides)}")
+            print(f"model: {BACKBONES[entry.backbone]} unless --model says otherwise")
+        if entry.kind == "aligner":
+            print(f"needs: {listed(entry.needs)}")
+            print(f"backbones: {listed(entry.backbones)}")
+        rows = [
+            [f"{entry.kind}.{option['name']}", _default(option), option["type"], option["doc"]]
+            for option in options_of(entry)
+        ]
+        if rows:
+            print_table("", ["option (--set)", "default", "type", "meaning"], rows)
+        else:
+            print("no options")
+        if entry.kind == "model":
+            _print_size(name)
+
+
+def _kinds(given: list[str]) -> tuple[Kind, ...]:
+    kinds: tuple[Kind, ...] = ("task", "aligner", "model")
+    if not given:
+        return kinds
+    if len(given) > 1 or given[0] not in kinds:
+        raise UserError(f"show {' '.join(given)}: before the name may stand one of {', '.join(kinds)}.")
+    return tuple(kind for kind in kinds if kind == given[0])
+
+
+def _size_of(model: str) -> dict[str, Any]:
+    """Shape, parameters and the needs of a default run, as JSON values; all none where they are not known."""
+    import dataclasses
+
+    from prefbench.estimate.estimate import example
+
+    spec, found = example(model)
+    return {
+        "shape": None if found is None else dataclasses.asdict(found.setting.shape),
+        "parameters": None if found is None else found.parameters,
+        "example": None if spec is None or found is None else {"spec": spec.to_dict(), **found.to_dict()},
+    }
+
+
+def _print_size(model: str) -> None:
+    """The size of a model and the needs of a default run, printed."""
+    from prefbench.estimate import estimate as library
+
+    spec, found = library.example(model)
+    if spec is None or found is None:
+        return
+    example = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
+    print(
+        f"{library.shape_line(found.setting.shape)}\n\n"
+        f"prefbench run {example} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
+    )
+    print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found))
+    print("With --dry-run it says what that is made of.")
+
+
+def _default(option: Mapping[str, Any]) -> str:
+    if option["required"]:
+        return "(required)"
+    value = option["default"]
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value)

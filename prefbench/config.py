@@ -1,0 +1,269 @@
+"""Files that people write: what a run, a sweep and a gate may be told, and one way to say what is wrong.
+
+Each is a model with a type for every key. A type refuses a value with words that follow the key's name, as in
+`seed = -1 is not a whole number from 0 up or a list of such.`; `checked` says in which file and table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.registry import suggest
+from prefbench.spec import parse_ratio, read_toml
+
+MOST_CELLS = 100_000
+"""The most cells of a sweep, and so the most seeds that a grid may ask for."""
+
+
+class Table(BaseModel):
+    """A table of a file; a key that it does not have is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def given(self) -> dict[str, Any]:
+        """The keys that the file has, with their values."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set}
+
+
+AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+# ---------------------------------------------------------------------------------- types of values
+
+
+def _refusal(words: str) -> PydanticCustomError:
+    """An error whose words follow the name of a key."""
+    return PydanticCustomError("refused", "{words}", {"words": words})
+
+
+def _refuse_other(value: Any, kinds: tuple[type, ...], words: str) -> None:
+    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    huge = float in kinds and isinstance(value, int) and abs(value) > 10**18  # no float need be so large
+    if huge or not fits:
+        raise _refusal(f" = {'that number' if huge else repr(value)} is not {words}.")
+
+
+def _one(words: str, *kinds: type) -> BeforeValidator:
+    """A single value of one of these kinds."""
+
+    def check(value: Any) -> Any:
+        _refuse_other(value, kinds, words)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _several(words: str, *kinds: type, empty: bool = False) -> Callable[[Any], tuple[Any, ...]]:
+    """A value of one of these kinds, or a list of them, as a tuple."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        values = value if isinstance(value, list) else [value]
+        if not values and not empty:
+            raise _refusal(" is an empty list: give it a value or leave it out.")
+        for item in values:
+            _refuse_other(item, kinds, f"{words} or a list of such")
+        return tuple(values)
+
+    return check
+
+
+def _share(value: Any) -> float:
+    try:
+        return parse_ratio(value)
+    except PrefbenchError as error:
+        raise _refusal(f": {error}") from None
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    return tuple(_share(item) for item in _several(f"{RATIO},", str, int, float)(value))
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    words = "a whole number from 0 up"
+    values = _several(words, int)(value)
+    for item in values:
+        if item < 0:
+            raise _refusal(f" = {item!r} is not {words} or a list of such.")
+    return values
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CELLS:
+        raise _refusal(
+            f" = {value!r} is not a whole number from 1 up: it is how many, and a list of them is called "
+            "seed."
+        )
+    return value
+
+
+def _amount(value: Any) -> float:
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not 0 <= value < 10_000:
+        raise _refusal(f" = {value!r} is not a number of them.")
+    return float(value)
+
+
+def _folder(value: Any) -> str:
+    if not (isinstance(value, str) and value):
+        raise _refusal(f" = {value!r} is not the name of a folder.")
+    return value
+
+
+def _files(value: Any) -> list[str]:
+    _refuse_other(value, (list,), "a list")
+    if not all(isinstance(file, str) for file in value):
+        raise _refusal(" is not a list of file names.")
+    return list(value)
+
+
+def _sections(value: Any) -> dict[str, dict[str, Any]]:
+    how = "is not a table: write [set.task] and below it its options."
+    if not isinstance(value, dict):
+        raise _refusal(f" {how}")
+    for section, options in value.items():
+        if not isinstance(options, dict):
+            raise _refusal(f".{section} {how}")
+    return value
+
+
+RATIO = "a number or text such as '4:1'"
+Text = Annotated[str, _one("text in quotes", str)]
+Whole = Annotated[int, _one("a whole number", int)]
+Number = Annotated[float, _one("a number", int, float)]
+Flag = Annotated[bool, _one("true or false", bool)]
+Share = Annotated[float, BeforeValidator(_share), _one(RATIO, str, int, float)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_several("text in quotes", str))]
+Shares = Annotated[tuple[float, ...], BeforeValidator(_shares)]
+Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+Sections = Annotated[dict[str, dict[str, Any]], BeforeValidator(_sections)]
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+class RunFile(Table):
+    """`prefbench run --config`; `prefbench.spec.make_spec` judges the ratio, which may also be typed."""
+
+    task: Text | None = None
+    aligner: Text | None = None
+    model: Text | None = None
+    data: Text | None = None
+    minority_ratio: Annotated[str | int | float, _one(RATIO, str, int, float)] | None = None
+    seed: Whole | None = None
+    seeds: Whole | None = None
+    runs_dir: Text | None = None
+    plugin: Annotated[list[str], BeforeValidator(_files)] | None = None
+    set: Sections | None = None
+
+
+class CellsTable(Table):
+    """Names, values and options of cells: what `[[exclude]]` leaves out."""
+
+    task: Texts | None = None
+    aligner: Texts | None = None
+    model: Texts | None = None
+    data: Texts | None = None
+    minority_ratio: Shares | None = None
+    seed: Seeds | None = None
+    set: Sections = {}
+
+
+class GridTable(CellsTable):
+    """`[[grid]]`: every combination of its values."""
+
+    seeds: Annotated[int, BeforeValidator(_count)] | None = None
+
+
+class Resources(Table):
+    """`[resources]`: what a cluster sets aside for a cell."""
+
+    cpus: Annotated[float, BeforeValidator(_amount)] = 1.0
+    gpus: Annotated[float, BeforeValidator(_amount)] = 0.0
+
+
+class SweepFile(GridTable):
+    """`prefbench sweep`; what stands outside the tables holds for each of them."""
+
+    runs_dir: Annotated[str, BeforeValidator(_folder)] | None = None
+    plugin: Annotated[tuple[str, ...], BeforeValidator(_several("text in quotes", str, empty=True))] = ()
+    grid: list[GridTable] = []
+    exclude: list[CellsTable] = []
+    resources: Resources = Field(default_factory=Resources)
+
+
+class CheckTable(Table):
+    """`[[check]]` of a gate file."""
+
+    metric: Text | None = None
+    margin: Number | None = None
+    task: Text | None = None
+    aligner: Text | None = None
+    minority_ratio: Share | None = None
+
+
+class GateFile(Table):
+    """`prefbench gate --config`."""
+
+    level: Number | None = None
+    strict: Flag | None = None
+    allow_undecided: Flag | None = None
+    check: list[CheckTable] = []
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def read(kind: type[AnyTable], path: str, named: str = "--config ", hint: str = "") -> AnyTable:
+    """A file as its model; errors call it `named` and its path, and end with a hint where it is missing.
+
+    Raises:
+        UserError: one line on the first thing that is wrong.
+    """
+    return checked(kind, read_toml(path, named, hint), f"{named}{path}")
+
+
+def checked(kind: type[AnyTable], table: Mapping[str, Any], where: str) -> AnyTable:
+    """A table as its model.
+
+    Raises:
+        UserError: one line on the first thing that is wrong; an unknown key comes before a wrong value.
+    """
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        found = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise UserError(_told(kind, found[0], where)) from None
+
+
+def _told(kind: type[Table], error: ErrorDetails, where: str) -> str:
+    *tables, key = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return f"{_place(where, tables)}: unknown key '{key}'.{suggest(str(key), _keys(kind, tables))}"
+    if error["type"] == "list_type":
+        return f"{where}: {key} is not a list of tables: write [[{key}]] and below it its keys."
+    if error["type"] == "model_type":
+        header = f"[[{tables[-1]}]]" if tables else f"[{key}]"
+        return f"{_place(where, error['loc'])} is not a table: write {header} and below it its keys."
+    if len(tables) > 1:  # in one of several tables, which have a number
+        return f"{_place(where, tables)}: {key}{error['msg']}"
+    return f"{where}: {'.'.join(map(str, error['loc']))}{error['msg']}"
+
+
+def _place(where: str, loc: Sequence[int | str]) -> str:
+    """A file and one of its tables: `sweep.toml: [[grid]] 2` or `sweep.toml: [resources]`."""
+    if not loc:
+        return where
+    return f"{where}: [[{loc[0]}]] {int(loc[1]) + 1}" if len(loc) > 1 else f"{where}: [{loc[0]}]"
+
+
+def _keys(kind: type[Table], tables: Sequence[int | str]) -> list[str]:
+    """The keys of a file, or of the table in it that a place names."""
+    if not tables:
+        return list(kind.model_fields)
+    inner: Any = kind.model_fields[str(tables[0])].annotation
+    return list((inner.__args__[0] if len(tables) > 1 else inner).model_fields)
