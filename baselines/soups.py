@@ -7,11 +7,18 @@ Source: rewarded soups (Rame et al. 2023, arXiv 2306.04488) and personalized sou
 from __future__ import annotations
 
 import prefbench as pb
+from prefbench import work
 from prefbench.learn.experts import group_policies
 from prefbench.learn.options import SoupsOptions
 
 
-@pb.aligner("soups", needs={"group"})
+def experts_and_average(recipe: work.Recipe) -> None:
+    """A reward and a policy for each group; the average of the policies is one more model."""
+    work.experts(recipe)
+    recipe.policies += 1
+
+
+@pb.aligner("soups", needs={"group"}, work=experts_and_average)
 def soups(view: pb.View, backbone: pb.Backbone, options: SoupsOptions) -> pb.Aligned:
     """One policy per known group, optimised for it alone; then the average of their weights."""
     assert view.shares is not None

@@ -62,9 +62,11 @@ PUBLIC_MODULES = (
     "prefbench.registry",
     "prefbench.testing",
     "prefbench.text",
+    "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
+option classes, readers of data, utilities, worlds, the registry, the words for what an aligner will compute,
+and the assertions for tests."""
 
 HOMES = {
     "prefbench.learn.interface": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),

@@ -464,50 +464,54 @@ def _run_all(
 
 def _dry_run(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
     """What one of these runs, which differ in their seeds, would need."""
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate.advice import require
+    from prefbench.estimate.estimate import estimate, problem_of
+    from prefbench.estimate.hardware import HARDWARE, hardware_called, known_hardware
+    from prefbench.estimate.setting import shape_of, why_unknown
+    from prefbench.estimate.tell import here_line
     from prefbench.machine import free_memory
 
-    device = library.hardware_called(hardware) if hardware is not None else None
+    device = hardware_called(hardware) if hardware is not None else None
     spec = specs[0]
     with contextlib.redirect_stdout(sys.stderr):  # a plug-in may print
-        problem = library.problem_of(spec)
-    shape = library.shape_of(spec)
+        problem = problem_of(spec)
+    shape = shape_of(spec)
     if shape is None:
-        why = library.why_unknown(spec)
+        why = why_unknown(spec)
         if as_json:
             _print_json({"spec": spec.to_dict(), "estimate": None, "why": why})
         else:
             print(why)
         return
-    found = library.estimate(spec, shape, problem)
+    found = estimate(spec, shape, problem)
     present, free = (None, None) if device is not None else free_memory(spec.model_options["device"])
     if as_json:
-        here = {"device": present, "free_bytes": free, "hardware": library.known_hardware(present or "")}
+        here = {"device": present, "free_bytes": free, "hardware": known_hardware(present or "")}
         more = {} if device is not None else {"here": here}
         _print_json({"spec": spec.to_dict(), "runs": len(specs), "estimate": found.to_dict(), **more})
     else:
-        names = [hardware] if hardware is not None else list(library.HARDWARE)
+        names = [hardware] if hardware is not None else list(HARDWARE)
         _print_estimate(f"{spec.task}, {spec.aligner}, {spec.model}", found, names)
         if present is not None:
-            print(library.here_line(found, present, free))
+            print(here_line(found, present, free))
         if len(specs) > 1:
             print(f"{len(specs)} seeds: each of them needs this, one after the other.")
     if device is not None:
         place = f"{show_bytes(device.memory)} on {hardware}"
-        note = library.require(spec, shape, problem, device.memory, place)
+        note = require(spec, shape, problem, device.memory, place)
         if note is not None:
             _warn(note)
 
 
 def _print_estimate(title: str, found: Estimate, names: list[str]) -> None:
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate import tell
 
-    _print_table(title, ["memory", "size", "what"], library.memory_rows(found))
+    _print_table(title, ["memory", "size", "what"], tell.memory_rows(found))
     print()
-    _print_table("", ["tokens at most", "sampled", "scored", "trained", "FLOPs"], library.stage_rows(found))
+    _print_table("", ["tokens at most", "sampled", "scored", "trained", "FLOPs"], tell.stage_rows(found))
     print()
-    _print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found, names))
-    print("\n" + "\n".join(library.remarks(found)))
+    _print_table("", ["hardware", "memory", "", "time"], tell.hardware_rows(found, names))
+    print("\n" + "\n".join(tell.remarks(found)))
 
 
 def _say(quiet: bool, console: Any) -> Callable[[str], None]:
@@ -770,17 +774,18 @@ def _size_of(model: str) -> dict[str, Any]:
 
 def _print_size(model: str) -> None:
     """The same for a reader."""
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate.estimate import example
+    from prefbench.estimate.tell import hardware_rows, shape_line
 
-    spec, found = library.example(model)
+    spec, found = example(model)
     if spec is None or found is None:
         return
-    example = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
+    run = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
     print(
-        f"{library.shape_line(found.setting.shape)}\n\n"
-        f"prefbench run {example} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
+        f"{shape_line(found.setting.shape)}\n\n"
+        f"prefbench run {run} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
     )
-    _print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found))
+    _print_table("", ["hardware", "memory", "", "time"], hardware_rows(found))
     print("With --dry-run it says what that is made of.")
 
 

@@ -25,8 +25,11 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
+from prefbench.work import Recipe
 
 Kind = Literal["task", "aligner", "model"]
+Role = Literal["floor", "ceiling"]
+"""An aligner that learns nothing from labels: a floor knows nothing, a ceiling the true utilities."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
@@ -60,6 +63,10 @@ class Entry:
     """What a task can show of that."""
     backbones: frozenset[str] = frozenset(BACKBONES)
     """What an aligner runs on; the one that a task is for or that a model is."""
+    role: Role | None = None
+    """Whether an aligner is the floor or the ceiling of others; None of one that learns."""
+    work: Callable[[Recipe], None] | None = None
+    """What an aligner says it will compute; None of one that does not say."""
 
     origin: sources.Origin = field(init=False, repr=False, compare=False)
     """Where its function comes from."""
@@ -143,11 +150,18 @@ def _with_options(function: Callable[..., Any], options: type[BaseModel]) -> Cal
 
 
 def aligner(
-    name: str, *, needs: Iterable[str] = (), backbones: Iterable[str] = BACKBONES
+    name: str,
+    *,
+    needs: Iterable[str] = (),
+    backbones: Iterable[str] = BACKBONES,
+    role: Role | None = None,
+    work: Callable[[Recipe], None] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner.
 
-    `backbones` names those it applies to, where these are not all.
+    `backbones` names those it applies to, where these are not all. `role` says that it learns nothing: a
+    `floor` such as the reference policy, or a `ceiling` that is told the true utilities. `work` says what it
+    will compute on a language model, so that its memory and its time are known before (`prefbench.work`).
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,7 +172,7 @@ def aligner(
                 "prefbench.Options (NoOptions if it has none)."
             )
         sees, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
-        _register(Entry("aligner", name, function, options, needs=sees, backbones=on))
+        _register(Entry("aligner", name, function, options, needs=sees, backbones=on, role=role, work=work))
         return function
 
     return register

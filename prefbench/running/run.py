@@ -13,7 +13,7 @@ from prefbench import registry
 from prefbench.backbone.presets import ModelRequest
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
-from prefbench.estimate.estimate import check_memory
+from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS

@@ -22,9 +22,9 @@ from prefbench.text import show_bytes
 
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
-    from prefbench.estimate.passes import Work
     from prefbench.record.record import Record
     from prefbench.spec import RunSpec
+    from prefbench.work import Passes
 
 PROFILE_FILE = "profile.md"
 WINDOW_SECONDS = 0.25
@@ -291,7 +291,7 @@ def _peak() -> int:
 
 def stage_flops(found: Estimate) -> dict[str, float]:
     """Floating-point operations of an estimate, by the stages that a run opens; `` for those outside them."""
-    from prefbench.estimate.estimate import flops
+    from prefbench.estimate.time import flops
 
     result: dict[str, float] = {}
     first_judged = len(found.works) - len(found.sizes.gold)  # the evaluation's gold rewards come last
@@ -301,7 +301,7 @@ def stage_flops(found: Estimate) -> dict[str, float]:
     return result
 
 
-def _stage_of(work: Work) -> str:
+def _stage_of(work: Passes) -> str:
     match work.stage:
         case "pairs":
             return "labels" if work.kind == "score" else "pairs"
@@ -356,7 +356,8 @@ def profile_of(profiler: Profiler, spec: RunSpec) -> Profile:
 
 
 def _counted(spec: RunSpec) -> dict[str, float]:
-    from prefbench.estimate.estimate import estimate, problem_of, shape_of
+    from prefbench.estimate.estimate import estimate, problem_of
+    from prefbench.estimate.setting import shape_of
 
     shape = shape_of(spec)
     return {} if shape is None else stage_flops(estimate(spec, shape, problem_of(spec)))
