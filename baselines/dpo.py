@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench import work
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import policy_by_pairs
 
 
-@pb.aligner("dpo", work=work.pairwise)
+@pb.aligner("dpo", work=policy_by_pairs)
 def dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """A policy fitted to the pairs directly, without a reward model."""
     loss = DPO(options.beta, options.label_smoothing)

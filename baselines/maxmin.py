@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench import work
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import MaxMinOptions, WelfareOptions
 from prefbench.learn.rewards import fit_known_groups, pairs_of
+from prefbench.work import Recipe, rewards_by_cluster
 
 
-@pb.aligner("maxmin", needs={"user_id"}, work=work.clusters)
+@pb.aligner("maxmin", needs={"user_id"}, work=rewards_by_cluster)
 def maxmin(view: pb.View, backbone: pb.Backbone, options: MaxMinOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM (Algorithm 2), then PPO for the worst off (Algorithm 1)."""
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
@@ -17,7 +17,7 @@ def maxmin(view: pb.View, backbone: pb.Backbone, options: MaxMinOptions) -> pb.A
     return _optimise_minimum(view, backbone, rewards, options)
 
 
-def groups_and_policy(recipe: work.Recipe) -> None:
+def groups_and_policy(recipe: Recipe) -> None:
     """A reward for each group, and a policy for all of them by PPO."""
     recipe.known_groups()
     recipe.optimise("policy by PPO", recipe.rewards)

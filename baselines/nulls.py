@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 import prefbench as pb
-from prefbench import work
 from prefbench.learn.simple_policies import ConstantPolicy, ExtremeLengthPolicy, ReferencePolicy
+from prefbench.work import Recipe, train_nothing
 
 
 class ConstantOptions(pb.Options):
@@ -23,17 +23,17 @@ class SelectionOptions(pb.Options):
     """Reference samples that one response is chosen from."""
 
 
-def no_answers(recipe: work.Recipe) -> None:
+def no_answers(recipe: Recipe) -> None:
     """Nothing is sampled."""
     recipe.answers = 0
 
 
-def one_of_several(recipe: work.Recipe) -> None:
+def one_of_several(recipe: Recipe) -> None:
     """One of several samples, whose probability has no closed form."""
     recipe.answers, recipe.speakers = recipe.options["candidates"], 0
 
 
-@pb.aligner("reference", role="floor", work=work.nothing)
+@pb.aligner("reference", role="floor", work=train_nothing)
 def reference(view: pb.View, backbone: pb.Backbone, options: pb.NoOptions) -> pb.Policy:
     """The reference policy itself, sampled anew: wins one half but for chance."""
     return ReferencePolicy(backbone.reference)

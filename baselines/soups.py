@@ -7,14 +7,14 @@ Source: rewarded soups (Rame et al. 2023, arXiv 2306.04488) and personalized sou
 from __future__ import annotations
 
 import prefbench as pb
-from prefbench import work
 from prefbench.learn.experts import group_policies
 from prefbench.learn.options import SoupsOptions
+from prefbench.work import Recipe, policies_by_group
 
 
-def experts_and_average(recipe: work.Recipe) -> None:
+def experts_and_average(recipe: Recipe) -> None:
     """A reward and a policy for each group; the average of the policies is one more model."""
-    work.experts(recipe)
+    policies_by_group(recipe)
     recipe.policies += 1
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 import prefbench as pb
-from prefbench import work
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import SocialWelfareOptions
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import rewards_by_cluster
 
 
-@pb.aligner("welfare", needs={"user_id"}, work=work.clusters)
+@pb.aligner("welfare", needs={"user_id"}, work=rewards_by_cluster)
 def welfare(view: pb.View, backbone: pb.Backbone, options: SocialWelfareOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM, then PPO on a social welfare function of them.
 

@@ -185,28 +185,28 @@ class Recipe:
         self.policies = 1
 
 
-def nothing(recipe: Recipe) -> None:
+def train_nothing(recipe: Recipe) -> None:
     """The reference answers, and nothing is trained."""
 
 
-def single_reward(recipe: Recipe) -> None:
+def one_reward(recipe: Recipe) -> None:
     """One reward for everybody, one policy by PPO."""
     recipe.everybody()
     recipe.optimise("policy by PPO", 1)
 
 
-def clusters(recipe: Recipe) -> None:
+def rewards_by_cluster(recipe: Recipe) -> None:
     """A reward for each cluster by EM, and a policy for all of them by PPO."""
     recipe.mixture()
     recipe.optimise("policy by PPO", recipe.rewards)
 
 
-def pairwise(recipe: Recipe) -> None:
+def policy_by_pairs(recipe: Recipe) -> None:
     """A policy fitted to the pairs."""
     recipe.pairwise("policy by pairs")
 
 
-def experts(recipe: Recipe) -> None:
+def policies_by_group(recipe: Recipe) -> None:
     """A reward and a policy for each group (`experts.group_policies`)."""
     recipe.known_groups()
     for _ in range(recipe.sizes.groups):

@@ -16,10 +16,11 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.data.given import Given, assemble, read_hh
+from prefbench.data.given import Given, assemble
+from prefbench.data.hh import read_hh
 from prefbench.evaluate.gold import GoldReward
 from prefbench.problem.problem import Origin
-from prefbench.problem.utilities import Scores, Utility
+from prefbench.problem.utilities.protocol import Scores, Utility
 from prefbench.problem.world import Annotators, PairsPerAnnotator
 from prefbench.text import count_words, is_empty, lower_words, text_digest
 

@@ -14,14 +14,12 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.data.corpus import Corpus, load_reviews
-from prefbench.problem.utilities import (
-    Conciseness,
-    Utility,
-    VaderSum,
-    fit_review_classifier,
-    load_hub_classifier,
-)
+from prefbench.data.reviews import load_reviews
+from prefbench.evaluate.classifiers import fit_review_classifier, load_hub_classifier
+from prefbench.problem.corpus import Corpus
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.protocol import Utility
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench_tasks.synthetic_reviews import synthetic_reviews
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts

@@ -15,7 +15,10 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.data.pool import Answer, Pool, make_pool, read_answers, text_features
-from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
+from prefbench.problem.utilities.content import Conciseness, Coverage
+from prefbench.problem.utilities.protocol import Utility
+from prefbench.problem.utilities.readability import Readability
+from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
 
 VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out

@@ -22,20 +22,16 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.chat.client import TIMEOUT, Server
 from prefbench.data.generate import ServerWriter, generate, read_prompts
-from prefbench.data.given import assemble, read_personas
+from prefbench.data.given import assemble
+from prefbench.data.personas import read_personas
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
 from prefbench.problem.problem import Origin
-from prefbench.problem.utilities import (
-    Conciseness,
-    Coverage,
-    Negated,
-    Readability,
-    Relevance,
-    Utility,
-    Warmth,
-    Weighted,
-)
+from prefbench.problem.utilities.combined import Negated, Weighted
+from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
+from prefbench.problem.utilities.protocol import Utility
+from prefbench.problem.utilities.readability import Readability
+from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import suggest
 from prefbench_tasks.synthetic_personas import Attribute, Instructed, Request, synthetic_instructions
 

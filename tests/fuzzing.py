@@ -420,10 +420,11 @@ def judge_toml(root: Path, draw: random.Random) -> None:
 
 def judge_data(root: Path, draw: random.Random) -> None:
     """Data sets in every layout."""
-    from prefbench.data.corpus import load_reviews
     from prefbench.data.generate import read_prompts
-    from prefbench.data.given import read_hh, read_personas
+    from prefbench.data.hh import read_hh
+    from prefbench.data.personas import read_personas
     from prefbench.data.pool import read_answers
+    from prefbench.data.reviews import load_reviews
 
     folder = root / "data"
     _tried(

@@ -38,7 +38,7 @@ from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import mean
 from prefbench.machine import MACHINE
 from prefbench.problem.problem import Group, Problem, Prompts
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.spec import make_spec
 from prefbench.store.stages import Store
 from prefbench.store.stages import Work as StageWork

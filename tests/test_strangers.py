@@ -28,7 +28,7 @@ from prefbench.backbone.language.tokens import Codec
 from prefbench.boards import leaderboard
 from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit, verify_runs
-from prefbench.data.corpus import load_reviews
+from prefbench.data.reviews import load_reviews
 from prefbench.errors import UserError, says_no_memory
 from prefbench.record.record import find_records, read_items
 from prefbench.registry import Entry, Options

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from prefbench import cli
 from prefbench.boards.submission import submit
 from prefbench.boards.verify_board import runs_in, verify_board
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.record.fields import CHECKED, UNCHECKED
 from prefbench.record.record import (
     Record,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
-from prefbench.problem.utilities import Scores, Utility
+from prefbench.problem.utilities.protocol import Scores, Utility
 from prefbench.stats.intervals import wilson
 from prefbench.text import is_empty, text_digest
 
@@ -25,8 +25,6 @@ EMPTY = -10.0
 """What a response without a word earns, in standard deviations of the gold reward."""
 HELD_OUT = 10
 """One gold pair in ten measures the fit instead of joining it."""
-MINIMUM = 20
-"""Fewest gold pairs that a reward is fitted to."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.problem.problem import Problem, apportion
-from prefbench.problem.utilities import Scores, Utility
+from prefbench.problem.utilities.protocol import Scores, Utility
 
 
 def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
-from prefbench.problem.utilities import Utility
+from prefbench.problem.utilities.protocol import Utility
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.text import lower_words
 
 # What the prompts and the texts are made of. Read your own data here instead.
