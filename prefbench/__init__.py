@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prefbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from prefbench import seeds as seeds
     from prefbench.errors import UserError as UserError
@@ -35,12 +37,13 @@ if TYPE_CHECKING:
     from prefbench.registry import model as model
     from prefbench.registry import task as task
 
-__version__ = "0.1.0"
 
 PUBLIC_MODULES = (
     "prefbench.backbone.finite.backbone",
     "prefbench.backbone.presets",
+    "prefbench.chat.answers",
     "prefbench.chat.client",
+    "prefbench.chat.server",
     "prefbench.data.generate",
     "prefbench.data.given",
     "prefbench.data.hh",

@@ -15,11 +15,12 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.data.pool import Answer, Pool, make_pool, read_answers, text_features
+from prefbench.problem.finite import finite_problem
 from prefbench.problem.utilities.content import Conciseness, Coverage
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
-from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
 VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
 

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat.client import TIMEOUT, Server
+from prefbench.chat.server import TIMEOUT, Server
 from prefbench.data.generate import ServerWriter, generate, read_prompts
 from prefbench.data.given import assemble
 from prefbench.data.personas import read_personas

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from judge_server import MODEL, Failure, JudgeServer, Said, in_turn, serving, sides
 
-from prefbench.chat.client import Server
+from prefbench.chat.server import Server
 from prefbench.data.generate import ServerWriter, generate
 from prefbench.data.personas import read_personas
 from prefbench.errors import PrefbenchError, UserError

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from prefbench import __version__
-from prefbench.chat.client import Answer, Chat, Question, Server, totals
+from prefbench.chat.answers import Answer, Question
+from prefbench.chat.client import Chat
+from prefbench.chat.server import Server, totals
 from prefbench.data.files import read_columns
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.files import DATA_BYTES, read_json, read_text

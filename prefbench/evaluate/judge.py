@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefbench.chat.client import Answer, Chat, Progress, Question, Reply, Server, totals, utf8
+from prefbench.chat.answers import Answer, Question
+from prefbench.chat.client import Chat, Reply, utf8
+from prefbench.chat.server import Progress, Server, totals
 from prefbench.errors import JudgeFailed, UserError
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats, wilson

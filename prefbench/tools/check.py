@@ -1149,7 +1149,7 @@ def _words_task(data: str, minority_ratio: float, seed: int) -> Problem:
 
 def _world_task(data: str, minority_ratio: float, seed: int) -> Problem:
     """Four answers to everything: a favourite of each group, a compromise, and one that nobody wants."""
-    from prefbench.problem.world import finite_problem, numbered_prompts
+    from prefbench.problem.finite import finite_problem, numbered_prompts
 
     prompts, state = numbered_prompts("question", (i % 3 for i in range(240)), (0, 1, 2) * 10, (0, 1, 2) * 10)
     world = _tiny_world(state)
