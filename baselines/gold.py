@@ -24,7 +24,7 @@ def gold_utilitarian(view: pb.View, backbone: pb.Backbone, options: PPOOptions) 
     return _optimise(view, backbone, mean(list(view.shares.values())), options)
 
 
-@pb.aligner("gold_maxmin", needs={"oracle"}, role="ceiling", work=policy_alone)
+@pb.aligner("gold_maxmin", needs={"oracle"}, role="ceiling", work=policy_alone, place=4)
 def gold_maxmin(view: pb.View, backbone: pb.Backbone, options: PPOOptions) -> pb.Policy:
     """PPO on the true utility of the group that is worst off: the ceiling for maxmin."""
     return _optimise(view, backbone, population_min, options)

@@ -9,7 +9,7 @@ from prefbench.learn.rewards import fit_known_groups, pairs_of
 from prefbench.work import Recipe, rewards_by_cluster
 
 
-@pb.aligner("maxmin", needs={"user_id"}, work=rewards_by_cluster)
+@pb.aligner("maxmin", needs={"user_id"}, work=rewards_by_cluster, place=1)
 def maxmin(view: pb.View, backbone: pb.Backbone, options: MaxMinOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM (Algorithm 2), then PPO for the worst off (Algorithm 1)."""
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
@@ -23,7 +23,7 @@ def groups_and_policy(recipe: Recipe) -> None:
     recipe.optimise("policy by PPO", recipe.rewards)
 
 
-@pb.aligner("maxmin_known_groups", needs={"group"}, work=groups_and_policy)
+@pb.aligner("maxmin_known_groups", needs={"group"}, work=groups_and_policy, place=5)
 def maxmin_known_groups(view: pb.View, backbone: pb.Backbone, options: WelfareOptions) -> pb.Aligned:
     """maxmin with the true groups in place of EM: what inferring the groups costs."""
     return _optimise_minimum(view, backbone, fit_known_groups(view, backbone, options), options)

@@ -33,7 +33,7 @@ def one_of_several(recipe: Recipe) -> None:
     recipe.answers, recipe.speakers = recipe.options["candidates"], 0
 
 
-@pb.aligner("reference", role="floor", work=train_nothing)
+@pb.aligner("reference", role="floor", work=train_nothing, place=6)
 def reference(view: pb.View, backbone: pb.Backbone, options: pb.NoOptions) -> pb.Policy:
     """The reference policy itself, sampled anew: wins one half but for chance."""
     return ReferencePolicy(backbone.reference)

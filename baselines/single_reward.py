@@ -13,7 +13,7 @@ from prefbench.learn.welfare import mean
 from prefbench.work import one_reward
 
 
-@pb.aligner("single_reward", work=one_reward)
+@pb.aligner("single_reward", work=one_reward, place=2)
 def single_reward(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions) -> pb.Aligned:
     """One reward model fitted to everybody's labels, and PPO on it (conventional RLHF)."""
     return _align(view, backbone, options, pairs_of(view.preferences["train"]))

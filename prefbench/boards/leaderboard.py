@@ -40,7 +40,7 @@ from prefbench.record.record import (
     read_record,
     sorted_items,
 )
-from prefbench.registry import suggest
+from prefbench.registry import Role, floors, placed, suggest
 from prefbench.seeds import rng
 from prefbench.spec import digest
 from prefbench.stats import comparisons, intervals, power
@@ -87,8 +87,6 @@ deviations of utility, and empty where responses cannot be listed."""
 DECIMALS = 6
 """Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""
 RANK_LEVEL = 0.05
-NULLS = ("reference", "constant", "longest", "shortest")
-"""Aligners that learn nothing: a board without one does not show what its measure gives away."""
 
 
 @dataclass(frozen=True)
@@ -499,7 +497,8 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
 def missing_controls(frame: pd.DataFrame) -> list[str]:
     """A sentence for each board that lacks a null or a gold row, the floor and the ceiling of every other.
 
-    A null is one of `NULLS`, gold is whatever needs the oracle; only complete rows count.
+    A null is an aligner that is declared a floor, gold is whatever needs the oracle; only complete rows
+    count. Which of them to run is the one that is shown first.
 
     Args:
         frame: from `build` or `read_csv`.
@@ -508,14 +507,20 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
     for board, rows in frame.groupby(["task", "model", "data", "minority_ratio"], sort=False):
         whole = rows[rows["status"] == "ok"]
         lacking = []
-        if not whole["aligner"].isin(NULLS).any():
-            lacking.append("null row (run --aligner reference)")
+        if not whole["aligner"].isin(floors()).any():
+            lacking.append(f"null row{_how('floor')}")
         if not any("oracle" in needs.split() for needs in whole["needs"]):
-            lacking.append("gold row (run --aligner gold_maxmin)")
+            lacking.append(f"gold row{_how('ceiling')}")
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
     return said
+
+
+def _how(role: Role) -> str:
+    """How to get a row of this role."""
+    known = placed(role)
+    return f" (run --aligner {known[0].name})" if known else ""
 
 
 def _cell_key(row: Row) -> tuple[str, str, str, float]:

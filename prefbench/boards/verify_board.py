@@ -19,7 +19,6 @@ from prefbench.boards.anonymous import ARCHITECTURES
 from prefbench.boards.leaderboard import (
     COLUMNS,
     LATER,
-    NULLS,
     board_key,
     config_hash,
     frame_of,
@@ -219,7 +218,7 @@ def _kind(one: Checked, other: Checked) -> str | None:
     if ours.aligner != theirs.aligner:
         return "options" if _is_exact(ours) or _share_code(ours, theirs) else "aligner"
     if ours.minority_ratio != theirs.minority_ratio:
-        blind = ours.aligner in NULLS or "oracle" in ours.needs
+        blind = ours.aligner in registry.floors() or "oracle" in ours.needs
         return None if blind else "options" if _is_exact(ours) else "ratio"
     return "options"
 
