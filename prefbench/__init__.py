@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prefbench.problem.problem import Group as Group
     from prefbench.problem.problem import Problem as Problem
     from prefbench.problem.problem import Prompts as Prompts
+    from prefbench.problem.utilities.protocol import Utility as Utility
     from prefbench.problem.view import View as View
     from prefbench.registry import NoOptions as NoOptions
     from prefbench.registry import Options as Options
@@ -85,6 +86,7 @@ HOMES = {
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
     "prefbench.problem.problem": ("Group", "Problem", "Prompts"),
+    "prefbench.problem.utilities.protocol": ("Utility",),
     "prefbench.problem.view": ("View",),
     "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
     "prefbench.seeds": ("seeds",),

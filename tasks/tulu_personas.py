@@ -29,7 +29,6 @@ from prefbench.evaluate.judge import Judge
 from prefbench.problem.problem import Origin
 from prefbench.problem.utilities.combined import Negated, Weighted
 from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
-from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import suggest
@@ -54,7 +53,7 @@ class Persona:
     """Whether it wants much of the attribute."""
     instruction: str
     """A sentence that asks for it outright."""
-    wish: Callable[[int], Utility]
+    wish: Callable[[int], pb.Utility]
     """Its utility, given the longest response in tokens."""
     spread: float
     """Standard deviation of that over typical responses."""
@@ -273,7 +272,7 @@ class _Source:
 
     prompts: pb.Prompts
     corpus: tuple[str, ...]
-    utilities: Mapping[str, Utility]
+    utilities: Mapping[str, pb.Utility]
     """By persona code."""
     report: Mapping[str, Any]
     given: pd.DataFrame | None = None
@@ -375,7 +374,7 @@ def _shares(groups: int, minority_ratio: float) -> list[float]:
     return [(1 - minority_ratio) / (groups - 1)] * (groups - 1) + [minority_ratio]
 
 
-def _utility(code: str, options: PersonaOptions) -> Utility:
+def _utility(code: str, options: PersonaOptions) -> pb.Utility:
     """What measures a persona's wish; a gold reward is fitted to what this says.
 
     The text's measure is the wish in its own unit and, in the same unit, what every persona values.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from prefbench import cli
 from prefbench.boards.submission import submit
 from prefbench.boards.verify_board import runs_in, verify_board
-from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.record.fields import CHECKED, UNCHECKED
 from prefbench.record.record import (
     Record,
@@ -160,7 +160,7 @@ def test_a_stranger_decides_neither_what_is_fetched_nor_how_much_is_built(honest
         assert draw([found], 1, seed=0) == []
 
 
-class Verdicts:
+class Verdicts(Utility):
     """A judge whose cache holds every other verdict."""
 
     name = "judge"
@@ -181,7 +181,6 @@ def test_verdicts_beside_the_runs_are_held_against_the_columns_and_missing_ones_
     assert good.wrong == [] and good.unchecked == ["utility of g: 2 of 4 verdicts are not beside the runs"]
     _check_utility(bad, group, table.assign(mine=0.0, theirs=1.0), ["?"] * 4, ("mine", "theirs"), "g")
     assert "in 2 rows" in bad.wrong[0]
-    assert not hasattr(Conciseness(empty=-1.0), "recalled")
 
 
 def test_the_command_samples_recomputes_and_says_what_no_record_is_checked_for(honest, tmp_path):

@@ -31,8 +31,6 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
         problem: as the task states it.
         chat: prompts are put in a chat template.
     """
-    from prefbench.evaluate.gold import GoldReward
-
     template = TEMPLATE_TOKENS if chat else 0
     prompts = [*problem.prompts.train, *problem.prompts.test]
     lengths = [template + math.ceil(len(text) / CHARACTERS) for text in prompts]
@@ -49,9 +47,7 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
         text=sum(texts) / len(texts) if texts else 0.0,
         response=problem.response_tokens,
         gold=tuple(
-            (len(group.utility.prompts), bool(group.utility.chosen))
-            for group in problem.groups
-            if isinstance(group.utility, GoldReward)
+            group.utility.fitted_to for group in problem.groups if group.utility.fitted_to is not None
         ),
     )
 

@@ -15,7 +15,7 @@ from prefbench import weights
 from prefbench.errors import UserError
 from prefbench.files import MODEL_FILES, refuse_odd_files
 from prefbench.problem.corpus import Corpus
-from prefbench.problem.utilities.protocol import Scores, check_lengths
+from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
 from prefbench.text import is_empty, message_or_type
 
 _MAX_FEATURES = 60_000  # IMDB's accuracy no longer rises beyond this, and the fit stays within seconds
@@ -23,7 +23,7 @@ _INVERSE_PENALTY = 8.0
 
 
 @dataclass(frozen=True)
-class ReviewClassifier:
+class ReviewClassifier(Utility):
     """Log-odds that a response is positive, by a linear model over its words and word pairs.
 
     Attributes:
@@ -120,7 +120,7 @@ _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
-class HubClassifier:
+class HubClassifier(Utility):
     """A transformers text classifier's preference for its positive label over its negative one.
 
     Attributes:

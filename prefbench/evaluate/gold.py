@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ HELD_OUT = 10
 
 
 @dataclass(frozen=True)
-class GoldReward:
+class GoldReward(Utility):
     """The reward of one group that a run fits, on its own reference model, before anything else uses it.
 
     Attributes:
@@ -46,6 +46,7 @@ class GoldReward:
     rejected: tuple[str, ...] = ()
     teacher: Utility | None = None
     temperature: float = 0.0
+    is_prepared: ClassVar[bool] = True
     unit: str = "gold reward, in standard deviations over reference responses"
 
     @property
@@ -54,6 +55,11 @@ class GoldReward:
         data = text_digest([*self.prompts, *self.chosen, *self.rejected])[:12]
         by = "" if self.teacher is None else f":{self.teacher.name}:temperature={self.temperature!r}"
         return f"gold_reward/1:{self.label}:{data}{by}"
+
+    @property
+    def fitted_to(self) -> tuple[int, bool]:
+        """The gold pairs, and whether they come labelled."""
+        return len(self.prompts), bool(self.chosen)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Not before it is fitted."""
@@ -93,7 +99,7 @@ class GoldReward:
 
 
 @dataclass(frozen=True)
-class FittedGold:
+class FittedGold(Utility):
     """A gold reward that is ready to score."""
 
     name: str

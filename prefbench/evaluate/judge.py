@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from prefbench.chat.answers import Answer, Question
 from prefbench.chat.client import Chat, Reply, utf8
 from prefbench.chat.server import Progress, Server, totals
 from prefbench.errors import JudgeFailed, UserError
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats, wilson
 from prefbench.text import is_empty
@@ -75,7 +76,7 @@ def parse_verdict(text: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Utility):
     """What a written wish prefers, as a language model sees it: verdicts on pairs, no number for one text.
 
     Judging in both orders, and a tie where they disagree, is the common remedy for position bias (Zheng et
@@ -93,6 +94,8 @@ class Judge:
     criterion: str
     max_tokens: int = 256
     unusable_limit: float = 0.2
+    judges_pairs: ClassVar[bool] = True
+    is_prepared: ClassVar[bool] = True
     _answers: dict[str, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
     _new: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _pairs: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)

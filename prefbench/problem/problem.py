@@ -35,6 +35,13 @@ class Group:
     instruction: str | None = None
     """Text before a prompt that asks outright for what the group wants; policies are measured with it too."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.utility, Utility):
+            raise UserError(
+                f"the utility of group '{self.name}' is a {type(self.utility).__name__}: make its class a "
+                "subclass of prefbench.Utility."
+            )
+
 
 @dataclass(frozen=True)
 class Prompts:

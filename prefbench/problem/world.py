@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from prefbench.errors import UserError
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class TableUtility:
+class TableUtility(Utility):
     """One group's utility in a world, looked up."""
 
     world: World = field(repr=False)

@@ -21,7 +21,6 @@ from prefbench.boards.anonymous import without_paths
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.identity import Identity
 from prefbench.numerics import NUMERICS
-from prefbench.problem.labels import compared
 from prefbench.problem.problem import Problem, apportion, with_instruction
 from prefbench.record.record import (
     DISTRIBUTION_FILE,
@@ -371,7 +370,7 @@ def _groups_differ(record: Record, problem: Problem) -> list[str]:
             wrong.append(f"is_minority of {said.name} is {said.is_minority}, the task says otherwise")
         # A utility that the run has made ready has more behind its name.
         named = said.utility == group.utility.name
-        if hasattr(group.utility, "prepare"):
+        if group.utility.is_prepared:
             named = named or said.utility.startswith(f"{group.utility.name}:")
         if not named:
             wrong.append(
@@ -435,15 +434,12 @@ def _check_utility(
     called: str,
 ) -> None:
     """A group's utilities of both responses, computed again from the texts."""
-    utility: Any = group.utility
+    utility = group.utility
     ours, theirs = table["response"].tolist(), table["reference_response"].tolist()
-    if hasattr(utility, "recalled"):
-        found = utility.recalled(checked.folder.parent, asked, ours, theirs)
-    elif hasattr(utility, "prepare"):
+    found = utility.recalled(checked.folder.parent, asked, ours, theirs)
+    if found is None:
         checked.unchecked.append(f"utility of {called}: it is fitted by the run, on the run's own model")
         return
-    else:
-        found = compared(utility, asked, ours, theirs)
     known = ~np.isnan(found[0])
     if not known.all():
         said = f"utility of {called}: {int((~known).sum())} of {len(known)} verdicts are not beside the runs"

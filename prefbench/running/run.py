@@ -136,11 +136,9 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
 
 def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> Problem:
     """The problem with utilities that are ready: some are fitted on the model, some keep their verdicts."""
-    ready = []
-    for group in problem.groups:
-        if hasattr(group.utility, "prepare"):
-            group = replace(group, utility=group.utility.prepare(backbone, store.root, seed))
-        ready.append(group)
+    ready = [
+        replace(group, utility=group.utility.prepare(backbone, store.root, seed)) for group in problem.groups
+    ]
     return replace(problem, groups=tuple(ready))
 
 

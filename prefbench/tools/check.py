@@ -32,6 +32,7 @@ from prefbench import registry, seeds
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.problem.problem import Group, Problem, Prompts, apportion
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.view import View
 from prefbench.registry import Entry, NoOptions
 from prefbench.sources import path_digest
@@ -657,7 +658,7 @@ def _labels_of(problem: Problem, prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Flat:
+class _Flat(Utility):
     """Likes everything alike."""
 
     name: str = "flat"
@@ -1113,7 +1114,7 @@ OBJECTS = "a red apple|the old oak and an egg|blue water|an open gate|the last t
 
 
 @dataclass(frozen=True)
-class _Letters:
+class _Letters(Utility):
     """How many letters of a kind a response has, for each of its words."""
 
     letters: str

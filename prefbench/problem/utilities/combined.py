@@ -12,7 +12,7 @@ from prefbench.text import is_empty
 
 
 @dataclass(frozen=True)
-class Negated:
+class Negated(Utility):
     """The opposite of another utility, but for a response without a word.
 
     Attributes:
@@ -42,7 +42,7 @@ class Negated:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(Utility):
     """A weighted sum of utilities: what a group wants most, and what else it values.
 
     A response without a word earns the same sum of what it earns by each part.

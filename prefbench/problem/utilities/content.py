@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefbench.problem.utilities.protocol import Scores, check_lengths
+from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
 from prefbench.text import count_words, is_empty, lower_words
 
 
 @dataclass(frozen=True)
-class Conciseness:
+class Conciseness(Utility):
     """Minus the number of words: shorter is better, and saying nothing is not being short.
 
     Attributes:
@@ -66,7 +66,7 @@ _STOP_WORDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(Utility):
     """How much a response speaks of: the number of its different content words.
 
     A word that is repeated counts once, so that this grows more slowly than length does. Words of the prompt
@@ -112,7 +112,7 @@ def _count_letters(word: str) -> int:
 
 
 @dataclass(frozen=True)
-class Relevance:
+class Relevance(Utility):
     """Whether a response takes up what it was asked about: the share of the prompt's content words in it.
 
     Words count in the form that the prompt has them in. A prompt without a content word can be taken up by

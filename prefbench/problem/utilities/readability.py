@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from prefbench.problem.utilities.protocol import Scores, check_lengths
+from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
 from prefbench.text import is_empty, lower_words
 
 _FLESCH = (206.835, 1.015, 84.6)
@@ -22,7 +22,7 @@ _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]\u2019\u201d*_]*+(?=\s|$)|\
 
 
 @dataclass(frozen=True)
-class Readability:
+class Readability(Utility):
     """How easily a response reads: Flesch's reading ease of English, clipped to [-100, 121].
 
     206.835 - 1.015 words per sentence - 84.6 syllables per word (Flesch, A new readability yardstick, Journal

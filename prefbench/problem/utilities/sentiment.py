@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from prefbench.errors import UserError
-from prefbench.problem.utilities.protocol import Scores, check_lengths
+from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
 from prefbench.text import lower_words
 
 
 @dataclass(frozen=True)
-class VaderSum:
+class VaderSum(Utility):
     """The sum of VADER's word valences, which grows with every pleased word and does not saturate.
 
     VADER's own compound score is squeezed into (-1, 1) and so hardly tells five pleased words from ten;
@@ -71,7 +71,7 @@ _NEUTRAL_WORDS = 20
 
 
 @dataclass(frozen=True)
-class Warmth:
+class Warmth(Utility):
     """How pleased a response sounds, whatever its length: VADER's valence per hundred different words.
 
     100 sum(valence of different words) / (different words + 20). Each word counts once, so that a response

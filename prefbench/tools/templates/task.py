@@ -24,7 +24,7 @@ REMARKS = ("good food", "a good bed", "loud nights", "good and friendly people",
 
 
 @dataclass(frozen=True)
-class Praise:
+class Praise(pb.Utility):
     """How often a response has a word of praise in it."""
 
     word: str
