@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from prefbench import seeds
+from prefbench.learn.interface import Backbone, Pairs, Rewards
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.rewards import fit_everybody
+from prefbench.problem.labels import preference_probability
 from prefbench.problem.utilities.protocol import Scores, Utility
 from prefbench.stats.intervals import wilson
 from prefbench.text import is_empty, text_digest
-
-if TYPE_CHECKING:
-    from prefbench.learn.interface import Backbone, Pairs, Rewards
 
 EMPTY = -10.0
 """What a response without a word earns, in standard deviations of the gold reward."""
@@ -67,9 +68,6 @@ class GoldReward(Utility):
 
     def prepare(self, backbone: Backbone, runs_dir: Path, seed: int) -> FittedGold:
         """Fit the reward as a stored stage, and measure it on the pairs held out."""
-        from prefbench.learn.options import RewardOptions
-        from prefbench.learn.rewards import fit_everybody
-
         pairs = self._pairs(backbone, seed)
         order = seeds.rng(seed, "gold", self.label, "split").permutation(len(pairs))
         held_out, kept = np.split(order, [len(order) // HELD_OUT])
@@ -81,9 +79,6 @@ class GoldReward(Utility):
         return FittedGold(name, rewards, float(right.mean()), len(right), len(kept))
 
     def _pairs(self, backbone: Backbone, seed: int) -> Pairs:
-        from prefbench.learn.interface import Pairs
-        from prefbench.problem.labels import preference_probability
-
         if self.teacher is None:
             return Pairs(self.prompts, self.chosen, self.rejected)
         sampled = backbone.reference.sample(self.prompts, 2, seeds.child(seed, "gold", self.label, "pairs"))

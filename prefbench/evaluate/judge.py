@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,13 +21,11 @@ from prefbench.chat.answers import Answer, Question
 from prefbench.chat.client import Chat, Reply, utf8
 from prefbench.chat.server import Progress, Server, totals
 from prefbench.errors import JudgeFailed, UserError
+from prefbench.learn.interface import Backbone
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats, wilson
 from prefbench.text import is_empty
-
-if TYPE_CHECKING:
-    from prefbench.learn.interface import Backbone
 
 VERSION = 1
 """Of how a verdict is reached; another version has other names, and so another cache and other records."""

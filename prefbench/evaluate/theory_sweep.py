@@ -11,6 +11,8 @@ import numpy as np
 from prefbench.errors import UserError
 from prefbench.evaluate.theory import BOUNDS, measure
 from prefbench.problem.problem import Problem
+from prefbench.registry import entries, get
+from prefbench.spec import resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +53,6 @@ def sweep(
         PrefbenchError: see `measure`.
     """
     import pandas as pd
-
-    from prefbench.registry import entries, get
-    from prefbench.spec import resolve
 
     entry = get("task", task)
     if entry.backbone != "finite":

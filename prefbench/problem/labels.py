@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from prefbench import seeds
 from prefbench.problem.problem import Problem, apportion
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -29,6 +31,8 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         temperature means the same noise for valences and for words. Temperature 0 labels without noise;
         equal utilities are then a fair coin.
     """
+    import pandas as pd
+
     prompts = pairs["prompt"].tolist()
     utility_a, utility_b = utilities_of_pairs(
         problem, prompts, pairs["response_a"].tolist(), pairs["response_b"].tolist()
