@@ -6,9 +6,10 @@ import prefbench as pb
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import policy_by_pairs
 
 
-@pb.aligner("dpo")
+@pb.aligner("dpo", work=policy_by_pairs, place=3)
 def dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """A policy fitted to the pairs directly, without a reward model."""
     loss = DPO(options.beta, options.label_smoothing)

@@ -13,11 +13,29 @@ from prefbench.learn.options import EMDPOOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import fit_everybody, log_likelihood, pairs_of
 from prefbench.learn.simple_policies import MixturePolicy
+from prefbench.work import ROWS_AT_ONCE, Recipe
 
 TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
 
 
-@pb.aligner("em_dpo", needs={"user_id"})
+def policies_by_em(recipe: Recipe) -> None:
+    """Everybody's reward for a start, then rounds of a policy for each cluster on all pairs, then regrets."""
+    options, sizes = recipe.options, recipe.sizes
+    clusters, rounds = options["clusters"], options["em_iterations"]
+    recipe.everybody()
+    recipe.features()
+    held = 1 + 2 * clusters
+    stage = "policies by EM"
+    recipe.pairwise(stage, rounds * clusters, held, 1 / rounds)
+    # Both responses of every pair by the policy and by the reference, for the E-step.
+    recipe.score(stage, 2 * 2 * sizes.train * rounds * clusters, 1 / rounds, held=held)
+    asked = min(options["regret_prompts"], sizes.train) * clusters
+    recipe.add(stage, "sample", asked, min(asked, ROWS_AT_ONCE), held=held)
+    recipe.score(stage, asked * 2 * clusters, held=held)
+    recipe.rewards, recipe.policies, recipe.speakers = 0, clusters, clusters
+
+
+@pb.aligner("em_dpo", needs={"user_id"}, work=policies_by_em)
 def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Aligned:
     """A DPO policy per cluster of annotators by EM, mixed so that the largest regret of a cluster is least.
 

@@ -9,16 +9,22 @@ import numpy as np
 import prefbench as pb
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import mean, population_min
+from prefbench.work import Recipe
 
 
-@pb.aligner("gold_utilitarian", needs={"oracle"})
+def policy_alone(recipe: Recipe) -> None:
+    """A policy by PPO on true utilities, without a reward model."""
+    recipe.optimise("policy by PPO", 0)
+
+
+@pb.aligner("gold_utilitarian", needs={"oracle"}, role="ceiling", work=policy_alone)
 def gold_utilitarian(view: pb.View, backbone: pb.Backbone, options: PPOOptions) -> pb.Policy:
     """PPO on the true utilities, averaged with the groups' shares as weights."""
     assert view.shares is not None
     return _optimise(view, backbone, mean(list(view.shares.values())), options)
 
 
-@pb.aligner("gold_maxmin", needs={"oracle"})
+@pb.aligner("gold_maxmin", needs={"oracle"}, role="ceiling", work=policy_alone, place=4)
 def gold_maxmin(view: pb.View, backbone: pb.Backbone, options: PPOOptions) -> pb.Policy:
     """PPO on the true utility of the group that is worst off: the ceiling for maxmin."""
     return _optimise(view, backbone, population_min, options)

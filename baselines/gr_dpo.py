@@ -6,9 +6,10 @@ import prefbench as pb
 from prefbench.learn.options import RobustDPOOptions, RobustIPOOptions
 from prefbench.learn.pairwise import DPO, IPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import policy_by_pairs
 
 
-@pb.aligner("gr_dpo", needs={"group"})
+@pb.aligner("gr_dpo", needs={"group"}, work=policy_by_pairs)
 def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> pb.Policy:
     """DPO for the group with the largest loss: min over policies, max over weights of groups."""
     return backbone.fit_pairwise(
@@ -20,7 +21,7 @@ def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> p
     )
 
 
-@pb.aligner("gr_ipo", needs={"group"})
+@pb.aligner("gr_ipo", needs={"group"}, work=policy_by_pairs)
 def gr_ipo(view: pb.View, backbone: pb.Backbone, options: RobustIPOOptions) -> pb.Policy:
     """IPO for the group with the largest loss."""
     return backbone.fit_pairwise(

@@ -6,9 +6,10 @@ import prefbench as pb
 from prefbench.learn.options import IPOOptions
 from prefbench.learn.pairwise import IPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import policy_by_pairs
 
 
-@pb.aligner("ipo")
+@pb.aligner("ipo", work=policy_by_pairs)
 def ipo(view: pb.View, backbone: pb.Backbone, options: IPOOptions) -> pb.Policy:
     """DPO with a squared loss: log-ratios are driven to a margin instead of apart without end."""
     pairs = pairs_of(view.preferences["train"])

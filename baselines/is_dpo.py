@@ -10,9 +10,10 @@ import prefbench as pb
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import policy_by_pairs
 
 
-@pb.aligner("is_dpo", needs={"group"})
+@pb.aligner("is_dpo", needs={"group"}, work=policy_by_pairs)
 def is_dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """DPO in which every group weighs the same, each pair N / N_g."""
     pairs = pairs_of(view.preferences["train"])

@@ -6,9 +6,10 @@ import prefbench as pb
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import MaxMinOptions, WelfareOptions
 from prefbench.learn.rewards import fit_known_groups, pairs_of
+from prefbench.work import Recipe, rewards_by_cluster
 
 
-@pb.aligner("maxmin", needs={"user_id"})
+@pb.aligner("maxmin", needs={"user_id"}, work=rewards_by_cluster, place=1)
 def maxmin(view: pb.View, backbone: pb.Backbone, options: MaxMinOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM (Algorithm 2), then PPO for the worst off (Algorithm 1)."""
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
@@ -16,7 +17,13 @@ def maxmin(view: pb.View, backbone: pb.Backbone, options: MaxMinOptions) -> pb.A
     return _optimise_minimum(view, backbone, rewards, options)
 
 
-@pb.aligner("maxmin_known_groups", needs={"group"})
+def groups_and_policy(recipe: Recipe) -> None:
+    """A reward for each group, and a policy for all of them by PPO."""
+    recipe.known_groups()
+    recipe.optimise("policy by PPO", recipe.rewards)
+
+
+@pb.aligner("maxmin_known_groups", needs={"group"}, work=groups_and_policy, place=5)
 def maxmin_known_groups(view: pb.View, backbone: pb.Backbone, options: WelfareOptions) -> pb.Aligned:
     """maxmin with the true groups in place of EM: what inferring the groups costs."""
     return _optimise_minimum(view, backbone, fit_known_groups(view, backbone, options), options)

@@ -7,9 +7,23 @@ import numpy as np
 import prefbench as pb
 from prefbench.learn.experts import group_policies
 from prefbench.learn.options import MPOOptions
+from prefbench.work import ROWS_AT_ONCE, Recipe, policies_by_group
 
 
-@pb.aligner("mpo", needs={"group"})
+def experts_and_product(recipe: Recipe) -> None:
+    """The groups' policies multiplied; each step of the descent samples from the product and scores that."""
+    policies_by_group(recipe)
+    held = {"held": recipe.rewards + recipe.policies}
+    batch = min(recipe.options["mpo_batch"], recipe.sizes.train)
+    rows = recipe.options["mpo_steps"] * batch
+    stage = "exponents of groups"
+    recipe.product = recipe.speakers = recipe.policies
+    more = {"product": recipe.product, **held}
+    recipe.add(stage, "sample", rows * recipe.policies, min(batch, ROWS_AT_ONCE), **more)
+    recipe.add(stage, "score", rows * recipe.rewards, batch, vocabulary=False, **held)
+
+
+@pb.aligner("mpo", needs={"group"}, work=experts_and_product)
 def mpo(view: pb.View, backbone: pb.Backbone, options: MPOOptions) -> pb.Aligned:
     """One policy per known group; their product with exponents found by mirror descent for the worst off.
 

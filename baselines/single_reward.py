@@ -10,15 +10,16 @@ import prefbench as pb
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.learn.welfare import mean
+from prefbench.work import one_reward
 
 
-@pb.aligner("single_reward")
+@pb.aligner("single_reward", work=one_reward, place=2)
 def single_reward(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions) -> pb.Aligned:
     """One reward model fitted to everybody's labels, and PPO on it (conventional RLHF)."""
     return _align(view, backbone, options, pairs_of(view.preferences["train"]))
 
 
-@pb.aligner("single_reward_balanced", needs={"group"})
+@pb.aligner("single_reward_balanced", needs={"group"}, work=one_reward)
 def single_reward_balanced(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions) -> pb.Aligned:
     """single_reward with every group drawn equally often: what balance alone achieves."""
     pairs = pairs_of(view.preferences["train"])

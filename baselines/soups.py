@@ -9,9 +9,16 @@ from __future__ import annotations
 import prefbench as pb
 from prefbench.learn.experts import group_policies
 from prefbench.learn.options import SoupsOptions
+from prefbench.work import Recipe, policies_by_group
 
 
-@pb.aligner("soups", needs={"group"})
+def experts_and_average(recipe: Recipe) -> None:
+    """A reward and a policy for each group; the average of the policies is one more model."""
+    policies_by_group(recipe)
+    recipe.policies += 1
+
+
+@pb.aligner("soups", needs={"group"}, work=experts_and_average)
 def soups(view: pb.View, backbone: pb.Backbone, options: SoupsOptions) -> pb.Aligned:
     """One policy per known group, optimised for it alone; then the average of their weights."""
     assert view.shares is not None

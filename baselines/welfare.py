@@ -8,9 +8,10 @@ import prefbench as pb
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import SocialWelfareOptions
 from prefbench.learn.rewards import pairs_of
+from prefbench.work import rewards_by_cluster
 
 
-@pb.aligner("welfare", needs={"user_id"})
+@pb.aligner("welfare", needs={"user_id"}, work=rewards_by_cluster)
 def welfare(view: pb.View, backbone: pb.Backbone, options: SocialWelfareOptions) -> pb.Aligned:
     """A reward per cluster of annotators by EM, then PPO on a social welfare function of them.
 

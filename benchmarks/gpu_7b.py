@@ -47,10 +47,11 @@ from prefbench.backbone.language.training import State
 from prefbench.backbone.options import Tulu2Options
 from prefbench.backbone.shapes import SHAPES, Shape
 from prefbench.errors import PrefbenchError
-from prefbench.estimate import estimate
-from prefbench.estimate.estimate import CONTEXT_BYTES, HARDWARE, Hardware, Setting
-from prefbench.estimate.passes import Recipe, Sizes
-from prefbench.estimate.passes import Work as Passes
+from prefbench.estimate.estimate import assumptions
+from prefbench.estimate.hardware import HARDWARE, Hardware, known_hardware
+from prefbench.estimate.memory import CONTEXT_BYTES, memory
+from prefbench.estimate.setting import Setting
+from prefbench.estimate.time import flops, seconds
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.interface import Pairs, Reward, Rewards
 from prefbench.learn.options import PPOOptions, RewardOptions
@@ -59,6 +60,7 @@ from prefbench.machine import free_memory
 from prefbench.store.progress import Silent
 from prefbench.store.stages import Store, Work
 from prefbench.text import show_bytes, show_count
+from prefbench.work import Passes, Recipe, Sizes
 
 T = TypeVar("T")
 
@@ -159,7 +161,7 @@ class Expected:
     flops: float | None = None
     flops_without_recomputation: float | None = None
     seconds: float | None = None
-    """On the hardware of the data sheets, by the assumptions of `estimate.py`; None elsewhere."""
+    """On the hardware of the data sheets, by the assumptions of `estimate/time.py`; None elsewhere."""
 
 
 @dataclass
@@ -236,14 +238,14 @@ class Bench:
         """What the estimate says of passes that follow each other."""
         setting, sizes = self.setting, sizes or self.sizes
         plain = replace(setting, checkpointing=False)
-        each = [estimate.memory(work, setting, sizes) for work in works]
+        each = [memory(work, setting, sizes) for work in works]
         return Expected(
             max(each, key=lambda parts: sum(parts.values())),
-            sum(estimate.flops(work, setting, sizes) for work in works),
-            sum(estimate.flops(work, plain, sizes) for work in works),
+            sum(flops(work, setting, sizes) for work in works),
+            sum(flops(work, plain, sizes) for work in works),
             None
             if self.hardware is None
-            else sum(estimate.seconds(work, setting, sizes, self.hardware) for work in works),
+            else sum(seconds(work, setting, sizes, self.hardware) for work in works),
         )
 
     def phase(
@@ -766,7 +768,7 @@ def new_found(options: argparse.Namespace, device: torch.device) -> dict[str, An
     shape = SIZES[options.size]
     return {
         "options": {key: value for key, value in vars(options).items() if key != "json"},
-        "device": {"name": name, "hardware": estimate.known_hardware(name)},
+        "device": {"name": name, "hardware": known_hardware(name)},
         "versions": {
             "prefbench": prefbench.__version__,
             "python": platform.python_version(),
@@ -775,7 +777,7 @@ def new_found(options: argparse.Namespace, device: torch.device) -> dict[str, An
             "transformers": transformers.__version__,
         },
         "model": {"parameters": shape.parameters, "dtype": str(DTYPE).removeprefix("torch.")},
-        "assumed": estimate.assumptions(),
+        "assumed": assumptions(),
         "machine": {},
         "phases": [],
         "decode": None,

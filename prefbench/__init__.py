@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prefbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from prefbench import seeds as seeds
     from prefbench.errors import UserError as UserError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from prefbench.problem.problem import Group as Group
     from prefbench.problem.problem import Problem as Problem
     from prefbench.problem.problem import Prompts as Prompts
+    from prefbench.problem.utilities.protocol import Utility as Utility
     from prefbench.problem.view import View as View
     from prefbench.registry import NoOptions as NoOptions
     from prefbench.registry import Options as Options
@@ -35,18 +38,22 @@ if TYPE_CHECKING:
     from prefbench.registry import model as model
     from prefbench.registry import task as task
 
-__version__ = "0.1.0"
 
 PUBLIC_MODULES = (
     "prefbench.backbone.finite.backbone",
     "prefbench.backbone.finite.policies",
     "prefbench.backbone.options",
     "prefbench.backbone.presets",
+    "prefbench.chat.answers",
     "prefbench.chat.client",
-    "prefbench.data.corpus",
+    "prefbench.chat.server",
     "prefbench.data.generate",
     "prefbench.data.given",
+    "prefbench.data.hh",
+    "prefbench.data.personas",
     "prefbench.data.pool",
+    "prefbench.data.reviews",
+    "prefbench.evaluate.classifiers",
     "prefbench.evaluate.gold",
     "prefbench.evaluate.judge",
     "prefbench.learn.em",
@@ -57,22 +64,31 @@ PUBLIC_MODULES = (
     "prefbench.learn.rewards",
     "prefbench.learn.simple_policies",
     "prefbench.learn.welfare",
+    "prefbench.problem.corpus",
+    "prefbench.problem.finite",
     "prefbench.problem.problem",
     "prefbench.problem.process",
-    "prefbench.problem.utilities",
+    "prefbench.problem.utilities.combined",
+    "prefbench.problem.utilities.content",
+    "prefbench.problem.utilities.protocol",
+    "prefbench.problem.utilities.readability",
+    "prefbench.problem.utilities.sentiment",
     "prefbench.problem.world",
     "prefbench.registry",
     "prefbench.testing",
     "prefbench.text",
+    "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, utilities, worlds, the registry and the assertions for tests."""
+option classes, readers of data, utilities, worlds, the registry, the words for what an aligner will compute,
+and the assertions for tests."""
 
 HOMES = {
     "prefbench.learn.interface": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
     "prefbench.problem.problem": ("Group", "Problem", "Prompts"),
+    "prefbench.problem.utilities.protocol": ("Utility",),
     "prefbench.problem.view": ("View",),
     "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
     "prefbench.seeds": ("seeds",),

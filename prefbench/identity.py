@@ -28,6 +28,8 @@ INERT = frozenset(
         "prefbench.sources",
         "prefbench.spec",
         "prefbench.machine",  # how many threads; which sum comes first is the machine's to say
+        "prefbench.version",
+        "prefbench.work",  # what an aligner will compute, told before a run
         "prefbench.store",  # keeps what it is given
     }
 )

@@ -25,8 +25,11 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
+from prefbench.work import Recipe
 
 Kind = Literal["task", "aligner", "model"]
+Role = Literal["floor", "ceiling"]
+"""An aligner that learns nothing from labels: a floor knows nothing, a ceiling the true utilities."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
@@ -60,6 +63,12 @@ class Entry:
     """What a task can show of that."""
     backbones: frozenset[str] = frozenset(BACKBONES)
     """What an aligner runs on; the one that a task is for or that a model is."""
+    role: Role | None = None
+    """Whether an aligner is the floor or the ceiling of others; None of one that learns."""
+    work: Callable[[Recipe], None] | None = None
+    """What an aligner says it will compute; None of one that does not say."""
+    place: int | None = None
+    """Its place among those that a crowded figure starts with, from 1; None of all others."""
 
     origin: sources.Origin = field(init=False, repr=False, compare=False)
     """Where its function comes from."""
@@ -143,11 +152,20 @@ def _with_options(function: Callable[..., Any], options: type[BaseModel]) -> Cal
 
 
 def aligner(
-    name: str, *, needs: Iterable[str] = (), backbones: Iterable[str] = BACKBONES
+    name: str,
+    *,
+    needs: Iterable[str] = (),
+    backbones: Iterable[str] = BACKBONES,
+    role: Role | None = None,
+    work: Callable[[Recipe], None] | None = None,
+    place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner.
 
-    `backbones` names those it applies to, where these are not all.
+    `backbones` names those it applies to, where these are not all. `role` says that it learns nothing: a
+    `floor` such as the reference policy, or a `ceiling` that is told the true utilities. `work` says what it
+    will compute on a language model, so that its memory and its time are known before (`prefbench.work`).
+    `place` is for the few that are shown first.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,7 +176,19 @@ def aligner(
                 "prefbench.Options (NoOptions if it has none)."
             )
         sees, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
-        _register(Entry("aligner", name, function, options, needs=sees, backbones=on))
+        _register(
+            Entry(
+                "aligner",
+                name,
+                function,
+                options,
+                needs=sees,
+                backbones=on,
+                role=role,
+                work=work,
+                place=place,
+            )
+        )
         return function
 
     return register
@@ -303,6 +333,19 @@ def _load_file(file: str) -> None:
 def entries(kind: Kind) -> list[Entry]:
     """Every registered entry of a kind, by name. Call `load_plugins` first."""
     return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
+
+
+def placed(*roles: Role | None) -> list[Entry]:
+    """The aligners that are shown first, in their order: of these roles, or of any."""
+    load_plugins()
+    found = [e for e in entries("aligner") if e.place is not None and (not roles or e.role in roles)]
+    return sorted(found, key=lambda e: (e.place, e.name))
+
+
+def floors() -> frozenset[str]:
+    """Names of the aligners that are floors."""
+    load_plugins()
+    return frozenset(e.name for e in entries("aligner") if e.role == "floor")
 
 
 def get(kind: Kind, name: str) -> Entry:

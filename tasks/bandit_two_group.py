@@ -19,16 +19,8 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.world import (
-    Annotators,
-    Beta,
-    PairsPerAnnotator,
-    Temperature,
-    World,
-    finite_problem,
-    no_data,
-    numbered_prompts,
-)
+from prefbench.problem.finite import finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
 THETA = np.array([[1.0, 3.0, 1.0, 3.0], [3.0, 1.0, 3.0, 1.0]])
 

@@ -15,17 +15,9 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.learn.occupancy import maxmin_occupancy, utilitarian_occupancy
+from prefbench.problem.finite import finite_problem, no_data, numbered_prompts
 from prefbench.problem.process import Process
-from prefbench.problem.world import (
-    Annotators,
-    Beta,
-    PairsPerAnnotator,
-    Temperature,
-    World,
-    finite_problem,
-    no_data,
-    numbered_prompts,
-)
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
 MOVES = {"up": (1, 0), "down": (-1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)}
 """Each move as rows up and columns to the right."""

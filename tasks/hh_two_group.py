@@ -16,10 +16,11 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.data.given import Given, assemble, read_hh
+from prefbench.data.given import Given, assemble
+from prefbench.data.hh import read_hh
 from prefbench.evaluate.gold import GoldReward
 from prefbench.problem.problem import Origin
-from prefbench.problem.utilities import Scores, Utility
+from prefbench.problem.utilities.protocol import Scores
 from prefbench.problem.world import Annotators, PairsPerAnnotator
 from prefbench.text import count_words, is_empty, lower_words, text_digest
 
@@ -63,7 +64,7 @@ def hh_two_group(
     if data == "synthetic":
         sizes = (annotators * pairs_per_annotator, test_prompts)
         prompts, corpus = _written(sizes, seed)
-        utilities: dict[str, Utility] = {"helpful": Helpfulness(), "harmless": Harmlessness()}
+        utilities: dict[str, pb.Utility] = {"helpful": Helpfulness(), "harmless": Harmlessness()}
         return pb.Problem(
             groups=tuple(pb.Group(name, share, utilities[name]) for name, share in shares.items()),
             prompts=prompts,
@@ -107,7 +108,7 @@ _ORIGIN = Origin(
 )
 
 
-def _gold(given: Given, group: str) -> Utility:
+def _gold(given: Given, group: str) -> pb.Utility:
     prompts, chosen, rejected = given.gold[group]
     return GoldReward(group, prompts, chosen, rejected)
 
@@ -250,7 +251,7 @@ def _help(response: str) -> int:
 
 
 @dataclass(frozen=True)
-class Helpfulness:
+class Helpfulness(pb.Utility):
     """How much of what can be done a response tells: the number of different words of steps in it."""
 
     @property
@@ -271,7 +272,7 @@ class Helpfulness:
 
 
 @dataclass(frozen=True)
-class Harmlessness:
+class Harmlessness(pb.Utility):
     """How cautious a response is, less what it helps with something unwise.
 
     100 c / (w + 8) - 2 h, with c different cautious words among w words, and h the words of help where the

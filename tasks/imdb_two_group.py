@@ -14,14 +14,11 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.data.corpus import Corpus, load_reviews
-from prefbench.problem.utilities import (
-    Conciseness,
-    Utility,
-    VaderSum,
-    fit_review_classifier,
-    load_hub_classifier,
-)
+from prefbench.data.reviews import load_reviews
+from prefbench.evaluate.classifiers import fit_review_classifier, load_hub_classifier
+from prefbench.problem.corpus import Corpus
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench_tasks.synthetic_reviews import synthetic_reviews
 
 VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
@@ -84,7 +81,7 @@ def imdb_two_group(
     if data != "synthetic":
         texts = _openings(texts, prompt_words, pb.seeds.rng(seed, "openings"))
     feeling, report = _sentiment(sentiment, corpus)
-    utilities: dict[str, Utility] = {
+    utilities: dict[str, pb.Utility] = {
         "sentiment": feeling,
         # Nothing said is as bad as the longest answer: one word is the shortest.
         "conciseness": Conciseness(empty=-float(response_tokens)),
@@ -152,7 +149,7 @@ def _openings(texts: tuple[str, ...], prompt_words: int, rng: np.random.Generato
     return tuple(chosen)
 
 
-def _sentiment(kind: str, corpus: Corpus) -> tuple[Utility, dict[str, Any]]:
+def _sentiment(kind: str, corpus: Corpus) -> tuple[pb.Utility, dict[str, Any]]:
     if kind == "vader":
         return VaderSum(empty=EMPTY_SENTIMENT), {}
     if kind == "classifier":

@@ -15,15 +15,18 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.data.pool import Answer, Pool, make_pool, read_answers, text_features
-from prefbench.problem.utilities import Conciseness, Coverage, Readability, Utility, Warmth
-from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World, finite_problem
+from prefbench.problem.finite import finite_problem
+from prefbench.problem.utilities.content import Conciseness, Coverage
+from prefbench.problem.utilities.readability import Readability
+from prefbench.problem.utilities.sentiment import Warmth
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
 VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
 
 Wish = Literal["brevity", "coverage", "readability", "style"]
 
 # No answer of a pool is without a word, so that what silence earns is never met; it is below all the same.
-UTILITIES: dict[str, Callable[[], Utility]] = {
+UTILITIES: dict[str, Callable[[], pb.Utility]] = {
     "brevity": lambda: Conciseness(empty=-10_000.0),
     "coverage": lambda: Coverage(empty=-1.0),
     "readability": lambda: Readability(empty=-100.0),
@@ -121,7 +124,7 @@ def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) 
     return pb.Prompts(tuple(train[i % len(train)] for i in range(pairs)), tuple(validation), tuple(test))
 
 
-def _tabulate(pool: Pool, utilities: Sequence[Utility]) -> np.ndarray:
+def _tabulate(pool: Pool, utilities: Sequence[pb.Utility]) -> np.ndarray:
     """Every utility of every answer, [S, R, G]."""
     prompts = [prompt for prompt in pool.prompts for _ in pool.models]
     texts = [text for row in pool.responses for text in row]

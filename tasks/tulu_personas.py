@@ -20,22 +20,17 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat.client import TIMEOUT, Server
+from prefbench.chat.server import TIMEOUT, Server
 from prefbench.data.generate import ServerWriter, generate, read_prompts
-from prefbench.data.given import assemble, read_personas
+from prefbench.data.given import assemble
+from prefbench.data.personas import read_personas
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
 from prefbench.problem.problem import Origin
-from prefbench.problem.utilities import (
-    Conciseness,
-    Coverage,
-    Negated,
-    Readability,
-    Relevance,
-    Utility,
-    Warmth,
-    Weighted,
-)
+from prefbench.problem.utilities.combined import Negated, Weighted
+from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
+from prefbench.problem.utilities.readability import Readability
+from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import suggest
 from prefbench_tasks.synthetic_personas import Attribute, Instructed, Request, synthetic_instructions
 
@@ -58,7 +53,7 @@ class Persona:
     """Whether it wants much of the attribute."""
     instruction: str
     """A sentence that asks for it outright."""
-    wish: Callable[[int], Utility]
+    wish: Callable[[int], pb.Utility]
     """Its utility, given the longest response in tokens."""
     spread: float
     """Standard deviation of that over typical responses."""
@@ -277,7 +272,7 @@ class _Source:
 
     prompts: pb.Prompts
     corpus: tuple[str, ...]
-    utilities: Mapping[str, Utility]
+    utilities: Mapping[str, pb.Utility]
     """By persona code."""
     report: Mapping[str, Any]
     given: pd.DataFrame | None = None
@@ -379,7 +374,7 @@ def _shares(groups: int, minority_ratio: float) -> list[float]:
     return [(1 - minority_ratio) / (groups - 1)] * (groups - 1) + [minority_ratio]
 
 
-def _utility(code: str, options: PersonaOptions) -> Utility:
+def _utility(code: str, options: PersonaOptions) -> pb.Utility:
     """What measures a persona's wish; a gold reward is fitted to what this says.
 
     The text's measure is the wish in its own unit and, in the same unit, what every persona values.

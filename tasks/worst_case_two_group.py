@@ -13,16 +13,8 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.world import (
-    Annotators,
-    Beta,
-    PairsPerAnnotator,
-    Temperature,
-    World,
-    finite_problem,
-    no_data,
-    numbered_prompts,
-)
+from prefbench.problem.finite import finite_problem, no_data, numbered_prompts
+from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
 
 @pb.task("worst_case_two_group", version=1, backbone="finite")

@@ -429,10 +429,11 @@ def judge_toml(root: Path, draw: random.Random) -> None:
 
 def judge_data(root: Path, draw: random.Random) -> None:
     """Data sets in every layout."""
-    from prefbench.data.corpus import load_reviews
     from prefbench.data.generate import read_prompts
-    from prefbench.data.given import read_hh, read_personas
+    from prefbench.data.hh import read_hh
+    from prefbench.data.personas import read_personas
     from prefbench.data.pool import read_answers
+    from prefbench.data.reviews import load_reviews
 
     folder = root / "data"
     _tried(
@@ -448,7 +449,7 @@ def judge_data(root: Path, draw: random.Random) -> None:
 
 def judge_config(root: Path, draw: random.Random) -> None:
     """A model's folder, as far as it is read without its weights."""
-    from prefbench.estimate.estimate import _read_shape
+    from prefbench.estimate.setting import _read_shape
     from prefbench.files import MODEL_FILES, Unfit, refuse_odd_files
 
     _read_shape(str(root / "model"))

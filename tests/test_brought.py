@@ -15,7 +15,8 @@ from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
-from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench.record.verify import verify
 from prefbench.registry import task
 from prefbench.running.rewards import too_few_clusters

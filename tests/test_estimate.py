@@ -24,10 +24,12 @@ from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.gpt2 import fuse_activations
 from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
-from prefbench.estimate import estimate
+from prefbench.estimate import advice, estimate, hardware, tell, time
+from prefbench.estimate import memory as footprint
 from prefbench.estimate import passes as workload
-from prefbench.estimate.estimate import HARDWARE, Hardware, Setting, setting_of, shape_of
-from prefbench.estimate.passes import RECIPES, Recipe, Sizes, Work
+from prefbench.estimate import setting as settings
+from prefbench.estimate.hardware import HARDWARE, Hardware
+from prefbench.estimate.setting import Setting, setting_of, shape_of
 from prefbench.evaluate.gold import GoldReward
 from prefbench.learn.interface import Aligned, Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
@@ -35,10 +37,11 @@ from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import mean
 from prefbench.machine import MACHINE
 from prefbench.problem.problem import Group, Problem, Prompts
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.spec import make_spec
 from prefbench.store.stages import Store
 from prefbench.store.stages import Work as StageWork
+from prefbench.work import Passes, Recipe, Sizes
 
 RESPONSE, CONTEXT, RANK, VOCABULARY = 12, 128, 4, 300
 PROMPTS = [f"the film was a joy from start to finish and my sister sings number {i}" for i in range(10, 34)]
@@ -226,7 +229,7 @@ def estimated(backbone, **work) -> float:
     """Bytes beyond the reference's weights and what is assumed of the allocator."""
     longest = max(map(len, backbone.codec.prompts(PROMPTS)))
     size = sizes(prompt=float(longest), longest_prompt=longest)
-    parts = estimate.memory(Work("x", rows=1, fewest=1, **work), setting_of_backbone(backbone), size)
+    parts = footprint.memory(Passes("x", rows=1, fewest=1, **work), setting_of_backbone(backbone), size)
     counted = {"weights of the reference", "context and fragments"}
     assert counted <= parts.keys()
     return sum(value for name, value in parts.items() if name not in counted)
@@ -304,10 +307,10 @@ def test_without_padding_a_gpt2_needs_no_more(tmp_path, kind):
 
 def test_fewer_rows_and_checkpointing_need_less():
     setting = Setting(SHAPES["tulu2-7b"], 2, rank=16)
-    work = Work("x", "train", 1, 1, batch=64, held=1, optimised=True)
-    whole = sum(estimate.memory(work, setting, sizes()).values())
-    one = sum(estimate.memory(work, setting, sizes(), most=1).values())
-    again = sum(estimate.memory(work, dataclasses.replace(setting, checkpointing=True), sizes()).values())
+    work = Passes("x", "train", 1, 1, batch=64, held=1, optimised=True)
+    whole = sum(footprint.memory(work, setting, sizes()).values())
+    one = sum(footprint.memory(work, setting, sizes(), most=1).values())
+    again = sum(footprint.memory(work, dataclasses.replace(setting, checkpointing=True), sizes()).values())
     assert setting.base_bytes < one < again < whole
 
 
@@ -334,20 +337,20 @@ def test_flops_are_those_that_torch_counts(tmp_path, architecture, lora, checkpo
 def test_hours_by_hand():
     device = Hardware(bfloat16=1e12, float32=1e11, bandwidth=1e9, memory=1e9)
     setting = Setting(Shape(2, 8, 2, 2, 16, 100, 64, tied=True, gated=True, biases=False), 4)
-    train = Work("x", "train", rows=100_000, fewest=50_000, batch=10)
+    train = Passes("x", "train", rows=100_000, fewest=50_000, batch=10)
     per_token = 2 * (2 * (4 * 64 + 3 * 128) + 4 * 8 * 32) + 2 * 100 * 8
     flops = 3 * 100_000 * 32 * per_token
-    assert estimate.flops(train, setting, sizes()) == flops
+    assert time.flops(train, setting, sizes()) == flops
     # 30 GFLOP at 35 GFLOP/s last less than 10,000 steps whose 3 passes start 2 layers each.
     assert flops / 0.35e11 < 60
-    assert estimate.seconds(train, setting, sizes(), device) == pytest.approx(10_000 * 3 * 2 * 1e-3)
+    assert time.seconds(train, setting, sizes(), device) == pytest.approx(10_000 * 3 * 2 * 1e-3)
     slow = dataclasses.replace(device, float32=1e9)
-    assert estimate.seconds(train, setting, sizes(), slow) == pytest.approx(flops / 0.35e9)
+    assert time.seconds(train, setting, sizes(), slow) == pytest.approx(flops / 0.35e9)
     # Sampling reads the weights and the caches of half-grown rows for every token, at half the bandwidth.
-    sample = Work("x", "sample", rows=20, fewest=20, batch=10)
+    sample = Passes("x", "sample", rows=20, fewest=20, batch=10)
     narrow = dataclasses.replace(device, bandwidth=1e6)
     read = 4 * setting.shape.parameters + 10 * (20 + 6) * 2 * 2 * 8 * 4
-    assert estimate.seconds(sample, setting, sizes(), narrow) == pytest.approx(2 * 12 * read / 0.5e6)
+    assert time.seconds(sample, setting, sizes(), narrow) == pytest.approx(2 * 12 * read / 0.5e6)
 
 
 # --- what is done, against what is counted while it is done ---------------------------------------------
@@ -454,7 +457,7 @@ def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, change
     chosen = {key: value for key, value in SMALL.items() if key in entry.options.model_fields} | changes
     counted = count(tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}), name, chosen)
     recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6))
-    RECIPES[name](recipe)
+    entry.work(recipe)
     for kind in ("sample", "score", "train"):
         mine = [work for work in recipe.works if work.kind == kind]
         least, most = sum(work.fewest for work in mine), sum(work.rows for work in mine)
@@ -468,7 +471,8 @@ def test_every_built_in_aligner_for_language_models_has_a_recipe():
         for entry in registry.entries("aligner")
         if entry.function.__module__.startswith("prefbench_baselines") and "causal_lm" in entry.backbones
     }
-    assert set(RECIPES) == built_in
+    declared = {entry.name for entry in registry.entries("aligner") if entry.work is not None}
+    assert built_in <= declared
     for name in built_in:
         found = estimate.estimate(spec(by=name), SHAPES["tulu2-7b"], problem())
         assert found.known
@@ -476,12 +480,26 @@ def test_every_built_in_aligner_for_language_models_has_a_recipe():
         assert min(found.hours(HARDWARE["h200"])) > 0
 
 
-def test_of_a_strangers_aligner_only_what_the_harness_does_is_counted():
-    strange = dataclasses.replace(spec(by="dpo"), aligner="strange")
+def of_a_stranger(monkeypatch, work):
+    """A specification of dpo's options by a stranger's aligner that declares this work."""
+    entry = dataclasses.replace(registry.get("aligner", "dpo"), name="strange", work=work)
+    monkeypatch.setitem(registry._entries, ("aligner", "strange"), entry)
+    return dataclasses.replace(spec(by="dpo"), aligner="strange")
+
+
+def test_a_strangers_training_is_counted_as_a_built_ins_where_it_declares_the_same(monkeypatch):
+    strange = of_a_stranger(monkeypatch, lambda recipe: recipe.pairwise("policy by pairs"))
+    found = estimate.estimate(strange, SHAPES["gpt2"], problem())
+    assert found.to_dict() == estimate.estimate(spec(by="dpo"), SHAPES["gpt2"], problem()).to_dict()
+    assert found.known
+
+
+def test_of_a_stranger_who_declares_nothing_only_what_the_harness_does_is_counted(monkeypatch):
+    strange = of_a_stranger(monkeypatch, None)
     found = estimate.estimate(strange, SHAPES["gpt2"], problem())
     assert [stage.name for stage in found.stages] == ["pairs", "evaluation"]
     assert not found.known
-    assert "training of this aligner is not known" in estimate.remarks(found)[-1]
+    assert "training of this aligner is not known" in tell.remarks(found)[-1]
 
 
 def test_gold_rewards_instructions_and_given_pairs_are_counted():
@@ -518,7 +536,7 @@ def test_the_reference_is_trained_on_texts():
 
 def test_the_limits_are_those_of_the_training_loops():
     assert workload.ROWS_AT_ONCE == memory.ROWS_AT_ONCE
-    assert estimate.TOKENS_AT_ONCE == memory.TOKENS_AT_ONCE
+    assert footprint.TOKENS_AT_ONCE == memory.TOKENS_AT_ONCE
 
 
 # --- does it fit ----------------------------------------------------------------------------------------
@@ -529,9 +547,7 @@ def long_problem() -> Problem:
 
 
 def require(gigabytes, **sets):
-    return estimate.require(
-        spec(**sets), SHAPES["tulu2-7b"], long_problem(), gigabytes * 1e9, "so much memory"
-    )
+    return advice.require(spec(**sets), SHAPES["tulu2-7b"], long_problem(), gigabytes * 1e9, "so much memory")
 
 
 def test_a_run_that_cannot_fit_is_refused_with_what_would_make_it_fit():
@@ -571,7 +587,7 @@ LARGE = {"gradient_checkpointing": False, "lora": False, "dtype": "float32", "sf
 def test_every_advice_is_an_option_that_exists_and_is_estimated_with_it():
     plain = spec(model=LARGE, task={"response_tokens": 400})
     before = estimate.estimate(plain, SHAPES["tulu2-7b"], long_problem())
-    changes = {change.words: change for change in estimate._changes(plain, long_problem())}
+    changes = {change.words: change for change in advice._changes(plain, long_problem())}
     assert changes.keys() == {
         "model.lora=true",
         "model.gradient_checkpointing=true",
@@ -595,29 +611,29 @@ def test_every_advice_is_an_option_that_exists_and_is_estimated_with_it():
 
 
 def test_memory_is_checked_before_anything_is_loaded(monkeypatch):
-    monkeypatch.setattr(estimate, "free_memory", lambda device: ("a small device", 12e9))
+    monkeypatch.setattr(advice, "free_memory", lambda device: ("a small device", 12e9))
     with pytest.raises(
         UserError, match=r"and there are 12\.0 GB free on a small device: set model\.quantise"
     ):
-        estimate.check_memory(spec(), problem())
-    monkeypatch.setattr(estimate, "free_memory", lambda device: (MACHINE, 12e9))
+        advice.check_memory(spec(), problem())
+    monkeypatch.setattr(advice, "free_memory", lambda device: (MACHINE, 12e9))
     with pytest.raises(UserError, match=r"free on this machine: take a smaller model or a larger device"):
-        estimate.check_memory(spec(), problem())  # 4 bits need a GPU
-    monkeypatch.setattr(estimate, "free_memory", lambda device: ("a large device", 500e9))
-    assert estimate.check_memory(spec(), problem()) is None
-    monkeypatch.setattr(estimate, "free_memory", lambda device: ("who knows", None))
-    assert estimate.check_memory(spec(), problem()) is None
+        advice.check_memory(spec(), problem())  # 4 bits need a GPU
+    monkeypatch.setattr(advice, "free_memory", lambda device: ("a large device", 500e9))
+    assert advice.check_memory(spec(), problem()) is None
+    monkeypatch.setattr(advice, "free_memory", lambda device: ("who knows", None))
+    assert advice.check_memory(spec(), problem()) is None
 
 
 def test_a_small_or_unknown_model_is_not_looked_at(monkeypatch):
     def refuse(device):
         raise AssertionError("not to be asked")
 
-    monkeypatch.setattr(estimate, "free_memory", refuse)
-    assert estimate.check_memory(spec("nano"), problem()) is None
+    monkeypatch.setattr(advice, "free_memory", refuse)
+    assert advice.check_memory(spec("nano"), problem()) is None
     unknown = dataclasses.replace(spec(), model="nobody/nothing")
     assert shape_of(unknown) is None
-    assert estimate.check_memory(unknown, problem()) is None
+    assert advice.check_memory(unknown, problem()) is None
 
 
 @pytest.mark.parametrize(
@@ -635,13 +651,13 @@ def test_a_small_or_unknown_model_is_not_looked_at(monkeypatch):
     ],
 )
 def test_hardware_is_known_by_the_drivers_name(driver, name):
-    assert estimate.known_hardware(driver) == name
+    assert hardware.known_hardware(driver) == name
 
 
 def test_hardware_that_is_not_known():
     with pytest.raises(UserError, match=r"unknown hardware 'h20'\. Did you mean 'h200'\?"):
-        estimate.hardware_called("h20")
-    assert estimate.hardware_called("h200") is HARDWARE["h200"]
+        hardware.hardware_called("h20")
+    assert hardware.hardware_called("h200") is HARDWARE["h200"]
 
 
 # --- models by name -------------------------------------------------------------------------------------
@@ -655,7 +671,7 @@ def test_shapes_are_those_of_presets_folders_and_options(tmp_path):
     assert shape_of(spec(model={"path": str(tmp_path)})) == small
     (tmp_path / "config.json").write_text("{ no")
     assert shape_of(spec(str(tmp_path))) is None
-    assert "no config.json" in estimate.why_unknown(spec(str(tmp_path)))
+    assert "no config.json" in settings.why_unknown(spec(str(tmp_path)))
     nano = spec("nano", model={"width": 32, "heads": 2, "vocabulary": 400, "context": 48})
     shape = shape_of(nano)
     assert shape is not None
@@ -668,7 +684,7 @@ def test_shapes_are_those_of_presets_folders_and_options(tmp_path):
     assert shape.parameters == sum(p.numel() for p in built.parameters())
     finite = make_spec(task="bandit_two_group", aligner="dpo")
     assert shape_of(finite) is None
-    assert estimate.why_unknown(finite).startswith("Nothing to estimate: model 'finite'")
+    assert settings.why_unknown(finite).startswith("Nothing to estimate: model 'finite'")
 
 
 def test_a_model_in_the_hubs_cache_is_known_without_a_network(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ import prefbench as pb
 ROOT = Path(__file__).parents[1]
 NAMES = {
     *("task", "aligner", "model"),
-    *("Problem", "Group", "Prompts"),
+    *("Problem", "Group", "Prompts", "Utility"),
     *("View", "Backbone", "Policy", "Aligned", "Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
 }

@@ -22,7 +22,8 @@ from prefbench.learn.options import EMOptions, IPOOptions, PairwiseOptions, PPOO
 from prefbench.learn.pairwise import DPO, IPO
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, MixturePolicy, ReferencePolicy
 from prefbench.learn.welfare import Welfare, mean, population_min
-from prefbench.problem.world import World, numbered_prompts
+from prefbench.problem.finite import numbered_prompts
+from prefbench.problem.world import World
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench.store.stages import Store, Work

@@ -53,8 +53,9 @@ def _report(failed: list[dict[str, Any]]) -> str:
 def test_the_seeds_are_good(seeds: Path) -> None:
     """Without a mutation everything is accepted, or the mutations would never get past the first check."""
     from prefbench.boards.csv_file import read_csv
-    from prefbench.data.corpus import load_reviews
-    from prefbench.data.given import read_hh, read_personas
+    from prefbench.data.hh import read_hh
+    from prefbench.data.personas import read_personas
+    from prefbench.data.reviews import load_reviews
     from prefbench.record.verify import verify
     from prefbench.sweep.file import read_sweep
 

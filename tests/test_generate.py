@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from judge_server import MODEL, Failure, JudgeServer, Said, in_turn, serving, sides
 
-from prefbench.chat.client import Server
+from prefbench.chat.server import Server
 from prefbench.data.generate import ServerWriter, generate
+from prefbench.data.personas import read_personas
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.evaluate.judge import Judge
 from prefbench.problem.problem import with_instruction
@@ -113,9 +114,8 @@ def test_every_persona_labels_every_pair_of_personas(tmp_path):
 
 
 def test_the_folder_reads_as_personalized_soups(tmp_path):
-    given = pytest.importorskip("prefbench.data.given")
     generate(PROMPTS, PERSONAS, Wordy(), Taste, tmp_path / "data")
-    read = given.read_personas(str(tmp_path / "data"), ["P2A", "P3A"]).rows
+    read = read_personas(str(tmp_path / "data"), ["P2A", "P3A"]).rows
     assert read.groupby("group").size().to_dict() == {"P2A": 6, "P3A": 6}
     expected = [tuple(row.values()) for code in ("P2A", "P3A") for row in rows(tmp_path / "data", code)]
     assert list(read[["prompt", "chosen", "rejected"]].itertuples(index=False, name=None)) == expected

@@ -302,7 +302,7 @@ def my_bandit(data: str, minority_ratio: float, seed: int, *, test_prompts: int 
     return replace(made, groups=(first, replace(second, utility=Other(second.utility))))
 
 @dataclass(frozen=True)
-class Other:
+class Other(pb.Utility):
     inner: object
     unit: str = "reward"
     name: str = "other"

@@ -42,7 +42,7 @@ from judge_server import (
     whole,
 )
 
-from prefbench.chat.client import Server
+from prefbench.chat.server import Server
 from prefbench.data.generate import ServerWriter
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.evaluate.judge import ATTEMPTS, Judge, parse_verdict
@@ -411,7 +411,7 @@ def test_a_cache_that_cannot_be_there_is_refused(make, tmp_path):
 
 def test_processes_share_a_cache(server, tmp_path):
     code = """
-import sys; from pathlib import Path; from prefbench.chat.client import Server
+import sys; from pathlib import Path; from prefbench.chat.server import Server
 from prefbench.evaluate.judge import Judge
 prompts = [f"p{number}" for number in range(20, 0, -1)]
 judge = Judge(Server(sys.argv[1], sys.argv[2], Path(sys.argv[3])), "c")
@@ -953,7 +953,7 @@ def test_the_module_loads_no_client_until_it_is_needed():
 def test_a_missing_client_says_what_to_install(make, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "prefbench.chat.client.importlib.util.find_spec",
+        "prefbench.chat.server.importlib.util.find_spec",
         lambda name: None if name == "openai" else find(name),
     )
     with pytest.raises(UserError, match=r"pip install 'prefbench\[judge\]'"):

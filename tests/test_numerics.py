@@ -25,7 +25,7 @@ from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.welfare import Welfare
 from prefbench.numerics import NUMERICS
 from prefbench.problem import labels as preferences
-from prefbench.problem import utilities
+from prefbench.problem.utilities import content, sentiment
 from prefbench.record import summary
 
 PATH = Path(__file__).parent / "data" / "numerics.json"
@@ -198,8 +198,8 @@ MUTATIONS = {
     "kl charge": ("learner/ppo mean", ppo, "kl_penalised", other_charge),
     "welfare": ("learner/ppo population_min", Welfare, "__call__", negative),
     "nash": ("learner/ppo nash", Welfare, "group_weights", lambda f: lambda self, v, past: f(self, -v, past)),
-    "utility": ("utilities", utilities.VaderSum, "_score", negative),
-    "a task's utility": ("data/imdb_two_group", utilities.Conciseness, "__call__", negative),
+    "utility": ("utilities", sentiment.VaderSum, "_score", negative),
+    "a task's utility": ("data/imdb_two_group", content.Conciseness, "__call__", negative),
     "labels": ("data/hh_two_group", preferences, "preference_probability", other_preference),
     "sampler": ("sampler", sampling, "draw", mirrored),
     "regret": ("world model/reward=tabular", regret, "group_optima", negative),

@@ -15,6 +15,7 @@ from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.problem.labels import label_pairs, preference_probability
 from prefbench.problem.problem import Group, Problem, Prompts, apportion
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.view import make_view
 from prefbench.text import text_digest
 
@@ -83,7 +84,7 @@ def test_a_group_without_annotators_is_refused_and_says_how_many_are_enough():
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Utility):
     """A utility read from a table of responses."""
 
     values: dict[str, float]

@@ -15,7 +15,8 @@ from prefbench.errors import UserError
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.problem.problem import Group, Problem, Prompts
-from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench.record.files import read_record
 from prefbench.record.summary import summarise_prompted
 from prefbench.record.verify import verify

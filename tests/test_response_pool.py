@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prefbench import seeds
 from prefbench.data.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text_features
 from prefbench.errors import UserError
-from prefbench.problem.utilities import Conciseness, Coverage
+from prefbench.problem.utilities.content import Conciseness, Coverage
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench_tasks.response_pool import UTILITIES, _split, response_pool, synthetic_answers

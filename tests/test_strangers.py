@@ -31,7 +31,7 @@ from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit
 from prefbench.boards.table import build
 from prefbench.boards.verify import runs_in, verify_board
-from prefbench.data.corpus import load_reviews
+from prefbench.data.reviews import load_reviews
 from prefbench.errors import UserError, says_no_memory
 from prefbench.record.evidence import read_items
 from prefbench.record.files import find_records

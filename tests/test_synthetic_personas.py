@@ -3,15 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from prefbench.problem.utilities import (
-    Conciseness,
-    Coverage,
-    Readability,
-    Relevance,
-    Warmth,
-    content_words,
-    count_syllables,
-)
+from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance, content_words
+from prefbench.problem.utilities.readability import Readability, count_syllables
+from prefbench.problem.utilities.sentiment import Warmth
 from prefbench_tasks import synthetic_personas
 from prefbench_tasks.synthetic_personas import Instructed, Request, synthetic_instructions
 

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prefbench.problem.utilities import Conciseness, VaderSum
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench_tasks.synthetic_reviews import Labelled, synthetic_reviews
 
 OPENING_WORDS = 6

@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefbench.problem.utilities import (
-    Coverage,
-    Readability,
-    Utility,
-    VaderSum,
-    Warmth,
-    content_words,
-    count_sentences,
-    count_syllables,
-)
+from prefbench.problem.utilities.content import Coverage, content_words
+from prefbench.problem.utilities.protocol import Utility
+from prefbench.problem.utilities.readability import Readability, count_sentences, count_syllables
+from prefbench.problem.utilities.sentiment import VaderSum, Warmth
 from prefbench.text import count_words, is_empty, lower_words
 
 ALL: list[Utility] = [Coverage(-1.0), Readability(-100.0), Warmth(-400.0)]
@@ -148,5 +142,5 @@ def test_names_hold_what_moves_numbers(kind):
 
 
 def test_importing_the_utilities_imports_no_hyphenation():
-    code = "import sys, prefbench.problem.utilities as u; assert 'pyphen' not in sys.modules"
+    code = "import sys, prefbench.problem.utilities.readability; assert 'pyphen' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

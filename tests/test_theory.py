@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from test_cli import typed
 
 from prefbench.errors import UserError
-from prefbench.evaluate.theory import BOUNDS, instance, measure, pooled_reward, summary, sweep, verdicts
+from prefbench.evaluate.theory import BOUNDS, instance, measure, pooled_reward
+from prefbench.evaluate.theory_sweep import summary, sweep, verdicts
+from prefbench.problem.finite import finite_problem, numbered_prompts
 from prefbench.problem.problem import Problem
-from prefbench.problem.world import World, finite_problem, numbered_prompts
+from prefbench.problem.world import World
 
 DERIVED = [bound for bound in BOUNDS if not bound.quoted]
 

@@ -6,7 +6,9 @@ import pytest
 from prefbench.errors import UserError
 from prefbench.problem.labels import label_pairs
 from prefbench.problem.problem import apportion
-from prefbench.problem.utilities import Conciseness, Coverage, Negated, Relevance, Warmth, Weighted
+from prefbench.problem.utilities.combined import Negated, Weighted
+from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
+from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import get, load_plugins
 from prefbench.text import text_digest
 from prefbench_tasks.tulu_personas import PERSONAS

@@ -6,16 +6,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from prefbench.data.corpus import Corpus, load_reviews
+from prefbench.data.reviews import load_reviews
 from prefbench.errors import UserError
-from prefbench.problem import utilities
-from prefbench.problem.utilities import (
-    Conciseness,
-    Utility,
-    VaderSum,
-    fit_review_classifier,
-    load_hub_classifier,
-)
+from prefbench.evaluate import classifiers
+from prefbench.evaluate.classifiers import fit_review_classifier, load_hub_classifier
+from prefbench.problem.corpus import Corpus
+from prefbench.problem.utilities import sentiment
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.problem.utilities.protocol import Utility
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench.text import count_words, is_empty
 
 IMDB = Path(__file__).parents[2] / "shared" / "data" / "imdb"
@@ -133,11 +132,11 @@ def test_names_hold_what_can_move_a_number():
 
 
 def test_missing_lexicon_is_the_users_error(monkeypatch):
-    monkeypatch.setattr(utilities.importlib.util, "find_spec", lambda name: None)
-    utilities._vader.cache_clear()
+    monkeypatch.setattr(sentiment.importlib.util, "find_spec", lambda name: None)
+    sentiment._vader.cache_clear()
     with pytest.raises(UserError, match="pip install"):
         score(VaderSum(0.0), "x")
-    utilities._vader.cache_clear()
+    sentiment._vader.cache_clear()
 
 
 # --- a classifier fitted here
@@ -180,13 +179,13 @@ def test_review_classifier_prefers_the_sources_own_test_split():
 def test_held_out_reviews_are_not_fitted_on(monkeypatch):
     corpus = small_corpus(200)
     seen: list[str] = []
-    real = utilities._fit_pipeline
+    real = classifiers._fit_pipeline
 
     def spy(source, texts, labels):
         seen.extend(texts)
         return real(source, texts, labels)
 
-    monkeypatch.setattr(utilities, "_fit_pipeline", spy)
+    monkeypatch.setattr(classifiers, "_fit_pipeline", spy)
     fitted = fit_review_classifier(corpus, 0.0)
     held_out = set(corpus.texts) - set(seen)
     assert f"({len(held_out)} reviews)" in fitted.accuracy_on
@@ -283,7 +282,7 @@ def test_hub_classifier_is_the_difference_of_logits_in_any_batching(saved):
     ],
 )
 def test_labels_are_told_apart(labels, indices):
-    assert utilities._positive_and_negative("m", len(labels), dict(enumerate(labels))) == indices
+    assert classifiers._positive_and_negative("m", len(labels), dict(enumerate(labels))) == indices
 
 
 @pytest.mark.parametrize(
@@ -291,7 +290,7 @@ def test_labels_are_told_apart(labels, indices):
 )
 def test_labels_that_cannot_be_told_apart(labels):
     with pytest.raises(UserError, match="id2label"):
-        utilities._positive_and_negative("m", len(labels), dict(enumerate(labels)))
+        classifiers._positive_and_negative("m", len(labels), dict(enumerate(labels)))
 
 
 def test_single_logit_models_use_it_as_it_is(saved):

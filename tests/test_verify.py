@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import runs_in, verify_board
 from prefbench.cli.entry import app
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, write_items
 from prefbench.record.fields import CHECKED, UNCHECKED
@@ -157,7 +157,7 @@ def test_a_stranger_decides_neither_what_is_fetched_nor_how_much_is_built(honest
         assert draw([found], 1, seed=0) == []
 
 
-class Verdicts:
+class Verdicts(Utility):
     """A judge whose cache holds every other verdict."""
 
     name = "judge"
@@ -178,7 +178,6 @@ def test_verdicts_beside_the_runs_are_held_against_the_columns_and_missing_ones_
     assert good.wrong == [] and good.unchecked == ["utility of g: 2 of 4 verdicts are not beside the runs"]
     check_utility(bad, group, table.assign(mine=0.0, theirs=1.0), ["?"] * 4, ("mine", "theirs"), "g")
     assert "in 2 rows" in bad.wrong[0]
-    assert not hasattr(Conciseness(empty=-1.0), "recalled")
 
 
 def test_the_command_samples_recomputes_and_says_what_no_record_is_checked_for(honest, tmp_path):

@@ -19,15 +19,13 @@ from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import fairness_statistics
 from prefbench.record.files import read_record
 from prefbench.record.schema import Record
+from prefbench.registry import Role, floors, placed
 from prefbench.seeds import rng
 from prefbench.stats import intervals, power
 from prefbench.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NULLS = ("reference", "constant", "longest", "shortest")
-"""Aligners that learn nothing: a board without one does not show what its measure gives away."""
 
 
 def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
@@ -127,7 +125,8 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
 def missing_controls(frame: pd.DataFrame) -> list[str]:
     """A sentence for each board that lacks a null or a gold row, the floor and the ceiling of every other.
 
-    A null is one of `NULLS`, gold is whatever needs the oracle; only complete rows count.
+    A null is an aligner that is declared a floor, gold is whatever needs the oracle; only complete rows
+    count. Which of them to run is the one that is shown first.
 
     Args:
         frame: from `build` or `read_csv`.
@@ -136,14 +135,20 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
     for board, rows in frame.groupby(["task", "model", "data", "minority_ratio"], sort=False):
         whole = rows[rows["status"] == "ok"]
         lacking = []
-        if not whole["aligner"].isin(NULLS).any():
-            lacking.append("null row (run --aligner reference)")
+        if not whole["aligner"].isin(floors()).any():
+            lacking.append(f"null row{_how('floor')}")
         if not any("oracle" in needs.split() for needs in whole["needs"]):
-            lacking.append("gold row (run --aligner gold_maxmin)")
+            lacking.append(f"gold row{_how('ceiling')}")
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
     return said
+
+
+def _how(role: Role) -> str:
+    """How to get a row of this role."""
+    known = placed(role)
+    return f" (run --aligner {known[0].name})" if known else ""
 
 
 def _cell_key(row: Row) -> tuple[str, str, str, float]:

@@ -15,7 +15,6 @@ import numpy as np
 
 from prefbench import registry
 from prefbench.boards.names import board_key, config_hash
-from prefbench.boards.table import NULLS
 from prefbench.errors import UserError
 from prefbench.record.anonymous import ARCHITECTURES
 from prefbench.record.checked import Checked
@@ -205,7 +204,7 @@ def _kind(one: Checked, other: Checked) -> str | None:
     if ours.aligner != theirs.aligner:
         return "options" if _is_exact(ours) or _share_code(ours, theirs) else "aligner"
     if ours.minority_ratio != theirs.minority_ratio:
-        blind = ours.aligner in NULLS or "oracle" in ours.needs
+        blind = ours.aligner in registry.floors() or "oracle" in ours.needs
         return None if blind else "options" if _is_exact(ours) else "ratio"
     return "options"
 

@@ -1,4 +1,4 @@
-"""The HTTP client behind `prefbench.chat.client`, for servers that are slow, broken or hostile.
+"""The HTTP client behind `prefbench.chat.server`, for servers that are slow, broken or hostile.
 
 Nothing that a server sends is taken without a bound: not the size of an answer, not the time until its last
 byte, not a compressed body, not another address to go to. A server that is slow is asked less at a

@@ -16,47 +16,51 @@ if TYPE_CHECKING:
 
 def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
     """What one of these runs, which differ in their seeds, would need."""
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate.advice import require
+    from prefbench.estimate.estimate import estimate, problem_of
+    from prefbench.estimate.hardware import HARDWARE, hardware_called, known_hardware
+    from prefbench.estimate.setting import shape_of, why_unknown
+    from prefbench.estimate.tell import here_line
     from prefbench.machine import free_memory
 
-    device = library.hardware_called(hardware) if hardware is not None else None
+    device = hardware_called(hardware) if hardware is not None else None
     spec = specs[0]
     with contextlib.redirect_stdout(sys.stderr):  # a plug-in may print
-        problem = library.problem_of(spec)
-    shape = library.shape_of(spec)
+        problem = problem_of(spec)
+    shape = shape_of(spec)
     if shape is None:
-        why = library.why_unknown(spec)
+        why = why_unknown(spec)
         if as_json:
             print_json({"spec": spec.to_dict(), "estimate": None, "why": why})
         else:
             print(why)
         return
-    found = library.estimate(spec, shape, problem)
+    found = estimate(spec, shape, problem)
     present, free = (None, None) if device is not None else free_memory(spec.model_options["device"])
     if as_json:
-        here = {"device": present, "free_bytes": free, "hardware": library.known_hardware(present or "")}
+        here = {"device": present, "free_bytes": free, "hardware": known_hardware(present or "")}
         more = {} if device is not None else {"here": here}
         print_json({"spec": spec.to_dict(), "runs": len(specs), "estimate": found.to_dict(), **more})
     else:
-        names = [hardware] if hardware is not None else list(library.HARDWARE)
+        names = [hardware] if hardware is not None else list(HARDWARE)
         _print_estimate(f"{spec.task}, {spec.aligner}, {spec.model}", found, names)
         if present is not None:
-            print(library.here_line(found, present, free))
+            print(here_line(found, present, free))
         if len(specs) > 1:
             print(f"{len(specs)} seeds: each of them needs this, one after the other.")
     if device is not None:
         place = f"{show_bytes(device.memory)} on {hardware}"
-        note = library.require(spec, shape, problem, device.memory, place)
+        note = require(spec, shape, problem, device.memory, place)
         if note is not None:
             warn(note)
 
 
 def _print_estimate(title: str, found: Estimate, names: list[str]) -> None:
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate import tell
 
-    print_table(title, ["memory", "size", "what"], library.memory_rows(found))
+    print_table(title, ["memory", "size", "what"], tell.memory_rows(found))
     print()
-    print_table("", ["tokens at most", "sampled", "scored", "trained", "FLOPs"], library.stage_rows(found))
+    print_table("", ["tokens at most", "sampled", "scored", "trained", "FLOPs"], tell.stage_rows(found))
     print()
-    print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found, names))
-    print("\n" + "\n".join(library.remarks(found)))
+    print_table("", ["hardware", "memory", "", "time"], tell.hardware_rows(found, names))
+    print("\n" + "\n".join(tell.remarks(found)))

@@ -219,12 +219,14 @@ def _run_all(
 def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
     """How to set this result against another one."""
     from prefbench import consent
-    from prefbench.registry import entries
+    from prefbench.registry import placed
 
-    other = "single_reward" if spec.aligner != "single_reward" else "maxmin"
-    if other not in [entry.name for entry in entries("aligner")]:
+    learners = placed(None)
+    usual = [entry for entry in learners if not entry.needs][:1]  # told nothing of the annotators
+    other = next((entry for entry in [*usual, *learners] if entry.name != spec.aligner), None)
+    if other is None:
         return ""
-    words = ["prefbench", "run", "--task", spec.task, "--aligner", other]
+    words = ["prefbench", "run", "--task", spec.task, "--aligner", other.name]
     for name in ("model", "data", "minority_ratio", "seed", "seeds", "runs_dir"):
         if name in settings:
             words += [f"--{name.replace('_', '-')}", str(settings[name])]

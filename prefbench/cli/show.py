@@ -106,17 +106,18 @@ def _size_of(model: str) -> dict[str, Any]:
 
 def _print_size(model: str) -> None:
     """The size of a model and the needs of a default run, printed."""
-    from prefbench.estimate import estimate as library
+    from prefbench.estimate.estimate import example
+    from prefbench.estimate.tell import hardware_rows, shape_line
 
-    spec, found = library.example(model)
+    spec, found = example(model)
     if spec is None or found is None:
         return
-    example = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
+    run = f"--task {spec.task} --aligner {spec.aligner} --model {shlex.quote(model)}"
     print(
-        f"{library.shape_line(found.setting.shape)}\n\n"
-        f"prefbench run {example} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
+        f"{shape_line(found.setting.shape)}\n\n"
+        f"prefbench run {run} takes {show_bytes(found.peak)} of a GPU's memory and at most:"
     )
-    print_table("", ["hardware", "memory", "", "time"], library.hardware_rows(found))
+    print_table("", ["hardware", "memory", "", "time"], hardware_rows(found))
     print("With --dry-run it says what that is made of.")
 
 

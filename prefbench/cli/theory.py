@@ -48,7 +48,9 @@ def theory(
 
     Writes theory.csv, theory.png and theory.svg.
     """
-    from prefbench.evaluate import theory
+    from prefbench.evaluate.theory_sweep import BETAS, verdicts
+    from prefbench.evaluate.theory_sweep import summary as summarised
+    from prefbench.evaluate.theory_sweep import sweep as gone_through
     from prefbench.report.theory_plot import save_figure
     from prefbench.spec import parse_ratio, parse_sets
 
@@ -56,10 +58,10 @@ def theory(
     given = parse_sets(sets or [])
     if given.keys() - {"task"}:
         raise UserError(f"--set {min(given.keys() - {'task'})}...: theory has options of the task only.")
-    frame = theory.sweep(
+    frame = gone_through(
         task,
         minority_ratios=[parse_ratio(text) for text in minority_ratio] if minority_ratio else None,
-        betas=beta or theory.BETAS,
+        betas=beta or BETAS,
         options=_swept(sweep) if sweep else None,
         sets=given.get("task", {}),
         seeds=seeds,
@@ -67,7 +69,7 @@ def theory(
     out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out / "theory.csv", index=False)
     files = [out / "theory.csv", *save_figure(frame, out)]
-    bounds, words = theory.summary(frame), theory.verdicts(frame)
+    bounds, words = summarised(frame), verdicts(frame)
     names = [str(file) for file in files]
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")

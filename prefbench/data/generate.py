@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from prefbench import __version__
-from prefbench.chat.client import Answer, Chat, Question, Server, totals
-from prefbench.data.corpus import read_columns
+from prefbench.chat.answers import Answer, Question
+from prefbench.chat.client import Chat
+from prefbench.chat.server import Server, totals
+from prefbench.data.files import read_columns
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.files import DATA_BYTES, read_json, read_text
 from prefbench.problem.problem import with_instruction

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prefbench.data.corpus import read_columns
+from prefbench.data.files import read_columns
 from prefbench.errors import UserError
-from prefbench.problem.utilities import VaderSum, content_words, count_sentences
+from prefbench.problem.utilities.content import content_words
+from prefbench.problem.utilities.readability import count_sentences
+from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench.text import is_empty, lower_words
 
 __all__ = ["MIN_PROMPTS", "Answer", "Pool", "make_pool", "read_answers", "text_features"]

@@ -9,28 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from prefbench import seeds
-from prefbench.problem.utilities import Scores, Utility
+from prefbench.learn.interface import Backbone, Pairs, Rewards
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.rewards import fit_everybody
+from prefbench.problem.labels import preference_probability
+from prefbench.problem.utilities.protocol import Scores, Utility
 from prefbench.stats.intervals import wilson
 from prefbench.text import is_empty, text_digest
-
-if TYPE_CHECKING:
-    from prefbench.learn.interface import Backbone, Pairs, Rewards
 
 EMPTY = -10.0
 """What a response without a word earns, in standard deviations of the gold reward."""
 HELD_OUT = 10
 """One gold pair in ten measures the fit instead of joining it."""
-MINIMUM = 20
-"""Fewest gold pairs that a reward is fitted to."""
 
 
 @dataclass(frozen=True)
-class GoldReward:
+class GoldReward(Utility):
     """The reward of one group that a run fits, on its own reference model, before anything else uses it.
 
     Attributes:
@@ -48,6 +47,7 @@ class GoldReward:
     rejected: tuple[str, ...] = ()
     teacher: Utility | None = None
     temperature: float = 0.0
+    is_prepared: ClassVar[bool] = True
     unit: str = "gold reward, in standard deviations over reference responses"
 
     @property
@@ -57,15 +57,17 @@ class GoldReward:
         by = "" if self.teacher is None else f":{self.teacher.name}:temperature={self.temperature!r}"
         return f"gold_reward/1:{self.label}:{data}{by}"
 
+    @property
+    def fitted_to(self) -> tuple[int, bool]:
+        """The gold pairs, and whether they come labelled."""
+        return len(self.prompts), bool(self.chosen)
+
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Not before it is fitted."""
         raise RuntimeError(f"the gold reward of '{self.label}' was asked before it was fitted")
 
     def prepare(self, backbone: Backbone, runs_dir: Path, seed: int) -> FittedGold:
         """Fit the reward as a stored stage, and measure it on the pairs held out."""
-        from prefbench.learn.options import RewardOptions
-        from prefbench.learn.rewards import fit_everybody
-
         pairs = self._pairs(backbone, seed)
         order = seeds.rng(seed, "gold", self.label, "split").permutation(len(pairs))
         held_out, kept = np.split(order, [len(order) // HELD_OUT])
@@ -77,9 +79,6 @@ class GoldReward:
         return FittedGold(name, rewards, float(right.mean()), len(right), len(kept))
 
     def _pairs(self, backbone: Backbone, seed: int) -> Pairs:
-        from prefbench.learn.interface import Pairs
-        from prefbench.problem.labels import preference_probability
-
         if self.teacher is None:
             return Pairs(self.prompts, self.chosen, self.rejected)
         sampled = backbone.reference.sample(self.prompts, 2, seeds.child(seed, "gold", self.label, "pairs"))
@@ -95,7 +94,7 @@ class GoldReward:
 
 
 @dataclass(frozen=True)
-class FittedGold:
+class FittedGold(Utility):
     """A gold reward that is ready to score."""
 
     name: str

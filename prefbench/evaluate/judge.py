@@ -13,18 +13,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from prefbench.chat.client import Answer, Chat, Progress, Question, Reply, Server, totals, utf8
+from prefbench.chat.answers import Answer, Question
+from prefbench.chat.client import Chat, Reply, utf8
+from prefbench.chat.server import Progress, Server, totals
 from prefbench.errors import JudgeFailed, UserError
+from prefbench.learn.interface import Backbone
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.spec import digest
 from prefbench.stats.intervals import Floats, wilson
 from prefbench.text import is_empty
-
-if TYPE_CHECKING:
-    from prefbench.learn.interface import Backbone
 
 VERSION = 1
 """Of how a verdict is reached; another version has other names, and so another cache and other records."""
@@ -73,7 +74,7 @@ def parse_verdict(text: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Utility):
     """What a written wish prefers, as a language model sees it: verdicts on pairs, no number for one text.
 
     Judging in both orders, and a tie where they disagree, is the common remedy for position bias (Zheng et
@@ -91,6 +92,8 @@ class Judge:
     criterion: str
     max_tokens: int = 256
     unusable_limit: float = 0.2
+    judges_pairs: ClassVar[bool] = True
+    is_prepared: ClassVar[bool] = True
     _answers: dict[str, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
     _new: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _pairs: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from prefbench import seeds
 from prefbench.problem.problem import Problem, apportion
-from prefbench.problem.utilities import Scores, Utility
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -30,6 +31,8 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         temperature means the same noise for valences and for words. Temperature 0 labels without noise;
         equal utilities are then a fair coin.
     """
+    import pandas as pd
+
     prompts = pairs["prompt"].tolist()
     utility_a, utility_b = utilities_of_pairs(
         problem, prompts, pairs["response_a"].tolist(), pairs["response_b"].tolist()
@@ -144,19 +147,5 @@ def utilities_of_pairs(
     problem: Problem, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every group's utilities of two responses to each prompt, [n, groups] each."""
-    each = [compared(group.utility, prompts, first, second) for group in problem.groups]
+    each = [group.utility.compare(prompts, first, second) for group in problem.groups]
     return np.stack([one for one, _ in each], axis=1), np.stack([other for _, other in each], axis=1)
-
-
-def compared(
-    utility: Utility, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
-) -> tuple[Scores, Scores]:
-    """A utility of two responses to each prompt, [n] each.
-
-    A utility that only tells which of two responses is better has a method `compare` that says so.
-    """
-    if hasattr(utility, "compare"):
-        one, other = utility.compare(prompts, first, second)
-        return np.asarray(one), np.asarray(other)
-    both = utility([*prompts, *prompts], [*first, *second])
-    return both[: len(first)], both[len(first) :]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
-from prefbench.problem.utilities import Utility
+from prefbench.problem.utilities.protocol import Utility
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,13 @@ class Group:
     utility: Utility
     instruction: str | None = None
     """Text before a prompt that asks outright for what the group wants; policies are measured with it too."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.utility, Utility):
+            raise UserError(
+                f"the utility of group '{self.name}' is a {type(self.utility).__name__}: make its class a "
+                "subclass of prefbench.Utility."
+            )
 
 
 @dataclass(frozen=True)

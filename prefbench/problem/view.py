@@ -63,7 +63,7 @@ def check_oracle(problem: Problem, aligner: str) -> None:
         UserError: a group's utility judges pairs.
     """
     for group in problem.groups:
-        if hasattr(group.utility, "compare"):
+        if group.utility.judges_pairs:
             raise UserError(
                 f"aligner '{aligner}' needs the utility of single responses, but group '{group.name}' is "
                 f"judged in pairs ({group.utility.unit}): choose another aligner, or another task.utility."

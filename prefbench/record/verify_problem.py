@@ -65,7 +65,7 @@ def _groups_differ(record: Record, problem: Problem) -> list[str]:
             wrong.append(f"is_minority of {said.name} is {said.is_minority}, the task says otherwise")
         # A utility that the run has made ready has more behind its name.
         named = said.utility == group.utility.name
-        if hasattr(group.utility, "prepare"):
+        if group.utility.is_prepared:
             named = named or said.utility.startswith(f"{group.utility.name}:")
         if not named:
             wrong.append(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.problem.labels import compared
 from prefbench.problem.problem import Group, Problem, with_instruction
 from prefbench.record.alike import TOLERANCE
 from prefbench.record.checked import Checked
@@ -32,15 +31,12 @@ def check_utility(
     called: str,
 ) -> None:
     """A group's utilities of both responses, computed again from the texts."""
-    utility: Any = group.utility
+    utility = group.utility
     ours, theirs = table["response"].tolist(), table["reference_response"].tolist()
-    if hasattr(utility, "recalled"):
-        found = utility.recalled(checked.folder.parent, asked, ours, theirs)
-    elif hasattr(utility, "prepare"):
+    found = utility.recalled(checked.folder.parent, asked, ours, theirs)
+    if found is None:
         checked.unchecked.append(f"utility of {called}: it is fitted by the run, on the run's own model")
         return
-    else:
-        found = compared(utility, asked, ours, theirs)
     known = ~np.isnan(found[0])
     if not known.all():
         said = f"utility of {called}: {int((~known).sum())} of {len(known)} verdicts are not beside the runs"

@@ -20,6 +20,7 @@ from prefbench.boards.table import build
 from prefbench.files import read_json
 from prefbench.record.files import HISTORY_FILE, find_records
 from prefbench.record.schema import Record
+from prefbench.registry import placed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,6 @@ MEASURES = {
     "mean_win_rate": "mean win rate",
     "gap": "gap between groups",
 }
-FIRST = ("maxmin", "single_reward", "dpo", "gold_maxmin", "maxmin_known_groups", "reference")
-"""Shown first where they were run: the usual answer, this benchmark's, and both ends of what is possible."""
 READABLE = 6
 """Lines that a figure shows before anybody asks for more."""
 CURVES = {
@@ -120,7 +119,7 @@ class Setting:
         """Indices of the lines that a figure starts with."""
         if len(self.lines) <= READABLE:
             return list(range(len(self.lines)))
-        known = [i for name in FIRST for i, line in enumerate(self.lines) if line.name == name]
+        known = [i for name in _first() for i, line in enumerate(self.lines) if line.name == name]
         rest = [i for i in range(len(self.lines)) if i not in known]
         return sorted([*known, *rest][:READABLE])
 
@@ -193,8 +192,14 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
 _NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio")
 
 
+def _first() -> list[str]:
+    """Names of the aligners that are shown first where they were run."""
+    return [entry.name for entry in placed()]
+
+
 def _preference(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+    first = _first()
+    return first.index(name) if name in first else len(first)
 
 
 def _options(record: Record, *kinds: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ GAP = "alignment gap of group u\n(reward in log odds)"
 
 
 def save_figure(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write theory.png and theory.svg of `evaluate.theory.sweep`'s result; give back where.
+    """Write theory.png and theory.svg of `evaluate.theory_sweep.sweep`'s result; give back where.
 
     Points on lines are means over seeds, and over options beyond the first one swept; the KL weight or the
     minority ratio, where a panel does not show it, stays at the middle one of its values.

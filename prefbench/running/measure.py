@@ -105,10 +105,10 @@ def _utility_reports(
     asked = [items] if problem.given is not None else [labels, items]
     reports = {}
     for group in problem.groups:
-        if hasattr(group.utility, "recall"):
-            told = [] if prompted is None else [prompted[prompted["group"] == group.name]]
-            for table in [*asked, *told]:
-                group.utility.recall(*compared_in(table, problem))
-        if hasattr(group.utility, "report"):
-            reports[group.name] = group.utility.report()
+        told = [] if prompted is None else [prompted[prompted["group"] == group.name]]
+        for table in [*asked, *told]:
+            group.utility.recall(*compared_in(table, problem))
+        report = group.utility.report()
+        if report is not None:
+            reports[group.name] = report
     return {"utilities": reports} if reports else {}

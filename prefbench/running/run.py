@@ -13,7 +13,7 @@ from prefbench import registry
 from prefbench.backbone.options import ModelRequest
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError
-from prefbench.estimate.estimate import check_memory
+from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
@@ -131,11 +131,9 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
 
 def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> Problem:
     """The problem with utilities that are ready: some are fitted on the model, some keep their verdicts."""
-    ready = []
-    for group in problem.groups:
-        if hasattr(group.utility, "prepare"):
-            group = replace(group, utility=group.utility.prepare(backbone, store.root, seed))
-        ready.append(group)
+    ready = [
+        replace(group, utility=group.utility.prepare(backbone, store.root, seed)) for group in problem.groups
+    ]
     return replace(problem, groups=tuple(ready))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from prefbench.learn.interface import Backbone
-from prefbench.problem.labels import compared, utilities_of_pairs
+from prefbench.problem.labels import utilities_of_pairs
 from prefbench.problem.problem import Problem, with_instruction
 from prefbench.record.files import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
@@ -70,9 +70,7 @@ def prompted_scores(
             table["reference_response"] = theirs["response"]
             table["empty"] = [is_empty(text) for text in table["response"]]
             table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
-            table["utility"], table["reference_utility"] = compared(
-                group.utility, *compared_in(table, problem)
-            )
+            table["utility"], table["reference_utility"] = group.utility.compare(*compared_in(table, problem))
             tables.append(table)
         pd.concat(tables, ignore_index=True).to_parquet(work.path / PROMPTED_FILE, index=False)
 

@@ -17,16 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prefbench.estimate.estimate import estimate, flops, problem_of, shape_of
+from prefbench.estimate.estimate import estimate, problem_of
+from prefbench.estimate.setting import shape_of
+from prefbench.estimate.time import flops
 from prefbench.store.files import write_atomically
 from prefbench.store.progress import Reporter
 from prefbench.text import show_bytes, show_count
 
 if TYPE_CHECKING:
     from prefbench.estimate.estimate import Estimate
-    from prefbench.estimate.passes import Work
     from prefbench.record.schema import Record
     from prefbench.spec import RunSpec
+    from prefbench.work import Passes
 
 PROFILE_FILE = "profile.md"
 WINDOW_SECONDS = 0.25
@@ -301,7 +303,7 @@ def stage_flops(found: Estimate) -> dict[str, float]:
     return result
 
 
-def _stage_of(work: Work) -> str:
+def _stage_of(work: Passes) -> str:
     match work.stage:
         case "pairs":
             return "labels" if work.kind == "score" else "pairs"

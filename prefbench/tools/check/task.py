@@ -17,6 +17,7 @@ import numpy as np
 from prefbench.errors import UserError
 from prefbench.problem.labels import label_pairs
 from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.record.verify import verify
 from prefbench.registry import Entry
 from prefbench.running.run import run
@@ -253,7 +254,7 @@ def _labels_of(problem: Problem, prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Flat:
+class _Flat(Utility):
     """Likes everything alike."""
 
     name: str = "flat"

@@ -12,9 +12,11 @@ import numpy as np
 from prefbench import registry, seeds
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.simple_policies import ReferencePolicy
+from prefbench.problem.finite import finite_problem, numbered_prompts
 from prefbench.problem.problem import Group, Problem, Prompts
+from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.view import View
-from prefbench.problem.world import World, finite_problem, numbered_prompts
+from prefbench.problem.world import World
 from prefbench.registry import NoOptions
 
 TASKS = {"causal_lm": "check_words", "finite": "check_world"}
@@ -63,7 +65,7 @@ OBJECTS = "a red apple|the old oak and an egg|blue water|an open gate|the last t
 
 
 @dataclass(frozen=True)
-class _Letters:
+class _Letters(Utility):
     """How many letters of a kind a response has, for each of its words."""
 
     letters: str

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.problem.utilities import Conciseness
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.text import lower_words
 
 # What the prompts and the texts are made of. Read your own data here instead.
@@ -24,7 +24,7 @@ REMARKS = ("good food", "a good bed", "loud nights", "good and friendly people",
 
 
 @dataclass(frozen=True)
-class Praise:
+class Praise(pb.Utility):
     """How often a response has a word of praise in it."""
 
     word: str

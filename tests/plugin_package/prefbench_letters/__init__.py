@@ -16,7 +16,7 @@ OBJECTS = "a red apple|the old oak|an egg|blue water|an open gate|the last train
 
 
 @dataclass(frozen=True)
-class Letters:
+class Letters(pb.Utility):
     """How often the response has one of some letters."""
 
     letters: str

@@ -1,0 +1,213 @@
+"""What an aligner says it will compute, so that memory and time are known before anything starts.
+
+`@pb.aligner(..., work=...)` takes a function of a `Recipe`, which it fills with what aligners are made of:
+rewards fitted to pairs, EM, PPO, policies fitted to pairs. Functions that several aligners share stand at the
+end. Of an aligner that declares nothing only what the harness does around it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ROWS_AT_ONCE = 256
+"""Rows that are sampled together, as in `backbone/language/memory.py`, which needs torch."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a problem is: numbers of prompts, and of tokens in them."""
+
+    train: int
+    """Labelled pairs, and as many prompts to optimise a policy on."""
+    validation: int
+    test: int
+    groups: int
+    instructed: int
+    """Groups with an instruction, which are measured with it once more."""
+    sampled: bool
+    """Pairs are sampled from the reference policy, not given by the task."""
+    prompt: float
+    """Mean tokens of a prompt."""
+    longest_prompt: int
+    text: float
+    """Mean tokens of a text of the corpus."""
+    response: int
+    """Tokens of the longest response."""
+    gold: tuple[tuple[int, bool], ...] = ()
+    """Pairs of each gold reward, and whether they come labelled."""
+
+
+Kind = Literal["sample", "score", "train"]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Many passes of one kind through the model."""
+
+    stage: str
+    kind: Kind
+    rows: float
+    """Responses, at most."""
+    fewest: float
+    """Responses, at least."""
+    batch: int
+    """Rows in a pass, where the limit on tokens allows; 0 for as many as it does."""
+    unit: int = 1
+    """Rows that are never parted: the two responses of a pair."""
+    held: int = 0
+    """Trained models in memory meanwhile, besides the reference."""
+    optimised: bool = False
+    """One of them is being trained: its gradient and its moments are there as well."""
+    vocabulary: bool = True
+    """The output is log-probabilities; else a reward."""
+    drawn: int = 1
+    """Samples of each prompt, which is read once for all of them."""
+    product: int = 1
+    """Models that are multiplied token by token (`backbone.language.backbone.LogLinear`)."""
+    all_states: bool = False
+    """The states between layers are returned (PPO's value head)."""
+    prompt: float | None = None
+    """Mean tokens before a response, where they are not a prompt's."""
+    response: int | None = None
+    """Tokens of a response, where they are not at most as many as the problem's."""
+
+
+@dataclass
+class Recipe:
+    """What an aligner does, put together from what every aligner does it with."""
+
+    options: Mapping[str, Any]
+    """The aligner's."""
+    sizes: Sizes
+    works: list[Passes] = field(default_factory=list)
+    rewards: int = 0
+    """Reward models that have been fitted and are kept."""
+    policies: int = 0
+    """Policies that have been trained and are kept."""
+    answers: int = 1
+    """Samples drawn for each response of the final policy."""
+    speakers: int = 1
+    """Models that each of them is drawn from and scored by; 0 if its probability is not computed."""
+    product: int = 1
+    """How many of these are multiplied token by token."""
+
+    def add(self, stage: str, kind: Kind, rows: float, batch: int, least: float = 1.0, **more: Any) -> None:
+        """Work on this many rows, of which at least the share `least` is done whatever happens."""
+        self.works.append(Passes(stage, kind, rows, rows * least, batch, **more))
+
+    def score(self, stage: str, rows: float, least: float = 1.0, **more: Any) -> None:
+        """Rows go through a model without training it, as many at once as the token limit lets."""
+        self.add(stage, "score", rows, 0, least, **more)
+
+    def fit_reward(
+        self, stage: str, pairs: float, epochs: int, held: int, least: float = 1.0, passes: float = 1
+    ) -> None:
+        """A reward is trained on pairs and then scores both responses of all train pairs `passes` times."""
+        batch = 2 * self.options["reward_batch"]
+        more = {"held": held, "vocabulary": False}
+        self.add(stage, "train", 2 * pairs * epochs, batch, least, unit=2, optimised=True, **more)
+        self.score(stage, 2 * self.sizes.train * passes, least, **more)
+
+    def everybody(self) -> None:
+        """One reward for all pairs (`bradley_terry.fit_everybody`)."""
+        self.fit_reward("reward of everybody", self.sizes.train, self.options["reward_epochs"], 1)
+        self.rewards = 1
+
+    def known_groups(self) -> None:
+        """Everybody's reward, then one for each group on its own pairs (`bradley_terry.fit_groups`)."""
+        self.everybody()
+        groups = self.sizes.groups
+        self.fit_reward(
+            "rewards of groups",
+            self.sizes.train,
+            self.options["reward_group_epochs"],
+            1 + groups,
+            passes=groups,
+        )
+        self.rewards = groups
+
+    def features(self) -> None:
+        """What everybody's reward sees in both responses of every pair (`em.feature_differences`)."""
+        self.score("rewards by EM", 2 * self.sizes.train, held=1, vocabulary=False)
+
+    def mixture(self) -> None:
+        """A reward for each cluster by EM (`em.fit_mixture`); hard EM splits the pairs, soft EM does not.
+
+        At least one round of fits is made and at most `em_iterations`. The rewards of the round before are
+        kept, should the round make things worse.
+        """
+        self.everybody()
+        most = self.options["select_clusters"]
+        tried = range(1, most + 1) if most else [self.options["clusters"]]
+        rounds = self.options["em_iterations"]
+        kept = 1
+        for clusters in tried:
+            self.features()
+            share = clusters if self.options["em_assignment"] == "soft" else 1
+            self.fit_reward(
+                "rewards by EM",
+                rounds * share * self.sizes.train,
+                self.options["reward_group_epochs"],
+                kept + 2 * clusters,
+                1 / rounds,
+                rounds * clusters,
+            )
+            if most:
+                held_out = 2 * self.sizes.validation * clusters
+                self.score("rewards by EM", held_out, held=kept + clusters, vocabulary=False)
+                kept += clusters
+        self.rewards = max(tried)
+
+    def optimise(self, stage: str, rewards: int) -> None:
+        """PPO against this many rewards (`ppo.train`), no iteration's updates stopped early."""
+        sampled = self.options["iterations"] * self.options["batch"]
+        step = -(-self.options["batch"] // self.options["minibatches"])
+        self.policies += 1
+        held = {"held": self.rewards + self.policies, "optimised": True}
+        self.add(stage, "sample", sampled, min(self.options["batch"], ROWS_AT_ONCE), **held)
+        batch = self.options["batch"]
+        # The policy and the reference.
+        self.add(stage, "score", sampled, batch, all_states=True, **held)
+        self.add(stage, "score", sampled, batch, **held)
+        if rewards:
+            self.add(stage, "score", sampled * rewards, batch, vocabulary=False, **held)
+        self.add(stage, "train", sampled * self.options["epochs"], step, all_states=True, **held)
+
+    def pairwise(self, stage: str, fits: int = 1, held: int = 1, least: float = 1.0) -> None:
+        """Policies fitted to all pairs (`pairwise.train`), each with the reference's log-probabilities."""
+        pairs = 2 * self.sizes.train * fits
+        more = {"held": held}
+        self.score(stage, pairs, least, **more)
+        epochs, batch = self.options["epochs"], 2 * self.options["batch"]
+        self.add(stage, "train", pairs * epochs, batch, least, unit=2, optimised=True, **more)
+        self.policies = 1
+
+
+def train_nothing(recipe: Recipe) -> None:
+    """The reference answers, and nothing is trained."""
+
+
+def one_reward(recipe: Recipe) -> None:
+    """One reward for everybody, one policy by PPO."""
+    recipe.everybody()
+    recipe.optimise("policy by PPO", 1)
+
+
+def rewards_by_cluster(recipe: Recipe) -> None:
+    """A reward for each cluster by EM, and a policy for all of them by PPO."""
+    recipe.mixture()
+    recipe.optimise("policy by PPO", recipe.rewards)
+
+
+def policy_by_pairs(recipe: Recipe) -> None:
+    """A policy fitted to the pairs."""
+    recipe.pairwise("policy by pairs")
+
+
+def policies_by_group(recipe: Recipe) -> None:
+    """A reward and a policy for each group (`experts.group_policies`)."""
+    recipe.known_groups()
+    for _ in range(recipe.sizes.groups):
+        recipe.optimise("policies of groups", 1)
