@@ -41,9 +41,10 @@ from prefbench.learn import options as learning
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn import welfare as welfares
 from prefbench.learn.interface import Aligned, Pairs, PairwiseLoss, Policy, Rewards
-from prefbench.problem import utilities
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
+from prefbench.problem.utilities import combined as of_others
+from prefbench.problem.utilities import content, readability, sentiment
 from prefbench.problem.view import make_view
 from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.running.labels import labels_of
@@ -505,14 +506,14 @@ TEXTS = (
 def every_utility(folder: Path) -> Figures:
     """Utilities of fixed texts: every class that needs nothing, and those of every task and choice."""
     known: dict[str, Any] = {}
-    for kind in vars(utilities).values():
+    for kind in [kind for room in (content, readability, sentiment) for kind in vars(room).values()]:
         if inspect.isclass(kind) and is_dataclass(kind) and "__call__" in vars(kind):
             needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
             if needed <= {"empty"}:
                 known[kind.__name__] = kind(**dict.fromkeys(needed, EMPTY))
-    glad = utilities.VaderSum(EMPTY)
-    known["Negated"] = utilities.Negated(glad, EMPTY)
-    known["Weighted"] = utilities.Weighted(((0.5, glad), (2.0, utilities.Conciseness(EMPTY))))
+    glad = sentiment.VaderSum(EMPTY)
+    known["Negated"] = of_others.Negated(glad, EMPTY)
+    known["Weighted"] = of_others.Weighted(((0.5, glad), (2.0, content.Conciseness(EMPTY))))
     for entry in entries("task"):
         if entry.backbone == "finite":
             continue  # tables: their sections have them
@@ -592,8 +593,8 @@ def talk() -> tuple[Problem, pd.DataFrame]:
     prompts = [f"{sentence[:14]} {i}" for i in range(10) for sentence in SENTENCES]
     problem = Problem(
         groups=(
-            Group("glad", 0.75, utilities.VaderSum(EMPTY)),
-            Group("brief", 0.25, utilities.Conciseness(EMPTY)),
+            Group("glad", 0.75, sentiment.VaderSum(EMPTY)),
+            Group("brief", 0.25, content.Conciseness(EMPTY)),
         ),
         prompts=Prompts(tuple(prompts[:24]), tuple(prompts[24:36]), tuple(prompts[36:])),
         corpus=SENTENCES,
