@@ -35,7 +35,7 @@ from prefbench.data.reviews import load_reviews
 from prefbench.errors import UserError, says_no_memory
 from prefbench.record.evidence import read_items
 from prefbench.record.files import find_records
-from prefbench.registry import Entry, Options
+from prefbench.registry import Entry, NoOptions, Options
 from prefbench.report import page
 from prefbench.report.figures import collect, training_curves
 from prefbench.running.policy import _is_environment
@@ -47,8 +47,11 @@ RATES = {"many": 0.8, "few": 0.6}
 
 @pytest.fixture(autouse=True)
 def toy_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task of fabricated runs is known."""
-    entries = {**registry._entries, ("task", "toy"): Entry("task", "toy", len, Options)}
+    """The task and the aligners of fabricated runs are known; of the task a later version than theirs."""
+    entries = dict(registry._entries)
+    entries["task", "toy"] = Entry("task", "toy", len, Options, 2, backbones=frozenset({"causal_lm"}))
+    for name in ("bad", "good"):
+        entries["aligner", name] = Entry("aligner", name, len, NoOptions)
     monkeypatch.setattr(registry, "_entries", entries)
 
 
