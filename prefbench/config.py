@@ -116,9 +116,13 @@ def _folder(value: Any) -> str:
 
 def _files(value: Any) -> list[str]:
     _refuse_other(value, (list,), "a list")
-    if not all(isinstance(file, str) for file in value):
+    if not all(isinstance(file, str) and "\0" not in file for file in value):
         raise _refusal(" is not a list of file names.")
     return list(value)
+
+
+def _file_or_files(value: Any) -> list[str]:
+    return _files(list(_several("text in quotes", str, empty=True)(value)))
 
 
 def _sections(value: Any) -> dict[str, dict[str, Any]]:
@@ -190,7 +194,7 @@ class SweepFile(GridTable):
     """`prefbench sweep`; what stands outside the tables holds for each of them."""
 
     runs_dir: Annotated[str, BeforeValidator(_folder)] | None = None
-    plugin: Annotated[tuple[str, ...], BeforeValidator(_several("text in quotes", str, empty=True))] = ()
+    plugin: Annotated[list[str], BeforeValidator(_file_or_files)] = []
     grid: list[GridTable] = []
     exclude: list[CellsTable] = []
     resources: Resources = Field(default_factory=Resources)
