@@ -461,18 +461,27 @@ def judge_config(root: Path, draw: random.Random) -> None:
 
 def judge_model(root: Path, draw: random.Random) -> None:
     """A model's folder, loaded."""
-    import numpy as np
     import torch
 
     from prefbench.backbone.options import ModelRequest
     from prefbench.problem.problem import Group, Problem, Prompts
+    from prefbench.problem.utilities.content import Conciseness
     from prefbench.spec import get_model
     from prefbench.store.stages import Store
 
     torch.set_num_threads(1)
     name = str(root / "model")
-    groups = tuple(Group(n, s, lambda p, r: np.zeros(len(p))) for n, s in (("a", 0.8), ("b", 0.2)))
-    problem = Problem(groups, Prompts(("p",) * 5, (), ("q",)), ("a joy .",), 5, 1, 1.0, 6, chat=True)
+    groups = tuple(Group(n, s, Conciseness(empty=-9.0)) for n, s in (("a", 0.8), ("b", 0.2)))
+    problem = Problem(
+        groups=groups,
+        prompts=Prompts(("p",) * 5, (), ("q",)),
+        corpus=("a joy .",),
+        annotators=5,
+        pairs_per_annotator=1,
+        temperature=1.0,
+        response_tokens=6,
+        chat=True,
+    )
 
     def load() -> None:
         entry = get_model(name)

@@ -22,6 +22,7 @@ from prefbench.backbone.language.tokens import collate, token_logprobs
 from prefbench.backbone.options import ModelRequest
 from prefbench.errors import UserError
 from prefbench.problem.problem import Group, Problem, Prompts
+from prefbench.problem.utilities.content import Conciseness
 from prefbench.running.run import run
 from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store.stages import Store
@@ -56,9 +57,7 @@ def model_folder(tmp_path):
 
 def plain_problem(*, chat=False, corpus=("a joy .", "the plot was dull .")):
     """A problem that needs no data: it is there to load a model for."""
-    groups = tuple(
-        Group(name, share, lambda p, r: np.zeros(len(p))) for name, share in (("a", 0.8), ("b", 0.2))
-    )
+    groups = tuple(Group(name, share, Conciseness(empty=-9.0)) for name, share in (("a", 0.8), ("b", 0.2)))
     return Problem(
         groups=groups,
         prompts=Prompts(("p",) * 5, (), ("q",)),
