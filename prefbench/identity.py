@@ -100,7 +100,10 @@ class Identity:
             return [self.task], frozenset(), self.data
         if stage == "rewards" and sources.is_own(compute.__module__):
             return [self.model], _POLICIES, {}
-        return [self.aligner, self.model], frozenset(), self.options  # the policy, or what an aligner keeps
+        # The policy, or what an aligner keeps.
+        if "oracle" in self.aligner.needs:
+            return [self.aligner, self.model, self.task], frozenset(), self.options | self.data
+        return [self.aligner, self.model], frozenset(), self.options
 
     @property
     def code(self) -> str:

@@ -691,6 +691,8 @@ def test_leaderboard_show(board):
 
 def test_leaderboard_verify_finds_an_edited_record_and_a_lost_file(board):
     folder, _ = board
+    for path in folder.glob("*-spy*"):  # of a plug-in that is not loaded here, so counted apart
+        shutil.rmtree(path)
     good = typed("leaderboard", "verify", "--runs-dir", folder)
     assert good.code == 0
     assert re.search(r"^(\d+) of \1 records follow from their evidence$", good.out, re.MULTILINE)

@@ -256,7 +256,7 @@ def test_a_mistake_in_the_file_is_one_line_and_nothing_is_written(text, parts):
     ("words", "part"),
     [
         (["gone.toml"], "gone.toml: no such file"),
-        (["."], "cannot be read"),
+        (["."], "not a regular file"),
         (["sweep.toml", "--address", "auto"], "say --engine ray"),
         (["sweep.toml", "--runs-dir", "sweep.toml"], "the runs folder 'sweep.toml' cannot be used"),
     ],

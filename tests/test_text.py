@@ -52,7 +52,7 @@ def test_clock(seconds, text):
 
 
 def test_no_text_of_others_redraws_the_screen():
-    assert one_line(" a\r\n\x1b[2Jb\u2028c\t") == "a [2Jb c"
+    assert one_line(" a\r\n\x1b[2Jb\u2028c\t") == r"a \x1b[2Jb c"
 
 
 def test_errors_are_told_on_one_line():
