@@ -774,12 +774,18 @@ def wishes(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
     return np.array([[sum(map(ord, r)) % 7 / 3 - 1, len(r) / 9 - 1] for r in responses])
 
 
+def _softest(values: np.ndarray) -> float:
+    """A smooth minimum of the groups' values, concave and rising."""
+    return -float(np.logaddexp.reduce(-values))
+
+
 def _ppo(kind: Any, folder: Path, choice: Mapping[str, Any] | None = None, **model: Any) -> Figures:
     short = {"iterations": 3, "batch": 8, "minibatches": 2, "epochs": 1}
     options = learning.PPOOptions(**short | (choice or {}))
     backbone = language(folder, **model)
     shares = None if kind == "mean" else (0.7, 0.3)
-    aim = welfares.Welfare(kind, shares)
+    own = welfares.Welfare.of_values(_softest, lambda v: np.exp(-v) / np.exp(-v).sum(), concave=True)
+    aim = own if kind == "of_values" else welfares.Welfare(kind, shares)
     prompts = talk()[0].prompts.train
     figures = trained(
         lambda: backbone.optimise(prompts, wishes, aim, options, seed=0, names=["one", "other"])
