@@ -35,6 +35,8 @@ DATA_BYTES = 256 << 20
 """Of a file of texts, after decompression."""
 MOST_VALUES = 10_000_000
 """In a JSON file, or cells in a table: each takes some fifty bytes in Python whatever it says."""
+PIECE = 1 << 20
+"""Bytes that are read at a time."""
 DEEPEST = 64
 """Levels of JSON or TOML within each other; Python's own limit is reached at a few hundred."""
 
@@ -165,10 +167,13 @@ def read_bytes(path: Path, limit: int, within: Path | None = None) -> bytes:
     """
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(limit + 1) if size <= limit else b""
+        content = bytearray()
+        # In pieces: a read of so many bytes makes room for all of them first.
+        while max(size, len(content)) <= limit and (piece := file.read(PIECE)):
+            content += piece
     if max(size, len(content)) > limit:  # a file may grow, or say that it is empty
         raise Unfit(f"it has more than {show_size(limit)}")
-    return content
+    return bytes(content)
 
 
 def read_text(path: Path, limit: int, within: Path | None = None, encoding: str = "utf-8") -> str:
