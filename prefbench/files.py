@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from prefbench.parquet_pages import page_sizes
+from prefbench.parquet_pages import Piece, page_sizes, pieces_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -348,10 +348,11 @@ def read_table(
     from pyarrow.parquet import ParquetFile
 
     with open_regular(path, within) as file:
-        _check_footer(file, limits)
+        footer = _read_footer(file, limits)
         try:
+            pieces_by_group = pieces_of(footer)
             source = ParquetFile(file, thrift_string_size_limit=limits.footer)
-            names, pieces = _wanted_columns(source, wanted, limits, simple_only)
+            names, pieces = _wanted_columns(source, pieces_by_group, wanted, limits, simple_only)
             _check_pages(file, pieces, limits)
             texts = [name for name in names if _is_text(source.schema_arrow.field(name).type)]
             file.seek(0)
@@ -367,8 +368,8 @@ def read_table(
     return table
 
 
-def _check_footer(file: io.BufferedReader, limits: TableLimits) -> None:
-    """The footer is there and not too large to be parsed."""
+def _read_footer(file: io.BufferedReader, limits: TableLimits) -> bytes:
+    """The footer, which is there and not too large to be parsed."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
     end = file.read(8)
@@ -377,12 +378,19 @@ def _check_footer(file: io.BufferedReader, limits: TableLimits) -> None:
         raise Unfit("it is not readable parquet (its end is missing)")
     if length > limits.footer:
         raise Unfit(f"its footer has more than {show_size(limits.footer)}: too many columns")
+    file.seek(size - 8 - length)
+    footer = file.read(length)
     file.seek(0)
+    return footer
 
 
 def _wanted_columns(
-    source: Any, wanted: Callable[[str], bool], limits: TableLimits, simple_only: bool
-) -> tuple[list[str], list[Any]]:
+    source: Any,
+    pieces: list[list[Piece]],
+    wanted: Callable[[str], bool],
+    limits: TableLimits,
+    simple_only: bool,
+) -> tuple[list[str], list[Piece]]:
     """Names and pieces of the columns to read, after what the footer says of their sizes."""
     facts = source.metadata
     groups = [facts.row_group(i) for i in range(min(facts.num_row_groups, limits.row_groups + 1))]
@@ -406,23 +414,21 @@ def _wanted_columns(
         kind = schema.field(name).type
         if not _is_simple(kind):
             raise Unfit(f"its column '{name}' holds {kind}, not simple values")
-    leaves = {source.schema.column(i).path: i for i in range(facts.num_columns)}
-    chunks = [group.column(leaves[name]) for group in groups for name in names]
-    if len(names) * rows > limits.cells or sum(chunk.num_values for chunk in chunks) > limits.cells:
+    by_name = [{piece.path: piece for piece in group} for group in pieces]
+    chunks = [group[name] for group in by_name for name in names]
+    if len(names) * rows > limits.cells or sum(chunk.values for chunk in chunks) > limits.cells:
         raise Unfit(f"it has {rows:,} rows of {len(names)} columns, more than {limits.cells:,} values")
-    sizes = [max(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks]
+    sizes = [max(chunk.size, chunk.compressed) for chunk in chunks]
     if sum(sizes) > limits.content or min(sizes, default=0) < 0:
         raise Unfit(f"it has more than {show_size(limits.content)} of content")
     return names, chunks
 
 
-def _check_pages(file: io.BufferedReader, pieces: Iterable[Any], limits: TableLimits) -> None:
+def _check_pages(file: io.BufferedReader, pieces: Iterable[Piece], limits: TableLimits) -> None:
     """The pages themselves are no larger than the footer said."""
     total = 0
     for piece in pieces:
-        starts = (piece.dictionary_page_offset, piece.data_page_offset)
-        start = min(at for at in starts if at is not None and at > 0)
-        for size in page_sizes(file, start, piece.total_compressed_size):
+        for size in page_sizes(file, piece.start, piece.compressed):
             total += size
             if total > limits.content:
                 raise Unfit(f"it has more than {show_size(limits.content)} of content")

@@ -1,18 +1,59 @@
-"""Sizes of a parquet file's pages as their own headers state them: the footer has what the writer claims.
+"""Sizes of parquet columns as a file's footer claims them, and of their pages as their headers state them.
 
-A reader makes room for as many bytes as a page's header says, whatever the footer said before. Headers are
-structures of Thrift's compact protocol, of which the first three fields are a page's kind and its two sizes.
+A reader makes room for as many bytes as a page's header says, whatever the footer said before. Both are
+structures of Thrift's compact protocol. They are read here, since pyarrow ends the whole process where a
+footer's facts of a column contradict each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 MOST_PAGES = 100_000
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One column's piece of a row group, as the footer has it (ColumnMetaData in parquet.thrift)."""
+
+    path: str
+    """The column's name, with dots where it is nested."""
+    values: int
+    size: int
+    """Bytes after decompression."""
+    compressed: int
+    """Bytes in the file."""
+    start: int
+    """Of its first page in the file."""
+
+
+def pieces_of(footer: bytes) -> list[list[Piece]]:
+    """Every column's piece of every row group.
+
+    Raises:
+        ValueError: the footer is damaged.
+    """
+    try:
+        facts = _Fields(footer).struct()
+        return [[_piece(chunk[3]) for chunk in group[1]] for group in facts[4]]
+    except (IndexError, KeyError, TypeError, AttributeError):
+        raise ValueError("its footer is damaged") from None
+
+
+def _piece(facts: dict[int, Any]) -> Piece:
+    path = b".".join(facts[3]).decode("utf-8", "replace")
+    starts = [facts[9], facts.get(11) or 0]  # the dictionary's page, where there is one
+    numbers = (facts[5], facts[6], facts[7], min(at for at in starts if at > 0) if max(starts) > 0 else -1)
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError
+    return Piece(path, *numbers)
+
+
 _HEADER_BYTES = (4096, 1 << 20)
 """How much is read for one header; the second where it holds long statistics."""
-_DEEPEST = 8
+_DEEPEST = 24
 _BOOLEANS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 7, 8, (9, 10), 11, 12
 
 
@@ -49,14 +90,14 @@ def _header(file: BinaryIO, start: int) -> tuple[int, int, int]:
 
 
 class _Fields:
-    """Thrift's compact protocol, as far as whole numbers of the outermost structure are wanted."""
+    """Thrift's compact protocol, as far as whole numbers, texts, lists and structures are wanted."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self.at = content, 0
 
-    def struct(self, depth: int = 0) -> dict[int, int]:
-        """The whole numbers of a structure by field; all else is passed over."""
-        found: dict[int, int] = {}
+    def struct(self, depth: int = 0) -> dict[int, Any]:
+        """A structure's values by field; truth values, other numbers and maps are passed over."""
+        found: dict[int, Any] = {}
         number = 0
         while (byte := self._byte()) != 0:
             delta, kind = byte >> 4, byte & 15
@@ -66,7 +107,7 @@ class _Fields:
                 found[number] = value
         return found
 
-    def _value(self, kind: int, depth: int, within: bool = False) -> int | None:
+    def _value(self, kind: int, depth: int, within: bool = False) -> Any:
         if depth > _DEEPEST:
             raise ValueError("a page's header is damaged")
         if kind in _BOOLEANS:
@@ -78,27 +119,27 @@ class _Fields:
         elif kind == _DOUBLE:
             self._pass(8)
         elif kind == _BINARY:
-            self._pass(self._varint())
+            length = self._varint()
+            self._pass(length)
+            return self._content[self.at - length : self.at]
         elif kind in _LISTS:
             byte = self._byte()
             count = self._varint() if byte >> 4 == 15 else byte >> 4
-            self._elements(count, (byte & 15,), depth)
+            return self._elements(count, (byte & 15,), depth)
         elif kind == _MAP:
             count = self._varint()
             kinds = self._byte() if count else 0
             self._elements(count, (kinds >> 4, kinds & 15), depth)
         elif kind == _STRUCT:
-            self.struct(depth)
+            return self.struct(depth)
         else:
             raise ValueError("a page's header is damaged")
         return None
 
-    def _elements(self, count: int, kinds: tuple[int, ...], depth: int) -> None:
+    def _elements(self, count: int, kinds: tuple[int, ...], depth: int) -> list[Any]:
         if count > len(self._content):
             raise ValueError("a page's header is damaged")
-        for _ in range(count):
-            for kind in kinds:
-                self._value(kind, depth + 1, within=True)
+        return [self._value(kind, depth + 1, within=True) for _ in range(count) for kind in kinds]
 
     def _pass(self, count: int) -> None:
         self.at += count

@@ -7,6 +7,8 @@ import json
 import os
 import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -333,3 +335,20 @@ def test_a_lock_is_not_made_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         files.open_lock(tmp_path / "a.lock")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_facts_of_a_column_that_contradict_each_other_end_no_process(tmp_path):
+    """A column that is called required has no counts of missing values; pyarrow aborts on looking at it."""
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"text": ["a", None, "b"]}), path)
+    content = path.read_bytes()
+    optional, required = b"\x15\x0c\x25\x02", b"\x15\x0c\x25\x00"  # a text column's element of the schema
+    assert content.count(optional) == 1
+    path.write_bytes(content.replace(optional, required))
+    code = (
+        "from pathlib import Path; from prefbench.files import Unfit, read_table\n"
+        f"try: print(read_table(Path({str(path)!r})).num_rows)\nexcept Unfit as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.startswith("it is not readable parquet")
