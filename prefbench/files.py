@@ -131,6 +131,8 @@ def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
             with open_regular(path, home) as file:
                 if os.fstat(file.fileno()).st_size > limit:
                     raise Unfit(f"it has more than {show_size(limit)}")
+        except FileNotFoundError:
+            raise Unfit(f"{path.name}: it is a link that leads nowhere") from None
         except Unfit as error:
             raise Unfit(f"{path.name}: {error}") from None
 

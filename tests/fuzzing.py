@@ -335,13 +335,16 @@ def mutate(path: Path, draw: random.Random) -> str:
 
 def _tried(*calls: Callable[[], object]) -> None:
     """Each call ends well, or with a line."""
-    from prefbench.errors import PrefbenchError
+    from prefbench.errors import PrefbenchError, says_no_memory
 
     for call in calls:
         try:
             call()
         except PrefbenchError as error:
             assert str(error).strip()
+        except Exception as error:  # the command line makes one line of it
+            if not says_no_memory(error):
+                raise
 
 
 def judge_run(root: Path, draw: random.Random) -> None:

@@ -286,7 +286,7 @@ class Record(_Model):
     """Why the run diverged or failed."""
     timings: dict[str, Annotated[float, Field(ge=0)]]
     """Seconds per stage."""
-    numerics: int | None = Field(None, ge=1)
+    numerics: int | None = Field(None, ge=1, le=1_000_000)
     """Of the prefbench that made it: results of different numerics are not comparable. Null before it was
     counted."""
     code: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")

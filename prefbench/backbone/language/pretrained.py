@@ -70,6 +70,10 @@ def load_pretrained(
         # Weights that are to be cut up wait in the machine's memory: one GPU may not have room for all.
         place = torch.device("cpu") if team().sharded else device
         tokenizer, model = _read(str(folder) if local else source, options, place, gguf)
+        tokenizer(" ")  # settings that it reads only when it is asked are found now
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = template
+        codec = _codec(tokenizer, model, request.problem, options, source)
     except UserError:
         raise
     except ImportError as error:
@@ -78,9 +82,6 @@ def load_pretrained(
         if is_out_of_memory(error):
             raise
         raise UserError(_why_not(source, local, preset, error)) from None
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = template
-    codec = _codec(tokenizer, model, request.problem, options, source)
     lora = {"r": options.lora_rank, "lora_alpha": options.lora_alpha} if options.lora else None
     identified = weights.describe(folder) if local else f"{source}@{model.config._commit_hash}"
     reference: dict[str, Any] = {
