@@ -154,10 +154,9 @@ class Store:
         final = self.root / name / digest({"stage": name, "key": key, "made_by": made_by})[:32]
         started = time.monotonic()
         with self._claimed(final) as stored:
-            self.reporter.begin(name, stored)
-            if not stored:
-                self._compute(name, key, compute, final, made_by)
-        self._note(f"{name}/{part}" if part else name, final)
+            self.reporter.begin(name, stored is not None)
+            done = stored if stored is not None else self._compute(name, key, compute, final, made_by)
+        self._note(f"{name}/{part}" if part else name, final.name, done.get("within", {}))
         seconds = time.monotonic() - started
         # A stage may open another (policy opens rewards): each second is counted once.
         self.timings[name] = self.timings.get(name, 0.0) + seconds - self._inside.pop()
@@ -166,19 +165,18 @@ class Store:
         self.reporter.end(name, seconds)
         return final
 
-    def _note(self, name: str, final: Path) -> None:
+    def _note(self, name: str, stored: str, within: Mapping[str, str]) -> None:
         """Remember a stage and those within it, also where it was computed long ago."""
         self._within.pop()
-        within = read_json(final / "done.json", within=final).get("within", {})
-        for inner, folder in {**within, name: final.name}.items():
+        for inner, folder in {**within, name: stored}.items():
             opened = self._within[-1]
             if folder not in (opened[known] for known in opened if known.split(":")[0] == inner):
                 count = sum(known.split(":")[0] == inner for known in opened)
                 opened[f"{inner}:{count + 1}" if count else inner] = folder
 
     @contextlib.contextmanager
-    def _claimed(self, final: Path) -> Iterator[bool]:
-        """Whether a stage is stored; if it is not, its lock is held."""
+    def _claimed(self, final: Path) -> Iterator[dict[str, Any] | None]:
+        """What a stored stage says of itself; None, with the stage's lock held, if it must be computed."""
         key = int(final.name[:15], 16)
         if team().first(key) != key:
             raise PrefbenchError(
@@ -186,14 +184,17 @@ class Store:
                 "them need the same packages, data and model, and a plug-in must not depend on chance."
             )
         with contextlib.ExitStack() as stack:
-            stored = True
-            if team().rank == 0 and not _is_whole(final):
-                stack.enter_context(self._lock(final))
-                stored = _is_whole(final)  # somebody else may have computed it while we waited
-            stored = bool(team().first(stored))
-            if stored and not final.exists():
-                raise _unshared()
-            yield stored
+            done: dict[str, Any] | None = None
+            if team().rank == 0:
+                done = _whole(final)
+                if done is None:
+                    stack.enter_context(self._lock(final))
+                    done = _whole(final)  # somebody else may have computed it while we waited
+            if not team().first(done is not None):
+                yield None
+            else:
+                # Read once by who found it whole: somebody may clear the stage away at any moment.
+                yield done if done is not None else _shared(final)
 
     def _compute(
         self,
@@ -202,16 +203,14 @@ class Store:
         compute: Callable[[Work], None],
         final: Path,
         made_by: Mapping[str, Any],
-    ) -> None:
+    ) -> dict[str, Any]:
         partial = final.with_suffix(".partial")
         if team().rank:
             with tempfile.TemporaryDirectory(prefix="prefbench-") as folder, clear_disk_errors():
                 compute(Work(name, Path(folder), self.reporter, checkpoints=partial))
             for _ in range(2):  # everybody has computed it; process 0 has put it in its place
                 team().first(0)
-            if not final.exists():
-                raise _unshared()
-            return
+            return _shared(final)
         with clear_disk_errors():
             partial.mkdir(parents=True, exist_ok=True)
             started = time.monotonic()
@@ -219,7 +218,7 @@ class Store:
             team().first(0)
             for leftover in [*partial.glob("*.checkpoint"), *partial.glob("*.tmp")]:
                 leftover.unlink()
-            done = {
+            done: dict[str, Any] = {
                 "stage": name,
                 "key": key,
                 "made_by": made_by,
@@ -236,6 +235,7 @@ class Store:
                 shutil.rmtree(final)
             os.replace(partial, final)
         team().first(0)
+        return done
 
     @contextlib.contextmanager
     def _lock(self, final: Path) -> Iterator[None]:
@@ -267,19 +267,34 @@ def _unshared() -> PrefbenchError:
     )
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a stage is complete and every file still has the checksum it was stored with."""
-    return not damage(folder)
+def _shared(final: Path) -> dict[str, Any]:
+    """What a stage says of itself that process 0 has found or written."""
+    try:
+        return dict(read_json(final / "done.json", within=final))
+    except FileNotFoundError:
+        raise _unshared() from None
+
+
+def _whole(folder: Path) -> dict[str, Any] | None:
+    """What a complete stage says of itself, if every file still has the checksum it was stored with."""
+    done, wrong = _checked(folder)
+    return None if wrong else done
 
 
 def damage(folder: Path) -> list[str]:
     """What is wrong with a stored stage, a sentence for each file; nothing if it is whole."""
+    return _checked(folder)[1]
+
+
+def _checked(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """What a stage says of itself, and a sentence for each of its files that does not fit."""
     try:
-        files = dict(read_json(folder / "done.json", within=folder)["files"])
+        done = dict(read_json(folder / "done.json", within=folder))
+        files = dict(done["files"])
     except FileNotFoundError:
-        return ["done.json is missing"]
+        return {}, ["done.json is missing"]
     except (OSError, ValueError, KeyError, TypeError):
-        return ["done.json cannot be read"]
+        return {}, ["done.json cannot be read"]
     found = []
     for name, expected in files.items():
         try:
@@ -289,7 +304,7 @@ def damage(folder: Path) -> list[str]:
             found.append(f"{name} is missing")
         except (OSError, ValueError) as error:
             found.append(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})")
-    return found
+    return done, found
 
 
 def content_digest(folder: Path) -> str:
