@@ -1,5 +1,6 @@
 """What every test gets: one torch thread, repeatable properties, and models small enough to try out on."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,45 +9,15 @@ import pytest
 import torch
 from hypothesis import settings
 
-from prefbench import consent, registry, seeds
+from prefbench import consent, registry
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.codec import Codec
-from prefbench.backbone.language.nano import train_tokenizer
 from prefbench.store.stages import Store, Work
+from support.tiny import TINY_ALIGNER, TINY_SETS, tiny_model, tiny_tokenizer
 
 torch.set_num_threads(1)
 settings.register_profile("prefbench", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("prefbench")
-
-SENTENCES = (
-    "the film was a joy from start to finish.",
-    "my sister said the plot was dull and the music was worse.",
-    "a short story about two brothers, and one of them sings.",
-    "the acting is fine, but the ending is a mess.",
-    "it runs for three hours. we left after one.",
-)
-
-TINY_SETS = [
-    "task.synthetic_size=1500",
-    "task.test_prompts=50",
-    "task.annotators=8",
-    "task.pairs_per_annotator=10",
-    "task.response_tokens=8",
-    "model.steps=20",
-    "model.width=16",
-    "model.layers=1",
-    "model.heads=2",
-]
-
-TINY_ALIGNER = {
-    "iterations": "3",
-    "batch": "16",
-    "epochs": "1",
-    "minibatches": "2",
-    "reward_epochs": "1",
-    "em_restarts": "2",
-    "em_iterations": "3",
-}
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -97,55 +68,6 @@ def tiny_aligner_sets() -> Callable[[str], list[str]]:
     return sets
 
 
-def tiny_tokenizer() -> Any:
-    """Byte-level BPE of a few sentences: 300 tokens, with one token for end, beginning and padding."""
-    return train_tokenizer(SENTENCES, 300)
-
-
-def tiny_model(architecture: str, vocabulary: int, context: int, seed: int) -> Any:
-    """A random model with weights large enough that its distribution is far from uniform."""
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-
-    with seeds.torch_seeded(seed, "tiny", architecture):
-        if architecture == "gpt2":
-            model: Any = GPT2LMHeadModel(
-                GPT2Config(
-                    vocab_size=vocabulary,
-                    n_positions=context,
-                    n_embd=16,
-                    n_layer=2,
-                    n_head=2,
-                    activation_function="gelu_pytorch_tanh",
-                    resid_pdrop=0.0,
-                    embd_pdrop=0.0,
-                    attn_pdrop=0.0,
-                    bos_token_id=0,
-                    eos_token_id=0,
-                    pad_token_id=0,
-                )
-            )
-        else:
-            model = LlamaForCausalLM(
-                LlamaConfig(
-                    vocab_size=vocabulary,
-                    max_position_embeddings=context,
-                    hidden_size=16,
-                    intermediate_size=24,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    num_key_value_heads=2,
-                    bos_token_id=0,
-                    eos_token_id=0,
-                    pad_token_id=0,
-                )
-            )
-        with torch.no_grad():
-            for weight in model.parameters():
-                if weight.ndim == 2:
-                    weight.normal_(std=0.25)
-    return model
-
-
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., CausalLM]:
     """A function that makes a `CausalLM` on a tiny random model, its store in a folder of its own."""
@@ -182,3 +104,24 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cau
         )
 
     return make
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("prefbench_plugin_", "prefbench_letters", "broken_plugin")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    tokenizer = tiny_tokenizer()
+    folder = tmp_path / "model"
+    tiny_model("llama", len(tokenizer), context=48, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

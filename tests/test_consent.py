@@ -5,9 +5,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from judge_server import MODEL, prefers, serving
-from test_cli import typed
-from test_registry import restored  # noqa: F401  (a fixture, used by being here)
 
 from prefbench import consent
 from prefbench.chat.server import Server
@@ -18,6 +15,10 @@ from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
 from prefbench.sweep.cell import Outcome
 from prefbench.sweep.ray_cluster import _remote_cell
+from support.commands import typed
+from support.judge_server import MODEL, prefers, serving
+
+pytestmark = pytest.mark.usefixtures("restored")
 
 VARIABLE = "PREFBENCH_TEST_KEY"
 KEY = "sk-secret-0123456789abcdef"

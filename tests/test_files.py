@@ -21,14 +21,7 @@ from prefbench import files
 from prefbench.files import Unfit
 from prefbench.parquet_pages import page_sizes
 from prefbench.text import one_line, visible
-
-
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def zero(path: Path) -> None:
-    path.symlink_to("/dev/zero")
+from support.files import one_text_in_every_row, outside, pipe, zero
 
 
 def folder(path: Path) -> None:
@@ -41,11 +34,6 @@ def unix_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(path.name)
     os.chdir(here)
-
-
-def outside(path: Path) -> None:
-    (path.parent.parent / "outside").write_text("{}")
-    path.symlink_to("../outside")
 
 
 SPECIAL = [
@@ -161,12 +149,6 @@ def test_compressed_data_is_measured_as_it_comes_out(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------- parquet
-
-
-def one_text_in_every_row(rows: int) -> pa.Table:
-    text = pa.array(["x" * 1_000_000])
-    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), text)
-    return pa.table({"prompt_id": range(rows), "prompt": column})
 
 
 def test_five_kilobytes_do_not_become_gigabytes(tmp_path: Path) -> None:

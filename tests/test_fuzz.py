@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fuzzing
 import pytest
+
+from support import fuzzing
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str], set[str]]]
     inside: list[set[str]] = []
     compute_stage = Store._compute
 
-    def traced(self: Store, name: str, key: Any, compute: Callable[..., None], *rest: Any) -> None:
+    def traced(self: Store, name: str, key: Any, compute: Callable[..., None], *rest: Any) -> Any:
         def profiled(work: Any) -> None:
             modules: set[str] = set()
             inside.append(modules)
@@ -60,7 +60,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str], set[str]]]
             found.append((name, own - {"prefbench"}, set(self.made_by.modules(name, compute))))
 
         profiled.__module__ = compute.__module__
-        compute_stage(self, name, key, profiled, *rest)
+        return compute_stage(self, name, key, profiled, *rest)
 
     monkeypatch.setattr(Store, "_compute", traced)
     return found

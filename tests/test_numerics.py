@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import figures
 import pytest
 import torch
 
@@ -27,6 +26,7 @@ from prefbench.numerics import NUMERICS
 from prefbench.problem import labels as preferences
 from prefbench.problem.utilities import content, sentiment
 from prefbench.record import summary
+from support import figures
 
 PATH = Path(__file__).parent / "data" / "numerics.json"
 COMMAND = "python tests/test_numerics.py --write"

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,29 +11,10 @@ import pytest
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.registry import NoOptions, aligner, load_plugins, suggest, task
+from support.plugins import PACKAGE, install
 
-PACKAGE = Path(__file__).parent / "plugin_package"
+pytestmark = pytest.mark.usefixtures("restored")
 HEAVY = ("torch", "transformers", "datasets", "scipy", "pandas")
-
-
-@pytest.fixture(autouse=True)
-def restored(monkeypatch):
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith(("prefbench_plugin_", "prefbench_letters", "broken_plugin")):
-            del sys.modules[name]
-
-
-def install(site: Path, name: str, module: str) -> None:
-    """What pip leaves of a package that names `module` in the entry-point group."""
-    folder = site / f"{name}-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text(f"[prefbench]\n{name} = {module}\n")
 
 
 def in_new_process(*args: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -64,15 +44,10 @@ def test_lists_import_nothing_heavy(args):
     assert not imported(done) & set(HEAVY)
 
 
-def test_help_comes_at_once():
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = in_new_process("--help")
-        times.append(time.perf_counter() - started)
+def test_help_loads_next_to_nothing():
+    done = in_new_process("--help")
     assert done.returncode == 0
     assert not imported(done) & {*HEAVY, "pydantic", "numpy", "pandas"}
-    assert min(times) < 0.7
 
 
 # -------------------------------------------------------------------------------------------- doors

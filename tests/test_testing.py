@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from test_record import make_items, make_record, make_run
 
 from prefbench.boards.csv_file import write_csv
 from prefbench.boards.table import build
 from prefbench.errors import UserError
 from prefbench.record.files import read_record
 from prefbench.testing import CannotTell, assert_minority_win_rate, assert_win_rate
+from support.records import make_items, make_record, make_run
 
 pytest_plugins = ["pytester"]
 OLD = {"many": 0.85, "few": 0.75}

@@ -1,0 +1,1 @@
+"""Models, runs, servers and files that tests of several rooms are made of."""
