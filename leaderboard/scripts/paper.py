@@ -1,4 +1,4 @@
-"""Print what the published win rates can say: `python leaderboard/paper.py`.
+"""Print what the published win rates can say: `python leaderboard/scripts/paper.py`.
 
 The table of MaxMin-RLHF for the personas P3A and P3B (friendly, unfriendly), recovered second-hand, evaluated
 by GPT-4 on some of 50 prompts. It states neither counts nor intervals, so both are worked out here.

@@ -3,14 +3,14 @@
 # reviews written by a tiny language model. Five seeds each, since one seed speaks of one policy and not of the
 # method. About one and a half minutes on one core.
 #
-#     leaderboard/baseline.sh RUNS          make the runs, for the gate to judge
-#     leaderboard/baseline.sh RUNS renew    and put them in the place of the baseline, on purpose
+#     leaderboard/scripts/baseline.sh RUNS          make the runs, for the gate to judge
+#     leaderboard/scripts/baseline.sh RUNS renew    and put them in the place of the baseline, on purpose
 #
 # The baseline is leaderboard/baseline.csv and, packed in leaderboard/baseline/, the runs that it was made from,
 # so that the gate compares prompt by prompt.
 set -euo pipefail
 runs=${1:?name a folder for the runs}
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 for aligner in single_reward maxmin gold_maxmin; do
   prefbench run --task bandit_two_group --aligner "$aligner" --minority-ratio 4:1 --seeds 5 \
     --runs-dir "$runs" --quiet

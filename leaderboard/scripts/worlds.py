@@ -1,6 +1,6 @@
 """The figures of docs/worlds.md on worlds whose responses can be listed, one section for each argument.
 
-    python leaderboard/worlds.py robust solvers scale clusters ppo regret growth
+    python leaderboard/scripts/worlds.py robust solvers scale clusters ppo regret growth
 
 Sections: `robust` (T7: group-robust DPO), `solvers` (T6: three solvers, one optimum), `scale` (T8:
 normalisation), `clusters` (T4: EM, with a heat map), `ppo` (PPO by sampling against the exact optimum),
@@ -29,7 +29,7 @@ from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
 def measured(

@@ -1,6 +1,6 @@
 """Score what other aligners say by the reward that single_reward was trained on.
 
-    python leaderboard/objective.py runs 10:1 0
+    python leaderboard/scripts/objective.py runs 10:1 0
 
 prints, for a ratio and a seed whose runs are stored, each policy's mean reward, its KL and what
 single_reward maximised: reward minus beta KL. A policy that does better at it than single_reward's own

@@ -1,4 +1,4 @@
-"""Print the tables of docs/results.md from a runs folder: `python leaderboard/tables.py runs`.
+"""Print the tables of docs/results.md from a runs folder: `python leaderboard/scripts/tables.py runs`.
 
 Means over seeds; intervals are those of `prefbench leaderboard build` (seeds and prompts).
 """
