@@ -1,12 +1,12 @@
-"""prefbench: alignment under disagreement, measured group by group.
+"""The public face of prefbench: alignment under disagreement, measured group by group.
 
 The flow, which is also the layout: a `RunSpec` names a task, an aligner and a model; the task makes a
 `Problem`; the reference policy answers its prompts; annotators label pairs; the aligner learns a
 policy from the labels; the evaluator tells, group by group, who won and who was left behind.
 
-This is the public face. Tasks, aligners and scripts write `import prefbench as pb` and take from it the
-names that are listed below, and what it has not from the modules in `PUBLIC_MODULES`. Those are kept from
-version to version; everything else may move. A name is imported when it is first used.
+Tasks, aligners and scripts write `import prefbench as pb` and take from it the names that are listed below,
+and what it has not from the modules in `PUBLIC_MODULES`. Those are kept from version to version; everything
+else may move. A name is imported when it is first used.
 """
 
 from __future__ import annotations

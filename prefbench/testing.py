@@ -1,4 +1,4 @@
-"""For people who guard a model in their own tests: a pytest plug-in, loaded by pytest itself.
+"""A pytest plug-in for people who guard a model in their own tests, loaded by pytest itself.
 
 ```python
 from prefbench.testing import assert_minority_win_rate

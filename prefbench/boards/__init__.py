@@ -1,1 +1,1 @@
-"""Many records held against each other: rows, ranks, comparison, gate, submission."""
+"""Many records held against each other: rows, ranks, comparison, CSV, gate, submission, verification."""

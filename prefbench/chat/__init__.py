@@ -1,1 +1,1 @@
-"""A language model behind a server is asked; it knows no preferences."""
+"""Questions to a language model behind a server, and its answers; it knows no preferences."""

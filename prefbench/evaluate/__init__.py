@@ -1,1 +1,1 @@
-"""Win rates, fairness measures and the statistics behind their intervals."""
+"""Win rates, fairness measures, regret and theory, and utilities that are learned or asked for."""

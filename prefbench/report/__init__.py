@@ -1,1 +1,1 @@
-"""Records, leaderboard, gate and what a person sees."""
+"""For eyes only: tables, the live display, figures and the page; nothing is computed here."""

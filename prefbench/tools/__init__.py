@@ -1,1 +1,1 @@
-"""What looks after the rest: checks, measurements of the machine, exports, profiles, stored stages."""
+"""Looking after the rest: checks, measurements of the machine, exports, profiles, templates, stored stages."""
