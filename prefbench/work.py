@@ -111,12 +111,12 @@ class Recipe:
         self.score(stage, 2 * self.sizes.train * passes, least, **more)
 
     def everybody(self) -> None:
-        """One reward for all pairs (`bradley_terry.fit_everybody`)."""
+        """One reward for all pairs (`rewards.fit_everybody`)."""
         self.fit_reward("reward of everybody", self.sizes.train, self.options["reward_epochs"], 1)
         self.rewards = 1
 
     def known_groups(self) -> None:
-        """Everybody's reward, then one for each group on its own pairs (`bradley_terry.fit_groups`)."""
+        """Everybody's reward, then one for each group on its own pairs (`rewards.fit_groups`)."""
         self.everybody()
         groups = self.sizes.groups
         self.fit_reward(

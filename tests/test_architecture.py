@@ -63,7 +63,9 @@ def test_imports_are_counted_between_rooms_and_not_within_them(rooms, graph):
     counts = rooms.imports(graph)
     assert counts["prefbench.__main__", "prefbench.cli"] == 1
     assert counts["prefbench_tasks", "prefbench"] > 5  # by the face
-    assert not any(one == other or (other == "prefbench" and one not in rooms.GUESTS) for one, other in counts)
+    assert not any(
+        one == other or (other == "prefbench" and one not in rooms.GUESTS) for one, other in counts
+    )
 
 
 def test_a_room_without_a_docstring_is_named(rooms, monkeypatch, tmp_path):

@@ -177,7 +177,9 @@ def test_shown_commands_are_accepted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_options_in_running_text_exist(page: str, example_files: Path) -> None:
-    options = {option for command in every_command() for p in command.params for option in p.opts}
+    options = {option for command in every_command() for p in command.params for option in p.opts} | {
+        "--help"
+    }
     settable = {f"{entry.kind}.{name}" for entry in all_entries() for name in entry.options.model_fields}
     for span in spans(page):
         if span.startswith("prefbench "):
@@ -237,7 +239,9 @@ def test_the_readme_lists_every_task_and_model() -> None:
 def test_the_pages_name_files_and_functions_that_exist() -> None:
     for page in PAGES:
         text = FENCE.sub("", PAGES[page])
-        for path in re.findall(r"`((?:prefbench|tasks|baselines|tests|benchmarks|docs|\.ci)/[\w./]*)`", text):
+        for path in re.findall(
+            r"`((?:prefbench|tasks|baselines|tests|benchmarks|leaderboard|docs|\.ci|\.github)/[\w./]*)`", text
+        ):
             assert (ROOT / path).exists(), f"{page}: {path}"
         for path, name in re.findall(r"`(prefbench/\S+\.py)`, `(\w+)`", text):
             assert re.search(rf"\b(def|class) {name}\b", (ROOT / path).read_text()), f"{page}: {path}, {name}"

@@ -32,7 +32,7 @@ CELL = 27
 LEFT = 150
 TOP = 12
 SIZES = ((2, 3), (9, 6), (10**6, 10))
-"""Imports up to so many, and the radius of their dot: coarse, so that one more import seldom moves the picture."""
+"""Imports up to so many, and the radius of their dot: coarse, so that one more seldom moves the picture."""
 AMOUNTS = ("1 or 2", "3 to 9", "10 or more imports")
 
 
@@ -55,7 +55,7 @@ def room_of(module: str) -> str:
 
 
 def imports(found: grimp.ImportGraph) -> Counter[tuple[str, str]]:
-    """How many modules of one room each room imports, by the two rooms; a module that is imported twice counts twice.
+    """Imports between every two rooms, counted by module that imports and module that is imported.
 
     Modules of the house that import `prefbench` itself ask for its version; they do not enter by its face.
     """
@@ -93,7 +93,9 @@ def sentence(room: str) -> str:
 
 def table(rooms: Sequence[Floor]) -> str:
     """Every room with its sentence, a row each; rooms of one floor follow each other."""
-    rows = [f"| [`{label(room)}`](../{path_of(room)}) | {sentence(room)} |" for floor in rooms for room in floor]
+    rows = [
+        f"| [`{label(room)}`](../{path_of(room)}) | {sentence(room)} |" for floor in rooms for room in floor
+    ]
     return "\n".join(["| room | holds |", "|---|---|", *rows]) + "\n"
 
 
@@ -102,7 +104,8 @@ def picture(rooms: Sequence[Floor], counts: Counter[tuple[str, str]]) -> str:
     size = len(rooms) * CELL
     width, height = LEFT + size + 12, TOP + size + 12
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
         'font-family="DejaVu Sans, Verdana, Helvetica, sans-serif" font-size="12.5">',
         "<title>The rooms of prefbench and how often they import each other</title>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
@@ -136,7 +139,9 @@ def _floor(i: int, floor: Floor, count: int) -> list[str]:
 def _dot(i: int, j: int, number: int) -> str:
     """Imports of one floor in another's row."""
     radius = next(size for most, size in SIZES if number <= most)
-    return f'<circle cx="{LEFT + j * CELL + CELL // 2}" cy="{_at(i) + CELL // 2}" r="{radius}" fill="#2f6f9f"/>'
+    return (
+        f'<circle cx="{LEFT + j * CELL + CELL // 2}" cy="{_at(i) + CELL // 2}" r="{radius}" fill="#2f6f9f"/>'
+    )
 
 
 def _legend(height: int) -> list[str]:

@@ -1,3 +1,3 @@
-"""The `prefbench` command: a file for each of its commands, which parses, calls one library function and prints."""
+"""The `prefbench` command: a file a command, which parses, calls one function and prints."""
 
 from prefbench.cli.entry import main as main

@@ -1,1 +1,1 @@
-"""Looking after the rest: checks, measurements of the machine, exports, profiles, templates, stored stages."""
+"""Looking after the rest: checks, measurements of the machine, exports, profiles, templates, stages."""
