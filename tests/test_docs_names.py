@@ -1,8 +1,8 @@
 """Names in the documentation that look like code exist: in backticks, in the pages and in docstrings.
 
-A name is one or several words with dots between them, with or without a call's brackets. Several have to be the
-last words of some definition's full name (`em.fit_mixture`, `Backbone.load_policy`), a single one some name or
-some string of the code. So a name that was changed is found where it is still told. What else may stand in
+A name is one or several words with dots between them, with or without a call's brackets. Several have to be
+the last words of some full name (`em.fit_mixture`, `Backbone.load_policy`), a single one some name
+or some string of the code. So a name that was changed is found where it is still told. What else may stand in
 backticks is listed here with its reason.
 """
 
