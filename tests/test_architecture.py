@@ -6,17 +6,16 @@ import re
 import sys
 from importlib import import_module, util
 from inspect import unwrap
-from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import pytest
-from conftest import TINY_ALIGNER, TINY_SETS
 
 from prefbench.cli.entry import main
+from support.pages import PAGES, ROOT
+from support.tiny import TINY_ALIGNER, TINY_SETS
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = PAGES["docs/architecture.md"]
 MEND = "run `python docs/scripts/rooms.py`"
 
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -27,19 +26,7 @@ from prefbench.cli.run_file import read_config
 from prefbench.record.schema import EmRecord, GroupRecord, Provenance, Record, json_schema
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, parse_sets
-
-ROOT = Path(__file__).parent.parent
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")]
-}
-README = PAGES["README.md"]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-
-
-def fenced(page: str, language: str) -> list[str]:
-    return [body for _, kind, body in FENCE.findall(PAGES[page]) if kind == language]
+from support.pages import FENCE, PAGES, PROJECT, README, ROOT, all_entries, fenced, marked
 
 
 def spans(page: str) -> list[str]:
@@ -68,13 +55,6 @@ def shown_commands() -> list[tuple[str, list[str]]]:
         for words in simple_commands(block)
         if Path(words[0]).name == "prefbench"
     ]
-
-
-def marked(name: str) -> str:
-    """The command between the README's markers of that name."""
-    found = re.findall(rf"<!-- command: {name} -->\n```sh\n(.*?)\n```\n<!-- /command -->", README, re.DOTALL)
-    assert len(found) == 1
-    return found[0]
 
 
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
@@ -197,11 +177,6 @@ def every_command() -> list[Any]:
     """Every command and sub-command of prefbench."""
     top = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
     return [leaf for command in top for leaf in getattr(command, "commands", {"": command}).values()]
-
-
-def all_entries() -> list[registry.Entry]:
-    kinds: tuple[registry.Kind, ...] = ("task", "aligner", "model")
-    return [entry for kind in kinds for entry in registry.entries(kind)]
 
 
 # --------------------------------------------------------------------------------------- names, tables

@@ -15,11 +15,11 @@ from functools import cache
 from importlib import import_module
 
 import pytest
-from test_docs import FENCE, PAGES, PROJECT, ROOT, all_entries, fenced
 
 import prefbench as pb
 from prefbench.record.schema import Record
 from prefbench.spec import EvaluateOptions
+from support.pages import FENCE, PAGES, PROJECT, ROOT, all_entries, fenced
 
 NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(.*\))?")
 FILE = re.compile(r"\w+\.(?:cff|csv|html|json|md|parquet|png|py|safetensors|sqlite|svg|toml|txt|yaml|yml)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from support.pages import PROJECT, ROOT, marked
+
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in ROOT.glob(".github/workflows/*.yml")}
-TEST = re.search(r"<!-- command: test -->\n```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
 OUTPUTS = {"--summary", "--junit"}
 """Options by which a workflow keeps what the gate says."""
 
@@ -29,8 +28,7 @@ def commands(job: dict[str, Any]) -> list[str]:
 
 def steps_of_ci() -> Iterator[str]:
     """Every command that `.ci/run` says and runs, with the README's two in their places."""
-    assert TEST is not None
-    install, tests = TEST[1].rsplit(" && ", 1)
+    install, tests = marked("test").rsplit(" && ", 1)
     script = re.sub(r"\\\n\s*", "", (ROOT / ".ci" / "run").read_text())
     for command in re.findall(r"^(?:if ! )?step (.*?)(?:; then)?$", script, re.MULTILINE):
         if "${command" in command:
@@ -74,8 +72,7 @@ def test_the_programs_of_the_steps_exist():
 
 def test_tests_run_on_the_oldest_python_and_a_new_one():
     versions = jobs("ci.yml")["tests"]["strategy"]["matrix"]["python"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert versions == [project["requires-python"].removeprefix(">="), "3.13"]
+    assert versions == [PROJECT["requires-python"].removeprefix(">="), "3.13"]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
