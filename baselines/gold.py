@@ -42,4 +42,6 @@ def _optimise(view: pb.View, backbone: pb.Backbone, welfare: pb.Welfare, options
     def rewards(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         return np.asarray((utilities(prompts, responses) - shift) / scale)
 
-    return backbone.optimise(view.prompts, rewards, welfare, options, seed=view.seed, names=list(shares))
+    return backbone.optimise(
+        rewards, welfare, options, prompts=view.prompts, seed=view.seed, names=list(shares)
+    )

@@ -35,5 +35,5 @@ def _optimise_minimum(
     if not options.normalise:
         rewards = rewards.raw()
     welfare = pb.Welfare(options.welfare, step=options.dual_step)
-    policy = backbone.optimise(view.prompts, rewards, welfare, options, seed=view.seed, names=rewards.names)
+    policy = backbone.optimise(rewards, welfare, options, prompts=view.prompts, seed=view.seed)
     return pb.Aligned(policy, rewards)

@@ -29,10 +29,10 @@ def preference_matching(view: pb.View, backbone: pb.Backbone, options: RewardOpt
         return np.asarray(rewards.raw()(prompts, responses) - reference[:, None])
 
     policy = backbone.optimise(
-        view.prompts,
         objective,
         mean(),
         PPOOptions.model_validate({"kl_coefficient": 1.0}),
+        prompts=view.prompts,
         seed=view.seed,
         names=rewards.names,
     )

@@ -30,5 +30,5 @@ def single_reward_balanced(view: pb.View, backbone: pb.Backbone, options: Single
 
 def _align(view: pb.View, backbone: pb.Backbone, options: SingleRewardOptions, pairs: pb.Pairs) -> pb.Aligned:
     rewards = fit_everybody(backbone, pairs, options, view.seed)
-    policy = backbone.optimise(view.prompts, rewards, mean(), options, seed=view.seed, names=rewards.names)
+    policy = backbone.optimise(rewards, mean(), options, prompts=view.prompts, seed=view.seed)
     return pb.Aligned(policy, rewards)

@@ -25,5 +25,5 @@ def welfare(view: pb.View, backbone: pb.Backbone, options: SocialWelfareOptions)
     # A cluster that lost all its annotators keeps a reward but has nobody to speak for.
     shares = tuple(sizes / sizes.sum()) if options.weights == "shares" else None
     aim = pb.Welfare(options.welfare, shares=shares, alpha=options.alpha)
-    policy = backbone.optimise(view.prompts, rewards, aim, options, seed=view.seed, names=rewards.names)
+    policy = backbone.optimise(rewards, aim, options, prompts=view.prompts, seed=view.seed)
     return pb.Aligned(policy, rewards)

@@ -582,8 +582,8 @@ def iterate(bench: Bench, backbone: CausalLM, rewards: Rewards) -> None:
     def compute() -> tuple[list[float], bool]:
         stage = new_stage(bench)
         prompts = texts_of(backbone, draw_prompts(bench))
-        given = (prompts, rewards, population_min, bench.ppo_options)
-        backbone.at(stage).optimise(*given, seed=0, names=rewards.names)
+        bound = backbone.at(stage)
+        bound.optimise(rewards, population_min, bench.ppo_options, prompts=prompts, seed=0)
         return stage.seconds, True
 
     works = list(itertools.chain.from_iterable(iteration_of(bench).values()))

@@ -277,7 +277,9 @@ def policy_gradient(bench: Bench, size_name: str, kind: str) -> Compared:
     function: RewardFunction = rewards
 
     def iterate() -> None:
-        fresh(backbone).optimise(pairs.prompts, function, population_min, options, seed=0, names=["r"])
+        fresh(backbone).optimise(
+            function, population_min, options, prompts=pairs.prompts, seed=0, names=["r"]
+        )
 
     job = {
         "trainer": kind,

@@ -276,7 +276,9 @@ def test_ppo_iteration(
     measured(
         "PPO iteration",
         size,
-        lambda: fresh(backbone).optimise(prompts, rewards, population_min, options, seed=0, names=names),
+        lambda: fresh(backbone).optimise(
+            rewards, population_min, options, prompts=prompts, seed=0, names=names
+        ),
     )
     read = [len(ids) for ids in backbone.codec.prompts(asked)]
     drawn = [[len(ids)] for ids in backbone.codec.responses(answered)]

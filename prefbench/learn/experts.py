@@ -42,9 +42,7 @@ def group_policies(
         }
 
         def compute(work: Work, own: Rewards = own) -> None:
-            policy = backbone.at(work).optimise(
-                view.prompts, own, mean(), options, seed=view.seed, names=own.names
-            )
+            policy = backbone.at(work).optimise(own, mean(), options, prompts=view.prompts, seed=view.seed)
             policy.save(work.path)
 
         policies.append(backbone.load_policy(backbone.cached("experts", key, compute)))

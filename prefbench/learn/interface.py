@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
+from prefbench.errors import UserError
 from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
 
 if TYPE_CHECKING:
@@ -123,6 +126,101 @@ class Pairs:
         )
 
 
+@dataclass(frozen=True)
+class RewardRequest:
+    """A Bradley-Terry reward that is wanted: `Backbone.fit_reward` is called with these fields."""
+
+    pairs: Pairs
+    """What it is fitted to."""
+    options: RewardOptions
+    """How: epochs, batch, learning rate; what is solved exactly looks at none of them."""
+    _: KW_ONLY
+    seed: int
+    """Of a new head and of the order of pairs."""
+    name: str
+    """Of its checkpoints; an aligner that fits several rewards gives each its own."""
+    start: Reward | None = None
+    """A reward of the same backbone to begin with; None for the reference with a new head."""
+
+
+@dataclass(frozen=True)
+class OptimiseRequest:
+    """A policy that is wanted for its welfare: `Backbone.optimise` is called with these fields.
+
+    Raises:
+        UserError: the rewards are a function and have no names.
+    """
+
+    rewards: RewardFunction
+    """(prompts, responses) to rewards [n, groups], as `Rewards` are."""
+    welfare: WelfareFunction
+    """Makes one number of each response's rewards; any function of their matrix [n, groups]."""
+    options: PPOOptions
+    """The strength of the KL penalty, and how PPO goes about it."""
+    _: KW_ONLY
+    prompts: Sequence[str]
+    """Responses to these count, each prompt as often as it occurs."""
+    seed: int
+    """The run's; iteration t of PPO uses only children of it that are named by t."""
+    names: Sequence[str] = ()
+    """Of the rewards, for progress and the training history; `Rewards` bring their own."""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            if not isinstance(self.rewards, Rewards):
+                raise UserError("backbone.optimise: name what the rewards function gives: names=['a', 'b'].")
+            object.__setattr__(self, "names", tuple(self.rewards.names))
+
+
+@dataclass(frozen=True)
+class PairwiseRequest:
+    """A policy that is wanted straight from pairs: `Backbone.fit_pairwise` is called with these fields."""
+
+    pairs: Pairs
+    """What it is fitted to; with `group_step` they name their groups."""
+    loss: PairwiseLoss
+    """Of each pair's difference of log-ratios."""
+    options: PairTrainingOptions
+    """How: beta, epochs, batch, learning rate."""
+    _: KW_ONLY
+    seed: int
+    """Of the order of pairs and of new adapters."""
+    group_step: float | None = None
+    """Step of the ascent on the groups' weights, which makes it minimise the largest mean loss of a group;
+    None minimises the mean loss of all pairs."""
+    name: str = "policy"
+    """Of its checkpoints; an aligner that fits several policies gives each its own."""
+
+
+Backboned = TypeVar("Backboned")
+Fields = ParamSpec("Fields")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+def called_with(
+    request: Callable[Fields, Request],
+) -> Callable[
+    [Callable[[Backboned, Request], Result]],
+    Callable[Concatenate[Backboned, Fields], Result],
+]:
+    """Let a method that takes a request be called with the request's fields, so that these stand once."""
+
+    def decorated(
+        method: Callable[[Backboned, Request], Result],
+    ) -> Callable[Concatenate[Backboned, Fields], Result]:
+        @functools.wraps(method)
+        def call(self: Backboned, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+            return method(self, request(*args, **kwargs))
+
+        fields = inspect.signature(request).parameters.values()
+        this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        call.__signature__ = inspect.signature(method).replace(parameters=[this, *fields])  # type: ignore[attr-defined]
+        return call
+
+    return decorated
+
+
 class Backbone(Protocol):
     """The model family that is aligned, with its reference policy and its training loops."""
 
@@ -138,41 +236,20 @@ class Backbone(Protocol):
     def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
         """What a fitted reward sees in responses before it scores them, float64 [n, d]."""
 
-    def fit_reward(
-        self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
-    ) -> Reward:
-        """Maximum-likelihood Bradley-Terry reward, from the reference or warm from `start`."""
+    @called_with(RewardRequest)
+    def fit_reward(self, request: RewardRequest) -> Reward:
+        """Maximum-likelihood Bradley-Terry reward."""
 
     def load_reward(self, path: Path) -> Reward:
         """Read back what `Reward.save` wrote."""
 
-    def optimise(
-        self,
-        prompts: Sequence[str],
-        rewards: RewardFunction,
-        welfare: WelfareFunction,
-        options: PPOOptions,
-        *,
-        seed: int,
-        names: Sequence[str],
-    ) -> Policy:
+    @called_with(OptimiseRequest)
+    def optimise(self, request: OptimiseRequest) -> Policy:
         """A policy with high welfare of rewards, kept near the reference by a KL penalty."""
 
-    def fit_pairwise(
-        self,
-        pairs: Pairs,
-        loss: PairwiseLoss,
-        options: PairTrainingOptions,
-        *,
-        seed: int,
-        group_step: float | None = None,
-        name: str = "policy",
-    ) -> Policy:
-        """A policy fitted directly to preference pairs (the DPO family).
-
-        With `group_step` it minimises the largest mean loss of a group: the step of the ascent on the
-        groups' weights. An aligner that fits several policies gives each a name, for checkpoints.
-        """
+    @called_with(PairwiseRequest)
+    def fit_pairwise(self, request: PairwiseRequest) -> Policy:
+        """A policy fitted directly to preference pairs (the DPO family)."""
 
     def expect(
         self,

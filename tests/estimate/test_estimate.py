@@ -217,8 +217,9 @@ def train_pairwise(backbone):
 
 def train_ppo(backbone):
     options = PPOOptions(iterations=2, batch=24, minibatches=1, epochs=1)
-    one = [mean(), options]
-    backbone.optimise(PROMPTS, lambda p, r: np.ones((len(p), 1)), *one, seed=0, names=["one"])
+    backbone.optimise(
+        lambda p, r: np.ones((len(p), 1)), mean(), options, prompts=PROMPTS, seed=0, names=["one"]
+    )
 
 
 PASSES = {

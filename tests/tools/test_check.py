@@ -325,8 +325,7 @@ def own_welfare(view: View, backbone: Backbone, options: SingleRewardOptions) ->
     from prefbench.learn.rewards import fit_known_groups
 
     rewards = fit_known_groups(view, backbone, options)
-    names = rewards.names
-    policy = backbone.optimise(view.prompts, rewards, OWN, options, seed=view.seed, names=names)
+    policy = backbone.optimise(rewards, OWN, options, prompts=view.prompts, seed=view.seed)
     return Aligned(policy, rewards)
 """
 

@@ -21,10 +21,19 @@ from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.game import Game
-from prefbench.learn.interface import Pairs, PairwiseLoss, Policy, Reward, RewardFunction, Rewards
+from prefbench.learn.interface import (
+    OptimiseRequest,
+    Pairs,
+    PairwiseRequest,
+    Policy,
+    Reward,
+    RewardFunction,
+    RewardRequest,
+    Rewards,
+    called_with,
+)
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
-from prefbench.learn.welfare import WelfareFunction
 from prefbench.problem.world import Floats, Ints, World
 from prefbench.text import count_words
 
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefbench.backbone.options import FiniteOptions
-    from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
     from prefbench.store.stages import Store, Work
 
 
@@ -80,14 +88,13 @@ class Finite:
         rows = self.world.rows(prompts)
         return self.world.features[rows, self.world.columns(rows, responses)]
 
-    def fit_reward(
-        self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
-    ) -> Reward:
+    @called_with(RewardRequest)
+    def fit_reward(self, request: RewardRequest) -> Reward:
         """The maximum-likelihood Bradley-Terry reward; convex, so neither seed nor start matters."""
         design = self.design(self.options.reward)
-        chosen, rejected = self.places(pairs)
+        chosen, rejected = self.places(request.pairs)
         found = fit_linear(
-            design[chosen] - design[rejected], self.options.penalty, pairs.weights, precise=True
+            design[chosen] - design[rejected], self.options.penalty, request.pairs.weights, precise=True
         )
         return FiniteReward(self.world, (design @ found).reshape(self.world.reference.shape))
 
@@ -147,58 +154,31 @@ class Finite:
         prompts = [asked[state] for state, row in enumerate(texts) for _ in row]
         return prompts, [text for row in texts for text in row]
 
-    def optimise(
-        self,
-        prompts: Sequence[str],
-        rewards: RewardFunction,
-        welfare: WelfareFunction,
-        options: PPOOptions,
-        *,
-        seed: int,
-        names: Sequence[str],
-    ) -> Policy:
+    @called_with(OptimiseRequest)
+    def optimise(self, request: OptimiseRequest) -> Policy:
         """The policy with the highest welfare, in closed form or, if asked for, by PPO."""
-        if not options.kl_coefficient > 0:
+        beta = request.options.kl_coefficient
+        if not beta > 0:
             raise UserError(
-                f"aligner.kl_coefficient={options.kl_coefficient:g}: where responses are listed the optimum "
-                "is exact and needs a positive one."
+                f"aligner.kl_coefficient={beta:g}: where responses are listed the optimum is exact and needs "
+                "a positive one."
             )
-        game = self.game(prompts, rewards, options.kl_coefficient)
+        game = self.game(request.prompts, request.rewards, beta)
         if self.options.optimiser == "ppo":
             from prefbench.backbone.finite.ppo import train  # brings torch, which exact fits do without
 
-            return FinitePolicy(
-                self.world,
-                train(
-                    self.world,
-                    prompts,
-                    game.rewards,
-                    welfare,
-                    options,
-                    self.options,
-                    self.work,
-                    seed=seed,
-                    names=names,
-                ),
-            )
-        return FinitePolicy(self.world, exact.optimum(game, welfare).logprob)
+            return FinitePolicy(self.world, train(self.world, game.rewards, request, self.options, self.work))
+        return FinitePolicy(self.world, exact.optimum(game, request.welfare).logprob)
 
-    def fit_pairwise(
-        self,
-        pairs: Pairs,
-        loss: PairwiseLoss,
-        options: PairTrainingOptions,
-        *,
-        seed: int,
-        group_step: float | None = None,
-        name: str = "policy",
-    ) -> Policy:
+    @called_with(PairwiseRequest)
+    def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """The policy that minimises a pairwise loss, or with `group_step` the worst group's mean loss."""
+        pairs = request.pairs
         design = self.design(self.options.policy)
         chosen, rejected = self.places(pairs)
         difference = design[chosen] - design[rejected]
         weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights / pairs.weights.mean()
-        if group_step is None:
+        if request.group_step is None:
             members = np.ones((1, len(pairs))) * weights / len(pairs)
         else:
             assert pairs.group is not None
@@ -206,8 +186,8 @@ class Finite:
             members = (group == np.arange(group.max() + 1)[:, None]) * weights
             members = members / members.sum(axis=1, keepdims=True)
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
-        penalty = self.options.penalty * options.beta**2 / len(pairs)
-        theta = fit_worst(difference, members, loss, penalty)
+        penalty = self.options.penalty * request.options.beta**2 / len(pairs)
+        theta = fit_worst(difference, members, request.loss, penalty)
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 

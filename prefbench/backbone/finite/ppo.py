@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,7 @@ from prefbench.backbone.language.memory import Limits
 
 if TYPE_CHECKING:
     from prefbench.backbone.options import FiniteOptions
-    from prefbench.learn.options import PPOOptions
-    from prefbench.learn.welfare import WelfareFunction
+    from prefbench.learn.interface import OptimiseRequest
     from prefbench.problem.world import Floats, World
     from prefbench.store.stages import Work
 
@@ -71,29 +70,16 @@ class _Codec:
 
 
 def train(
-    world: World,
-    prompts: Sequence[str],
-    rewards: Floats,
-    welfare: WelfareFunction,
-    options: PPOOptions,
-    model_options: FiniteOptions,
-    work: Work,
-    *,
-    seed: int,
-    names: Sequence[str],
+    world: World, rewards: Floats, request: OptimiseRequest, model_options: FiniteOptions, work: Work
 ) -> Floats:
     """PPO on samples of a world.
 
     Args:
         world: what is sampled from.
-        prompts: what to sample responses to.
-        rewards: [S, R, G] of every response.
-        welfare: how the groups' rewards become one number per response.
-        options: see `PPOOptions`.
+        rewards: [S, R, G] of every response, in place of the request's.
+        request: see `OptimiseRequest`.
         model_options: the kind of policy and its learning rate.
         work: where progress and checkpoints go.
-        seed: the run's seed.
-        names: of the groups.
 
     Returns:
         log pi(y | x) of the trained policy, [S, R].
@@ -113,5 +99,5 @@ def train(
         policy_learning_rate=model_options.policy_learning_rate,
         trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
     )
-    trained = ppo.train(disguised, prompts, looked_up, welfare, options, seed=seed, names=names)
+    trained = ppo.train(disguised, replace(request, rewards=looked_up))
     return np.asarray(trained.model.table().numpy())

@@ -38,13 +38,19 @@ from prefbench.backbone.language.policies import LMPolicy, LMReward, model_of
 from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.backbone.language.training import trainable_state
 from prefbench.errors import UserError
-from prefbench.learn.interface import Pairs, PairwiseLoss, Policy, Reward, RewardFunction
+from prefbench.learn.interface import (
+    OptimiseRequest,
+    PairwiseRequest,
+    Policy,
+    Reward,
+    RewardFunction,
+    RewardRequest,
+    called_with,
+)
 from prefbench.learn.simple_policies import load_simple_policy
 from prefbench.text import message_line
 
 if TYPE_CHECKING:
-    from prefbench.learn.options import PairTrainingOptions, PPOOptions, RewardOptions
-    from prefbench.learn.welfare import WelfareFunction
     from prefbench.store.stages import Store, Work
 
 
@@ -188,12 +194,10 @@ class CausalLM:
         with seeds.torch_seeded(seed, "head"):
             return RewardModel(trunk, self.width, self.reward_pooling).to(self.device)
 
-    def fit_reward(
-        self, pairs: Pairs, options: RewardOptions, *, seed: int, name: str, start: Reward | None = None
-    ) -> Reward:
+    @called_with(RewardRequest)
+    def fit_reward(self, request: RewardRequest) -> Reward:
         """Maximum-likelihood Bradley-Terry reward (`backbone/language/reward.py`)."""
-        assert start is None or isinstance(start, LMReward)
-        return bradley_terry.fit(self, pairs, options, seed=seed, name=name, start=start)
+        return bradley_terry.fit(self, request)
 
     def load_reward(self, path: Path) -> Reward:
         """Read back what `LMReward.save` wrote."""
@@ -201,31 +205,15 @@ class CausalLM:
         read_tensors(path, trainable_state(model), self.adapted_digest)
         return LMReward(model, self)
 
-    def optimise(
-        self,
-        prompts: Sequence[str],
-        rewards: RewardFunction,
-        welfare: WelfareFunction,
-        options: PPOOptions,
-        *,
-        seed: int,
-        names: Sequence[str],
-    ) -> Policy:
+    @called_with(OptimiseRequest)
+    def optimise(self, request: OptimiseRequest) -> Policy:
         """A policy with high welfare, by PPO (`backbone/language/ppo.py`)."""
-        return ppo.train(self, prompts, rewards, welfare, options, seed=seed, names=names)
+        return ppo.train(self, request)
 
-    def fit_pairwise(
-        self,
-        pairs: Pairs,
-        loss: PairwiseLoss,
-        options: PairTrainingOptions,
-        *,
-        seed: int,
-        group_step: float | None = None,
-        name: str = "policy",
-    ) -> Policy:
+    @called_with(PairwiseRequest)
+    def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """A policy fitted to pairs (`backbone/language/pairwise.py`)."""
-        return pairwise.train(self, pairs, loss, options, seed=seed, group_step=group_step, name=name)
+        return pairwise.train(self, request)
 
     def expect(
         self,

@@ -15,31 +15,22 @@ from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
-from prefbench.learn.interface import Pairs, PairwiseLoss
-from prefbench.learn.options import PairTrainingOptions
+from prefbench.learn.interface import PairwiseRequest
 from prefbench.team import Once
 
 
-def train(
-    backbone: LanguageModel,
-    pairs: Pairs,
-    loss: PairwiseLoss,
-    options: PairTrainingOptions,
-    *,
-    seed: int,
-    group_step: float | None = None,
-    name: str = "policy",
-) -> LMPolicy:
+def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
     """Minimise a pairwise loss from the reference policy; reference log-probabilities are computed once.
 
     With `group_step` the loss of a batch is sum_g a_g L_g with group weights a on the simplex that follow the
     losses, a_g <- a_g exp(step L_g) (GR-DPO, Ramesh et al. 2024, Algorithm 1). L_g is the batch's sum over
     group g times N / (N_g B): an unbiased estimate of the group's mean loss however small the group.
     """
+    pairs, options, group_step = request.pairs, request.options, request.group_step
     reference = backbone.reference
     ratio = reference.logprob(pairs.prompts, pairs.chosen) - reference.logprob(pairs.prompts, pairs.rejected)
-    model = backbone.trainable_copy(seed)
-    order = PairBatches(backbone, pairs, options.batch, options.epochs, seed, "pairwise")
+    model = backbone.trainable_copy(request.seed)
+    order = PairBatches(backbone, pairs, options.batch, options.epochs, request.seed, "pairwise")
     state = State([model], options.learning_rate or backbone.policy_learning_rate)
     if group_step is not None:
         assert pairs.group is not None
@@ -52,7 +43,7 @@ def train(
         batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
         each = logprobs(model, batch).sum(1)
         difference = each[: len(rows)] - each[len(rows) :]
-        return part.weight * loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        return part.weight * request.loss(difference - torch.from_numpy(ratio[rows]).to(difference))
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         for part in parts:
@@ -84,7 +75,7 @@ def train(
         len(order),
         backbone.limits.training,
         backbone.work,
-        f"pairwise-{name}",
+        f"pairwise-{request.name}",
         max_grad_norm=options.max_grad_norm,
     )
     return LMPolicy(model.requires_grad_(False), backbone)

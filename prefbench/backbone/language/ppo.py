@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,9 +30,9 @@ from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import Parts, State, descend, schedule
 from prefbench.errors import Diverged
-from prefbench.learn.interface import RewardFunction
+from prefbench.learn.interface import OptimiseRequest
 from prefbench.learn.options import PPOOptions
-from prefbench.learn.welfare import WelfareFunction, scores_of
+from prefbench.learn.welfare import scores_of
 from prefbench.team import Once, team
 
 
@@ -155,31 +155,14 @@ class ValueHead(nn.Module):
         return value
 
 
-def train(
-    backbone: LanguageModel,
-    prompts: Sequence[str],
-    rewards: RewardFunction,
-    welfare: WelfareFunction,
-    options: PPOOptions,
-    *,
-    seed: int,
-    names: Sequence[str],
-) -> LMPolicy:
-    """Optimise the welfare of `rewards` from the reference policy.
-
-    Args:
-        backbone: the language model; its reference is the start and the anchor.
-        prompts: what to sample responses to.
-        rewards: (prompts, responses) to normalised rewards [n, groups].
-        welfare: how the groups' rewards become one number per response; any function of their matrix.
-        options: see `PPOOptions`.
-        seed: the run's seed; iteration t uses only children of it that are named by t.
-        names: the groups' names, for progress and the training history.
+def train(backbone: LanguageModel, request: OptimiseRequest) -> LMPolicy:
+    """Optimise the welfare of rewards from the reference policy, which is the start and the anchor.
 
     Raises:
         Diverged: a loss is not finite, or the policy is further from the reference than `kl_limit`.
     """
-    work = backbone.work
+    work, options, seed = backbone.work, request.options, request.seed
+    prompts, names = request.prompts, request.names
     model = backbone.trainable_copy(seed)
     head = ValueHead(backbone.width).to(backbone.device)
     state = State([model, head], options.learning_rate or backbone.policy_learning_rate)
@@ -196,7 +179,7 @@ def train(
             len(prompts), size=options.batch, replace=options.batch > len(prompts)
         )
         rollout = sample(backbone, model, head, [encoded[i] for i in chosen], seed, iteration)
-        matrix = rewards([prompts[i] for i in chosen], rollout.texts)
+        matrix = request.rewards([prompts[i] for i in chosen], rollout.texts)
         if not np.isfinite(matrix).all():
             raise Diverged(f"a reward is not finite at iteration {iteration}: check the reward model.")
         per_token_kl = rollout.logprob - rollout.reference
@@ -209,7 +192,7 @@ def train(
         past = np.array([[row[f"reward/{name}"] for name in names] for row in history]).reshape(
             -1, len(names)
         )
-        scalar = scores_of(welfare, matrix, matrix.mean(axis=0) - coefficient * kl, past)
+        scalar = scores_of(request.welfare, matrix, matrix.mean(axis=0) - coefficient * kl, past)
         score = torch.from_numpy(scalar.astype(np.float32)).to(backbone.device)
         losses = update(
             backbone,

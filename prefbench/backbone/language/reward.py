@@ -9,25 +9,20 @@ import torch
 from prefbench.backbone.language.policies import LMReward
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
-from prefbench.learn.interface import Pairs
-from prefbench.learn.options import RewardOptions
+from prefbench.learn.interface import RewardRequest
 from prefbench.learn.rewards import loss
 
 
-def fit(
-    backbone: LanguageModel,
-    pairs: Pairs,
-    options: RewardOptions,
-    *,
-    seed: int,
-    name: str,
-    start: LMReward | None = None,
-) -> LMReward:
-    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `start`."""
+def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
+    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `request.start`."""
+    options, seed, name = request.options, request.seed, request.name
     model = backbone.new_reward(seed)
-    if start is not None:
-        model.load_state_dict(start.model.state_dict())
-    order = PairBatches(backbone, pairs, options.reward_batch, options.reward_epochs, seed, "reward", name)
+    if request.start is not None:
+        assert isinstance(request.start, LMReward)
+        model.load_state_dict(request.start.model.state_dict())
+    order = PairBatches(
+        backbone, request.pairs, options.reward_batch, options.reward_epochs, seed, "reward", name
+    )
 
     def losses_at(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         for part in parts:

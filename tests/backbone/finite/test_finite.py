@@ -342,7 +342,7 @@ def test_ppo_by_sampling_converges_to_the_exact_optimum(finite, seed, welfare):
     rewards = replace(rewards, scale=np.array(spread))
     options = PPOOptions(iterations=150, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
     game = backbone.game(prompts, rewards, 0.2)
-    found = backbone.optimise(prompts, rewards, welfare, options, seed=seed, names=["one", "two"])
+    found = backbone.optimise(rewards, welfare, options, prompts=prompts, seed=seed, names=["one", "two"])
     values, best = game.values(found.table), exact.optimum(game, welfare)
     reached = values.mean() if welfare.kind == "mean" else values.min()
     at_reference = game.values(np.log(world.reference))
@@ -495,7 +495,9 @@ def test_a_welfare_of_ones_own_is_solved_where_it_can_be_and_refused_where_not(f
     rewards, options = known_rewards(backbone), PPOOptions(kl_coefficient=0.2)
 
     def solved(welfare):
-        return backbone.optimise(prompts, rewards, welfare, options, seed=0, names=["one", "two"]).table
+        return backbone.optimise(
+            rewards, welfare, options, prompts=prompts, seed=0, names=["one", "two"]
+        ).table
 
     lowest = solved(Welfare.of_values(lambda v: v.min(), concave=True))
     assert np.abs(np.exp(lowest) - np.exp(solved(population_min))).max() < 1e-3
@@ -517,7 +519,7 @@ def test_ppo_on_a_world_takes_any_welfare_of_ones_own(finite):
     game = backbone.game(prompts, rewards, 0.2)
 
     def found(welfare):
-        policy = backbone.optimise(prompts, rewards, welfare, options, seed=0, names=["one", "two"])
+        policy = backbone.optimise(rewards, welfare, options, prompts=prompts, seed=0, names=["one", "two"])
         return game.values(policy.table)
 
     assert found(lowest_of_a_batch).min() == pytest.approx(exact.maxmin(game).welfare, abs=0.03)

@@ -191,7 +191,7 @@ def test_the_base_keeps_its_bits_and_is_there_once_through_rewards_and_ppo(backb
 
     options = PPOOptions(iterations=3, batch=8, minibatches=2, epochs=1, learning_rate=0.01)
     policy = backbone.optimise(
-        PROMPTS, rewards, population_min, options, seed=0, names=[str(k) for k in range(5)]
+        rewards, population_min, options, prompts=PROMPTS, seed=0, names=[str(k) for k in range(5)]
     )
     assert same_bits(backbone.reference.model, before)
     assert not any(weight.requires_grad for weight in backbone.reference.model.parameters())
@@ -455,10 +455,10 @@ def test_checkpointed_training_ends_where_plain_training_does(tiny_backbone, tmp
         backbone = tiny_backbone("llama", lora=lora, gradient_checkpointing=on)
         reward = backbone.fit_reward(PAIRS, RewardOptions(reward_epochs=1), seed=0, name="r")
         policy = backbone.optimise(
-            PROMPTS,
             lambda prompts, responses: reward.score(prompts, responses)[:, None],
             population_min,
             options,
+            prompts=PROMPTS,
             seed=0,
             names=["x"],
         )

@@ -132,7 +132,7 @@ def optimised(backbone):
         return np.array([[len(text) / 10] for text in responses])
 
     options = PPOOptions(iterations=3, batch=24, minibatches=3, epochs=3, learning_rate=0.005)
-    policy = backbone.optimise(PROMPTS, rewards, mean(), options, seed=0, names=["long"])
+    policy = backbone.optimise(rewards, mean(), options, prompts=PROMPTS, seed=0, names=["long"])
     history = json.loads((backbone.work.path / "history.json").read_text())
     figures = [np.array([row[key] for row in history]) for key in sorted(history[0])]
     return [policy.logprob(PROMPTS, CHOSEN), *figures]
@@ -234,10 +234,10 @@ def test_early_stopping_is_by_the_whole_minibatch(tiny_backbone):
             iterations=2, batch=24, minibatches=2, epochs=6, learning_rate=0.02, early_stop_kl=0.01
         )
         backbone.optimise(
-            PROMPTS,
             lambda prompts, responses: np.array([[float(len(text))] for text in responses]),
             mean(),
             options,
+            prompts=PROMPTS,
             seed=0,
             names=["x"],
         )

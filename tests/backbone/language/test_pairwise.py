@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from prefbench.backbone.language.pairwise import train
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions
@@ -97,13 +96,8 @@ def test_the_loss_is_trls(seed, beta, tmp_path, tiny_backbone):
 def test_training_raises_the_chosen_over_the_rejected(tmp_path, tiny_backbone):
     backbone = tiny_backbone(folder=tmp_path)
     pairs = Pairs(["the film"] * 32, [" was a joy."] * 32, [" was dull."] * 32)
-    policy = train(
-        backbone.at(Work("policy", tmp_path)),
-        pairs,
-        DPO(0.1),
-        PairwiseOptions(epochs=5, batch=8),
-        seed=0,
-    )
+    bound = backbone.at(Work("policy", tmp_path))
+    policy = bound.fit_pairwise(pairs, DPO(0.1), PairwiseOptions(epochs=5, batch=8), seed=0)
 
     def margin(model):
         return (model.logprob(["the film"], [" was a joy."]) - model.logprob(["the film"], [" was dull."]))[0]
@@ -132,9 +126,8 @@ def test_robust_training_hears_a_small_group_that_disagrees(tmp_path, tiny_backb
     def margin(group_step):
         work = tmp_path / str(group_step)
         work.mkdir()
-        policy = train(
-            backbone.at(Work("policy", work)), pairs, DPO(0.3), options, seed=0, group_step=group_step
-        )
+        bound = backbone.at(Work("policy", work))
+        policy = bound.fit_pairwise(pairs, DPO(0.3), options, seed=0, group_step=group_step)
         ours, theirs = (m.logprob(["the film"] * 2, [joy, dull]) for m in (policy, backbone.reference))
         return float((ours - theirs) @ [1, -1])
 
@@ -153,7 +146,7 @@ def test_a_killed_robust_run_goes_on_with_its_group_weights(tmp_path, tiny_backb
     def run(name, loss):
         work = Work("policy", tmp_path / name)
         work.path.mkdir(exist_ok=True)
-        return train(backbone.at(work), pairs, loss, options, seed=0, group_step=0.5)
+        return backbone.at(work).fit_pairwise(pairs, loss, options, seed=0, group_step=0.5)
 
     whole = run("whole", DPO(0.3))
     monkeypatch.setattr("prefbench.store.stages.CHECKPOINT_SECONDS", 0.0)

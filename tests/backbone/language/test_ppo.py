@@ -177,7 +177,7 @@ def test_ppo_reaches_the_closed_form_optimum(tiny_backbone, seed):
     options = PPOOptions(
         iterations=60, batch=512, minibatches=4, epochs=2, learning_rate=5e-3, kl_coefficient=beta
     )
-    policy = backbone.optimise(prompts, toy_reward, mean(), options, seed=seed, names=["everybody"])
+    policy = backbone.optimise(toy_reward, mean(), options, prompts=prompts, seed=seed, names=["everybody"])
     reward = np.array([VALUE[text] for text in ("", *WORDS)])
     for prompt in backbone.codec.prompts(prompts):
         reference = next_token(backbone.reference.model, prompt)
@@ -224,7 +224,9 @@ def test_population_min_raises_the_reward_of_the_worst_group(tiny_backbone):
         return np.array([[float(text == "red"), float(text == "blue")] for text in responses])
 
     options = PPOOptions(iterations=50, batch=256, learning_rate=5e-3, kl_coefficient=0.01)
-    policy = backbone.optimise(["up down"], rewards, population_min, options, seed=0, names=["a", "b"])
+    policy = backbone.optimise(
+        rewards, population_min, options, prompts=["up down"], seed=0, names=["a", "b"]
+    )
     probability = next_token(policy.model, backbone.codec.prompts(["up down"])[0])
     assert min(probability[1], probability[3]) > 0.25
     history = json.loads((backbone.work.path / "history.json").read_text())
@@ -248,7 +250,7 @@ def test_a_reward_that_is_not_finite_is_a_divergence(tiny_backbone, bad):
         return np.full((len(responses), 1), bad if len(calls) == 3 else 0.0)
 
     with pytest.raises(Diverged, match="not finite at iteration 2"):
-        backbone.optimise(["red"], rewards, mean(), PPOOptions(**QUICK), seed=0, names=["x"])
+        backbone.optimise(rewards, mean(), PPOOptions(**QUICK), prompts=["red"], seed=0, names=["x"])
     assert calls == [16, 16, 16]
 
 
@@ -259,10 +261,10 @@ def test_a_policy_too_far_from_the_reference_is_a_divergence(tiny_backbone):
     )
     with pytest.raises(Diverged, match="nats from the reference") as caught:
         backbone.optimise(
-            ["red"],
             lambda prompts, responses: np.array([[float("blue" in text)] for text in responses]),
             mean(),
             options,
+            prompts=["red"],
             seed=0,
             names=["x"],
         )
@@ -274,10 +276,10 @@ def test_weights_that_are_not_finite_are_a_divergence(tiny_backbone):
     options = PPOOptions(**QUICK | {"learning_rate": 1e30, "iterations": 10, "early_stop_kl": None})
     with pytest.raises(Diverged):
         backbone.optimise(
-            ["red"],
             lambda prompts, responses: np.array([[float(len(text))] for text in responses]),
             mean(),
             options,
+            prompts=["red"],
             seed=0,
             names=["x"],
         )
@@ -314,10 +316,10 @@ def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, mon
             backbone.work.reporter = Stopper(at)
             try:
                 policy = backbone.optimise(
-                    ["red green", "left", "up"],
                     lambda prompts, responses: np.array([[float(len(text))] for text in responses]),
                     mean(),
                     options,
+                    prompts=["red green", "left", "up"],
                     seed=0,
                     names=["x"],
                 )
@@ -358,7 +360,7 @@ def test_any_function_of_the_reward_matrix_is_a_welfare(tiny_backbone, kind):
     policies, options = [], PPOOptions(**QUICK)
     for welfare in (own, known, mean()):
         backbone = tiny_backbone("gpt2", tokenizer=word_tokenizer(), response_tokens=2, context=8)
-        made = backbone.optimise(["red", "up"], rewards, welfare, options, seed=0, names=["a", "b"])
+        made = backbone.optimise(rewards, welfare, options, prompts=["red", "up"], seed=0, names=["a", "b"])
         policies.append(made.logprob(["red"] * 3, ["red", "blue", "up red"]))
     assert np.array_equal(policies[0], policies[1])
     assert not np.array_equal(policies[0], policies[2])
@@ -383,5 +385,5 @@ def test_what_is_no_welfare_is_one_line(tiny_backbone, welfare, error, said):
         return np.ones((len(responses), 2))
 
     with pytest.raises(error, match=said) as caught:
-        backbone.optimise(["red"], rewards, welfare, PPOOptions(**QUICK), seed=0, names=["a", "b"])
+        backbone.optimise(rewards, welfare, PPOOptions(**QUICK), prompts=["red"], seed=0, names=["a", "b"])
     assert "\n" not in str(caught.value)
