@@ -200,23 +200,28 @@ class SweepFile(GridTable):
     resources: Resources = Field(default_factory=Resources)
 
 
-class CheckTable(Table):
-    """`[[check]]` of a gate file."""
+class Check(Table):
+    """`[[check]]` of a gate file: a metric, how much of it may be lost, and in which rows."""
 
-    metric: Text | None = None
-    margin: Number | None = None
+    metric: Text = "minority_win_rate"
+    """One of `prefbench.boards.gate_file.GATE_METRICS`, or `group/NAME`."""
+    margin: Number = 0.03
+    """The drop that is tolerated, a share (0.05 is five points)."""
     task: Text | None = None
+    """Only rows of this task, `name` or `name@version`."""
     aligner: Text | None = None
+    """Only rows of this aligner."""
     minority_ratio: Share | None = None
+    """Only rows at this share."""
 
 
 class GateFile(Table):
-    """`prefbench gate --config`."""
+    """`prefbench gate --config`; None where it says nothing."""
 
     level: Number | None = None
     strict: Flag | None = None
     allow_undecided: Flag | None = None
-    check: list[CheckTable] = []
+    check: list[Check] = []
 
 
 # ------------------------------------------------------------------------------------------ reading

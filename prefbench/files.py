@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prefbench.parquet_pages import Piece, page_sizes, pieces_of
+from prefbench.text import show_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +131,7 @@ def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
         try:
             with open_regular(path, home) as file:
                 if os.fstat(file.fileno()).st_size > limit:
-                    raise Unfit(f"it has more than {show_size(limit)}")
+                    raise Unfit(f"it has more than {show_bytes(limit, binary=True)}")
         except FileNotFoundError:
             raise Unfit(f"{path.name}: it is a link that leads nowhere") from None
         except Unfit as error:
@@ -147,14 +148,6 @@ MODEL_FILES: Mapping[str, int] = {
     ".gguf": 1 << 40,
 }
 """What a model's folder holds, and how large each may be. Weights are mapped rather than read."""
-
-
-def show_size(size: int) -> str:
-    """`300 bytes`, `16 MiB`."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} bytes"
 
 
 # ----------------------------------------------------------------------------------- text, JSON, TOML
@@ -174,7 +167,7 @@ def read_bytes(path: Path, limit: int, within: Path | None = None) -> bytes:
         while max(size, len(content)) <= limit and (piece := file.read(PIECE)):
             content += piece
     if max(size, len(content)) > limit:  # a file may grow, or say that it is empty
-        raise Unfit(f"it has more than {show_size(limit)}")
+        raise Unfit(f"it has more than {show_bytes(limit, binary=True)}")
     return bytes(content)
 
 
@@ -267,7 +260,7 @@ class _Bounded(io.RawIOBase):
         content = self._content.read(min(len(buffer), self._left + 1))
         self._left -= len(content)
         if self._left < 0:
-            raise Unfit(f"it has more than {show_size(self._limit)}")
+            raise Unfit(f"it has more than {show_bytes(self._limit, binary=True)}")
         buffer[: len(content)] = content
         return len(content)
 
@@ -295,7 +288,7 @@ def read_lines(file: io.BufferedReader, longest: int = 64 << 20) -> Iterator[str
         if not line:
             return
         if len(line) > longest:
-            raise Unfit(f"line {number + 1} of it has more than {show_size(longest)}")
+            raise Unfit(f"line {number + 1} of it has more than {show_bytes(longest, binary=True)}")
         yield line.decode("utf-8-sig" if number == 0 else "utf-8")
     raise Unfit(f"it has more than {MOST_VALUES:,} lines")
 
@@ -379,7 +372,7 @@ def _read_footer(file: io.BufferedReader, limits: TableLimits) -> bytes:
     if len(end) < 8 or end[4:] != _END or length > size - 12:
         raise Unfit("it is not readable parquet (its end is missing)")
     if length > limits.footer:
-        raise Unfit(f"its footer has more than {show_size(limits.footer)}: too many columns")
+        raise Unfit(f"its footer has more than {show_bytes(limits.footer, binary=True)}: too many columns")
     file.seek(size - 8 - length)
     footer = file.read(length)
     file.seek(0)
@@ -422,7 +415,7 @@ def _wanted_columns(
         raise Unfit(f"it has {rows:,} rows of {len(names)} columns, more than {limits.cells:,} values")
     sizes = [max(chunk.size, chunk.compressed) for chunk in chunks]
     if sum(sizes) > limits.content or min(sizes, default=0) < 0:
-        raise Unfit(f"it has more than {show_size(limits.content)} of content")
+        raise Unfit(f"it has more than {show_bytes(limits.content, binary=True)} of content")
     return names, chunks
 
 
@@ -433,7 +426,7 @@ def _check_pages(file: io.BufferedReader, pieces: Iterable[Piece], limits: Table
         for size in page_sizes(file, piece.start, piece.compressed):
             total += size
             if total > limits.content:
-                raise Unfit(f"it has more than {show_size(limits.content)} of content")
+                raise Unfit(f"it has more than {show_bytes(limits.content, binary=True)} of content")
 
 
 def _is_simple(kind: pa.DataType) -> bool:
@@ -467,7 +460,9 @@ def _check_content(table: pa.Table, limits: TableLimits) -> None:
             else:
                 total += chunk.nbytes
     if total > limits.content:
-        raise Unfit(f"it has more than {show_size(limits.content)} of content once it is decoded")
+        raise Unfit(
+            f"it has more than {show_bytes(limits.content, binary=True)} of content once it is decoded"
+        )
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

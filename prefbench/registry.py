@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -68,7 +68,8 @@ class Entry:
     work: Callable[[Recipe], None] | None = None
     """What an aligner says it will compute; None of one that does not say."""
     place: int | None = None
-    """Its place among those that a crowded figure starts with, from 1; None of all others."""
+    """Its place among aligners that a crowded figure starts with, or among tasks for an example, from 1; None
+    of all others."""
 
     origin: sources.Origin = field(init=False, repr=False, compare=False)
     """Where its function comes from."""
@@ -108,14 +109,19 @@ def _register(entry: Entry) -> None:
 
 
 def task(
-    name: str, *, version: int = 1, provides: Iterable[str] = NEEDS, backbone: str = "causal_lm"
+    name: str,
+    *,
+    version: int = 1,
+    provides: Iterable[str] = NEEDS,
+    backbone: str = "causal_lm",
+    place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(data, minority_ratio, seed, *, options...) -> Problem` as a task.
 
     Its typed keyword-only arguments are its options; where several tasks share many, it may take a fourth
     argument `options`, annotated with a subclass of `Options`, instead. Bump `version` with any change that
     can move a number: the leaderboard's key is `task@version`. `backbone` says what it is for: language
-    models, or `finite` where its `Problem` has a `World`.
+    models, or `finite` where its `Problem` has a `World`. `place` is for the few that examples are made of.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,7 +141,9 @@ def task(
             options = create_model(f"{name}_options", __base__=Options, **fields)
         shows = _checked_needs(name, provides)
         on = _checked_backbones(name, {backbone})
-        _register(Entry("task", name, call, options, version=version, provides=shows, backbones=on))
+        _register(
+            Entry("task", name, call, options, version=version, provides=shows, backbones=on, place=place)
+        )
         return function
 
     return register
@@ -335,17 +343,24 @@ def entries(kind: Kind) -> list[Entry]:
     return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
 
 
-def placed(*roles: Role | None) -> list[Entry]:
-    """The aligners that are shown first, in their order: of these roles, or of any."""
+def placed(kind: Kind, *roles: Role | None) -> list[Entry]:
+    """The tasks or aligners that are shown first, in their order: of these roles, or of any."""
     load_plugins()
-    found = [e for e in entries("aligner") if e.place is not None and (not roles or e.role in roles)]
+    found = [e for e in entries(kind) if e.place is not None and (not roles or e.role in roles)]
     return sorted(found, key=lambda e: (e.place, e.name))
 
 
-def floors() -> frozenset[str]:
-    """Names of the aligners that are floors."""
+def role_of(aligner: str, needs: Collection[str]) -> Role | None:
+    """The role that an aligner declares.
+
+    One that is not registered here, as in records of other people's, declares nothing: it counts as a ceiling
+    if it was told the true utilities.
+    """
     load_plugins()
-    return frozenset(e.name for e in entries("aligner") if e.role == "floor")
+    found = _entries.get(("aligner", aligner))
+    if found is not None:
+        return found.role
+    return "ceiling" if "oracle" in needs else None
 
 
 def get(kind: Kind, name: str) -> Entry:

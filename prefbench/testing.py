@@ -217,8 +217,9 @@ def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int
 def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, level: float) -> tuple[str, str]:
     from prefbench.boards.csv_file import read_csv
     from prefbench.boards.gate import by_key, judge_rows, row_key
-    from prefbench.boards.gate_file import Check, parse_checks
+    from prefbench.boards.gate_file import parse_checks
     from prefbench.boards.table import frame_of
+    from prefbench.config import Check
     from prefbench.errors import UserError
     from prefbench.record.schema import Record
 
@@ -226,7 +227,7 @@ def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, leve
         raise UserError("a record alone cannot be held against a baseline: give the run's folder.")
     row = _row(runs)
     if metric.startswith("group/"):
-        check = Check(_known(metric, row), margin)
+        check = Check(metric=_known(metric, row), margin=margin)
     else:
         (check,) = parse_checks([metric], margin)
     key = row_key(row)

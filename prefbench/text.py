@@ -77,15 +77,18 @@ def message_or_type(error: BaseException) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def show_bytes(amount: float) -> str:
-    """An amount of memory or disk, as `12 B`, `409.6 kB`, `13.5 GB`."""
+def show_bytes(amount: float, *, binary: bool = False) -> str:
+    """An amount of memory or disk, as `12 B`, `409.6 kB`, `13.5 GB`; a limit, in binary units, `16 MiB`."""
+    step, units = (1024, ("B", "KiB", "MiB", "GiB")) if binary else (1000, ("B", "kB", "MB", "GB", "TB"))
     whole = round(amount)
     amount, unit = float(whole), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
+    for unit in units:
+        if amount < step or unit == units[-1]:
             break
-        amount /= 1000
-    return f"{whole} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= step
+    if unit == "B":
+        return f"{whole} B"
+    return f"{amount:.3g} {unit}" if binary else f"{amount:.1f} {unit}"
 
 
 def show_age(seconds: float | None) -> str:

@@ -27,7 +27,7 @@ SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
 
 
-@pb.task("imdb_two_group", version=1)
+@pb.task("imdb_two_group", version=1, place=1)
 def imdb_two_group(
     data: str,
     minority_ratio: float,

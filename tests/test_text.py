@@ -41,6 +41,9 @@ def test_hours_are_shown_as_people_say_them(least, most, text):
 def test_counts_are_shown_short():
     assert [show_count(n) for n in (0, 999, 6.74e9, 32000)] == ["0", "999", "6.74 G", "32 k"]
     assert show_bytes(13.48e9) == "13.5 GB"
+    amounts = (300, 1 << 10, 128 << 10, 1 << 20, 16 << 20, 3 << 30, 5000 << 30)
+    shown = ["300 B", "1 KiB", "128 KiB", "1 MiB", "16 MiB", "3 GiB", "5e+03 GiB"]
+    assert [show_bytes(n, binary=True) for n in amounts] == shown
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench.boards.columns import DECIMALS
 from prefbench.boards.csv_file import read_csv
-from prefbench.boards.gate_file import GROUP, LEVEL, MARGIN, METRIC, Check, Key, check_metric, parse_checks
+from prefbench.boards.gate_file import GROUP, LEVEL, MARGIN, METRIC, Key, check_metric, fits, parse_checks
 from prefbench.boards.gate_report import GateReport, row_name
 from prefbench.boards.gate_rows import judged_row, tested_row
 from prefbench.boards.names import config_hash
 from prefbench.boards.rows import Row, load_rows
+from prefbench.config import Check
 from prefbench.errors import UserError
 from prefbench.stats import comparisons
 
@@ -108,12 +109,12 @@ def judge_rows(
         allow_undecided: likewise.
     """
     for check in checks:
-        _check_group(check, [behind[key] for key in fresh if key in behind and check.fits(key)])
+        _check_group(check, [behind[key] for key in fresh if key in behind and fits(check, key)])
     pairs = [
         (check, key)
         for check in dict.fromkeys(checks)
         for key in published
-        if key in fresh and check.fits(key) and _has_group(check, behind.get(key))
+        if key in fresh and fits(check, key) and _has_group(check, behind.get(key))
     ]
     tested = [tested_row(published[key], fresh[key], behind.get(key), check, level) for check, key in pairs]
     with_p = [number for number, one in enumerate(tested) if one.test is not None]
@@ -130,7 +131,7 @@ def judge_rows(
         unmatched=tuple(
             row_name(key)
             for key in published
-            if key not in fresh and any(check.fits(key) for check in checks)
+            if key not in fresh and any(fits(check, key) for check in checks)
         ),
         allow_undecided=allow_undecided,
     )

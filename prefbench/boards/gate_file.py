@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from prefbench.boards.columns import METRICS
-from prefbench.config import GateFile, read
+from prefbench.config import Check, GateFile, read
 from prefbench.errors import UserError
 from prefbench.registry import suggest
 
 GATE_METRICS = tuple(metric for metric in METRICS if metric != "gap")
 GROUP = "group/"
 """Before a group's name: its own win rate as a metric. The CSV has none, so it needs the baseline's runs."""
-METRIC, MARGIN, LEVEL = "minority_win_rate", 0.03, 0.05
+METRIC, MARGIN, LEVEL = Check().metric, Check().margin, 0.05
 Key = tuple[str, str, str, float, str, str]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A metric, how much of it may be lost, and the rows that this is asked of."""
-
-    metric: str = METRIC
-    """One of `GATE_METRICS`, or `group/NAME`."""
-    margin: float = MARGIN
-    """The drop that is tolerated, a share (0.05 is five points)."""
-    task: str | None = None
-    """Only rows of this task, `name` or `name@version`."""
-    aligner: str | None = None
-    """Only rows of this aligner."""
-    minority_ratio: float | None = None
-    """Only rows at this share."""
-
-    def fits(self, key: Key) -> bool:
-        """Whether the check is asked of a row."""
-        task, _, _, ratio, aligner, _ = key
-        return (
-            (self.task is None or self.task in (task, task.rpartition("@")[0]))
-            and (self.aligner is None or self.aligner == aligner)
-            and (self.minority_ratio is None or abs(self.minority_ratio - ratio) < 1e-9)
-        )
+def fits(check: Check, key: Key) -> bool:
+    """Whether a check is asked of a row."""
+    task, _, _, ratio, aligner, _ = key
+    return (
+        (check.task is None or check.task in (task, task.rpartition("@")[0]))
+        and (check.aligner is None or check.aligner == aligner)
+        and (check.minority_ratio is None or abs(check.minority_ratio - ratio) < 1e-9)
+    )
 
 
-@dataclass(frozen=True)
-class GateConfig:
-    """What a gate file says; None where it says nothing."""
-
-    checks: tuple[Check, ...]
-    level: float | None
-    strict: bool | None
-    allow_undecided: bool | None
-
-
-def read_gate_config(path: Path) -> GateConfig:
+def read_gate_file(path: Path) -> GateFile:
     """A gate file: `level`, `strict`, `allow_undecided` and tables `[[check]]` with the fields of `Check`.
 
     Raises:
         UserError: if it is no TOML, or has a key or a value that does not fit.
     """
     said = read(GateFile, str(path))
-    checks = tuple(Check(**table.given()) for table in said.check)
-    for check in checks:
+    for check in said.check:
         check_metric(check)
-    return GateConfig(checks, said.level, said.strict, said.allow_undecided)
+    return said
 
 
 def parse_checks(metrics: Sequence[str], margin: float = MARGIN) -> tuple[Check, ...]:
@@ -76,7 +49,7 @@ def parse_checks(metrics: Sequence[str], margin: float = MARGIN) -> tuple[Check,
     for text in metrics:
         name, equals, value = text.rpartition("=") if "=" in text else (text, "", "")
         try:
-            checks.append(Check(name.strip(), float(value) if equals else margin))
+            checks.append(Check(metric=name.strip(), margin=float(value) if equals else margin))
         except ValueError:
             raise UserError(
                 f"--metric {text}: write it as NAME or NAME=MARGIN, such as {METRIC}=0.03."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prefbench.boards.gate_file import Check, Key
+from prefbench.boards.gate_file import Key
+from prefbench.config import Check
 from prefbench.stats.comparisons import DropTest, Verdict
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from prefbench.boards.columns import DECIMALS
-from prefbench.boards.gate_file import GROUP, METRIC, Check, Key
+from prefbench.boards.gate_file import GROUP, METRIC, Key
 from prefbench.boards.gate_report import GateRow, row_name
 from prefbench.boards.names import made_by
 from prefbench.boards.ranks import compare
 from prefbench.boards.rows import Row
 from prefbench.boards.table import two_level_intervals
+from prefbench.config import Check
 from prefbench.evaluate.win_rate import fairness_statistics
 from prefbench.record.near_reference import near_reference
 from prefbench.stats import comparisons, intervals, power

@@ -19,7 +19,7 @@ from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import fairness_statistics
 from prefbench.record.files import read_record
 from prefbench.record.schema import Record
-from prefbench.registry import Role, floors, placed
+from prefbench.registry import Role, placed, role_of
 from prefbench.seeds import rng
 from prefbench.stats import intervals, power
 from prefbench.stats.intervals import Interval
@@ -122,10 +122,14 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     return typed_frame([_cells(row, ranks.get(id(row))) for row in ordered])
 
 
+CONTROLS: dict[Role, str] = {"floor": "null", "ceiling": "gold"}
+"""What rows of aligners that do not learn are called."""
+
+
 def missing_controls(frame: pd.DataFrame) -> list[str]:
     """A sentence for each board that lacks a null or a gold row, the floor and the ceiling of every other.
 
-    A null is an aligner that is declared a floor, gold is whatever needs the oracle; only complete rows
+    A null is an aligner that is declared a floor, gold one that is declared a ceiling; only complete rows
     count. Which of them to run is the one that is shown first.
 
     Args:
@@ -134,11 +138,10 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
     said = []
     for board, rows in frame.groupby(["task", "model", "data", "minority_ratio"], sort=False):
         whole = rows[rows["status"] == "ok"]
-        lacking = []
-        if not whole["aligner"].isin(floors()).any():
-            lacking.append(f"null row{_how('floor')}")
-        if not any("oracle" in needs.split() for needs in whole["needs"]):
-            lacking.append(f"gold row{_how('ceiling')}")
+        there = {
+            role_of(name, needs.split()) for name, needs in zip(whole["aligner"], whole["needs"], strict=True)
+        }
+        lacking = [f"{word} row{_how(role)}" for role, word in CONTROLS.items() if role not in there]
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
@@ -147,7 +150,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
 
 def _how(role: Role) -> str:
     """How to get a row of this role."""
-    known = placed(role)
+    known = placed("aligner", role)
     return f" (run --aligner {known[0].name})" if known else ""
 
 

@@ -204,7 +204,7 @@ def _kind(one: Checked, other: Checked) -> str | None:
     if ours.aligner != theirs.aligner:
         return "options" if _is_exact(ours) or _share_code(ours, theirs) else "aligner"
     if ours.minority_ratio != theirs.minority_ratio:
-        blind = ours.aligner in registry.floors() or "oracle" in ours.needs
+        blind = registry.role_of(ours.aligner, ours.needs) is not None
         return None if blind else "options" if _is_exact(ours) else "ratio"
     return "options"
 

@@ -14,6 +14,8 @@ import anyio
 import httpx2
 import openai
 
+from prefbench.text import show_bytes
+
 MOST_BYTES = 4 * 2**20
 """Longest body of an answer; a model that thinks for 100,000 tokens stays below."""
 PATIENCE = 60.0
@@ -155,7 +157,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MOST_BYTES:
-                    raise Unfit(f"the answer is larger than {MOST_BYTES / 2**20:g} MiB")
+                    raise Unfit(f"the answer is larger than {show_bytes(MOST_BYTES, binary=True)}")
         finally:
             await response.aclose()
         return httpx2.Response(

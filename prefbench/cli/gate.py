@@ -63,13 +63,14 @@ def gate(
     Exit 1 if a result fell by more than the margin, or if nothing was decided.
     """
     from prefbench.boards.gate import gate
-    from prefbench.boards.gate_file import LEVEL, Check, read_gate_config
+    from prefbench.boards.gate_file import LEVEL, read_gate_file
     from prefbench.boards.gate_output import write_junit, write_summary
+    from prefbench.config import Check
 
-    checks: tuple[Check, ...] = ()
+    checks: list[Check] = []
     if config is not None:
-        said = read_gate_config(config)
-        checks = () if metric else said.checks
+        said = read_gate_file(config)
+        checks = [] if metric else said.check
         level = said.level if said.level is not None and level == LEVEL else level
         strict = strict or bool(said.strict)
         allow_undecided = allow_undecided or bool(said.allow_undecided)

@@ -19,14 +19,14 @@ def new(
     plugin: Plugin = None,
 ) -> None:
     """Write a small task or aligner that already passes `prefbench check`."""
+    from prefbench.registry import placed
     from prefbench.tools.scaffold import new
 
     load_and_warn(plugin)
     path = new(kind, called, out.expanduser())
     shown = shlex.quote(str(path))
-    example = (
-        f"--task {called} --aligner single_reward" if kind == "task" else f"--task TASK --aligner {called}"
-    )
+    usual = next((entry.name for entry in placed("aligner", None) if not entry.needs), "ALIGNER")
+    example = f"--task {called} --aligner {usual}" if kind == "task" else f"--task TASK --aligner {called}"
     print(f"written: {path}")
     print(f"check it with: prefbench check {shown}")
     print(f"   run it with: prefbench run --plugin {shown} {example}")

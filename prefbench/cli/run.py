@@ -221,7 +221,7 @@ def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> s
     from prefbench import consent
     from prefbench.registry import placed
 
-    learners = placed(None)
+    learners = placed("aligner", None)
     usual = [entry for entry in learners if not entry.needs][:1]  # told nothing of the annotators
     other = next((entry for entry in [*usual, *learners] if entry.name != spec.aligner), None)
     if other is None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from prefbench import __version__
 from prefbench.chat.answers import Answer, Question
@@ -39,23 +39,32 @@ _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 class Writer(Protocol):
     """Something that answers prompts."""
 
-    @property
-    def name(self) -> str:
-        """Everything that can move a word of an answer, on one line."""
-        ...
+    if TYPE_CHECKING:  # as a property or as an attribute
+
+        @property
+        def name(self) -> str:
+            """Everything that can move a word of an answer, on one line."""
 
     def write(self, prompts: Sequence[str]) -> list[str]:
         """An answer to each prompt."""
         ...
 
+    def check(self) -> None:
+        """Ask for little before much is asked for: raises where nothing would come of it."""
+
+    def report(self) -> dict[str, Any] | None:
+        """What was asked and answered, as JSON values; None for nothing."""
+        return None
+
 
 class Labeller(Protocol):
     """Something that says which of two responses it prefers; `prefbench.evaluate.judge.Judge` is one."""
 
-    @property
-    def name(self) -> str:
-        """Everything that can move a verdict, on one line."""
-        ...
+    if TYPE_CHECKING:  # as a property or as an attribute
+
+        @property
+        def name(self) -> str:
+            """Everything that can move a verdict, on one line."""
 
     def compare(
         self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
@@ -63,9 +72,12 @@ class Labeller(Protocol):
         """Utilities `[n]` of the first responses and of the second; equal ones are a tie."""
         ...
 
-    def report(self) -> dict[str, Any]:
-        """What was asked and answered, as JSON values."""
-        ...
+    def check(self) -> None:
+        """As a writer's."""
+
+    def report(self) -> dict[str, Any] | None:
+        """As a writer's."""
+        return None
 
 
 # --- prompts ----------------------------------------------------------------------------------------------
@@ -108,7 +120,7 @@ WRITER_VERSION = 1
 
 
 @dataclass(frozen=True)
-class ServerWriter:
+class ServerWriter(Writer):
     """A model on a server, whose answers are cached by what was asked.
 
     Attributes:
@@ -232,10 +244,9 @@ def generate(
     made = _existing(folder, key, files)
     if made is not None:
         return made
-    for partner in (writer, *judges.values()):
-        check = getattr(partner, "check", None)
-        if check is not None:
-            check()
+    writer.check()
+    for judge in judges.values():
+        judge.check()
     # Named by what goes into it, so that whatever lies there is of this call.
     partial = folder.with_name(f".{folder.name}.{key[:16]}.partial")
     answers = {
@@ -256,7 +267,7 @@ def generate(
         "repeated_prompts": len(prompts) - len(plan.prompts),
         "prompts_digest": text_digest(plan.prompts),
         "pairs": [list(pair) for pair in plan.pairs],
-        "writer": {"name": writer.name, "report": _report(writer)},
+        "writer": {"name": writer.name, "report": writer.report()},
         "personas": {
             code: {"instruction": instruction, **labels[code]} for code, instruction in plan.personas.items()
         },
@@ -344,11 +355,6 @@ def _label(
             better, worse = (a, b) if ours > theirs else (b, a)
             rows.append({"user_input": prompt, "completion_a": better, "completion_b": worse})
     return rows, len(asked) - len(rows)
-
-
-def _report(writer: Writer) -> dict[str, Any] | None:
-    report = getattr(writer, "report", None)
-    return None if report is None else dict(report())
 
 
 def _write(path: Path, value: Any) -> None:

@@ -21,9 +21,6 @@ from prefbench.problem.problem import Problem, apportion
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.work import Passes, Sizes
 
-EXAMPLE_TASK, EXAMPLE_ALIGNER = "imdb_two_group", "maxmin"
-"""The run that a model's needs are shown for."""
-
 Fit = Literal["fits", "fits in parts", "does not fit"]
 
 
@@ -196,12 +193,16 @@ def problem_of(spec: RunSpec) -> Problem:
 
 
 def example(model: str) -> tuple[RunSpec | None, Estimate | None]:
-    """A default run on a model, and what it needs; none where the model's sizes are not known."""
-    known = {entry.name for entry in [*registry.entries("task"), *registry.entries("aligner")]}
-    if not known >= {EXAMPLE_TASK, EXAMPLE_ALIGNER}:
-        return None, None
+    """A default run on a model, and what it needs: the learner that is shown first, on such a task.
+
+    None where the model's sizes are not known, or where no task or no learner has a place.
+    """
     if model == "pretrained" or get_model(model).backbone != "causal_lm":
         return None, None
-    spec = make_spec(task=EXAMPLE_TASK, aligner=EXAMPLE_ALIGNER, model=model)
+    tasks = [entry for entry in registry.placed("task") if entry.backbone == "causal_lm"]
+    learners = registry.placed("aligner", None)
+    if not (tasks and learners):
+        return None, None
+    spec = make_spec(task=tasks[0].name, aligner=learners[0].name, model=model)
     shape = shape_of(spec)
     return spec, None if shape is None else estimate(spec, shape, problem_of(spec))

@@ -233,6 +233,10 @@ class Backbone(Protocol):
     training: Mapping[str, Any]
     """What else of the backbone its training loops depend on, as JSON values, for stage keys."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for a run's record: where memory ran out, and what was made smaller."""
+
     def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
         """What a fitted reward sees in responses before it scores them, float64 [n, d]."""
 

@@ -34,42 +34,9 @@ class _Model(BaseModel):
     )
 
 
-class PromptedRecord(_Model):
-    """The same comparison with the group's instruction in the prompt of both policies."""
+class _Comparison(_Model):
+    """A group's responses by the policy against those by the reference policy."""
 
-    wins: Count
-    """Comparisons won against the reference policy, over prompts x samples."""
-    ties: Count
-    """Comparisons tied."""
-    losses: Count
-    """Comparisons lost, every empty response among them."""
-    win_rate: Share
-    """(wins + ties / 2) / comparisons."""
-    ci_low: Share
-    """Lower end of the 95% interval."""
-    ci_high: Share
-    """Upper end of that interval."""
-    mean_utility: float | None
-    """Of the policy's responses."""
-    reference_utility: float | None
-    """Of the reference policy's, which had the same instruction."""
-
-
-class GroupRecord(_Model):
-    """One group's result."""
-
-    name: str
-    """As the task calls it."""
-    share: Share
-    """Of annotators, and so of preference pairs."""
-    is_minority: bool
-    """Whether the task calls it a minority."""
-    utility: str
-    """What the group values."""
-    unit: str
-    """Of the utility."""
-    n_prompts: int = Field(ge=1)
-    """Test prompts, none left out."""
     wins: Count
     """Comparisons won against the reference policy, over prompts x samples."""
     ties: Count
@@ -83,9 +50,35 @@ class GroupRecord(_Model):
     ci_high: Share
     """Upper end of that interval."""
     mean_utility: float | None
-    """Of the policy's responses, in `unit`."""
+    """Of the policy's responses, in the group's unit."""
     reference_utility: float | None
-    """Of the reference policy's responses that they were compared with, in `unit`."""
+    """Of the reference policy's responses that they were compared with, in the group's unit."""
+
+
+class PromptedRecord(_Comparison):
+    """The same comparison with the group's instruction in the prompt of both policies."""
+
+
+class _Group(_Model):
+    """A group, and what it was asked about."""
+
+    name: str
+    """As the task calls it."""
+    share: Share
+    """Of annotators, and so of preference pairs."""
+    is_minority: bool
+    """Whether the task calls it a minority."""
+    utility: str
+    """What the group values."""
+    unit: str
+    """Of the utility."""
+    n_prompts: int = Field(ge=1)
+    """Test prompts, none left out."""
+
+
+class GroupRecord(_Comparison, _Group):  # whose fields come first
+    """One group's result."""
+
     reward_accuracy: Share | None = None
     """Share of held-out pairs that the learned reward orders as this group does; null without a reward."""
     prompted: PromptedRecord | None = None

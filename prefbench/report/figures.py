@@ -194,7 +194,7 @@ _NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio")
 
 def _first() -> list[str]:
     """Names of the aligners that are shown first where they were run."""
-    return [entry.name for entry in placed()]
+    return [entry.name for entry in placed("aligner")]
 
 
 def _preference(name: str) -> int:

@@ -83,7 +83,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
     """What went otherwise than it was meant to, and rewards that are no measure."""
-    notes = list(dict.fromkeys(getattr(backbone, "notes", ())))
+    notes = list(dict.fromkeys(backbone.notes))
     notes += [
         said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
     ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
-from prefbench.boards.gate_file import read_gate_config
+from prefbench.boards.gate_file import read_gate_file
 from prefbench.boards.gate_output import junit_xml, summary_markdown, write_junit, write_summary
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import build
@@ -282,16 +282,16 @@ def test_a_gate_file(published):
         '[[check]]\nmetric = "majority_win_rate"\nmargin = 0.2\ntask = "toy@1"\nminority_ratio = "4:1"\n'
         '[[check]]\nmetric = "mean_win_rate"\ntask = "elsewhere"\n'
     )
-    config = read_gate_config(path)
-    assert (config.level, config.strict, config.allow_undecided, len(config.checks)) == (0.01, True, False, 3)
-    report = gate(published / "results.csv", new, checks=config.checks)
+    config = read_gate_file(path)
+    assert (config.level, config.strict, config.allow_undecided, len(config.check)) == (0.01, True, False, 3)
+    report = gate(published / "results.csv", new, checks=config.check)
     assert [(row.check.metric, row.key[4]) for row in report.rows] == [
         ("minority_win_rate", "plain"),
         ("majority_win_rate", "other"),
         ("majority_win_rate", "plain"),
     ]
     with pytest.raises(UserError, match="no check fits"):
-        gate(published / "results.csv", new, checks=config.checks[2:])
+        gate(published / "results.csv", new, checks=config.check[2:])
     for text, said in [
         ("levl = 1", "unknown key 'levl'. Did you mean 'level'"),
         ("strict = 1", "strict = 1 is not true or false"),
@@ -309,7 +309,7 @@ def test_a_gate_file(published):
     ]:
         path.write_text(text)
         with pytest.raises(UserError, match=re.escape(said)):
-            read_gate_config(path)
+            read_gate_file(path)
 
 
 VALUE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
@@ -329,7 +329,7 @@ def test_any_gate_file_is_judged(tmp_path, data):
     text = "\n".join(lines).encode("utf-8", "surrogatepass")
     path.write_bytes(data.draw(st.sampled_from([text, text + b"\xff", data.draw(st.binary(max_size=20))])))
     try:
-        read_gate_config(path)
+        read_gate_file(path)
     except UserError as error:
         assert str(error)
 
@@ -402,12 +402,12 @@ def test_a_mixed_row_decides_nothing(published):
 def test_the_gate_of_this_repository_decides_on_several_seeds():
     """Its baseline has the runs behind it, so that code that gives the same responses holds every row."""
     folder = Path(__file__).parents[2] / "leaderboard"
-    config = read_gate_config(folder / "gate.toml")
+    config = read_gate_file(folder / "gate.toml")
     assert not config.allow_undecided
     runs = folder / "baseline"
-    report = gate(folder / "baseline.csv", runs, level=config.level, baseline_runs=runs, checks=config.checks)
+    report = gate(folder / "baseline.csv", runs, level=config.level, baseline_runs=runs, checks=config.check)
     assert {(row.verdict, row.paired) for row in report.rows} == {("held", True)}
     assert len(report.rows) >= 4 and not report.unmatched
     assert all(len(row.seeds) >= 5 for row in load_rows(runs))
-    assert {row.key[0].partition("@")[0] for row in report.rows} == {check.task for check in config.checks}
+    assert {row.key[0].partition("@")[0] for row in report.rows} == {check.task for check in config.check}
     assert sum(file.stat().st_size for file in runs.rglob("*.*") if file.is_file()) < 2e6

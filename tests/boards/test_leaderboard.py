@@ -17,7 +17,7 @@ from prefbench.boards.names import config_hash, setting_digest, variant
 from prefbench.boards.ranks import compare
 from prefbench.boards.rows import common_seeds, load_rows
 from prefbench.boards.show import show
-from prefbench.boards.table import build, missing_controls, summarise_seeds
+from prefbench.boards.table import build, summarise_seeds
 from prefbench.errors import UserError
 from prefbench.record.evidence import read_items, write_items
 from prefbench.record.files import read_record
@@ -265,20 +265,6 @@ def test_regrets_are_means_over_seeds_and_need_all_of_them(tmp_path):
     assert [row[name] for name in REGRETS] == pytest.approx([0.15, 0.075, 0.0])
     make_run(tmp_path, GOOD, seed=2)
     assert pd.isna(build(tmp_path).iloc[0]["max_regret"])
-
-
-def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
-    make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",))
-    make_run(tmp_path, GOOD, aligner="reference")
-    make_run(tmp_path, GOOD, aligner="shortest", minority_ratio=0.1)
-    make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",), minority_ratio=0.1, seed=1)
-    make_run(tmp_path, GOOD, minority_ratio=0.3)
-    assert missing_controls(build(tmp_path)) == [
-        "toy@1 nano synthetic 0.3 has no complete null row (run --aligner reference) and no gold row "
-        "(run --aligner gold_maxmin)",
-        "toy@1 nano synthetic 0.1 has no complete null row (run --aligner reference) and no gold row "
-        "(run --aligner gold_maxmin)",
-    ]
 
 
 # ---------------------------------------------------------------------------------------- compare

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prefbench.chat.server import Server
-from prefbench.data.generate import ServerWriter, generate
+from prefbench.data.generate import Labeller, ServerWriter, Writer, generate
 from prefbench.data.personas import read_personas
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.evaluate.judge import Judge
@@ -22,7 +22,7 @@ PERSONAS = {"P2A": "Be brief.", "P2B": "Be long.", "P3A": "Be loud."}
 PROMPTS = ["What is a fjord?", "Who was Ibsen?", "Where is Bergen?"]
 
 
-class Wordy:
+class Wordy(Writer):
     """A writer who obeys: few words, many words or capitals."""
 
     name = "wordy/1"
@@ -40,7 +40,7 @@ class Wordy:
         return {"f": said, "g": f"{said} and so on", "d": said.upper()}[told[-1]]
 
 
-class Taste:
+class Taste(Labeller):
     """Prefers short, long or loud answers; of two that are loud, or not, neither."""
 
     def __init__(self, instruction: str) -> None:

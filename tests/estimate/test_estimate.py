@@ -689,7 +689,8 @@ def test_an_example_needs_its_task_and_its_aligner(monkeypatch):
     assert found.peak < 24e9
     assert estimate.example("finite") == (None, None)
     assert estimate.example("pretrained") == (None, None)
-    monkeypatch.setattr(estimate, "EXAMPLE_TASK", "not_installed")
+    without = {key: entry for key, entry in registry._entries.items() if entry.kind != "task"}
+    monkeypatch.setattr(registry, "_entries", without)
     assert estimate.example("tulu2-7b") == (None, None)
 
 

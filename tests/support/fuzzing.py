@@ -415,7 +415,7 @@ def judge_board(root: Path, draw: random.Random) -> None:
 
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps and gates; nothing in them is run."""
-    from prefbench.boards.gate_file import read_gate_config
+    from prefbench.boards.gate_file import read_gate_file
     from prefbench.cli.run_file import read_config, specs_of
     from prefbench.sweep.file import read_sweep
 
@@ -427,7 +427,7 @@ def judge_toml(root: Path, draw: random.Random) -> None:
     def grid() -> None:
         read_sweep(str(root / "sweep.toml")).expand()
 
-    _tried(run, grid, lambda: read_gate_config(root / "gate.toml"))
+    _tried(run, grid, lambda: read_gate_file(root / "gate.toml"))
 
 
 def judge_data(root: Path, draw: random.Random) -> None:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 class Finite:
     """The backbone: a world, its reference policy, and exact fits."""
 
+    notes = ()
+    """Nothing goes otherwise than it was meant to."""
+
     def __init__(self, world: World, options: FiniteOptions, store: Store, work: Work) -> None:
         self.world = world
         self.options = options
