@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peer_process import agree, trainer
 from setting import (
     SIZES,
     Size,
@@ -103,56 +101,6 @@ class Compared:
         ]
 
 
-# ------------------------------------------------------------------------------------------------------- TRL
-
-
-@dataclass
-class Trainer:
-    """A TRL trainer in another process."""
-
-    process: subprocess.Popen[str]
-    version: str
-
-    def round(self) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print("round", file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"TRL ended with status {self.process.wait()}; its messages are above.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def seconds(self) -> float:
-        return float(self.round()["seconds"])
-
-
-@contextmanager
-def trainer(job: dict[str, Any], where: str | None) -> Iterator[Trainer]:
-    python, path = sys.executable, os.environ.get("PYTHONPATH", "")
-    if where is not None and Path(where).is_dir():
-        path = os.pathsep.join([str(Path(where).absolute()), path])
-    elif where is not None:
-        python = where
-    process = subprocess.Popen(
-        [python, str(Path(__file__).with_name("peer_trl.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("PEER_MESSAGES") else subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(job["threads"])},
-    )
-    try:
-        assert process.stdin is not None and process.stdout is not None
-        print(json.dumps(job), file=process.stdin, flush=True)
-        version = json.loads(process.stdout.readline() or "{}").get("trl")
-        if version is None:
-            raise SystemExit("TRL did not start; PEER_MESSAGES=1 shows why.")
-        yield Trainer(process, version)
-    finally:
-        process.kill()
-        process.wait()
-
-
 def texts_of(pairs: Pairs) -> dict[str, list[str]]:
     return {"prompt": list(pairs.prompts), "chosen": list(pairs.chosen), "rejected": list(pairs.rejected)}
 
@@ -170,12 +118,6 @@ def moved(size: Size) -> Any:
         for p, q in zip(model.parameters(), other.parameters(), strict=True):
             p.add_(q, alpha=0.1)
     return model
-
-
-def agree(what: str, ours: float, theirs: float, tolerance: float) -> None:
-    print(f"{what}: loss {ours:.5f}, the peer's {theirs:.5f}", file=sys.stderr)
-    if not abs(ours - theirs) <= tolerance:
-        raise SystemExit(f"{what}: the losses do not agree, so the times say nothing.")
 
 
 # ------------------------------------------------------------------------------------------------- the stages

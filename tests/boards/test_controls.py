@@ -1,9 +1,8 @@
 """Rows of aligners that do not learn, the floor and the ceiling of every board."""
 
-from support.records import make_run
-
 from prefbench import registry
 from prefbench.boards.table import build, missing_controls
+from support.records import make_run
 
 GOOD = {"many": 0.8, "few": 0.75}
 

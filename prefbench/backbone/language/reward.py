@@ -14,7 +14,7 @@ from prefbench.learn.rewards import loss
 
 
 def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
-    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from `request.start`."""
+    """Minimise `loss` over the pairs, from the reference with a fresh head or warm from a reward."""
     options, seed, name = request.options, request.seed, request.name
     model = backbone.new_reward(seed)
     if request.start is not None:
