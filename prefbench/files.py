@@ -9,6 +9,7 @@ completes the sentence "... cannot be read: ".
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -49,12 +50,13 @@ class Unfit(ValueError):
 # ------------------------------------------------------------------------------------------- opening
 
 
-def open_regular(path: Path, within: Path | None = None) -> io.BufferedReader:
+def open_regular(path: Path, within: Path | None = None, writable: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, without ever waiting for somebody to write to it.
 
     Args:
         path: may be a link.
         within: the folder that the file has to lie in once links are followed.
+        writable: open it for writing too, though nothing is written here.
 
     Raises:
         Unfit: it is a pipe, a device, a socket or a folder, or lies elsewhere.
@@ -62,7 +64,8 @@ def open_regular(path: Path, within: Path | None = None) -> io.BufferedReader:
     """
     target = _resolved(path, within)
     _refuse_special(os.lstat(target).st_mode)  # opening some devices does something already
-    number = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    access = os.O_RDWR if writable else os.O_RDONLY
+    number = os.open(target, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         _refuse_special(os.fstat(number).st_mode)  # somebody may have put another file there
         return os.fdopen(number, "rb")
@@ -78,7 +81,11 @@ def open_lock(path: Path) -> TextIO:
         OSError: there is something else, or it cannot be made.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.fdopen(os.open(path, flags, 0o666), "w")
+    file = os.fdopen(os.open(path, flags, 0o666), "w")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def is_regular(path: Path, within: Path | None = None) -> bool:

@@ -319,6 +319,12 @@ def test_a_lock_is_not_made_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_lock_is_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.lock")
+    with pytest.raises(OSError, match="not a regular file"):
+        files.open_lock(tmp_path / "a.lock")
+
+
 def test_facts_of_a_column_that_contradict_each_other_end_no_process(tmp_path):
     """A column that is called required has no counts of missing values; pyarrow aborts on looking at it."""
     path = tmp_path / "items.parquet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from prefbench.chat.client import Chat, Reply
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.store.files import clear_disk_errors
+from prefbench.store.files import clear_disk_errors, locked
 from prefbench.text import message_or_type
 
 ANSWERS = "answers.sqlite"
@@ -114,22 +113,22 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         with clear_disk_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.with_suffix(".lock").open("a")
+            # Two that create the file at once would find it locked: switching to the log does not wait.
+            with locked(path.with_suffix(".lock")):
+                return _opened(path)
     except OSError as error:
         raise UserError(
             f"the cache '{path.parent}' cannot be used ({error.strerror}): name another folder."
         ) from None
-    # Two that create the file at once would find it locked: switching to the log does not wait.
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

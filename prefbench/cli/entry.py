@@ -37,6 +37,7 @@ from prefbench.cli.schema import schema
 from prefbench.cli.show import show
 from prefbench.cli.sweep import sweep
 from prefbench.cli.theory import theory
+from prefbench.errors import UserError
 
 app = typer.Typer(
     name="prefbench",
@@ -114,3 +115,5 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the command itself."""
+    if sys.platform == "win32":
+        raise UserError("Windows is not supported: take Linux or macOS, or the Windows Subsystem for Linux.")

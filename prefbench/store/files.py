@@ -4,37 +4,70 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from prefbench.errors import PrefbenchError
-from prefbench.files import open_lock, open_regular
+from filelock import lock_descriptor
+
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.files import Unfit, open_lock, open_regular
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def guards(file: IO[str], path: Path) -> bool:
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, made where there is none; yields whether it is held, which is sure where one waits.
+
+    The lock is the operating system's, so it goes when its owner dies, however it dies. filelock takes
+    it on a file that is opened here, because a link in its place must not be followed.
+
+    Args:
+        path: of the lock file.
+        wait: for whoever holds it, rather than yield False.
+
+    Raises:
+        UserError: the file system has no locks.
+        OSError: there is something else at the path, or it cannot be made.
+    """
+    while True:
+        with open_lock(path) as file:
+            if not _take(file, path, wait):
+                yield False
+                return
+            if _guards(file, path):
+                yield True
+                return
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock file; nothing is created."""
+    try:
+        # A network file system locks only what is open for writing.
+        with open_regular(path, writable=os.access(path, os.W_OK)) as file:
+            return not _take(file, path, wait=False)
+    except (FileNotFoundError, Unfit):
+        return False
+
+
+def _take(file: IO[Any], path: Path, wait: bool) -> bool:
+    try:
+        return lock_descriptor(file.fileno(), blocking=wait)
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be locked ({error.strerror}): take a folder on a file system that has locks."
+        ) from None
+
+
+def _guards(file: IO[Any], path: Path) -> bool:
     """Whether a locked file is still the one at its path: `cache gc` removes what nobody holds."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-@contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Hold a stage's lock file unless somebody else does, without waiting; yields whether it is held."""
-    with open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield guards(file, path)
 
 
 def checksum(path: Path, within: Path | None = None) -> str:

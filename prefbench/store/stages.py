@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -28,9 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.files import open_lock, read_json
+from prefbench.files import read_json
 from prefbench.spec import digest
-from prefbench.store.files import checksum, clear_disk_errors, guards, write_atomically
+from prefbench.store.files import checksum, clear_disk_errors, locked, write_atomically
 from prefbench.store.progress import Reporter, Silent
 from prefbench.team import team
 
@@ -246,18 +245,13 @@ class Store:
                 raise
             raise self._unwritable(str(error.strerror)) from None
         path = final.with_suffix(".lock")
-        while True:
-            with open_lock(path) as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if not _waits.get():
-                        raise Busy(f"another process is computing {final.parent.name}.") from None
-                    self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                if guards(file, path):
-                    yield
-                    return
+        with contextlib.ExitStack() as stack:
+            if not stack.enter_context(locked(path, wait=False)):
+                if not _waits.get():
+                    raise Busy(f"another process is computing {final.parent.name}.")
+                self.reporter.note(f"another process is computing {final.parent.name}; waiting for it")
+                stack.enter_context(locked(path))
+            yield
 
 
 def _unshared() -> PrefbenchError:

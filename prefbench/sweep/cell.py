@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,12 @@ from typing import Literal
 
 from prefbench import registry
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.files import open_lock
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.record.files import ITEMS_FILE, read_record
 from prefbench.spec import RunSpec, run_name
 from prefbench.store import stages as store
+from prefbench.store.files import locked
 from prefbench.store.progress import Reporter
 
 Status = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
@@ -111,16 +110,11 @@ def is_done(spec: RunSpec, runs_dir: Path) -> bool:
 
 @contextlib.contextmanager
 def _cell_lock(spec: RunSpec, runs_dir: Path) -> Iterator[bool]:
-    """Whether the cell is ours alone. The lock goes when its owner dies, however it dies."""
+    """Whether the cell is ours alone."""
     folder = runs_dir / "stages" / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    with open_lock(folder / f"{spec.hash}.lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with locked(folder / f"{spec.hash}.lock", wait=False) as ours:
+        yield ours
 
 
 def label(spec: RunSpec) -> str:

@@ -5,7 +5,6 @@ Records are never touched. Whatever is removed or damaged is computed again by t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.errors import UserError
-from prefbench.files import Unfit, open_regular
 from prefbench.record.files import find_records
 from prefbench.registry import suggest
-from prefbench.store.files import try_lock
+from prefbench.store.files import is_locked, locked
 from prefbench.store.stages import damage
 from prefbench.text import UNITS
 
@@ -128,7 +126,7 @@ def verify(runs_dir: Path) -> Iterator[tuple[Stage, list[str]]]:
     """Every finished stage with what is wrong with it."""
     for stage in stages(runs_dir):
         found = damage(stage.path)
-        if found and (_is_locked(stage.path.with_suffix(_LOCK)) or not stage.path.exists()):
+        if found and (is_locked(stage.path.with_suffix(_LOCK)) or not stage.path.exists()):
             continue  # it is being replaced just now
         yield stage, found
 
@@ -201,7 +199,7 @@ def gc(
 def _sweep_finished(
     runs_dir: Path, kinds: list[Path], older_than: float | None, kind: str | None, dry_run: bool, swept: Swept
 ) -> None:
-    busy = next((p for k in kinds for p in _entries(k) if p.suffix == _LOCK and _is_locked(p)), None)
+    busy = next((p for k in kinds for p in _entries(k) if p.suffix == _LOCK and is_locked(p)), None)
     if busy is not None:
         # A run reads its earlier stages without a lock, so none may go while one is being computed.
         swept.kept.append(f"finished stages: a process is computing {busy.parent.name}")
@@ -218,12 +216,12 @@ def _remove(runs_dir: Path, path: Path, dry_run: bool, swept: Swept) -> None:
     lock = path.with_suffix(_LOCK)
     name = str(path.relative_to(runs_dir))
     if dry_run:
-        if _is_locked(lock):
+        if is_locked(lock):
             swept.kept.append(f"{name}: a process is at work on it")
         else:
             _count(runs_dir, path, swept)
         return
-    with try_lock(lock) as held:
+    with locked(lock, wait=False) as held:
         if not held:
             swept.kept.append(f"{name}: a process is at work on it")
             return
@@ -239,7 +237,7 @@ def _remove(runs_dir: Path, path: Path, dry_run: bool, swept: Swept) -> None:
 
 
 def _remove_lock(path: Path) -> None:
-    with try_lock(path) as held:
+    with locked(path, wait=False) as held:
         if held:  # whoever waits for it finds out that it is gone and takes a new one
             path.unlink(missing_ok=True)
 
@@ -247,15 +245,3 @@ def _remove_lock(path: Path) -> None:
 def _count(runs_dir: Path, path: Path, swept: Swept) -> None:
     swept.freed += _size(path)
     swept.removed.append(str(path.relative_to(runs_dir)))
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether somebody holds a lock file; nothing is created."""
-    try:
-        with open_regular(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except (FileNotFoundError, Unfit):
-        return False
-    except BlockingIOError:
-        return True

@@ -479,6 +479,12 @@ def test_a_closed_pipe_is_quiet():
 # ---------------------------------------------------------------------------------- other commands
 
 
+def test_windows_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    outcome = typed("list")
+    assert outcome.code == 2 and "Windows is not supported" in outcome.error
+
+
 def test_version_and_help():
     assert typed("--version") == Outcome(0, f"prefbench {__version__}\n", "")
     assert typed("--help").out.startswith("Usage: prefbench ")

@@ -407,6 +407,11 @@ def test_a_cache_that_cannot_be_there_is_refused(make, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be used"):
         compare(make(cache=tmp_path / "file" / "cache"), ("aa", "b"))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "answers.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"cannot be used .*symbolic links"):
+        compare(make(cache=tmp_path / "linked"), ("aa", "b"))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_processes_share_a_cache(server, tmp_path):

@@ -15,8 +15,9 @@ import torch
 
 import prefbench
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.store import files as store_files
 from prefbench.store import stages as store_module
-from prefbench.store.files import clear_disk_errors, write_atomically
+from prefbench.store.files import clear_disk_errors, is_locked, locked, write_atomically
 from prefbench.store.stages import Store, Work, content_digest
 
 KEY = {"a": 1}
@@ -200,3 +201,47 @@ def test_nothing_is_pickled_or_evaluated():
         if forbidden.search(line)
     ]
     assert found == []
+
+
+# -------------------------------------------------------------------------------------------- locks
+
+
+def test_a_lock_is_one_holders_and_is_seen_by_others(tmp_path):
+    path = tmp_path / "a.lock"
+    assert not is_locked(path) and not path.exists()
+    with locked(path, wait=False) as ours:
+        assert ours and is_locked(path)
+        with locked(path, wait=False) as theirs:
+            assert not theirs
+    assert not is_locked(path)
+
+
+def test_a_lock_file_that_may_only_be_read_says_whether_it_is_held(tmp_path):
+    path = tmp_path / "a.lock"
+    with locked(path):
+        path.chmod(0o444)
+        assert is_locked(path)
+    assert not is_locked(path)
+
+
+def test_a_lock_that_was_cleared_away_before_it_was_taken_is_taken_anew(tmp_path, monkeypatch):
+    path, real = tmp_path / "a.lock", store_files.lock_descriptor
+    cleared = iter([True])
+
+    def late(number: int, blocking: bool) -> bool:
+        if next(cleared, False):
+            path.unlink()
+        return real(number, blocking=blocking)
+
+    monkeypatch.setattr(store_files, "lock_descriptor", late)
+    with locked(path, wait=False) as ours:
+        assert ours and is_locked(path)
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def refuse(number: int, blocking: bool) -> bool:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(store_files, "lock_descriptor", refuse)
+    with pytest.raises(UserError, match=r"pairs/.*\.lock' cannot be locked .*not implemented.*file system"):
+        Store(tmp_path).stage("pairs", KEY, writer("x"))
