@@ -194,8 +194,9 @@ def _run_all(
         elif speaks:  # also when quiet: the exit code alone does not say why
             print(tables.verdict(record), file=sys.stderr)
         if measured is not None:
-            for table in measured.tables:
-                say("\n" + tables.render(tables.rows_table(*table), results))
+            say("\n" + tables.render(tables.rows_table(*measured.stages), results))
+            for table in measured.operators:
+                say(f"\n{table.title}\n{table.text}")
             say("\n" + "\n".join(measured.notes))
         say(f"record: {folder / 'record.json'}")
         if measured is not None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +25,9 @@ from prefbench.store.progress import Reporter
 from prefbench.text import show_bytes, show_count
 
 if TYPE_CHECKING:
+    from torch.autograd.profiler_util import FunctionEventAvg
+    from torch.profiler import profile
+
     from prefbench.estimate.estimate import Estimate
     from prefbench.record.schema import Record
     from prefbench.spec import RunSpec
@@ -37,6 +40,8 @@ MOST_CALLS = 10_000
 """Calls of modules in a window: a step that makes more is cut off. Each stands for some ten operators."""
 OPERATORS = 8
 """That a table names."""
+NAME_WIDTH = 40
+"""Characters of an operator's name that a table shows at most."""
 ALL_STORED = (
     "All stages were stored: nothing was computed and no operator was recorded. Another --runs-dir computes "
     "them anew."
@@ -48,20 +53,9 @@ OF_STAGES = (
 OF_FLOPS = "FLOPs are not measured: --dry-run counts them from sizes and options, as if nothing ended early."
 OF_OPERATORS = (
     "Operators were recorded in a window of each stage: some steps of its loop, or its beginning where it "
-    "has none. Seconds of an operator are without the operators that it calls, and recording makes all of "
-    "them slower. What is in no operator is Python and the way into them."
+    "has none. Self CPU of an operator is without the operators that it calls, shares are of all operators' "
+    "time, and recording makes all of them slower. What is in no operator is Python and the way into them."
 )
-
-
-@dataclass
-class Operator:
-    """What was recorded of one operator, without the operators that it calls."""
-
-    calls: int = 0
-    cpu: float = 0.0
-    """Seconds."""
-    gpu: float = 0.0
-    """Seconds of the kernels that it started."""
 
 
 @dataclass
@@ -72,7 +66,8 @@ class Window:
     steps: int = 0
     cut: bool = False
     """It ends within a step."""
-    operators: dict[str, Operator] = field(default_factory=dict)
+    operators: dict[tuple[str, str], FunctionEventAvg] = field(default_factory=dict)
+    """By kind of device, `CPU` or `CUDA`, and name; a GPU's are its kernels, by the names that these have."""
 
     def add(self, other: Window) -> None:
         """Take in another window of the same stage."""
@@ -80,15 +75,20 @@ class Window:
         self.steps += other.steps
         self.cut |= other.cut
         for name, more in other.operators.items():
-            found = self.operators.setdefault(name, Operator())
-            found.calls += more.calls
-            found.cpu += more.cpu
-            found.gpu += more.gpu
+            if name in self.operators:
+                self.operators[name].add(more)  # type: ignore[no-untyped-call]
+            else:
+                self.operators[name] = more
 
     @property
     def python(self) -> float:
         """Seconds outside every operator: Python, and what it takes to call them."""
-        return max(0.0, self.seconds - sum(operator.cpu for operator in self.operators.values()))
+        inside = sum(
+            operator.self_cpu_time_total / 1e6
+            for (device, _), operator in self.operators.items()
+            if device == "CPU"
+        )
+        return max(0.0, self.seconds - inside)
 
 
 @dataclass
@@ -276,13 +276,11 @@ def profiled(reporter: Reporter) -> Iterator[Profiler]:
         profiler.finish()
 
 
-def _operators(profile: Any) -> dict[str, Operator]:
-    """By name; kernels count to the operators that started them."""
-    return {
-        event.key: Operator(event.count, event.self_cpu_time_total / 1e6, event.self_device_time_total / 1e6)
-        for event in profile.key_averages()
-        if event.device_type.name == "CPU"
-    }
+def _operators(recorder: profile) -> dict[tuple[str, str], FunctionEventAvg]:
+    averages = recorder.key_averages()
+    for average in averages:
+        average.cpu_parent = average.cpu_children = None  # they lead to everything that was recorded
+    return {(average.device_type.name, str(average.key)): average for average in averages}
 
 
 def _peak() -> int:
@@ -331,12 +329,20 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
+class OperatorTable(NamedTuple):
+    """What torch's profiler says of a stage."""
+
+    title: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Profile:
     """Where the time of a run went."""
 
-    tables: list[Table]
-    """The stages, then the operators of each that was computed with torch."""
+    stages: Table
+    operators: list[OperatorTable]
+    """Of each stage that was computed with torch."""
     notes: list[str]
     """What to know of the figures."""
 
@@ -350,11 +356,11 @@ def profile_of(profiler: Profiler, spec: RunSpec) -> Profile:
     """
     stages = profiler.stages
     if all(stage.stored == stage.opened for stage in stages.values()):
-        return Profile([_stage_table(profiler, {})], [ALL_STORED])
+        return Profile(_stage_table(profiler, {}), [], [ALL_STORED])
     counted = _counted(spec)
     operators = [_operator_table(name, stage) for name, stage in stages.items() if stage.window.operators]
     notes = [OF_STAGES, *([OF_FLOPS] if counted else []), *([OF_OPERATORS] if operators else [])]
-    return Profile([_stage_table(profiler, counted), *operators], notes)
+    return Profile(_stage_table(profiler, counted), operators, notes)
 
 
 def _counted(spec: RunSpec) -> dict[str, float]:
@@ -387,22 +393,22 @@ def _state(stage: Stage) -> str:
     return "stored" if stage.stored == stage.opened else f"{stage.stored} of {stage.opened} stored"
 
 
-def _operator_table(name: str, stage: Stage) -> Table:
+def _operator_table(name: str, stage: Stage) -> OperatorTable:
+    from torch.autograd.profiler_util import EventList
+
     window = stage.window
-    on_gpu = any(operator.gpu for operator in window.operators.values())
-    ordered = sorted(window.operators.items(), key=lambda item: -(item[1].gpu if on_gpu else item[1].cpu))
-    others = [operator for _, operator in ordered[OPERATORS:]]
-    together = Operator(*(sum(column) for column in zip(*map(astuple, others), strict=True)))
-    listed = ordered[:OPERATORS] + ([(f"{len(others)} others", together)] if others else [])
-    rows = [
-        [name, str(one.calls), *_timed(1000 * one.cpu, 1000 * window.seconds), f"{1000 * one.gpu:.2f}"]
-        for name, one in listed
-    ]
-    rows.append(["python and dispatch", "", *_timed(1000 * window.python, 1000 * window.seconds), ""])
-    header = ["operator", "calls", "CPU ms", "share", "GPU ms"]
-    columns = len(header) if on_gpu else len(header) - 1
-    title = f"{name}: {_extent(window)} of {stage.seconds:.2f} s"
-    return Table(title, header[:columns], [row[:columns] for row in rows])
+    events = EventList(window.operators.values())  # type: ignore[no-untyped-call]
+    on_gpu = any(event.self_device_time_total for event in events)
+    drawn: str = events.table(  # type: ignore[no-untyped-call]
+        sort_by="self_device_time_total" if on_gpu else "self_cpu_time_total",
+        row_limit=OPERATORS,
+        max_name_column_width=NAME_WIDTH,
+        time_unit="ms",
+    )
+    lines = [line.rstrip() for line in drawn.strip("\n").split("\n")]
+    seconds, share = _timed(1000 * window.python, 1000 * window.seconds)
+    lines.append(f"Python and dispatch: {seconds}ms, {share} of the window")
+    return OperatorTable(f"{name}: {_extent(window)} of {stage.seconds:.2f} s", "\n".join(lines))
 
 
 def _extent(window: Window) -> str:
@@ -426,8 +432,8 @@ def write_profile(profile: Profile, record: Record, folder: Path) -> None:
         f"{record.status}; {made.hardware}, threads: {made.threads}, processes: {made.processes}, "
         f"torch {made.torch}, prefbench {made.prefbench}, started {made.started}",
     ]
-    for table in profile.tables:
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
-        parts.append(f"## {table.title}")
-        parts.append(tabulate(rows, headers=table.header, tablefmt="github", disable_numparse=True))
+    stages = profile.stages
+    parts.append(f"## {stages.title}")
+    parts.append(tabulate(stages.rows, headers=stages.header, tablefmt="github", disable_numparse=True))
+    parts += [f"## {table.title}\n\n```text\n{table.text}\n```" for table in profile.operators]
     write_atomically(folder / PROFILE_FILE, "\n\n".join([*parts, *profile.notes]) + "\n")

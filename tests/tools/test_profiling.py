@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.utils.checkpoint import checkpoint
 
 from prefbench import registry
@@ -19,7 +21,7 @@ from prefbench.running.run import run
 from prefbench.store.progress import Silent
 from prefbench.text import show_count
 from prefbench.tools import profiling
-from prefbench.tools.profiling import PROFILE_FILE, profile_of, profiled, stage_flops
+from prefbench.tools.profiling import PROFILE_FILE, Window, profile_of, profiled, stage_flops
 from support.commands import tiny_run, typed
 from support.runs import evidence, spec_of
 
@@ -44,7 +46,7 @@ def soups(tmp_path_factory):
 
 def test_stages_and_the_rest_are_the_wall_time(soups):
     profiler, _, record = soups
-    (title, header, rows), *_ = profile_of(profiler, spec_of("soups")).tables
+    title, header, rows = profile_of(profiler, spec_of("soups")).stages
     assert title == "stages" and all(len(row) == len(header) for row in rows)
     *parts, whole = [float(row[1]) for row in rows]
     assert rows[-1][0] == "all" and whole == pytest.approx(profiler.wall, abs=0.006)
@@ -73,8 +75,8 @@ def test_operators_and_python_are_the_window(soups):
     profiler, _, _ = soups
     for name in ("reference", "pairs", "rewards", "experts", "samples"):
         window = profiler.stages[name].window
-        assert window.operators["aten::addmm"].calls > 0, name
-        spent = sum(operator.cpu for operator in window.operators.values())
+        assert window.operators["CPU", "aten::addmm"].count > 0, name
+        spent = sum(operator.self_cpu_time_total for operator in window.operators.values()) / 1e6
         assert 0 < spent and spent + window.python == pytest.approx(window.seconds), name
         # A window never reaches beyond its stage, but the stage's time is without what profiling took.
         assert window.seconds <= profiler.stages[name].seconds + profiler.cost
@@ -91,7 +93,7 @@ def test_flops_are_those_of_the_estimate(soups):
     assert counted["pairs"] == by_name["pairs"] and counted["reference"] == by_name["reference"]
     assert counted["rewards"] == by_name["reward of everybody"] + by_name["rewards of groups"]
     assert counted["experts"] == by_name["policies of groups"]
-    table = profile_of(profiler, spec).tables[0]
+    table = profile_of(profiler, spec).stages
     shown = {row[0]: row[table.header.index("FLOPs at most")] for row in table.rows}
     assert {name: cell for name, cell in shown.items() if cell} == {
         name: show_count(flops) for name, flops in counted.items()
@@ -135,7 +137,8 @@ def test_a_step_of_too_many_calls_is_cut_off_but_never_in_a_backward_pass(monkey
             profiler.end("policy", 1.0)
         window = profiler.stages["policy"].window
         assert window.cut and window.steps == (limit > 3)
-        assert 0 < sum(operator.cpu for operator in window.operators.values()) <= window.seconds
+        spent = sum(operator.self_cpu_time_total for operator in window.operators.values()) / 1e6
+        assert 0 < spent <= window.seconds
 
 
 def test_without_a_loop_the_beginning_is_recorded(monkeypatch):
@@ -148,7 +151,43 @@ def test_without_a_loop_the_beginning_is_recorded(monkeypatch):
             layer(torch.ones(2, 4))
         profiler.end("samples", 1.0)
     operators = profiler.stages["samples"].window.operators
-    assert "aten::exp" in operators and "aten::addmm" not in operators
+    assert ("CPU", "aten::exp") in operators and ("CPU", "aten::addmm") not in operators
+
+
+def average(kind: DeviceType, name: str, cpu_ms: float, gpu_ms: float) -> FunctionEventAvg:
+    made = FunctionEventAvg()
+    made.key, made.device_type, made.count, made.use_device, made.node_id = name, kind, 1, "cuda", -1
+    made.self_cpu_time_total = made.cpu_time_total = 1000 * cpu_ms
+    made.self_device_time_total = made.device_time_total = 1000 * gpu_ms
+    made.is_user_annotation = False
+    return made
+
+
+def test_windows_of_one_stage_are_put_together_and_ordered_by_the_gpu_where_there_is_one():
+    def window() -> Window:
+        found = [
+            average(DeviceType.CPU, "aten::index", 4.0, 1.0),
+            average(DeviceType.CPU, "aten::mm", 1.0, 2.0),
+            average(DeviceType.CUDA, "gemm", 0.0, 2.0),
+        ]
+        return Window(0.02, operators={(one.device_type.name, one.key): one for one in found})
+
+    both = Window()
+    both.add(window())
+    both.add(window())
+    assert both.operators["CPU", "aten::mm"].count == 2 and both.python == pytest.approx(0.03)
+    title, text = profiling._operator_table("policy", profiling.Stage(1.0, window=both))
+    lines = text.split("\n")
+    assert (
+        title == "policy: 0.04 s of 1.00 s"
+        and lines[-1] == "Python and dispatch: 30.00ms, 75.0% of the window"
+    )
+    assert "Self CUDA" in lines[1] and [line.split()[0] for line in lines[3:6]] == [
+        "aten::mm",
+        "gemm",
+        "aten::index",
+    ]
+    assert "Self CUDA time total: 4.000ms" in text  # a kernel's time counts once
 
 
 def test_what_was_done_before_a_kill_gives_no_rate():
@@ -158,7 +197,7 @@ def test_what_was_done_before_a_kill_gives_no_rate():
             profiler.begin(stage, False)
             profiler.step(stage, first, 20, {})
             profiler.end(stage, 1.0)
-    rows = {row[0]: row for row in profile_of(profiler, spec).tables[0].rows}
+    rows = {row[0]: row for row in profile_of(profiler, spec).stages.rows}
     assert rows["reference"][3] == "computed in part" and rows["reference"][-1] == ""
     assert rows["pairs"][3] == "computed" and rows["pairs"][-1] != ""
 
@@ -178,7 +217,7 @@ def test_the_command_prints_the_tables_that_it_writes(tmp_path):
     (path,) = re.findall(r"^profile: (.*)$", outcome.out, re.M)
     text = Path(path).read_text()
     assert re.search(r"^## policy: \d+ steps?, \d\.\d\d s of \d+\.\d\d s$", text, re.M)
-    for part in ("aten::addmm", "python and dispatch", "outside stages", "FLOPs at most", "peak memory"):
+    for part in ("aten::addmm", "Python and dispatch", "outside stages", "FLOPs at most", "peak memory"):
         assert part in text and part in outcome.out
     again = tiny_run("dpo", tmp_path, "--profile", "--json", options=options)
     assert json.loads(again.out)["status"] == "ok" and f"profile: {path}" in again.err
@@ -216,4 +255,4 @@ def test_a_world_is_profiled_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     text = profile_in(tmp_path)
     assert re.search(r"^\| policy +\| \d+\.\d\d +\| \d+\.\d% +\| computed \|", text, re.M)
-    assert "FLOPs" not in text and "operator" not in text
+    assert "FLOPs" not in text and "operator" not in text and "Self CPU" not in text
