@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from prefbench.evaluate.gold import FittedGold
+from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
 from prefbench.record.files import HISTORY_FILE
@@ -69,8 +70,6 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     distribution = backbone.distribution(policy, problem.prompts.test)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
-        from prefbench.evaluate.regret import regrets
-
         columns = {f"utility/{i}": f"utility/{group.name}" for i, group in enumerate(problem.groups)}
         distribution = distribution.rename(columns=columns)
         names = [group.name for group in problem.groups]

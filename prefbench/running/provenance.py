@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 import prefbench
@@ -14,8 +15,6 @@ from prefbench.team import team
 
 def provenance_of(started: datetime) -> dict[str, Any]:
     """The record's `provenance` of a run that started then."""
-    from importlib.metadata import version
-
     # A run that needed no torch is not made to wait for it now.
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None

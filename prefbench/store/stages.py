@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
+
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.files import read_json
 from prefbench.spec import digest
@@ -101,7 +103,6 @@ class Work:
         return found
 
     def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        from safetensors import SafetensorError, safe_open
 
         target = (self.checkpoints or self.path) / f"{name}.checkpoint"
         if not target.exists():

@@ -79,7 +79,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
             if is_done(spec, runs_dir):
                 return outcome("before")
             # It loads numeric libraries, and a worker of a cluster first says how many threads they take.
-            from prefbench.running.run import run
+            from prefbench.running.run import run  # noqa: PLC0415
 
             with store.waiting(wait):
                 _, record = run(spec, runs_dir, reporter)

@@ -17,10 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from prefbench.consent import allow
 from prefbench.errors import UserError
 from prefbench.machine import cores
+from prefbench.registry import load_plugins
 from prefbench.spec import RunSpec
-from prefbench.sweep.cell import Job, Outcome
+from prefbench.store.progress import Silent
+from prefbench.sweep.cell import Job, Outcome, run_cell
 from prefbench.sweep.progress import Progress
 from prefbench.sweep.schedule import Schedule
 
@@ -155,11 +158,6 @@ def _remote_cell(
     # Before a library reads them; a worker that is used again has read them already, as it should.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
-    from prefbench.consent import allow
-    from prefbench.registry import load_plugins
-    from prefbench.store.progress import Silent
-    from prefbench.sweep.cell import run_cell
-
     allow(hosts)
     load_plugins(plugins)
     return asdict(run_cell(RunSpec(**spec), Path(runs_dir), Silent(), wait))

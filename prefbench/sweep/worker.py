@@ -18,6 +18,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from prefbench.consent import allow
+from prefbench.registry import load_plugins
+from prefbench.spec import RunSpec
+from prefbench.sweep.cell import run_cell
+
 STEP_SECONDS = 0.5
 """Least time between two messages about steps."""
 
@@ -29,11 +34,6 @@ def main() -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-
-    from prefbench.consent import allow
-    from prefbench.registry import load_plugins
-    from prefbench.spec import RunSpec
-    from prefbench.sweep.cell import run_cell
 
     given = json.loads(requests.get())
     allow(given["hosts"])

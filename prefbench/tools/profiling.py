@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tabulate import tabulate
+
 from prefbench.estimate.estimate import estimate, problem_of
 from prefbench.estimate.setting import shape_of
 from prefbench.estimate.time import flops
@@ -424,8 +426,6 @@ def _timed(time: float, whole: float) -> list[str]:
 
 def write_profile(profile: Profile, record: Record, folder: Path) -> None:
     """Write `profile.md` into a run's folder, beside its record."""
-    from tabulate import tabulate
-
     made = record.provenance
     parts = [
         f"# Profile of {folder.name}",

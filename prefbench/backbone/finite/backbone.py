@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from prefbench.backbone.finite.pairwise import fit_worst
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
@@ -111,9 +113,6 @@ class Finite:
         Raises:
             UserError: there is none, or it holds NaN.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         try:
             table = load_file(path)[name]
         except (FileNotFoundError, KeyError, SafetensorError):

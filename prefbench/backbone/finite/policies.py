@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from prefbench.learn.interface import Policy, Reward
 from prefbench.problem.world import Floats, World
@@ -41,8 +42,6 @@ class FinitePolicy(Policy):
 
     def save(self, folder: Path) -> None:
         """One safetensors file."""
-        from safetensors.numpy import save_file
-
         save_file({"logprob": np.ascontiguousarray(self.table)}, folder / "policy.safetensors")
 
 
@@ -61,6 +60,4 @@ class FiniteReward(Reward):
 
     def save(self, path: Path) -> None:
         """One safetensors file."""
-        from safetensors.numpy import save_file
-
         save_file({"reward": np.ascontiguousarray(self.table)}, path)

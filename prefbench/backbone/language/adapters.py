@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from prefbench import seeds
@@ -232,8 +234,6 @@ def read_json(path: Path) -> Any:
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | None) -> None:
     """Write tensors to a safetensors file, with the digest of the base that they belong to."""
-    from safetensors.torch import save_file
-
     metadata = None if digest is None else {"format": "pt", "base": digest}
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=metadata)
 
@@ -245,8 +245,6 @@ def read_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | 
     Raises:
         UserError: names, shapes or the base's digest are not those of the file, or it holds NaN.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}

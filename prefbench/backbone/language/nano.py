@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from prefbench import seeds
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import backbone_of, device_of, fit_language_model, stored
@@ -62,7 +64,6 @@ def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     """A byte-level BPE tokenizer of at most so many tokens, trained on texts."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
