@@ -99,6 +99,10 @@ _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 
 def _register(entry: Entry) -> None:
+    if (
+        entry.function.__module__ == "__main__"
+    ):  # of a script or a notebook, which is told now of a taken name
+        load_plugins()
     known = _entries.get((entry.kind, entry.name))
     if known is not None and known.function.__module__ != entry.function.__module__:
         raise UserError(
@@ -372,6 +376,26 @@ def get(kind: Kind, name: str) -> Entry:
     failed = [f"{plugin}: {reason}" for plugin, reason in _loaded.items() if reason is not None]
     blame = f" (a plug-in failed to import: {'; '.join(failed)})" if failed else ""
     raise UserError(f"unknown {kind} '{name}'.{suggest(name, known)}{blame}")
+
+
+def name_of(kind: Kind, given: Any) -> str:
+    """The name under which something is registered: a name itself, or the function that was decorated.
+
+    Raises:
+        UserError: it is neither, or another function has taken the name since.
+    """
+    if isinstance(given, str):
+        return given
+    for entry in entries(kind):
+        if inspect.unwrap(entry.function) is inspect.unwrap(given):
+            return entry.name
+    called = getattr(given, "__name__", None)
+    if called is None:
+        raise UserError(f"{kind} {given!r} is neither a name nor a function that @{kind} has registered.")
+    raise UserError(
+        f"{kind} function '{called}' is not registered, or another has its name by now: decorate it with "
+        f"@prefbench.{kind}(NAME), or give a name."
+    )
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

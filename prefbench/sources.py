@@ -8,6 +8,7 @@ the source of the function and of everything that it uses of its session counts 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -159,9 +160,9 @@ class Origin:
         if self.plugin is None:
             return None
         function = inspect.unwrap(self.function)
-        if self.files is None:
-            return _sha(sorted(set(_session(function))))
-        return _sha([self.files, *_variant(function)])
+        # A script has a file, and values that its file does not tell: arguments, say.
+        session = sorted(set(_session(function))) if self.module == "__main__" or self.files is None else []
+        return _sha(session if self.files is None else [self.files, *_variant(function), *session])
 
 
 def origin_of(function: Callable[..., Any]) -> Origin:
@@ -172,13 +173,19 @@ def origin_of(function: Callable[..., Any]) -> Origin:
         return Origin(function, None, None)
     module = sys.modules.get(package)
     file = getattr(module, "__file__", None)
-    if file is None or not Path(file).is_file():
+    if file is None or not Path(file).is_file() or _is_typed(plain):
         return Origin(function, package, None)
     path = Path(file)
     if path.name == "__init__.py":
         return Origin(function, package, _files_digest(path.parent.rglob("*.py"), path.parent))
     # `--plugin` makes up a module name, and a script is `__main__`: the file's name says more.
     return Origin(function, path.name, _files_digest(_beside(path), path.parent))
+
+
+def _is_typed(function: Any) -> bool:
+    """Whether a function was typed into a session, which may have begun with a file (`python -i`, an editor)."""
+    code = getattr(function, "__code__", None)
+    return function.__module__ == "__main__" and code is not None and not Path(code.co_filename).is_file()
 
 
 def _files_digest(files: Iterable[Path], folder: Path) -> str:
@@ -253,8 +260,28 @@ def _session(start: Any) -> Iterator[str]:
                     waiting.append(getattr(member, "__func__", getattr(member, "fget", member)))
             if hasattr(value, "model_fields"):
                 yield repr(sorted((k, repr(f)) for k, f in value.model_fields.items()))
+        elif _holds_settings(value, home):
+            waiting.append(type(value))
+            for name, member in sorted(_attributes(value).items()):
+                yield from (f"{type(value).__qualname__}.{name}:{text}" for text in _plain(member))
+                waiting.append(member)
         else:
             yield from _plain(value)
+
+
+def _holds_settings(value: Any, home: str) -> bool:
+    """Whether the attributes of an object are all that there is to it, as far as anybody can tell."""
+    kind = type(value)
+    if isinstance(value, type) or isinstance(value, types.FunctionType):
+        return False
+    return kind.__module__ == home or dataclasses.is_dataclass(kind) or hasattr(kind, "model_fields")
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    if hasattr(value, "__dict__"):
+        return dict(vars(value))
+    named = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    return {field.name: getattr(value, field.name) for field in named}
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -267,7 +294,16 @@ def _source(function: types.FunctionType) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):
-        return _sha([function.__code__.co_code.hex(), repr(function.__code__.co_consts)])
+        return _code_digest(function.__code__)
+
+
+def _code_digest(code: types.CodeType) -> str:
+    """Of what a function does, where its text is not known."""
+    constants = (
+        _code_digest(const) if isinstance(const, types.CodeType) else _sha(_plain(const))
+        for const in code.co_consts
+    )
+    return _sha([code.co_code.hex(), repr(code.co_names), *constants])
 
 
 def _plain(value: Any) -> Iterator[str]:

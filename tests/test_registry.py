@@ -154,6 +154,44 @@ def test_a_name_belongs_to_one_module():
         aligner("twice")(made("other"))
 
 
+def test_a_name_that_is_taken_is_told_to_a_session_at_once(tmp_path):
+    """Before anything is loaded: else the built-in aligners would be found to be broken, much later."""
+    lines = [
+        "import prefbench as pb",
+        "try:",
+        "    @pb.aligner('dpo')",
+        "    def dpo(view, backbone, options: pb.NoOptions): 'Mine.'",
+        "except pb.UserError as error:",
+        "    print(error)",
+        "from prefbench.registry import get, load_plugins",
+        "print(load_plugins(), get('aligner', 'dpo').origin.plugin)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == [
+        "aligner 'dpo' is defined by both prefbench_baselines.dpo and __main__: rename one of them.",
+        "{} None",
+    ], done.stderr
+
+
+def test_a_registered_function_stands_for_its_name():
+    def made(text):
+        def policy(view, backbone, options: NoOptions):
+            """A policy."""
+
+        policy.__doc__ = text
+        return policy
+
+    first = aligner("stands")(made("one"))
+    assert registry.name_of("aligner", first) == registry.name_of("aligner", "stands") == "stands"
+    aligner("stands")(made("two"))
+    with pytest.raises(UserError, match="'policy' is not registered, or another has its name by now"):
+        registry.name_of("aligner", first)
+    with pytest.raises(UserError, match="aligner 3 is neither a name nor a function"):
+        registry.name_of("aligner", 3)
+
+
 def test_an_aligner_without_typed_options_is_told_what_to_write():
     with pytest.raises(UserError, match="annotate its third argument, `options`"):
 

@@ -120,6 +120,15 @@ def test_a_package_counts_whole(tmp_path, monkeypatch):
     assert told[0][1] != told[1][1]
 
 
+LOSS = """
+from dataclasses import dataclass
+@dataclass(frozen=True, slots=True)
+class Loss:
+    beta: float
+    gamma: float
+"""
+
+
 def session(text: str) -> ModuleType:
     """A module without a file, as a notebook's is."""
     module = ModuleType("__main__")
@@ -153,6 +162,16 @@ def session(text: str) -> ModuleType:
             "import numpy as np\nB = np.ones(3)\ndef f(): return B",
             False,
         ),
+        ("def f(x): return x.min()", "def f(x): return x.max()", False),
+        ("def f(x): return [y.min() for y in x]", "def f(x): return [y.max() for y in x]", False),
+        ("def f(x): return x in {'a', 'b'}", "def f(x): return x in {'b', 'a'}", True),
+        (LOSS + "L = Loss(1, 2)\ndef f(): return L", LOSS + "L = Loss(2, 1)\ndef f(): return L", False),
+        (LOSS + "L = Loss(1, 2)\ndef f(): return L", LOSS + "L = Loss(1, 2)\ndef f(): return L", True),
+        (
+            "class C:\n  def m(self): return 1\nc = C()\ndef f(): return c.m()",
+            "class C:\n  def m(self): return 2\nc = C()\ndef f(): return c.m()",
+            False,
+        ),
     ],
 )
 def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, same):
@@ -165,6 +184,37 @@ def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, sam
             assert origin.plugin == "__main__" and origin.files is None
             told.append(origin.digest)
     assert (told[0] == told[1]) is same
+
+
+def test_a_function_typed_after_a_script_is_not_the_scripts(tmp_path, monkeypatch):
+    """As with `python -i script.py`, or with an editor that runs parts of a file."""
+    script = tmp_path / "script.py"
+    script.write_text("def g(): return 0\n")
+    digests = []
+    for value in (1, 2):
+        module = session(f"def f(): return {value}")
+        module.__file__ = str(script)
+        exec(compile(script.read_text(), str(script), "exec"), module.__dict__)
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "__main__", module)
+            digests.append(sources.origin_of(module.f).digest)
+            assert sources.origin_of(module.f).plugin == "__main__"
+            assert sources.origin_of(module.g).plugin == "script.py"
+    assert digests[0] != digests[1]
+
+
+def test_a_value_that_a_script_was_given_counts(tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text("def f(): return BETA\n")
+    digests = []
+    for beta in (0.1, 3.0, 0.1):
+        module = ModuleType("__main__")
+        module.__dict__.update(__file__=str(script), BETA=beta)
+        exec(compile(script.read_text(), str(script), "exec"), module.__dict__)
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "__main__", module)
+            digests.append(sources.origin_of(module.f).digest)
+    assert digests[0] == digests[2] != digests[1]
 
 
 def test_paths_among_options_are_known_by_content(tmp_path):
