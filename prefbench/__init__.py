@@ -4,9 +4,9 @@ The flow, which is also the layout: a `RunSpec` names a task, an aligner and a m
 `Problem`; the reference policy answers its prompts; annotators label pairs; the aligner learns a
 policy from the labels; the evaluator tells, group by group, who won and who was left behind.
 
-Tasks, aligners and scripts write `import prefbench as pb` and take from it the names that are listed below,
-and what it has not from the modules in `PUBLIC_MODULES`. Those are kept from version to version; everything
-else may move. A name is imported when it is first used.
+Tasks, aligners, scripts and notebooks write `import prefbench as pb` and take from it the names that are
+listed below, and what it has not from the modules in `PUBLIC_MODULES`. Those are kept from version to
+version; everything else may move. A name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from prefbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from prefbench import seeds as seeds
+    from prefbench.api.board import leaderboard as leaderboard
+    from prefbench.api.comparing import compare as compare
+    from prefbench.api.results import load as load
+    from prefbench.api.runs import run as run
     from prefbench.errors import UserError as UserError
     from prefbench.learn.interface import Aligned as Aligned
     from prefbench.learn.interface import Backbone as Backbone
@@ -84,6 +88,10 @@ option classes, readers of data, utilities, worlds, the registry, the words for 
 and the assertions for tests."""
 
 HOMES = {
+    "prefbench.api.board": ("leaderboard",),
+    "prefbench.api.comparing": ("compare",),
+    "prefbench.api.results": ("load",),
+    "prefbench.api.runs": ("run",),
     "prefbench.learn.interface": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),

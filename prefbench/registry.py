@@ -99,9 +99,7 @@ _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 
 def _register(entry: Entry) -> None:
-    if (
-        entry.function.__module__ == "__main__"
-    ):  # of a script or a notebook, which is told now of a taken name
+    if entry.function.__module__ == "__main__":  # typed by a person, who is told now of a taken name
         load_plugins()
     known = _entries.get((entry.kind, entry.name))
     if known is not None and known.function.__module__ != entry.function.__module__:

@@ -183,7 +183,7 @@ def origin_of(function: Callable[..., Any]) -> Origin:
 
 
 def _is_typed(function: Any) -> bool:
-    """Whether a function was typed into a session, which may have begun with a file (`python -i`, an editor)."""
+    """Whether a function was typed into a session; one may begin with a file, as `python -i` does."""
     code = getattr(function, "__code__", None)
     return function.__module__ == "__main__" and code is not None and not Path(code.co_filename).is_file()
 

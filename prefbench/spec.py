@@ -89,7 +89,7 @@ def parse_ratio(text: str | float) -> float:
             ratio = float(text[:-1]) / 100
         else:
             ratio = float(text)
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         ratio = float("nan")
     ratio = round(ratio, 4)
     if not 0 < ratio <= 0.5:

@@ -21,6 +21,7 @@ NAMES = {
     *("Problem", "Group", "Prompts", "Utility"),
     *("View", "Backbone", "Policy", "Aligned", "Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
+    *("run", "compare", "load", "leaderboard"),
 }
 HEAVY = {"torch", "transformers", "datasets", "scipy", "sklearn", "matplotlib", "pandas", "ray", "openai"}
 LATE = {"torch", "transformers", "datasets", "scipy", "sklearn", "pandas"}
@@ -98,10 +99,20 @@ def test_type_checkers_are_told_the_same_names() -> None:
 
 def test_no_module_has_the_name_of_something_in_the_face() -> None:
     """An import of `prefbench.task`, say, would put the module in the place of the decorator."""
-    modules = {
-        path.stem for path in Path(pb.__file__).parent.iterdir() if path.suffix == ".py" or path.is_dir()
-    }
+    home = Path(pb.__file__).parent
+    modules = {path.stem for path in home.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert modules & NAMES == {"seeds"}
+    assert not {path.stem for path in (home / "api").iterdir()} & NAMES
+
+
+@pytest.mark.parametrize("module", ["cli.run", "running.run", "boards.compare", "api.board", "cli.entry"])
+def test_a_module_that_is_imported_late_takes_no_name_of_the_face(module: str) -> None:
+    code = (
+        f"import importlib, prefbench as pb\nimportlib.import_module('prefbench.{module}')\n"
+        "print('face', *(callable(getattr(pb, name)) for name in ('run', 'compare', 'load', 'leaderboard')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["face", "True", "True", "True", "True"]
 
 
 def test_importing_it_loads_nothing() -> None:

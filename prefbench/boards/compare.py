@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,19 +92,53 @@ def compare_aligners(
         UserError: if a name fits nothing or too much, or the two are not of one board: another task
             version, ratio, model, option of the task or prompts.
     """
-    ours = _side(first, Path(runs_dir), task, minority_ratio)
-    theirs = _side(second, Path(runs_dir), task, minority_ratio)
-    boards = {board_key(row.first) for row in ours} & {board_key(row.first) for row in theirs}
+    sides = (side_of(name, Path(runs_dir), task, minority_ratio) for name in (first, second))
+    return compare_rows(matched(*sides))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: the rows that may be meant."""
+
+    name: str
+    """As messages call it."""
+    rows: list[Row]
+    """Each judged by its own seeds only."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two rows of one board with the seeds and groups that both have, in one order."""
+
+    first: Row
+    second: Row
+    left_out: tuple[int, ...]
+    """Seeds that only one of the two has."""
+
+
+def matched(ours: Side, theirs: Side) -> Match:
+    """The rows of two sides that can be compared.
+
+    Raises:
+        UserError: there are none, or more than one pair.
+    """
+    first, second = ours.name, theirs.name
+    boards = {board_key(row.first) for row in ours.rows} & {board_key(row.first) for row in theirs.rows}
     if not boards:
-        raise UserError(f"'{first}' and '{second}' {_why_apart(ours[0].first, theirs[0].first)}.")
+        apart = _why_apart(ours.rows[0].first, theirs.rows[0].first)
+        raise UserError(f"'{first}' and '{second}' {apart}.")
     if len(boards) > 1:
-        named = sorted(board_name(row.first) for row in ours if board_key(row.first) in boards)
+        named = sorted(board_name(row.first) for row in ours.rows if board_key(row.first) in boards)
         raise UserError(
             f"'{first}' and '{second}' meet on {len(boards)} boards ({', '.join(named[:4])}"
-            f"{', ...' if len(named) > 4 else ''}): choose one with --task or --minority-ratio."
+            f"{', ...' if len(named) > 4 else ''}): choose a task and a minority ratio."
         )
-    a, b = (_only(side, boards, name) for side, name in ((ours, first), (theirs, second)))
-    a, b, left_out = _aligned(a, b, first, second)
+    return _aligned(_only(ours, boards), _only(theirs, boards), first, second)
+
+
+def compare_rows(match: Match) -> Comparison:
+    """What the prompts and seeds say of two rows."""
+    a, b = match.first, match.second
     return Comparison(
         task=f"{a.first.task}@{a.first.task_version}",
         model=a.first.model,
@@ -113,18 +148,22 @@ def compare_aligners(
         second=_title(b),
         seeds=tuple(seed.seed for seed in a.seeds),
         n_prompts=sum(len(seed.scores) for seed in a.seeds),
-        left_out=left_out,
+        left_out=match.left_out,
         measures=_differences(a, b),
     )
 
 
-def _side(name: str, runs_dir: Path, task: str | None, ratio: float | None) -> list[Row]:
-    """The rows that a name of `compare_aligners` may mean, each judged by its own seeds only."""
+def side_of(name: str, runs_dir: Path, task: str | None = None, ratio: float | None = None) -> Side:
+    """The side that a name of `compare_aligners` means.
+
+    Raises:
+        UserError: it means nothing.
+    """
     for folder in (Path(name), runs_dir / name):
         if (folder / RECORD_FILE).is_file():
-            return rows_of([(folder, read_record(folder))])
+            return Side(name, rows_of([(folder, read_record(folder))]))
         if any(folder.glob(f"*/{RECORD_FILE}")):
-            return load_rows(folder)
+            return Side(name, load_rows(folder))
     runs = find_records(runs_dir)
     named = [(f, r) for f, r in runs if name in (r.aligner, config_hash(r.spec))]
     if not named:
@@ -139,11 +178,15 @@ def _side(name: str, runs_dir: Path, task: str | None, ratio: float | None) -> l
     if not fitting:
         boards = sorted({board_name(record) for _, record in named})
         raise UserError(f"'{name}' was not run so in '{runs_dir}': its runs are on {', '.join(boards)}.")
-    # Only this aligner's own seeds and groups say what is whole here, so each row is made by itself.
+    return Side(name, rows_apart(fitting))
+
+
+def rows_apart(runs: Iterable[tuple[Path, Record]]) -> list[Row]:
+    """The rows of runs, where only a configuration's own seeds and groups say what is whole."""
     kinds: dict[tuple[str, str], list[tuple[Path, Record]]] = {}
-    for folder, record in fitting:
+    for folder, record in runs:
         kinds.setdefault((setting_key(record), config_hash(record.spec)), []).append((folder, record))
-    return [row for runs in kinds.values() for row in rows_of(runs)]
+    return [row for same in kinds.values() for row in rows_of(same)]
 
 
 def _why_apart(ours: Record, theirs: Record) -> str:
@@ -164,8 +207,9 @@ def _why_apart(ours: Record, theirs: Record) -> str:
     return "are not comparable: name runs of one board"
 
 
-def _only(rows: list[Row], boards: set[str], name: str) -> Row:
-    fitting = [row for row in rows if board_key(row.first) in boards]
+def _only(side: Side, boards: set[str]) -> Row:
+    name = side.name
+    fitting = [row for row in side.rows if board_key(row.first) in boards]
     if len(fitting) > 1:
         listed = ", ".join(
             f"{config_hash(r.first.spec)} ({variant(r.first.spec) or 'defaults'})" for r in fitting
@@ -176,8 +220,8 @@ def _only(rows: list[Row], boards: set[str], name: str) -> Row:
     return fitting[0]
 
 
-def _aligned(a: Row, b: Row, first: str, second: str) -> tuple[Row, Row, tuple[int, ...]]:
-    """Both rows with the seeds that both have, groups in one order, and the seeds left out."""
+def _aligned(a: Row, b: Row, first: str, second: str) -> Match:
+    """Both rows with the seeds that both have, and groups in one order."""
     names = [group.name for group in a.groups]
     others = [group.name for group in b.groups]
     if sorted(names) != sorted(others):
@@ -198,11 +242,15 @@ def _aligned(a: Row, b: Row, first: str, second: str) -> tuple[Row, Row, tuple[i
                 "one of them saw other data, run it again."
             )
     rows = [
-        Row({seed: row.records[seed] for seed in common}, a.groups, [scores[seed] for seed in common])
+        Row(
+            {seed: row.records[seed] for seed in common},
+            a.groups,
+            [scores[seed] for seed in common],
+            folders={seed: row.folders[seed] for seed in common},
+        )
         for row, scores in ((a, ours), (b, theirs))
     ]
-    left_out = sorted(a.records.keys() ^ b.records.keys())
-    return rows[0], rows[1], tuple(left_out)
+    return Match(rows[0], rows[1], tuple(sorted(a.records.keys() ^ b.records.keys())))
 
 
 def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:

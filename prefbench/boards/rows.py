@@ -55,6 +55,8 @@ class Row:
     """Why it is not complete, if it is not."""
     left_out: tuple[int, ...] = ()
     """Seeds that it has beyond the board's."""
+    folders: dict[int, Path] = field(default_factory=dict)
+    """Of the records, by seed."""
 
     @property
     def first(self) -> Record:
@@ -180,7 +182,11 @@ def row_of(runs: Mapping[int, tuple[Path, Record]], seeds: frozenset[int], group
     """The row of one configuration's runs by seed, on a board that has these seeds and groups."""
     extra = sorted(runs.keys() - seeds)
     kept = {seed: run for seed, run in sorted(runs.items()) if seed in seeds} or dict(sorted(runs.items()))
-    row = Row({seed: record for seed, (_, record) in kept.items()}, left_out=tuple(extra))
+    row = Row(
+        {seed: record for seed, (_, record) in kept.items()},
+        left_out=tuple(extra),
+        folders={seed: folder for seed, (folder, _) in kept.items()},
+    )
     if extra:
         name = f"{row.first.aligner} on {board_name(row.first)}"
         said = f"left out seed {joined(extra)}: the board has seeds {joined(sorted(seeds))}"

@@ -32,13 +32,18 @@ _WRAPPED = {"aligner": 32, "status": 32}
 """Columns whose cells may take several lines, and their widest word before it is broken."""
 
 
-def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") -> str:
+def show(
+    frame: pd.DataFrame,
+    fmt: Literal["rich", "markdown", "csv"] = "rich",
+    console: Console | None = None,
+) -> str:
     """The leaderboard for a reader, as text that ends without a newline.
 
     Args:
         frame: from `build` or `read_csv`.
         fmt: `rich` for a terminal (coloured if standard output is one), `markdown` for a page, `csv` for
             all columns. Intervals look like `0.78 [0.74, 0.82]`.
+        console: whose width and colours a `rich` one has; standard output's if left out.
 
     Raises:
         UserError: if the format is unknown.
@@ -47,17 +52,21 @@ def show(frame: pd.DataFrame, fmt: Literal["rich", "markdown", "csv"] = "rich") 
         return visible(to_csv(frame).rstrip("\n"), keep="\n")
     if fmt not in ("rich", "markdown"):
         raise UserError(f"unknown format '{fmt}': choose rich, markdown or csv.")
-    rows = [[visible(cell, keep="\n") for cell in _shown(row)] for row in frame.to_dict("records")]
+    rows = shown_rows(frame)
     if fmt == "markdown":
         clean = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
         return tabulate(clean, headers=SHOWN, tablefmt="github", disable_numparse=True)
 
-    return _rich_table(rows)
+    return _rich_table(rows, console or Console())
 
 
-def _rich_table(rows: Sequence[Sequence[str]]) -> str:
+def shown_rows(frame: pd.DataFrame) -> list[list[str]]:
+    """The cells of `SHOWN`, row by row."""
+    return [[visible(cell, keep="\n") for cell in _shown(row)] for row in frame.to_dict("records")]
+
+
+def _rich_table(rows: Sequence[Sequence[str]], console: Console) -> str:
     """The rows as a table that fits the terminal, columns left out rather than cells broken."""
-    console = Console()
     # What all rows agree on is said once, above, and leaves room for what differs.
     sayable = (*range(1, 5), SHOWN.index("status"))
     same = [i for i in sayable if len({row[i] for row in rows}) == 1]

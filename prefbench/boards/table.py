@@ -5,7 +5,7 @@ Intervals come from a bootstrap over seeds and then prompts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,12 +69,16 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     Raises:
         UserError: if the runs are not of one specification, or none is given.
     """
+    return summarise_runs([(Path(folder), read_record(folder)) for folder in folders])
+
+
+def summarise_runs(found: Iterable[tuple[Path, Record]]) -> dict[str, Any]:
+    """`summarise_seeds` of runs whose records are at hand: folders and records."""
     runs: dict[int, tuple[Path, Record]] = {}
-    for folder in folders:
-        record = read_record(folder)
+    for folder, record in found:
         if record.seed in runs:
             raise UserError(f"'{folder}' and '{runs[record.seed][0]}' have the same seed: give one of them.")
-        runs[record.seed] = (Path(folder), record)
+        runs[record.seed] = (folder, record)
     if not runs:
         raise UserError("no runs to summarise: name at least one run's folder.")
     if len({(setting_key(r), r.aligner, config_hash(r.spec)) for _, r in runs.values()}) > 1:

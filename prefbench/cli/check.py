@@ -10,7 +10,7 @@ import typer
 
 from prefbench.cli.entries import options_of
 from prefbench.cli.options import AllowHost, AsJson, Plugin
-from prefbench.cli.output import hush, print_json, warn
+from prefbench.cli.output import print_json, warn
 from prefbench.text import one_line
 
 _STATUSES = ("passed", "warned", "failed", "left out")
@@ -38,6 +38,7 @@ def check_(
     A file's tasks and aligners are all checked. Exit 1 if anything failed.
     """
     from prefbench import consent
+    from prefbench.report.hush import hush
     from prefbench.spec import parse_sets
     from prefbench.tools.check.check import check, find
     from prefbench.tools.check.findings import Finding

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from prefbench.cli.options import AllowHost, Plugin, Quiet, RunsDir
-from prefbench.cli.output import hush
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
 
@@ -53,6 +52,7 @@ def export(
 
     from prefbench import consent
     from prefbench.report import live
+    from prefbench.report.hush import hush
     from prefbench.spec import parse_sets
     from prefbench.tools.export import export, export_spec
     from prefbench.tools.export import push as send

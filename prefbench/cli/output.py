@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -24,26 +23,6 @@ def speaker(quiet: bool, console: Any) -> Callable[[str], None]:
             print(text, file=console.file)
 
     return say
-
-
-def hush() -> None:
-    """Quieten the libraries that draw bars and log of their own accord."""
-    for name, value in {
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DATASETS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-    }.items():
-        os.environ.setdefault(name, value)
-    # They read the variables when they are imported, and something may have imported them before.
-    if "huggingface_hub" in sys.modules:
-        sys.modules["huggingface_hub"].utils.disable_progress_bars()
-    if "transformers" in sys.modules:
-        logging = sys.modules["transformers"].utils.logging
-        logging.disable_progress_bar()
-        if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
-            logging.set_verbosity_error()
 
 
 def print_json(value: Any) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from prefbench.cli.needs import print_needs
 from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Quiet
-from prefbench.cli.output import hush, print_json, speaker
+from prefbench.cli.output import print_json, speaker
 from prefbench.cli.plugins import say_left_out, stance
 from prefbench.cli.run_file import merged, read_config, specs_of
 from prefbench.errors import PrefbenchError, UserError
@@ -154,33 +154,31 @@ def _run_all(
     """Run every seed and print what became of it; `ok` if all of them are."""
     from rich.console import Console
 
-    from prefbench.report import live, tables
-    from prefbench.running.seeds import run_seeds, worst_status
+    from prefbench.api.runs import run_specs
+    from prefbench.report import tables
+    from prefbench.running.seeds import worst_status
     from prefbench.team import team
     from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
 
     speaks = team().rank == 0  # of several processes the first
     quiet, as_json = quiet or not speaks, as_json and speaks
-    progress = Console(stderr=True)
     results = Console(stderr=as_json)
     say = speaker(quiet, results)
     profilers: dict[str, Profiler] = {}
 
     @contextlib.contextmanager
-    def watch(spec: RunSpec) -> Iterator[Reporter]:
+    def around(spec: RunSpec, reporter: Reporter) -> Iterator[Reporter]:
         # A plug-in may print, and standard output belongs to the record.
-        with contextlib.redirect_stdout(sys.stderr), live.reporter(quiet, progress) as reporter:
-            if several:
-                reporter.note(f"seed {spec.seed}")
-            hush()
+        with contextlib.redirect_stdout(sys.stderr):
             if not (profile and speaks):
                 yield reporter
                 return
             with profiled(reporter) as profilers[spec.hash]:
                 yield profilers[spec.hash]
 
+    found = run_specs(specs, runs_dir, quiet=quiet, name_seeds=several, around=around)
     folders, records = [], []
-    for spec, (folder, record) in zip(specs, run_seeds(specs, runs_dir, watch), strict=True):
+    for spec, (folder, record) in zip(specs, found, strict=True):
         measured = None
         if spec.hash in profilers:
             with contextlib.redirect_stdout(sys.stderr):

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prefbench.errors import UserError
-
 if TYPE_CHECKING:
     from prefbench.spec import RunSpec
-
-MOST_SEEDS = 10_000
-"""More is a slip of the finger, and its specifications alone would fill the memory."""
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -33,16 +28,12 @@ def merged(
 
 def specs_of(settings: Mapping[str, Any]) -> list[RunSpec]:
     """One specification for each seed, all of them checked before the first one runs."""
+    from prefbench.api.runs import seeds_from
     from prefbench.registry import load_plugins
     from prefbench.spec import make_spec
 
     load_plugins(settings.get("plugin", []))
-    count = settings.get("seeds", 1)
-    if count < 1:
-        raise UserError(f"seeds '{count}' is not a whole number from 1 up.")
-    if count > MOST_SEEDS:
-        raise UserError(f"seeds '{count}' is more than {MOST_SEEDS}: start with fewer and go on with --seed.")
+    seeds = seeds_from(settings.get("seeds", 1), settings.get("seed", 0))
     names = ("task", "aligner", "model", "data", "minority_ratio")
     chosen = {name: settings[name] for name in names if name in settings}
-    first = settings.get("seed", 0)
-    return [make_spec(**chosen, seed=first + i, sets=settings["set"]) for i in range(count)]
+    return [make_spec(**chosen, seed=seed, sets=settings["set"]) for seed in seeds]

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from prefbench import __version__
 from prefbench.chat.answers import Answer, Question
 from prefbench.chat.client import Chat
 from prefbench.chat.server import Server, totals
@@ -29,6 +28,7 @@ from prefbench.spec import digest
 from prefbench.stats.intervals import Floats
 from prefbench.store.files import checksum, clear_disk_errors, write_atomically
 from prefbench.text import message_or_type, text_digest
+from prefbench.version import __version__
 
 __all__ = ["Labeller", "ServerWriter", "Writer", "generate", "read_prompts"]
 

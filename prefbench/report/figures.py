@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench.boards.names import config_hash
-from prefbench.boards.table import build
+from prefbench.boards.rows import Row, load_rows
+from prefbench.boards.table import frame_of
 from prefbench.files import read_json
-from prefbench.record.files import HISTORY_FILE, find_records
+from prefbench.record.files import HISTORY_FILE
 from prefbench.record.schema import Record
 from prefbench.registry import placed
 
@@ -137,24 +137,29 @@ def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
     Raises:
         UserError: if there is no folder or no record in it.
     """
-    frame = build(runs_dir)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `build` has said which records it left out
-        found = find_records(runs_dir)
-    runs: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
-    for folder, record in found:
+    rows = load_rows(runs_dir)
+    frame = frame_of(rows)
+    return frame, settings_of(frame, rows)
+
+
+def settings_of(frame: pd.DataFrame, rows: Iterable[Row]) -> list[Setting]:
+    """The rows of a leaderboard with their runs by setting.
+
+    Args:
+        frame: `boards.table.frame_of` of the rows.
+        rows: configurations over their seeds.
+    """
+    found = {}
+    for row in rows:
+        record = row.first
         key = (f"{record.task}@{record.task_version}", record.aligner, config_hash(record.spec))
-        known = runs.setdefault(key, {}).get(record.seed)
-        if known is None or record.provenance.started >= known[1].provenance.started:
-            runs[key][record.seed] = (folder, record)
-    rows = []
-    for row in _plain_rows(frame):
-        key = (row["task"], row["aligner"], row["config_hash"])
-        kept = {int(seed) for seed in row["seeds"].split()}
-        own = {seed: run for seed, run in runs.get(key, {}).items() if seed in kept}
-        if own:
-            rows.append((row, own))
-    return frame, _settings(rows)
+        found[key] = {seed: (row.folders[seed], row.records[seed]) for seed in row.records}
+    return _settings(
+        [
+            (plain, found[plain["task"], plain["aligner"], plain["config_hash"]])
+            for plain in _plain_rows(frame)
+        ]
+    )
 
 
 def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
 import re
@@ -18,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench import __version__
 from prefbench.boards.columns import PROMPTED
 from prefbench.errors import UserError
 from prefbench.record.near_reference import near_reference
@@ -36,9 +34,11 @@ from prefbench.report.figures import (
     style,
     training_curves,
 )
+from prefbench.report.markup import escape
 from prefbench.report.page_reader import shelves
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
+from prefbench.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,12 +102,6 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
     # One pass: a placeholder that stands in somebody's text is text.
     words = re.split(r"@@(\w+)@@", _template("page.html"))
     return "".join(parts[word] if i % 2 else word for i, word in enumerate(words))
-
-
-def escape(text: object) -> str:
-    """Text for markup, also inside quotes; control characters and lone surrogates become a mark."""
-    plain = "".join(c if c.isprintable() or c in " \n" else "\ufffd" for c in str(text))
-    return html.escape(plain, quote=True)
 
 
 def embedded_json(value: Any) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +23,7 @@ from prefbench.report.figures import (
     style,
     training_curves,
 )
+from prefbench.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,43 +61,97 @@ def save_figures(
     Raises:
         UserError: if there is no run, nothing that can be drawn, or an aligner that was not run.
     """
-    import matplotlib
-
     runs_dir = Path(runs_dir)
     _, settings = collect(runs_dir)
     _check_aligners(settings, aligners or [])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    # Names of aligners and tasks may hold a $, which is no formula.
-    fixed: dict[Any, Any] = {"svg.hashsalt": "prefbench", "font.size": 9, "text.parse_math": False}
-    stamp = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[fmt]
-    with matplotlib.rc_context(fixed):
+    with _fixed():
         slugs = _slugs([setting.label for setting in settings])
         for setting, slug in zip(settings, slugs, strict=True):
-            shown = _shown(setting, aligners)
-            cells = [cell for cell in setting.cells if cell.line in shown and cell.interval("gap")]
-            if not cells:
-                continue
-            drawn = {
-                "headline": _headline(setting, cells),
-                "scatter": _scatter(setting, cells),
-                "gap": _gap(setting, cells),
-                "kl": _kl(setting, cells),
-                "training": _training(setting, cells, runs_dir),
-            }
-            for name, figure in drawn.items():
+            cells = _cells(setting, aligners)
+            for name, draw in DRAWN.items() if cells else ():
+                figure = draw(setting, cells)
                 if figure is not None:
-                    file = folder / f"{name}{slug}.{fmt}"
-                    figure.savefig(file, dpi=200, metadata=stamp)
-                    files.append(file)
+                    files.append(folder / f"{name}{slug}.{fmt}")
+                    _save(figure, files[-1], fmt)
     if not files:
         raise UserError(f"nothing in '{runs_dir}' can be drawn: no aligner there has a whole set of runs.")
     return files
 
 
-def _check_aligners(settings: Sequence[Setting], aligners: Sequence[str]) -> None:
+def draw_figure(settings: Sequence[Setting], name: str, path: Path | None = None) -> Figure:
+    """One figure of one setting, as `save_figures` draws it.
 
+    Args:
+        settings: from `settings_of`.
+        name: headline, scatter, gap, kl or training.
+        path: a PNG, SVG or PDF file to write, if any.
+
+    Returns:
+        The figure, which a notebook shows.
+
+    Raises:
+        UserError: there is no such figure or kind of file, several settings, or nothing to draw.
+    """
+    if name not in DRAWN:
+        raise UserError(f"no figure '{name}': there are {', '.join(DRAWN)}.")
+    fmt = "" if path is None else path.suffix.removeprefix(".").lower()
+    if path is not None and fmt not in _STAMPS:
+        raise UserError(f"'{path}' is no {', '.join(_STAMPS)} file: name it so.")
+    if len(settings) > 1:
+        labels = "; ".join(one_line(setting.label) for setting in settings[:4])
+        raise UserError(
+            f"a figure has one task, model and data, and these are {len(settings)} ({labels}"
+            f"{'; ...' if len(settings) > 4 else ''}): choose runs of one."
+        )
+    with _fixed():
+        cells = _cells(settings[0], None) if settings else []
+        figure = DRAWN[name](settings[0], cells) if cells else None
+        if figure is None:
+            lacks = _LACKS[name] if cells else "no whole set of runs"
+            raise UserError(f"figure '{name}' cannot be drawn: there is {lacks}.")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _save(figure, path, fmt)
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """What a notebook shows of a figure that pyplot does not know."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _fixed() -> AbstractContextManager[None]:
+    """Settings of matplotlib under which the same runs give the same figures."""
+    import matplotlib
+
+    # Names of aligners and tasks may hold a $, which is no formula.
+    fixed: dict[Any, Any] = {"svg.hashsalt": "prefbench", "font.size": 9, "text.parse_math": False}
+    return matplotlib.rc_context(fixed)
+
+
+_LACKS = {"kl": "no KL that is known", "training": "no training history"}
+"""What may be missing for a figure though there are runs."""
+_STAMPS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Kinds of files, and what is left out of each that would differ from day to day."""
+
+
+def _save(figure: Figure, path: Path, fmt: str) -> None:
+    figure.savefig(path, dpi=200, metadata=_STAMPS[fmt])
+
+
+def _cells(setting: Setting, aligners: Sequence[str] | None) -> list[Cell]:
+    """What is shown of a setting and can be drawn."""
+    shown = _shown(setting, aligners)
+    return [cell for cell in setting.cells if cell.line in shown and cell.interval("gap")]
+
+
+def _check_aligners(settings: Sequence[Setting], aligners: Sequence[str]) -> None:
     known = sorted({cell.row["aligner"] for setting in settings for cell in setting.cells})
     for name in aligners:
         if name not in known:
@@ -269,7 +327,7 @@ def _kl(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
     return figure
 
 
-def _training(setting: Setting, cells: Sequence[Cell], runs_dir: Path) -> Figure | None:
+def _training(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
     """A row for each quantity, a column for each ratio."""
     curves = training_curves(cells)
     if not curves:
@@ -310,3 +368,13 @@ def _training(setting: Setting, cells: Sequence[Cell], runs_dir: Path) -> Figure
     figure.suptitle(f"{setting.label}\nmeans over seeds, from the lowest to the highest seed", fontsize=8)
     _legend(figure, _fullest([(0.0, axes) for axes in grid.flat]))
     return figure
+
+
+DRAWN: Mapping[str, Callable[[Setting, Sequence[Cell]], Figure | None]] = {
+    "headline": _headline,
+    "scatter": _scatter,
+    "gap": _gap,
+    "kl": _kl,
+    "training": _training,
+}
+"""Every figure by name; one that has nothing to show is none."""

@@ -15,7 +15,10 @@ from rich.text import Text
 
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import GroupRecord, Record
-from prefbench.text import one_line
+from prefbench.text import one_line, visible
+
+MOST_RUNS = 40
+"""Rows of `runs_table`; who has more of them takes a frame."""
 
 
 def result_table(record: Record) -> Table:
@@ -74,7 +77,11 @@ def result_table(record: Record) -> Table:
 def verdict(record: Record) -> str:
     """One sentence: who is worst off, or why nobody can say."""
     if record.status != "ok":
-        return f"{record.status}: {one_line(record.message or '')}"
+        return one_line(f"{record.status}: {record.message or ''}")
+    return one_line(_verdict(record))
+
+
+def _verdict(record: Record) -> str:
     worst = next(group for group in record.groups if group.name == record.worst_group)
     others = [group for group in record.groups if group.name != worst.name]
     rate = _rate(worst.win_rate, worst.ci_low, worst.ci_high)
@@ -89,6 +96,43 @@ def verdict(record: Record) -> str:
     if any(group.ci_low <= worst.ci_high for group in others):
         return f"No group is clearly worst off on {record.n_prompts} prompts: {said}, {against}."
     return f"Worst off: {said}, {against}."
+
+
+_SAYABLE = ("task", "model", "data", "ratio", "aligner")
+
+
+def _run_cells(record: Record) -> dict[str, str]:
+    worst = _bounded(record.worst_group_win_rate, record.worst_group_win_rate_ci)
+    return {
+        "task": f"{record.task}@{record.task_version}",
+        "model": record.model,
+        "data": record.data,
+        "ratio": f"{record.minority_ratio:g}",
+        "aligner": record.aligner,
+        "seed": str(record.seed),
+        "worst group": f"{worst} {record.worst_group or ''}".strip(),
+        "minority": _bounded(record.minority_win_rate, record.minority_win_rate_ci),
+        "gap": _number(record.gap),
+        "KL": _number(record.kl),
+        "status": record.status,
+    }
+
+
+def runs_table(records: Sequence[Record]) -> Table:
+    """A row for each run: who is worst off in it, and what to read beside it."""
+    cells = [_run_cells(record) for record in records]
+    # What all runs agree on is said once, and leaves room for what differs.
+    same = [name for name in _SAYABLE if len({row[name] for row in cells}) == 1]
+    title = ", ".join(f"{name} {cells[0][name]}" for name in same)
+    names = [name for name in cells[0] if name not in same]
+    table = _table(title, names)
+    for row in cells[:MOST_RUNS]:
+        table.add_row(*_texts(*(row[name] for name in names)))
+    _keep_whole(table.columns[names.index("seed") :])
+    more = len(records) - MOST_RUNS
+    if more > 0:
+        table.caption = Text(f"and {more:,} more")
+    return table
 
 
 def seeds_table(summary: Mapping[str, Any]) -> Table:
@@ -130,7 +174,7 @@ def render(table: Table, console: Console) -> str:
 
 def _table(title: str, header: Sequence[str]) -> Table:
     table = Table(
-        title=Text(title) if title else None,
+        title=Text(visible(title, keep="\n")) if title else None,
         box=box.SIMPLE,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -154,6 +198,10 @@ def _texts(*cells: str) -> list[Text]:
 
 def _rate(value: float, low: float, high: float) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _bounded(value: float | None, bounds: tuple[float, float] | None) -> str:
+    return "" if value is None or bounds is None else _rate(value, *bounds)
 
 
 def _told(group: GroupRecord) -> str:

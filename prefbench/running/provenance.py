@@ -8,9 +8,9 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-import prefbench
 from prefbench.commit import commit
 from prefbench.team import team
+from prefbench.version import __version__
 
 
 def provenance_of(started: datetime) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def provenance_of(started: datetime) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     return {
-        "prefbench": prefbench.__version__,
+        "prefbench": __version__,
         "git": commit(),
         "python": platform.python_version(),
         "torch": version("torch"),

@@ -1,0 +1,83 @@
+"""Every configuration over its seeds, ranked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from prefbench.api.results import Results, load
+from prefbench.api.shown import Shown, know_plugins, path_of, plain_console
+from prefbench.boards.csv_file import read_csv, write_csv
+from prefbench.boards.declared import read_declared
+from prefbench.boards.rows import Row, rows_of
+from prefbench.boards.show import SHOWN, show, shown_rows
+from prefbench.boards.table import frame_of
+from prefbench.errors import UserError
+from prefbench.record.files import RECORD_FILE
+from prefbench.record.schema import Record
+from prefbench.report.tables import rows_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Leaderboard(Shown):
+    """A row for each configuration, over its seeds: what `leaderboard` returns."""
+
+    def __init__(self, frame: pd.DataFrame, rows: list[Row] | None) -> None:
+        self._frame = frame
+        self._found = rows
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows with the columns of the CSV, which docs/leaderboard.md explains."""
+        return self._frame.copy()
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write it as `prefbench leaderboard build` does."""
+        write_csv(self._frame, path_of(path, "path"))
+
+    def __repr__(self) -> str:
+        return show(self._frame, console=plain_console())
+
+    def _tables(self) -> list[Table]:
+        return [rows_table("", SHOWN, shown_rows(self._frame))]
+
+    def _sentences(self) -> list[str]:
+        return []
+
+    def _rows(self) -> list[Row]:
+        if self._found is None:
+            raise UserError("a leaderboard from a CSV file has no runs to draw: give their folder.")
+        return self._found
+
+
+def leaderboard(*sources: Results | str | os.PathLike[str]) -> Leaderboard:
+    """The leaderboard of runs, as `prefbench leaderboard build` makes it, or one that was written before.
+
+    Args:
+        sources: what `run` or `load` returned, and folders of runs; or one CSV file. `runs` if left out.
+
+    Raises:
+        UserError: there is no run, or a file that cannot be read.
+    """
+    know_plugins()
+    given = sources or ("runs",)
+    if len(given) == 1 and not isinstance(given[0], Results):
+        path = path_of(given[0], "leaderboard")
+        if path.suffix == ".csv" or (path.is_file() and path.name != RECORD_FILE):
+            return Leaderboard(read_csv(path), None)
+    found: dict[Path, tuple[Path, Record]] = {}
+    declared: dict[str, list[int]] = {}
+    for source in given:
+        results = source if isinstance(source, Results) else load(source)
+        found |= {Path(os.path.abspath(folder)): (folder, record) for folder, record in results.runs}
+        if not isinstance(source, Results):
+            declared |= read_declared(path_of(source, "runs folder"))
+    rows = rows_of(found.values(), declared)
+    return Leaderboard(frame_of(rows), rows)
