@@ -117,8 +117,8 @@ class Results(Shown):
     def frame(self) -> pd.DataFrame:
         """A row for each run and group, with the group's win rate, its 95% interval and its utilities.
 
-        A run that diverged or failed has one row, without numbers. Means over seeds are in
-        `prefbench.leaderboard(results).frame()`.
+        A run that diverged or failed has one row, without numbers. Means over seeds are in the frame of
+        `pb.leaderboard(results)`.
         """
         import pandas as pd
 
