@@ -127,7 +127,7 @@ def run_specs(
     Returns:
         Folder and record of each run, as it ends.
     """
-    from prefbench.running.seeds import run_seeds  # which loads pandas
+    from prefbench.running.seeds import run_seeds
 
     console = Console(stderr=True, force_jupyter=False)
 
