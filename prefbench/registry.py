@@ -15,11 +15,11 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -27,14 +27,14 @@ from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
 from prefbench.work import Recipe
 
-Kind = Literal["task", "aligner", "model"]
+EntryKind = Literal["task", "aligner", "model"]
 Role = Literal["floor", "ceiling"]
 """An aligner that learns nothing from labels: a floor knows nothing, a ceiling the true utilities."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
-"""What is trained, and the model that a task for it runs on by default."""
+"""Backbones that are trained, each with the model that a task for it runs on by default."""
 GROUP = "prefbench"
 
 
@@ -43,36 +43,39 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    former: ClassVar[Mapping[str, str]] = {}
+    """Names that options had in older versions, and today's: errors suggest them, old records are read so."""
+
 
 class NoOptions(Options):
-    """For whatever has nothing to set."""
+    """Options of an entry that has nothing to set."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One registered task, aligner or model."""
 
-    kind: Kind
+    kind: EntryKind
     name: str
     function: Callable[..., Any]
     options: type[BaseModel]
     version: int = 1
     needs: frozenset[str] = frozenset()
-    """What an aligner may see beyond prompt, chosen and rejected."""
+    """Fields that an aligner may see beyond prompt, chosen and rejected."""
     provides: frozenset[str] = frozenset()
-    """What a task can show of that."""
+    """Fields of `needs` that a task can show."""
     backbones: frozenset[str] = frozenset(BACKBONES)
-    """What an aligner runs on; the one that a task is for or that a model is."""
+    """Backbones that an aligner runs on; the one that a task is for or that a model is."""
     role: Role | None = None
-    """Whether an aligner is the floor or the ceiling of others; None of one that learns."""
+    """Role of an aligner, floor or ceiling of others; None of one that learns."""
     work: Callable[[Recipe], None] | None = None
-    """What an aligner says it will compute; None of one that does not say."""
+    """Declaration of what an aligner will compute; None of one that has none."""
     place: int | None = None
-    """Its place among aligners that a crowded figure starts with, or among tasks for an example, from 1; None
+    """Place among aligners that a crowded figure starts with, or among tasks for an example, from 1; None
     of all others."""
 
-    origin: sources.Origin = field(init=False, repr=False, compare=False)
-    """Where its function comes from."""
+    origin: sources.CodeOrigin = field(init=False, repr=False, compare=False)
+    """Origin of its function."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "origin", sources.origin_of(self.function))
@@ -94,7 +97,7 @@ class Entry:
         return self.doc.partition("\n")[0]
 
 
-_entries: dict[tuple[Kind, str], Entry] = {}
+_entries: dict[tuple[EntryKind, str], Entry] = {}
 _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 
@@ -241,7 +244,7 @@ def _checked_backbones(name: str, backbones: Iterable[str]) -> frozenset[str]:
 
 @contextlib.contextmanager
 def lent() -> Iterator[None]:
-    """What is registered within it is forgotten at its end."""
+    """Registrations within it are forgotten at its end."""
     known = dict(_entries)
     try:
         yield
@@ -274,7 +277,7 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
 def plugins_of_file(
     named: Iterable[str], typed: Iterable[str], where: str, stance: Stance
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Which plug-ins of a run or sweep file are loaded beside those that were typed.
+    """Plug-ins of a run or sweep file that are loaded beside those that were typed.
 
     Importing a plug-in runs it, and whoever wrote the file could name any. One that is also typed is allowed.
 
@@ -340,12 +343,12 @@ def _load_file(file: str) -> None:
         raise UserError(f"--plugin {file} could not be imported: {reason}") from error
 
 
-def entries(kind: Kind) -> list[Entry]:
+def entries(kind: EntryKind) -> list[Entry]:
     """Every registered entry of a kind, by name. Call `load_plugins` first."""
     return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
 
 
-def placed(kind: Kind, *roles: Role | None) -> list[Entry]:
+def placed(kind: EntryKind, *roles: Role | None) -> list[Entry]:
     """The tasks or aligners that are shown first, in their order: of these roles, or of any."""
     load_plugins()
     found = [e for e in entries(kind) if e.place is not None and (not roles or e.role in roles)]
@@ -365,7 +368,7 @@ def role_of(aligner: str, needs: Collection[str]) -> Role | None:
     return "ceiling" if "oracle" in needs else None
 
 
-def get(kind: Kind, name: str) -> Entry:
+def get(kind: EntryKind, name: str) -> Entry:
     """The entry called `name`, or a `UserError` that names the nearest one."""
     found = _entries.get((kind, name))
     if found is not None:

@@ -1,4 +1,4 @@
-"""What to run: one frozen object, the same whether it came from the command line or from TOML."""
+"""The specification of a run: one frozen object, the same from the command line and from TOML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ SECTIONS = ("task", "aligner", "model", "evaluate")
 
 
 class EvaluateOptions(registry.Options):
-    """How a policy is measured."""
+    """Options of the measurement of a policy."""
 
     samples: int = Field(1, ge=1, le=64)
     """Responses per test prompt."""
@@ -112,7 +112,7 @@ def parse_sets(items: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def read_toml(path: str, named: str = "--config ", hint: str = "") -> dict[str, Any]:
-    """What a TOML file says; errors call it `named` and its path, and end with a hint where it is missing.
+    """The value of a TOML file; errors call it `named` and its path, and end with a hint where it is missing.
 
     Raises:
         UserError: there is no such file, or no parser takes it.
@@ -220,16 +220,43 @@ def get_model(name: str) -> registry.Entry:
 
 
 def is_missing_folder(name: str) -> bool:
-    """Whether a model's name can only be a folder's, and there is none."""
+    """True if a model's name can only be a folder's, and there is none."""
     path_like = name.startswith((".", "/", "~")) or name.endswith("/")
     return path_like and not Path(name).expanduser().is_dir()
+
+
+def former_names(options: type[BaseModel]) -> Mapping[str, str]:
+    """Names that options had in older versions, and today's (`registry.Options.former`)."""
+    return getattr(options, "former", {})
+
+
+def renamed(options: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a stored specification by the names that they have today."""
+    former = former_names(options)
+    return {former.get(name, name): value for name, value in given.items()}
+
+
+def stored_spec(stored: Mapping[str, Any]) -> RunSpec:
+    """The specification in a record, its options by the names that they have today.
+
+    Raises:
+        UserError: its task, aligner or model is not here.
+    """
+    spec = RunSpec(**stored)
+    entries = {"task": registry.get("task", spec.task), "aligner": registry.get("aligner", spec.aligner)}
+    entries["model"] = get_model(spec.model)
+    sections: dict[str, Any] = {
+        f"{kind}_options": renamed(entry.options, getattr(spec, f"{kind}_options"))
+        for kind, entry in entries.items()
+    }
+    return replace(spec, **sections)
 
 
 def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:
     """`given` checked and coerced by the option types, with defaults filled in, as plain JSON values."""
     for key in given:
         if key not in options.model_fields:
-            near = registry.suggest(key, options.model_fields)
+            near = registry.suggest(former_names(options).get(key, key), options.model_fields)
             raise UserError(f"unknown option {section}.{key} of '{owner}'.{near}")
         if key.endswith(KEY_OPTION) and given[key] not in (None, "none"):
             raise UserError(

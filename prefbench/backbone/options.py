@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What a preset is built from."""
+    """Everything that a preset is built from."""
 
     name: str
     problem: Problem
@@ -28,7 +28,7 @@ class ModelOptions(Options):
     """Options that every language model has."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where tensors live; auto takes a GPU when there is one."""
+    """Device that tensors live on; auto takes a GPU when there is one."""
     threads: int = Field(0, ge=0)
     """CPU threads for torch; 0 chooses: 1 for nano, else what `prefbench doctor` found, or every core."""
 
@@ -47,7 +47,7 @@ class NanoOptions(ModelOptions):
     context: int = Field(64, ge=8)
     """Longest sequence; a longer prompt keeps its end."""
     steps: int = Field(500, ge=1)
-    """Gradient steps of language-model training."""
+    """Gradient steps of language-model training on the task's corpus."""
     batch: int = Field(64, ge=1)
     """Texts per gradient step."""
     learning_rate: float = Field(3e-3, gt=0)
@@ -57,11 +57,13 @@ class NanoOptions(ModelOptions):
     reward_learning_rate: float = Field(2e-3, gt=0)
     """Default for reward models."""
     reward_pooling: Literal["last", "sum"] = "sum"
-    """What a reward model's head reads: the last token, or every response token, summed."""
+    """Tokens that a reward model's head reads: the last one, or every response token, summed."""
 
 
 class PretrainedOptions(ModelOptions):
     """Any causal language model that transformers loads, by folder or hub id."""
+
+    former = {"sft_steps": "steps", "sft_batch": "batch", "sft_learning_rate": "learning_rate"}
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights."""
@@ -80,19 +82,20 @@ class PretrainedOptions(ModelOptions):
     context: int = Field(512, ge=8)
     """Longest sequence; a longer prompt keeps its end."""
     chat_template: Literal["auto", "model", "none"] = "auto"
-    """How prompts are put: as messages in the model's template, as plain text, or as the task says."""
-    sft_steps: int = Field(0, ge=0)
-    """Steps of language-model training on the task's corpus before alignment; 0 aligns the model as it is."""
-    sft_batch: int = Field(8, ge=1)
-    """Texts per step of that."""
-    sft_learning_rate: float = Field(2e-4, gt=0)
-    """Peak learning rate of that."""
+    """Form of prompts: messages in the model's template (model), plain text (none), or as the task says
+    (auto)."""
+    steps: int = Field(0, ge=0)
+    """Gradient steps of language-model training on the task's corpus; 0 aligns the model as it is."""
+    batch: int = Field(8, ge=1)
+    """Texts per gradient step."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak learning rate of language-model training."""
     policy_learning_rate: float = Field(1e-4, gt=0)
     """Default for aligners that train the policy."""
     reward_learning_rate: float = Field(2e-4, gt=0)
     """Default for reward models."""
     reward_pooling: Literal["last", "sum"] = "last"
-    """What a reward model's head reads: the last token, or every response token, summed."""
+    """Tokens that a reward model's head reads: the last one, or every response token, summed."""
 
 
 class PresetOptions(PretrainedOptions):
@@ -111,9 +114,9 @@ class GPT2Options(PresetOptions):
     lora: bool = False
     """Train low-rank adapters instead of every weight."""
     chat_template: Literal["auto", "model", "none"] = "none"
-    """How prompts are put; GPT-2 has no template, so as plain text."""
-    sft_learning_rate: float = Field(5e-5, gt=0)
-    """Peak learning rate of fine-tuning on the corpus."""
+    """Form of prompts; GPT-2 has no template, so plain text."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """Peak learning rate of language-model training."""
     policy_learning_rate: float = Field(1.4e-5, gt=0)
     """Default for aligners that train the policy."""
     reward_learning_rate: float = Field(2e-5, gt=0)
@@ -145,6 +148,6 @@ class FiniteOptions(Options):
     penalty: float = Field(0.1, gt=0)
     """Ridge penalty of every fit: weight of |w|^2 / 2 beside the summed loss of the pairs."""
     optimiser: Literal["exact", "ppo"] = "exact"
-    """How rewards are optimised: in closed form, or by PPO on samples."""
+    """Optimiser of rewards: in closed form (exact), or by PPO on samples."""
     policy_learning_rate: float = Field(0.05, gt=0)
     """Default of PPO."""

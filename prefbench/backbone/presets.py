@@ -43,7 +43,7 @@ def pretrained(request: ModelRequest, options: PretrainedOptions) -> Backbone:
 def gpt2(request: ModelRequest, options: GPT2Options) -> Backbone:
     """GPT-2 with 124 M parameters from the hub (or model.path), every weight trained; plain text.
 
-    The paper first fine-tunes it on the reviews: model.sft_steps.
+    The paper first fine-tunes it on the reviews: model.steps.
     """
     from prefbench.backbone.language.pretrained import load_pretrained
 

@@ -15,10 +15,10 @@ from prefbench.learn.newton import minimise_on_simplex
 from prefbench.learn.welfare import Welfare
 
 BY_PPO = "run PPO with --set model.optimiser=ppo"
-"""What to do about a welfare whose optimum is not computed."""
+"""Remedy for a welfare whose optimum is not computed."""
 TANGENTS = 150
 """Tangents of a welfare of one's own after which its optimum counts as not found."""
-TRIED = 150
+TRIED_POLICIES = 150
 """Policies, and as many averages of two, at whose values a declared welfare is held to its tangents."""
 
 
@@ -141,12 +141,12 @@ def _attainable(game: Game) -> list[np.ndarray]:
     """Values of policies near and far: best for all kinds of weights, bad for some, and averages."""
     rng = np.random.default_rng(0)
     eye, some = np.eye(game.groups), np.full(game.groups, 0.7)
-    signed = rng.normal(size=(TRIED // 2, game.groups))
-    weights = [np.full(game.groups, 1 / game.groups), *eye, *rng.dirichlet(some, size=TRIED // 2)]
+    signed = rng.normal(size=(TRIED_POLICIES // 2, game.groups))
+    weights = [np.full(game.groups, 1 / game.groups), *eye, *rng.dirichlet(some, size=TRIED_POLICIES // 2)]
     weights += [0 * some, *(signed / np.abs(signed).sum(axis=1, keepdims=True))]
     values = [game.values(game.policy(w)) for w in weights]
-    pairs = rng.integers(len(values), size=(TRIED, 2))
-    shares = rng.random(TRIED)
+    pairs = rng.integers(len(values), size=(TRIED_POLICIES, 2))
+    shares = rng.random(TRIED_POLICIES)
     return values + [s * values[i] + (1 - s) * values[j] for s, (i, j) in zip(shares, pairs, strict=True)]
 
 

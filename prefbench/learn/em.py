@@ -196,7 +196,7 @@ _MStep = Callable[[Pairs, "_Fit | None", str], _Fit]
 
 @dataclass(frozen=True)
 class _Rounds:
-    """What a run of E- and M-steps came to."""
+    """The result of a run of E- and M-steps."""
 
     fits: list[_Fit | None]
     """[K] None where nobody was ever placed."""

@@ -175,7 +175,7 @@ def per_sample(game: Game, function: WelfareFunction) -> Solution:
 
 
 def pareto_distance(game: Game, values: np.ndarray) -> float:
-    """How much more V_g every group could have at once: zero on the Pareto front, [in units of V].
+    """Amount of V_g that every group could gain at once: zero on the Pareto front, [in units of V].
 
     max_pi min_g (V_g(pi) - values_g), which is maxmin with an offset.
     """

@@ -97,7 +97,7 @@ class Solution:
     values: np.ndarray
     """[G] V_g(pi)."""
     welfare: float
-    """What was maximised."""
+    """The welfare that was maximised."""
     gap: float
     """Duality gap: how much more welfare any policy could have at most."""
 

@@ -1,4 +1,4 @@
-"""What an aligner may ask of a backbone. An aligner written against this runs on every backbone."""
+"""The interface of a backbone to aligners. An aligner written against this runs on every backbone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Rewards:
     assignment: dict[int, int] | dict[str, int] | None = None
     """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
-    """How expectation-maximisation went, for the record."""
+    """Report of expectation-maximisation, for the record."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""
@@ -77,22 +77,22 @@ class Rewards:
 
 @dataclass
 class Clusters:
-    """Who was found to want the same."""
+    """Annotators who were found to want the same, by cluster."""
 
     assignment: dict[int, int] | dict[str, int]
     """Annotator to cluster; annotators by their ids, numbers or text."""
     em: dict[str, Any]
-    """How expectation-maximisation went, for the record."""
+    """Report of expectation-maximisation, for the record."""
 
 
 @dataclass
 class Aligned:
-    """What an aligner may return instead of a bare policy, so that the record can say more."""
+    """A policy with more to say: an aligner may return it in place of a bare policy, for the record."""
 
     policy: Policy
     rewards: Rewards | None = None
     clusters: Clusters | None = None
-    """Of an aligner that finds clusters without a reward for each; else its rewards know them."""
+    """Clusters of an aligner that fits no reward for each of them; else its rewards know them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Pairs:
     user_id: np.ndarray | None = None
     group: np.ndarray | None = None
     weights: np.ndarray | None = field(default=None)
-    """How often each pair is drawn, relative to the others; None means equally."""
+    """Frequency of each pair in the draws, relative to the others; None means equal."""
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -131,14 +131,14 @@ class RewardRequest:
     """A Bradley-Terry reward that is wanted: `Backbone.fit_reward` is called with these fields."""
 
     pairs: Pairs
-    """What it is fitted to."""
+    """Pairs that it is fitted to."""
     options: RewardOptions
-    """How: epochs, batch, learning rate; what is solved exactly looks at none of them."""
+    """Options of the fit: epochs, batch, learning rate; what is solved exactly looks at none of them."""
     _: KW_ONLY
     seed: int
-    """Of a new head and of the order of pairs."""
+    """Seed of a new head and of the order of pairs."""
     name: str
-    """Of its checkpoints; an aligner that fits several rewards gives each its own."""
+    """Name of its checkpoints; an aligner that fits several rewards gives each its own."""
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
 
@@ -163,7 +163,7 @@ class OptimiseRequest:
     seed: int
     """The run's; iteration t of PPO uses only children of it that are named by t."""
     names: Sequence[str] = ()
-    """Of the rewards, for progress and the training history; `Rewards` bring their own."""
+    """Names of the rewards, for progress and the training history; `Rewards` bring their own."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -177,19 +177,19 @@ class PairwiseRequest:
     """A policy that is wanted straight from pairs: `Backbone.fit_pairwise` is called with these fields."""
 
     pairs: Pairs
-    """What it is fitted to; with `group_step` they name their groups."""
+    """Pairs that it is fitted to; with `group_step` they name their groups."""
     loss: PairwiseLoss
-    """Of each pair's difference of log-ratios."""
+    """Loss of each pair's difference of log-ratios."""
     options: PairTrainingOptions
-    """How: beta, epochs, batch, learning rate."""
+    """Options of the fit: beta, epochs, batch, learning rate."""
     _: KW_ONLY
     seed: int
-    """Of the order of pairs and of new adapters."""
+    """Seed of the order of pairs and of new adapters."""
     group_step: float | None = None
     """Step of the ascent on the groups' weights, which makes it minimise the largest mean loss of a group;
     None minimises the mean loss of all pairs."""
     name: str = "policy"
-    """Of its checkpoints; an aligner that fits several policies gives each its own."""
+    """Name of its checkpoints; an aligner that fits several policies gives each its own."""
 
 
 Backboned = TypeVar("Backboned")
@@ -231,14 +231,14 @@ class Backbone(Protocol):
     digest: str
     """Identifies the reference's weights in stage keys."""
     training: Mapping[str, Any]
-    """What else of the backbone its training loops depend on, as JSON values, for stage keys."""
+    """Other settings of the backbone that its training loops depend on, as JSON values, for stage keys."""
 
     @property
     def notes(self) -> Sequence[str]:
         """Sentences for a run's record: where memory ran out, and what was made smaller."""
 
     def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
-        """What a fitted reward sees in responses before it scores them, float64 [n, d]."""
+        """Inputs of a fitted reward, which it sees in responses before it scores them, float64 [n, d]."""
 
     @called_with(RewardRequest)
     def fit_reward(self, request: RewardRequest) -> Reward:

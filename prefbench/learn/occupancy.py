@@ -43,7 +43,7 @@ class OccupancySolution:
     """An optimal occupancy measure and what proves it."""
 
     value: float
-    """What was maximised."""
+    """The value that was maximised."""
     values: Floats
     """[G] V_g + offset_g."""
     occupancy: Floats
@@ -71,7 +71,7 @@ def maxmin_occupancy(process: Process, rewards: Floats, offset: Floats | None = 
 
 
 def leximin_occupancy(process: Process, rewards: Floats, offset: Floats | None = None) -> OccupancySolution:
-    """Of all maxmin optima the one whose next worst group, and so on, is as well off as can be.
+    """The maxmin optimum whose next worst group, and so on, is as well off as can be.
 
     A group whose constraint has a positive multiplier is equally well off in every optimum: it is settled
     at that value, and the minimum over the others is maximised next.

@@ -36,8 +36,8 @@ class EMOptions(RewardOptions):
     em_assignment: Literal["hard", "soft"] = "hard"
     """Each annotator wholly in one cluster (the paper's), or in all of them by posterior probability."""
     em_unit: Literal["annotator", "pair"] = "annotator"
-    """What is placed in a cluster: annotators, or single pairs whoever labelled them, which is the control
-    that must fail."""
+    """The unit that is placed in a cluster: annotators, or single pairs whoever labelled them, which is the
+    control that must fail."""
     select_clusters: int | None = Field(None, ge=1, le=64)
     """Try 1 to this many clusters and keep the number that explains held-out pairs; none keeps `clusters`."""
 
@@ -89,8 +89,8 @@ class WelfareOptions(RewardOptions, PPOOptions):
     """Several reward models and PPO on their welfare."""
 
     welfare: Literal["population_min", "per_sample_min", "dual"] = "population_min"
-    """How the groups' rewards become one: the paper's Algorithm 1, its authors' scripts, or mirror descent on
-    the groups' weights."""
+    """Welfare, which makes one number of the groups' rewards: the paper's Algorithm 1, its authors' scripts,
+    or mirror descent on the groups' weights."""
     dual_step: float = Field(0.1, gt=0)
     """Step of that mirror descent."""
     normalise: bool = True
@@ -105,15 +105,15 @@ class SocialWelfareOptions(EMOptions, PPOOptions):
     """Clusters of annotators by EM, a reward model each, and PPO on a social welfare function."""
 
     welfare: Literal["mean", "nash", "leximin", "alpha"] = "nash"
-    """What is maximised over the clusters' values."""
+    """Welfare of the clusters' values, which is maximised."""
     alpha: float = Field(-1.0, lt=0)
-    """Of `alpha`: towards 0 the mean, to minus infinity the minimum."""
+    """Exponent of the welfare `alpha`: towards 0 the mean, to minus infinity the minimum."""
     weights: Literal["equal", "shares"] = "equal"
     """Count every cluster alike, or by its annotators. Leximin has no weights."""
 
 
 class PairTrainingOptions(Options):
-    """What all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
+    """Options that all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
 
     beta: float = Field(0.1, gt=0)
     """Strength of the implicit KL penalty."""
@@ -175,6 +175,6 @@ class MPOOptions(SingleRewardOptions):
     mpo_steps: int = Field(50, ge=1)
     """Steps of mirror descent."""
     mpo_step: float = Field(0.1, gt=0)
-    """Size of a step."""
+    """Step size of the mirror descent."""
     mpo_batch: int = Field(128, ge=1)
     """Prompts sampled in each; where responses are listed, all of them."""

@@ -27,7 +27,9 @@ import numpy as np
 
 from prefbench.errors import Diverged, UserError
 
-Kind = Literal["population_min", "per_sample_min", "dual", "mean", "nash", "leximin", "alpha", "of_values"]
+WelfareKind = Literal[
+    "population_min", "per_sample_min", "dual", "mean", "nash", "leximin", "alpha", "of_values"
+]
 WelfareFunction = Callable[[np.ndarray], np.ndarray]
 """Rewards [n, groups] to one number per response, [n]; a `Welfare` is one too."""
 
@@ -35,33 +37,34 @@ LEXIMIN_DECAY = 0.1
 """Weight of the next worst group relative to the worst one: leximin is the limit of zero."""
 NASH_FLOOR = 0.05
 """Least gain that a Nash weight is computed with: before anybody has gained, all weights are equal."""
-ALONE = 500
+ALONE_ROWS = 500
 """Rows at most that a function is tried on one by one."""
 
 
 @dataclass(frozen=True)
 class Welfare:
-    """How several groups' rewards become one."""
+    """A rule that makes one number of several groups' rewards."""
 
-    kind: Kind
+    kind: WelfareKind
     shares: tuple[float, ...] | None = None
     """Weights of the groups in `mean`, `nash` and `alpha`; None weighs them equally."""
     alpha: float = -1.0
-    """Of `alpha`: W = (1/alpha) log sum_g share_g exp(alpha F_g); towards 0 the mean, to -inf the minimum."""
+    """Exponent of `alpha`: W = (1/alpha) log sum_g share_g exp(alpha F_g); towards 0 the mean, to -inf the
+    minimum."""
     step: float = 0.1
-    """Of `dual`: step of the mirror descent on the group weights."""
+    """Step of `dual`'s mirror descent on the group weights."""
     function: Callable[[Any], Any] | None = None
-    """Of `of_values`: W(F_1, ..., F_G)."""
+    """Function of `of_values`: W(F_1, ..., F_G)."""
     gradient: Callable[[np.ndarray], np.ndarray] | None = None
-    """Of `of_values`: dW/dF_g, [groups]; None leaves it to torch."""
+    """Gradient of `of_values`: dW/dF_g, [groups]; None leaves it to torch."""
     concave: bool = False
-    """Of `of_values`: whether W is declared concave and never falling where a group gains."""
+    """Declaration, for `of_values`, that W is concave and never falls where a group gains."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
+        if self.kind not in get_args(WelfareKind):
             raise UserError(
-                f"there is no welfare '{self.kind}': choose among {', '.join(get_args(Kind)[:-1])}, or give "
-                "your own as Welfare.of_values(function) or as a plain function of the reward matrix."
+                f"there is no welfare '{self.kind}': choose among {', '.join(get_args(WelfareKind)[:-1])}, "
+                "or give your own as Welfare.of_values(function) or as a plain function of the reward matrix."
             )
         if (self.kind == "of_values") != (self.function is not None):
             raise UserError("a function of the groups' values is given as Welfare.of_values(function).")
@@ -87,7 +90,7 @@ class Welfare:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return self.kind if self.function is None else name_of(self.function)
 
     def slope(self, values: np.ndarray) -> tuple[float, np.ndarray]:
@@ -173,7 +176,7 @@ def _torch_slope(function: Callable[[Any], Any], values: np.ndarray) -> tuple[fl
 
 
 def name_of(function: Any) -> str:
-    """What messages call a function or an object that is called like one."""
+    """The name, in messages, of a function or of an object that is called like one."""
     return str(getattr(function, "__name__", type(function).__name__))
 
 
@@ -213,7 +216,7 @@ def each_by_itself(function: WelfareFunction, rewards: np.ndarray) -> np.ndarray
     """A function of a reward matrix [n, groups] at each row, [n]; None where a row's company matters."""
     whole = scores_of(function, rewards)
     backwards = scores_of(function, rewards[::-1])[::-1]
-    single = np.linspace(0, len(rewards) - 1, min(len(rewards), ALONE)).astype(int)
+    single = np.linspace(0, len(rewards) - 1, min(len(rewards), ALONE_ROWS)).astype(int)
     alone = np.array([scores_of(function, rewards[i : i + 1])[0] for i in single])
     tolerance = 1e-9 * max(1.0, float(np.abs(whole).max()))
     strayed = max(np.abs(whole - backwards).max(), np.abs(whole[single] - alone).max())

@@ -81,7 +81,7 @@ class Finite:
         )
 
     def design(self, kind: str) -> Any:
-        """What parameters multiply: the features [S R, d], or one parameter for each state and response."""
+        """Matrix that parameters multiply: the features [S R, d], or the identity for a table of values."""
         if kind == "linear":
             return self.world.features.reshape(-1, self.world.features.shape[2])
         from scipy.sparse import identity
@@ -257,7 +257,7 @@ class Finite:
         return frame
 
     def _selected(self, base: Floats, policy: ExtremeLengthPolicy) -> Floats:
-        """Of the longest (or shortest) of n draws; among equals the first drawn, so in proportion to base."""
+        """Chances of the longest (or shortest) of n draws; equals have it in proportion to base."""
         sign = 1 if policy.which == "longest" else -1
         length = np.array([[sign * count_words(text) for text in row] for row in self.world.responses])
         below = (base[:, None, :] * (length[:, None, :] < length[:, :, None])).sum(axis=2)

@@ -55,7 +55,7 @@ class OneToken(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Codec:
+class _StateCodec:
     """States and response numbers as tokens."""
 
     world: World
@@ -90,7 +90,7 @@ def train(
         return np.asarray(rewards[world.rows(asked), [int(number) for number in numbers]])
 
     disguised: Any = SimpleNamespace(
-        codec=_Codec(world),
+        codec=_StateCodec(world),
         work=work,
         reference=SimpleNamespace(model=model),
         width=len(world.responses),

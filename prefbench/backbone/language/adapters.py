@@ -64,7 +64,7 @@ class Base:
 
     @contextlib.contextmanager
     def using(self, adapter: Adapter | None) -> Iterator[None]:
-        """Within it the base runs with this adapter switched on."""
+        """Run the base with this adapter switched on, within the block."""
         before, self._active = self._active, adapter
         try:
             yield
@@ -105,7 +105,7 @@ class LowRank(nn.Module):
         return result
 
     def delta(self) -> torch.Tensor:
-        """What the layer's weight would have to be increased by."""
+        """Increase of the layer's weight that has the same effect."""
         product = self.lora_B.weight @ self.lora_A.weight
         return (product.T if self.turned else product) * self.scale
 
@@ -153,7 +153,7 @@ class Adapted(nn.Module):
         return Adapted(self.base, self.adapter, whole=False)
 
     def forward(self, **inputs: Any) -> Any:
-        """What the base returns, with the adapter switched on."""
+        """Output of the base, with the adapter switched on."""
         with self.base.using(self.adapter):
             return self.inner(**inputs)
 
@@ -185,8 +185,7 @@ class Adapted(nn.Module):
         """
         if not all(layer.weight.is_floating_point() for layer in self.base.layers.values()):
             raise UserError(
-                "adapters cannot be merged into quantised weights: set model.sft_steps=0 or "
-                "model.quantise=none."
+                "adapters cannot be merged into quantised weights: set model.steps=0 or model.quantise=none."
             )
         for path, pair in self.adapter.pairs.items():
             self.base.layers[path].weight.data += pair.delta().detach()

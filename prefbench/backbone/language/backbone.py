@@ -105,7 +105,7 @@ class CausalLM:
         }
         self.gradient_checkpointing = gradient_checkpointing
         self.notes: list[str] = []
-        """What a reader of a run should know: where memory ran out, and what was made smaller."""
+        """Remarks for a reader of the run: where memory ran out, and what was made smaller."""
         self.limits = Limits.of(self._note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
         self.device = next(model.parameters()).device
         model.eval()  # no dropout anywhere: the sampled distribution is the trained one
@@ -179,7 +179,7 @@ class CausalLM:
         return self.measure(prompts, responses, seen, 2 * self.width)
 
     def trainable_copy(self, seed: int) -> Any:
-        """What training starts from: a copy of the reference, or with LoRA a new adapter on it."""
+        """A model to train: a copy of the reference, or with LoRA a new adapter on it."""
         if self.base is not None:
             assert self.lora is not None
             return Adapted(self.base, Adapter(self.base, self.lora["r"], self.lora["lora_alpha"], seed))

@@ -26,13 +26,13 @@ class Part:
     """Rows of a batch that go through a model at once."""
 
     rows: np.ndarray
-    """Their positions in the batch."""
+    """Positions of these rows in the batch."""
     weight: float = 1.0
     """0 for a pass that only keeps step with other processes: nothing that comes of it counts."""
 
 
 @dataclass(frozen=True)
-class Share:
+class ProcessShare:
     """Rows of a table that one process computes.
 
     Every process has as many places as every other. The last one of some holds a row that is computed by
@@ -43,7 +43,7 @@ class Share:
     rows: np.ndarray
     """The row at each place."""
     lengths: Sequence[int]
-    """At each place the tokens of the longest row that any process has there, so that all cut alike."""
+    """Tokens of the longest row that any process has at each place, so that all cut alike."""
     own: int
     """Number of places that count."""
     total: int
@@ -68,12 +68,12 @@ class Share:
         return self.team.sum(result)
 
 
-def deal(lengths: Sequence[int]) -> Share:
+def deal(lengths: Sequence[int]) -> ProcessShare:
     """This process's share of rows that have so many tokens: as many long and short ones as anyone's."""
     ours, total = team(), len(lengths)
     if ours.size == 1:
-        return Share(ours, np.arange(total), lengths, total, total)
+        return ProcessShare(ours, np.arange(total), lengths, total, total)
     order = np.argsort(np.asarray(lengths), kind="stable")[::-1]
     own, longest = order[ours.rank :: ours.size], order[:: ours.size]
     rows = np.concatenate([own, order[-1:]])[: len(longest)]
-    return Share(ours, rows, [lengths[i] for i in longest], len(own), total)
+    return ProcessShare(ours, rows, [lengths[i] for i in longest], len(own), total)

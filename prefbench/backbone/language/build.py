@@ -1,4 +1,4 @@
-"""What every way to a language model shares: its device, training it on texts, the backbone around it."""
+"""Parts that every language model is built with: its device, training it on texts, the backbone around it."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ from typing import Any
 
 START_SECONDS = 300.0
 """For the process to be ready: it imports transformers, which takes a second unless the machine is busy."""
-SECONDS = 30.0
+CALL_SECONDS = 30.0
 """For one call, however few conversations."""
-PER_SECOND = 20
+CONVERSATIONS_PER_SECOND = 20
 """Conversations that are rendered in another second; a thousand are usual."""
-LONGEST = 256 << 20
+ANSWER_BYTES = 256 << 20
 """Bytes of an answer."""
 
 
@@ -33,7 +33,7 @@ class TemplateError(ValueError):
     """A template that cannot be applied; the message says why."""
 
 
-class _Worker:
+class _Renderer:
     """The process and the pipes to it."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class _Worker:
         self._line(time.monotonic() + START_SECONDS)
 
     def ask(self, question: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Its answer.
+        """The process's answer.
 
         Raises:
             TemplateError: it took too long, or too much memory. The process is gone then.
@@ -69,14 +69,14 @@ class _Worker:
         return answer
 
     def _line(self, until: float) -> bytes:
-        """What the process says next."""
+        """The next line that the process writes."""
         assert self._process.stdout is not None
         said = bytearray()
         while not said.endswith(b"\n"):
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
             part = os.read(self._process.stdout.fileno(), 1 << 20) if ready else b""
             said += part
-            if not part or len(said) > LONGEST:
+            if not part or len(said) > ANSWER_BYTES:
                 self.end()
                 raise TemplateError("it takes too much memory" if ready else "it takes too long")
         return bytes(said)
@@ -92,8 +92,8 @@ class _Worker:
 
 
 _lock = threading.Lock()
-_workers: list[_Worker] = []
-"""At most one."""
+_workers: list[_Renderer] = []
+"""The one process, once there is one."""
 
 
 @atexit.register
@@ -130,9 +130,9 @@ def render(
     }
     with _lock:
         if not (_workers and _workers[0].owner == os.getpid()):
-            _workers[:] = [_Worker()]
+            _workers[:] = [_Renderer()]
         try:
-            answer = _workers[0].ask(question, SECONDS + len(chats) / PER_SECOND)
+            answer = _workers[0].ask(question, CALL_SECONDS + len(chats) / CONVERSATIONS_PER_SECOND)
         except BaseException:
             _workers.clear()
             raise

@@ -15,7 +15,7 @@ from prefbench.text import message_line
 Message = dict[str, str]
 """`role` (user or assistant) and `content`, as chat templates take them."""
 KNOWN_TOKENS = 1_000_000
-"""How many tokens of encoded texts are remembered."""
+"""Tokens of encoded texts that are remembered."""
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 
 
@@ -102,7 +102,7 @@ class Codec:
     def _remembered(
         self, kind: str, encode: Callable[[Sequence[str]], list[Ids]], texts: Sequence[str]
     ) -> list[Ids]:
-        """What `encode` makes of each text. The same texts come again in every pass over a run's pairs."""
+        """The result of `encode` for each text, kept, as a run's pairs come again in every pass."""
         known = self._known[kind]
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:

@@ -107,8 +107,8 @@ class Reader:
 
 def reader(
     model: Any, prompts: Sequence[Ids], n: int, tokens: int, device: torch.device
-) -> Reader | gpt2.Reader:
+) -> Reader | gpt2.GPT2Reader:
     """Read prompts, for `n` responses of at most `tokens` tokens to each."""
     if gpt2.applies(model):
-        return gpt2.Reader(model, prompts, n, tokens, device)
+        return gpt2.GPT2Reader(model, prompts, n, tokens, device)
     return Reader(model, prompts, n, device)

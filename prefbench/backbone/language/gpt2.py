@@ -21,7 +21,7 @@ from prefbench.team import team
 
 
 def applies(model: Any) -> bool:
-    """Whether a model, or its transformer without the output layer, can be run by this file."""
+    """True if a model, or its transformer without the output layer, can be run by this file."""
     from transformers import GPT2LMHeadModel, GPT2Model
 
     if type(model) not in (GPT2LMHeadModel, GPT2Model) or team().sharded:
@@ -75,7 +75,7 @@ def states(trunk: Any, packed: Packed, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _attend(mapped: torch.Tensor, heads: int, packed: Packed) -> torch.Tensor:
-    """What each token of the rectangle takes from those it attends to, [rows * length, width].
+    """Attention of each token of the rectangle to those before it, [rows * length, width].
 
     `mapped` are queries, keys and values, [n, 3 width].
     """
@@ -104,7 +104,7 @@ def _logprobs_of(model: Any, before: torch.Tensor, batch: Batch) -> torch.Tensor
     return batch.spread(each.gather(1, batch.response[batch.mask][:, None])[:, 0])
 
 
-class Reader:
+class GPT2Reader:
     """Prompts that have been read, and responses that grow by one token at a time."""
 
     def __init__(self, model: Any, prompts: Sequence[Ids], n: int, tokens: int, device: torch.device) -> None:

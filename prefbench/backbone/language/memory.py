@@ -1,4 +1,4 @@
-"""How much of a batch goes through a model at once, and going on with less where memory runs out.
+"""The share of a batch that goes through a model at once, and going on with less where memory runs out.
 
 A batch never depends on how it is cut up: scores and samples belong to their rows, and a gradient is the sum
 of the gradients of the parts. So when memory runs out, what was half done is dropped and done again in
@@ -96,7 +96,7 @@ class Limits:
 
 
 def attempt(compute: Callable[[], T]) -> T | None:
-    """What `compute` returns (never None), or None where memory ran out; what it held is free by then."""
+    """The result of `compute` (never None), or None where memory ran out; what it held is free by then."""
     try:
         return compute()
     except Exception as error:
@@ -116,7 +116,7 @@ def attempt(compute: Callable[[], T]) -> T | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or off it."""
+    """True if an exception says that memory ran out, on a GPU or off it."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     signs = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -90,8 +90,8 @@ def load_pretrained(
         "dtype": options.dtype,
         "quantise": options.quantise,
     }
-    if options.sft_steps:
-        reference["sft"] = options.model_dump(include={"sft_steps", "sft_batch", "sft_learning_rate"})
+    if options.steps:
+        reference["sft"] = options.model_dump(include={"steps", "batch", "learning_rate"})
         reference["context"] = codec.context
         reference["lora"] = lora
         reference["corpus"] = text_digest(request.problem.corpus)
@@ -133,8 +133,8 @@ def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
     asked = f"model.quantise={options.quantise}"
     if not options.lora:
         raise UserError(f"{asked} leaves no weights to train: it needs model.lora=true.")
-    if options.sft_steps:
-        raise UserError(f"{asked} cannot be fine-tuned first: set model.sft_steps=0, or model.quantise=none.")
+    if options.steps:
+        raise UserError(f"{asked} cannot be fine-tuned first: set model.steps=0, or model.quantise=none.")
     if device.type != "cuda":
         raise UserError(f"{asked} needs a CUDA device: say model.quantise=none.")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -145,8 +145,8 @@ def _check_sharding(options: PretrainedOptions) -> None:
     """Refuse what would need weights that FSDP has cut up."""
     if not options.lora:
         raise UserError("FSDP cuts up weights that are not trained: it needs model.lora=true.")
-    if options.sft_steps:
-        raise UserError("FSDP leaves the base as it is: set model.sft_steps=0, or launch without FSDP.")
+    if options.steps:
+        raise UserError("FSDP leaves the base as it is: set model.steps=0, or launch without FSDP.")
     if options.quantise != "none":
         raise UserError("FSDP cannot cut up quantised weights: set model.quantise=none.")
 
@@ -198,7 +198,7 @@ def _read_weights(source: str, options: PretrainedOptions, device: torch.device)
 
 
 def _straight_to(device: torch.device) -> dict[str, Any]:
-    """What `from_pretrained` is told so that no weight is first gathered in the machine's memory."""
+    """Arguments of `from_pretrained` by which no weight is first gathered in the machine's memory."""
     return {} if device.type == "cpu" else {"device_map": device}
 
 
@@ -218,7 +218,7 @@ def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) ->
 
 
 def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
-    """What transformers loads, unless it is not what the files hold."""
+    """The model that transformers loads, unless it is not what the files hold."""
     from transformers import AutoModelForCausalLM
 
     dtype = getattr(torch, options.dtype)
@@ -290,7 +290,7 @@ def _fine_tune(
     """Train on the corpus as a stored stage; LoRA is merged, so the reference is one plain model."""
     texts = list(request.problem.corpus)
     if not texts:
-        raise UserError("the task has no corpus to fine-tune the model on: set model.sft_steps=0.")
+        raise UserError("the task has no corpus to fine-tune the model on: set model.steps=0.")
 
     def compute(work: Work) -> None:
         backbone = backbone_of(model, codec, "", request.store, lora, options)
@@ -301,9 +301,9 @@ def _fine_tune(
             trained,
             ids,
             codec.context,
-            options.sft_steps,
-            options.sft_batch,
-            options.sft_learning_rate,
+            options.steps,
+            options.batch,
+            options.learning_rate,
             request.seed,
             work,
         )

@@ -1,4 +1,4 @@
-"""What training loops, policies and rewards need of a language model, whichever backbone holds it."""
+"""A language model as training loops, policies and rewards need it, whichever backbone holds it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class LanguageModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where tensors live."""
+        """Device that tensors live on."""
 
     @property
     def limits(self) -> Limits:
-        """How much goes through the model at once."""
+        """Bounds on the rows and tokens that go through the model at once."""
 
     @property
     def work(self) -> Work:
-        """Where progress and checkpoints go."""
+        """Receiver of progress, and folder of checkpoints."""
 
     @property
     def width(self) -> int:

@@ -20,9 +20,9 @@ from prefbench.backbone.language.memory import Limit, attempt
 from prefbench.backbone.language.tokens import Ids
 from prefbench.team import team
 
-STAY = 1 / 8
+STAY_SHARE = 1 / 8
 """Share of the rows of a batch that may have ended before those leave it."""
-BLOCK = 256
+BLOCK_TOKENS = 256
 """Tokens of the vocabulary whose probabilities are summed together."""
 
 
@@ -108,7 +108,7 @@ def _decode(model: Any, codec: Codec, prompts: Sequence[Ids], n: int, uniform: t
         if t + 1 == codec.response_tokens or not team().anybody(ended < len(going)):
             break
         # Leaving costs a copy of the cache, so rows leave in company.
-        if ended > len(going) * STAY:
+        if ended > len(going) * STAY_SHARE:
             rows = torch.arange(1, device=device) if ended == len(going) else going.nonzero()[:, 0]
             alive, going, token = alive[rows], going[rows], token[rows]
             text.keep(rows)
@@ -123,7 +123,7 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     that only the numbers that decide need float64.
     """
     rows, vocabulary = logits.shape
-    width = min(BLOCK, vocabulary)
+    width = min(BLOCK_TOKENS, vocabulary)
     each = functional.pad(logits.float().softmax(-1), (0, -vocabulary % width)).view(rows, -1, width)
     blocks = each.sum(-1, dtype=torch.float64).cumsum(-1)
     # Scaling by the last entry keeps a draw near 1 inside the vocabulary despite rounding.

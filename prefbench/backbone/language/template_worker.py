@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 
-MEMORY = 1 << 30
+MEMORY_BYTES = 1 << 30
 """Bytes that a template may take beyond what the process has when it starts."""
 
 
@@ -20,7 +20,7 @@ def main() -> None:
 
     with contextlib.suppress(OSError, ValueError):  # some systems have no such limit
         with open("/proc/self/statm") as file:
-            limit = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
+            limit = int(file.read().split()[0]) * resource.getpagesize() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     print(flush=True)  # ready
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""What the training loops share: batches, the optimisation loop, and resuming it exactly."""
+"""Parts that the training loops share: batches, the optimisation loop, and resuming it exactly."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class State:
         )
         self.parameters = dict(named)
         self.buffers: dict[str, torch.Tensor] = {}
-        """What a loss keeps from step to step, for checkpoints."""
+        """Tensors that a loss keeps from step to step, for checkpoints."""
         self.learning_rate = learning_rate
         # On a CPU one pass over the weights rather than ten; on a GPU torch chooses for itself.
         on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
