@@ -23,7 +23,8 @@ REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
 """Columns that only worlds with listed responses fill."""
 PROMPTED = "prompted_worst_group_win_rate"
 PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
-"""With each group's instruction in its test prompts; only tasks that have instructions fill them."""
+"""Columns of answers to prompts with each group's instruction; only tasks that have instructions fill
+them."""
 LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics")
 """Columns added after the first boards were published; older files lack them."""
 COLUMNS = (
@@ -34,11 +35,11 @@ COLUMNS = (
     *TEXT_LAST,
     *LATER,
 )
-"""Of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is the
-smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
+"""Columns of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is
+the smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
 specification without its seed; `date` is of the last run; `numerics` is empty for runs from before it was
-counted and for rows that mix several. The regrets are means over seeds, in standard
-deviations of utility, and empty where responses cannot be listed."""
+counted and for rows that mix several. The regrets are means over seeds, in standard deviations of utility,
+and empty where responses cannot be listed."""
 
 DECIMALS = 6
 """Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""

@@ -53,9 +53,9 @@ class Comparison:
     """The aligner, with its options where they are not the defaults."""
     second: str
     seeds: tuple[int, ...]
-    """That both have; only these are compared."""
+    """Seeds that both have; only these are compared."""
     n_prompts: int
-    """Over seeds."""
+    """Number of test prompts over seeds."""
     left_out: tuple[int, ...]
     """Seeds that only one of the two has."""
     measures: tuple[MeasureDifference, ...]

@@ -60,7 +60,10 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a cell. The csv module would leave a lone carriage return bare, which starts a row when read."""
+    """The text of a cell.
+
+    The csv module would leave a lone carriage return bare, which starts a row when read.
+    """
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
 
 

@@ -11,7 +11,8 @@ from prefbench.files import read_json
 from prefbench.store.files import write_atomically
 
 DECLARED = "boards"
-"""In a runs folder: a JSON list of seeds for each board that a sweep declared, named by `setting_digest`."""
+"""File in a runs folder: a JSON list of seeds for each board that a sweep declared, named by
+`setting_digest`."""
 
 
 def declare_seeds(runs_dir: Path, seeds: Mapping[str, Collection[int]]) -> None:

@@ -182,7 +182,7 @@ def by_key(frame: pd.DataFrame, path: Path) -> dict[Key, dict[str, Any]]:
 
 
 def row_key(row: Row) -> Key:
-    """What a row is matched by."""
+    """The key that a row is matched by."""
     first = row.first
     ratio = round(first.minority_ratio, DECIMALS)
     task = f"{first.task}@{first.task_version}"

@@ -1,4 +1,4 @@
-"""What a gate is asked: its checks, from a gate file or from the command line."""
+"""The question put to a gate: its checks, from a gate file or from the command line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from prefbench.registry import suggest
 
 GATE_METRICS = tuple(metric for metric in METRICS if metric != "gap")
 GROUP = "group/"
-"""Before a group's name: its own win rate as a metric. The CSV has none, so it needs the baseline's runs."""
+"""Prefix of a group's name: its own win rate as a metric. The CSV has none, so it needs the baseline's
+runs."""
 METRIC, MARGIN, LEVEL = Check().metric, Check().margin, 0.05
 Key = tuple[str, str, str, float, str, str]
 
 
 def fits(check: Check, key: Key) -> bool:
-    """Whether a check is asked of a row."""
+    """True if a check is asked of a row."""
     task, _, _, ratio, aligner, _ = key
     return (
         (check.task is None or check.task in (task, task.rpartition("@")[0]))

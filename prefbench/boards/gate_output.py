@@ -96,7 +96,7 @@ def junit_xml(report: GateReport) -> str:
 
 
 def _xml_text(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold, escaped or not."""
+    """The text without the characters that XML 1.0 cannot hold, escaped or not."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 

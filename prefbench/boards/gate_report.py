@@ -1,4 +1,4 @@
-"""What a gate says, row by row and as a whole."""
+"""The answer of a gate, row by row and as a whole."""
 
 from __future__ import annotations
 
@@ -19,42 +19,44 @@ class GateRow:
     check: Check
     verdict: Verdict
     sentence: str
-    """For a person: what happened, by how much, on how many prompts."""
+    """Words for a person: what happened, by how much, on how many prompts."""
     old: float | None
     new: float | None
     p_value: float | None
-    """Of having fallen by more than the margin, corrected by Holm over every row of every check."""
+    """Probability of having fallen by more than the margin, corrected by Holm over every row of every
+    check."""
     test: DropTest | None
-    """None where one side has no number."""
+    """The test of the fall; None where one side has no number."""
     paired: bool
-    """Whether both sides answered the same prompts and were compared prompt by prompt."""
+    """True if both sides answered the same prompts and were compared prompt by prompt."""
     n_needed: int | None = None
     """Prompts on each side that would decide an undecided row; None where it is decided or none would."""
     would: str | None = None
-    """What would decide an undecided row, for a person; None where it is decided or nothing would."""
+    """Sentence that says how many prompts would decide an undecided row; None where it is decided or none
+    would."""
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """What the gate says."""
+    """The answer of a gate."""
 
     checks: tuple[Check, ...]
     level: float
     strict: bool
-    """Whether an undecided or missing row closes the gate too."""
+    """True if an undecided or missing row closes the gate too."""
     rows: tuple[GateRow, ...]
     unmatched: tuple[str, ...]
     """Baseline rows that nothing was run for."""
     allow_undecided: bool = False
-    """Whether a gate that decided nothing may stay open."""
+    """True if a gate that decided nothing may stay open."""
 
     @property
     def decided(self) -> bool:
-        """Whether at least one check of one row ended as held or fell."""
+        """True if at least one check of one row ended as held or fell."""
         return any(row.verdict != "cannot tell" for row in self.rows)
 
     def closes(self, verdict: Verdict) -> bool:
-        """Whether one such row closes the gate."""
+        """True if one such row closes the gate."""
         undecided = self.strict or not (self.decided or self.allow_undecided)
         return verdict == "fell" or (undecided and verdict == "cannot tell")
 
@@ -67,7 +69,7 @@ class GateReport:
 
     @property
     def undecided(self) -> str | None:
-        """That nothing was decided, and what would; None where something was."""
+        """Sentences that say that nothing was decided, and what would decide; None where something was."""
         if self.decided:
             return None
         nearest = min((row for row in self.rows if row.n_needed), key=_needed, default=None)

@@ -34,9 +34,9 @@ class Tested:
     note: str = ""
     diverged: bool = False
     seeds: int = 1
-    """On the side that has fewer."""
+    """Number of seeds on the side that has fewer."""
     near: str | None = None
-    """How the new policies are called where they are no farther than a hair from the reference."""
+    """Word for the new policies where they are no farther than a hair from the reference."""
 
 
 def tested_row(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, level: float) -> Tested:
@@ -112,7 +112,7 @@ def _kl(row: Row) -> float | None:
 
 
 def _standard_error(low: float, high: float) -> float | None:
-    """Of the rate that a 95% interval is for; None if the interval is missing."""
+    """Standard error of the rate that a 95% interval is for; None if the interval is missing."""
     se = (high - low) / (2 * intervals.z_quantile(0.975))
     return se if se > 0 else None  # also when it is NaN
 
@@ -157,7 +157,7 @@ def judged_row(key: Key, check: Check, tested: Tested, p: float | None, level: f
 
 
 def _would(needed: int, tested: Tested) -> str:
-    """What would decide a row that so many prompts on each side would."""
+    """A sentence that says how many prompts, and seeds, would decide a row."""
     if tested.seeds == 1:
         return f"about {needed:,} prompts on each side would do"
     each = max(1, min(tested.prompts) // tested.seeds)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def config_hash(spec: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that name a specification whatever its seed."""
+    """Hash of a specification, twelve hexadecimal digits, whatever its seed."""
     return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
 
 
@@ -39,7 +39,7 @@ def setting_key(record: Record) -> str:
 
 
 def board_key(record: Record) -> str:
-    """What a row may be compared within: what is asked for, and the numerics that answered."""
+    """The settings within which rows may be compared: what is asked for, and the numerics that answered."""
     return json.dumps([setting_key(record), record.numerics])
 
 
@@ -67,7 +67,7 @@ def variant(spec: Mapping[str, Any]) -> str:
 def _option_types(kind: str, name: str) -> type[BaseModel] | None:
     if kind == "evaluate":
         return EvaluateOptions
-    entries = {entry.name: entry for entry in registry.entries(cast(registry.Kind, kind))}
+    entries = {entry.name: entry for entry in registry.entries(cast(registry.EntryKind, kind))}
     if kind == "model" and name not in entries:
         name = "pretrained"  # a folder or a hub id
     return entries[name].options if name in entries else None

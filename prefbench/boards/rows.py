@@ -24,7 +24,7 @@ import numpy as np
 from prefbench.boards.declared import read_declared
 from prefbench.boards.names import board_name, config_hash, joined, made_by, setting_key
 from prefbench.errors import UserError
-from prefbench.evaluate.win_rate import Group, fairness, fairness_statistics
+from prefbench.evaluate.win_rate import ScoredGroup, fairness, fairness_statistics
 from prefbench.record.evidence import item_outcomes, prompted_outcomes, read_items, sorted_items
 from prefbench.record.files import PROMPTED_FILE, find_records
 from prefbench.record.schema import Record
@@ -49,10 +49,10 @@ class Row:
     """One configuration: its records by seed and, where they are whole, its scores."""
 
     records: dict[int, Record]
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ScoredGroup, ...] = ()
     seeds: list[SeedScores] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
-    """Why it is not complete, if it is not."""
+    """Reasons why it is not complete, if it is not."""
     left_out: tuple[int, ...] = ()
     """Seeds that it has beyond the board's."""
     folders: dict[int, Path] = field(default_factory=dict)
@@ -84,13 +84,13 @@ class Row:
 
     @property
     def numerics(self) -> int | None:
-        """Of all its records; None where they are of several, or from before it was counted."""
+        """Numerics of all its records; None where they are of several, or from before it was counted."""
         found = {record.numerics for record in self.records.values()}
         return found.pop() if len(found) == 1 else None
 
     @property
     def measurable(self) -> bool:
-        """Whether every seed that ran can be averaged, though another may be missing."""
+        """True if every seed that ran can be averaged, though another may be missing."""
         return bool(self.seeds) and len(self.seeds) == len(self.records) and not self.mixture
 
     @property
@@ -206,7 +206,7 @@ def row_of(runs: Mapping[int, tuple[Path, Record]], seeds: frozenset[int], group
             more = joined(sorted(named - groups))
             warnings.warn(f"'{folder}': left out group {more}: the board has none", stacklevel=4)
         described = tuple(
-            Group(group.name, group.share, group.is_minority)
+            ScoredGroup(group.name, group.share, group.is_minority)
             for group in record.groups
             if group.name in groups
         )

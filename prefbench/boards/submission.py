@@ -206,7 +206,7 @@ def _write_bare(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _folder_name(record: Record) -> str:
-    """As a run's own folder is called, whatever the names hold."""
+    """Name of a run's own folder, whatever characters the names hold."""
     parts = [
         record.task,
         record.aligner,

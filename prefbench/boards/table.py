@@ -126,15 +126,15 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     return typed_frame([_cells(row, ranks.get(id(row))) for row in ordered])
 
 
-CONTROLS: dict[Role, str] = {"floor": "null", "ceiling": "gold"}
-"""What rows of aligners that do not learn are called."""
+CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
+"""Roles of the aligners that every board should have beside its learners."""
 
 
 def missing_controls(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each board that lacks a null or a gold row, the floor and the ceiling of every other.
+    """A sentence for each board that lacks a floor or a ceiling.
 
-    A null is an aligner that is declared a floor, gold one that is declared a ceiling; only complete rows
-    count. Which of them to run is the one that is shown first.
+    An aligner is what it is declared to be; only complete rows count. The one to run is the one that is shown
+    first.
 
     Args:
         frame: from `build` or `read_csv`.
@@ -145,7 +145,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
         there = {
             role_of(name, needs.split()) for name, needs in zip(whole["aligner"], whole["needs"], strict=True)
         }
-        lacking = [f"{word} row{_how(role)}" for role, word in CONTROLS.items() if role not in there]
+        lacking = [f"{role}{_how(role)}" for role in CONTROLS if role not in there]
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
@@ -153,7 +153,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
 
 
 def _how(role: Role) -> str:
-    """How to get a row of this role."""
+    """The command that makes a row of this role."""
     known = placed("aligner", role)
     return f" (run --aligner {known[0].name})" if known else ""
 

@@ -24,9 +24,9 @@ from prefbench.record.schema import Record
 from prefbench.record.verify_run import COPIED, agreement, check_run
 from prefbench.seeds import rng
 
-STILL = 0.05
+STILL_NATS = 0.05
 """Nats: policies that both stay this near to the reference say what it says."""
-UNLIKELY = 4.5
+UNLIKELY_ERRORS = 4.5
 """Standard errors of a paired difference that no rounding of another machine explains."""
 
 
@@ -89,7 +89,7 @@ def _record(run: Checked) -> Record:
 
 
 def _keep_little(run: Checked) -> None:
-    """Of a run's tables what the board compares: every row has its place, but no text."""
+    """Keep of a run's tables what the board compares: every row has its place, but no text."""
     items = run.tables.get("items")
     run.tables.clear()
     if items is not None:
@@ -161,7 +161,7 @@ def _lean(one: Checked, other: Checked) -> str | None:
             return str(name)
         difference = ours[name].to_numpy(dtype=np.float64) - theirs[name].to_numpy(dtype=np.float64)
         error = float(difference.std()) / np.sqrt(len(difference))
-        if abs(float(difference.mean())) > UNLIKELY * max(error, 1e-12):
+        if abs(float(difference.mean())) > UNLIKELY_ERRORS * max(error, 1e-12):
             return str(name)
     return None
 
@@ -191,7 +191,7 @@ def _name_copies(runs: Sequence[Checked]) -> None:
 
 
 def _kind(one: Checked, other: Checked) -> str | None:
-    """What is odd about two runs that say the same; None if they well may.
+    """The oddity of two runs that say the same; None if they well may.
 
     What an aligner learns depends on the seed, and on the ratio unless it sees no labels. Different aligners
     may do the same thing where their code is the same, and in a world where both are exact.
@@ -210,17 +210,17 @@ def _kind(one: Checked, other: Checked) -> str | None:
 
 
 def _is_exact(record: Record) -> bool:
-    """Whether responses can be listed, so that aligners find optima that may be the same."""
+    """True if responses can be listed, so that aligners find optima that may be the same."""
     found = [entry for entry in registry.entries("task") if entry.name == record.task]
     return record.regret is not None or any("finite" in entry.backbones for entry in found)
 
 
 def _is_still(record: Record) -> bool:
-    return record.kl is not None and abs(record.kl) < STILL
+    return record.kl is not None and abs(record.kl) < STILL_NATS
 
 
 def _share_code(ours: Record, theirs: Record) -> bool:
-    """Whether two aligners see the same and are of one file."""
+    """True if two aligners see the same and are of one file."""
     entries = {entry.name: entry for entry in registry.entries("aligner")}
     mine, other = entries.get(ours.aligner), entries.get(theirs.aligner)
     if mine is None or other is None or ours.needs != theirs.needs:

@@ -15,7 +15,7 @@ from prefbench.boards.table import frame_of
 from prefbench.record.files import find_records
 
 ROUNDED = 1e-6
-"""How far a number of the CSV may be from what the runs give: the digits that it is rounded to."""
+"""Largest distance of a number of the CSV from what the runs give: the digits that it is rounded to."""
 
 
 def verify_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
