@@ -16,8 +16,8 @@ from prefbench.text import message_or_type
 ANSWERS = "answers.sqlite"
 
 
-class Answer(NamedTuple):
-    """What is kept of a question that was answered, and what it took."""
+class KeptAnswer(NamedTuple):
+    """An answer that is kept, with the question and what it took."""
 
     text: str
     status: str
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     model: str
 
     @classmethod
-    def of(cls, text: str, status: str, replies: Sequence[Reply]) -> Answer:
+    def of(cls, text: str, status: str, replies: Sequence[Reply]) -> KeptAnswer:
         """The answer that these replies led to."""
         return cls(
             text,
@@ -50,7 +50,7 @@ class Question(NamedTuple):
 
     key: str
     """SHA-256 (hex) of everything that the answer depends on."""
-    ask: Callable[[Chat], Awaitable[Answer]]
+    ask: Callable[[Chat], Awaitable[KeptAnswer]]
 
 
 _FORMAT = 1
@@ -61,7 +61,7 @@ _TABLE = """
         uncounted INTEGER NOT NULL, model TEXT NOT NULL
     ) STRICT
 """
-_COLUMNS = ", ".join(Answer._fields)
+_COLUMNS = ", ".join(KeptAnswer._fields)
 _BUSY_SECONDS = 60.0
 
 
@@ -71,12 +71,12 @@ class Cache:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: str) -> KeptAnswer | None:
         """The answer that is kept under this key."""
         row = self._connection.execute(f"SELECT {_COLUMNS} FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Answer(*row)
+        return None if row is None else KeptAnswer(*row)
 
-    def put(self, key: str, answer: Answer) -> Answer:
+    def put(self, key: str, answer: KeptAnswer) -> KeptAnswer:
         """Store an answer; of two processes that asked the same, both go on with the one stored first."""
         marks = ", ".join("?" * (1 + len(answer)))
         self._connection.execute(

@@ -16,13 +16,13 @@ import openai
 
 from prefbench.text import show_bytes
 
-MOST_BYTES = 4 * 2**20
+ANSWER_BYTES = 4 * 2**20
 """Longest body of an answer; a model that thinks for 100,000 tokens stays below."""
-PATIENCE = 60.0
+PATIENCE_SECONDS = 60.0
 """Seconds that an answer may take at first, where the server's time-out allows more."""
 BUSY = (429, 503)
 """Statuses by which a server says that it is asked too much."""
-STEADY = 10
+STEADY_ANSWERS = 10
 """Good answers in a row after which one more request at a time is tried."""
 
 # The client adds headers that describe this machine and its Python, and others that it finds in the
@@ -38,8 +38,8 @@ _HEADERS = {
 }
 
 
-class Unfit(Exception):
-    """What came back is of no use, and asking again would not help."""
+class UnfitAnswer(Exception):
+    """An answer is of no use, and asking again would not help."""
 
 
 class Stopped(Exception):
@@ -47,7 +47,7 @@ class Stopped(Exception):
 
 
 class Pace:
-    """How many requests are under way and how long an answer may take, by how the server does.
+    """The number of requests under way and the patience with an answer, adjusted to how the server does.
 
     A time-out, or a status that says the server is busy, halves the number, down to one; many good answers
     in a row raise it by one. A time-out also doubles the patience, up to `longest`.
@@ -57,10 +57,10 @@ class Pace:
         self._most = concurrency
         self._longest = longest
         self._limiter = anyio.CapacityLimiter(concurrency)
-        self._patience = min(PATIENCE, longest)
+        self._patience = min(PATIENCE_SECONDS, longest)
         self._round = 0
         self._good = 0
-        self._steady = STEADY
+        self._steady = STEADY_ANSWERS
         self._raised = False
         self._heard = time.monotonic()
         self._stopped = False
@@ -70,12 +70,12 @@ class Pace:
         self._stopped = True
 
     async def request(self, client: BoundedClient, request: httpx2.Request, **more: Any) -> httpx2.Response:
-        """What the server says to a request, which is made again as long as patience can grow.
+        """The server's answer to a request, which is made again as long as patience can grow.
 
         Raises:
             httpx2.ReadTimeout: there was no whole answer in `longest` seconds.
             Stopped: see `stop`.
-            Unfit: the answer is too large or compressed, or nothing was heard for twice `longest` seconds.
+            UnfitAnswer: the answer is too large or compressed, or nothing came for twice `longest` seconds.
         """
         while True:
             async with self._limiter:
@@ -90,7 +90,7 @@ class Pace:
                     self._patience = min(max(self._patience, 2 * patience), self._longest)
                     silence = time.monotonic() - self._heard
                     if silence >= 2 * self._longest:
-                        raise Unfit(f"no answer within {silence:.0f} seconds") from None
+                        raise UnfitAnswer(f"no answer within {silence:.0f} seconds") from None
                     if patience >= self._longest:
                         words = f"no answer within {patience:g} seconds"
                         raise httpx2.ReadTimeout(words, request=request) from None
@@ -108,7 +108,7 @@ class Pace:
         if begun == self._round:
             self._round += 1
             if self._raised:  # one more was too much: it is tried again later each time
-                self._steady = min(2 * self._steady, 16 * STEADY)
+                self._steady = min(2 * self._steady, 16 * STEADY_ANSWERS)
             self._raised = False
             self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
 
@@ -116,7 +116,7 @@ class Pace:
         self._good += 1
         if self._limiter.total_tokens < self._most and self._good >= self._steady:
             if self._raised:
-                self._steady = STEADY  # the last one did no harm
+                self._steady = STEADY_ANSWERS  # the last one did no harm
             self._raised = True
             self._good = 0
             self._limiter.total_tokens += 1
@@ -140,7 +140,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             self._own["authorization"] = f"Bearer {key}"
 
     async def send(self, request: httpx2.Request, **more: Any) -> httpx2.Response:
-        """As of the base class, at the pace of the server."""
+        """Send as the base class does, at the pace of the server."""
         for name in set(request.headers) - _HEADERS:
             del request.headers[name]
         request.headers.update(self._own)
@@ -152,12 +152,12 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
         try:
             packed = response.headers.get("content-encoding", "").strip().lower()
             if packed not in ("", "identity"):
-                raise Unfit("the answer is compressed, which was not asked for")
+                raise UnfitAnswer("the answer is compressed, which was not asked for")
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) > MOST_BYTES:
-                    raise Unfit(f"the answer is larger than {show_bytes(MOST_BYTES, binary=True)}")
+                if len(body) > ANSWER_BYTES:
+                    raise UnfitAnswer(f"the answer is larger than {show_bytes(ANSWER_BYTES, binary=True)}")
         finally:
             await response.aclose()
         return httpx2.Response(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import openai
 
 
-_SECRET = 12  # characters; a shorter key keeps nobody out
+_SECRET_CHARACTERS = 12  # characters; a shorter key keeps nobody out
 
 
 def scrub(text: str, key: str) -> str:
@@ -16,7 +16,7 @@ def scrub(text: str, key: str) -> str:
 
     A made-up key, such as servers on this machine may ask for, can be a word of the text.
     """
-    return utf8(text.replace(key, "[key]") if len(key) >= _SECRET else text)
+    return utf8(text.replace(key, "[key]") if len(key) >= _SECRET_CHARACTERS else text)
 
 
 def utf8(text: str) -> str:
@@ -25,7 +25,7 @@ def utf8(text: str) -> str:
 
 
 class Reply(NamedTuple):
-    """What a server said to one message."""
+    """The server's answer to one message."""
 
     text: str
     finish: str
@@ -33,7 +33,7 @@ class Reply(NamedTuple):
     retries: int
     prompt_tokens: int | None
     completion_tokens: int | None
-    """None where the server does not count."""
+    """Tokens of the answer; None where the server does not count."""
     model: str
     """The name under which the server answered, which may say more than the one asked for."""
 
@@ -56,7 +56,7 @@ class Chat:
         """
         import openai
 
-        from prefbench.chat.bounded import Unfit
+        from prefbench.chat.bounded import UnfitAnswer
 
         limit = self._limit
         while True:
@@ -78,16 +78,16 @@ class Chat:
             try:
                 return self._reply(raw.parse(), raw.retries_taken)
             except (ValueError, RecursionError):
-                raise Unfit("the answer is no JSON") from None
+                raise UnfitAnswer("the answer is no JSON") from None
 
     def _reply(self, completion: Any, retries: int) -> Reply:
-        from prefbench.chat.bounded import Unfit
+        from prefbench.chat.bounded import UnfitAnswer
 
         # The client checks no types: whatever a server sends comes through.
         choices: Any = getattr(completion, "choices", None)
         message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
         if message is None:
-            raise Unfit(f"the answer is no chat completion; does {self._role}_url lack a /v1?")
+            raise UnfitAnswer(f"the answer is no chat completion; does {self._role}_url lack a /v1?")
         content = getattr(message, "content", None)
         finish = str(getattr(choices[0], "finish_reason", None) or "stop")
         if getattr(message, "refusal", None) or finish == "content_filter":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from prefbench import consent
-from prefbench.chat.answers import ANSWERS, Answer, Cache, Question, open_cache
+from prefbench.chat.answers import ANSWERS, Cache, KeptAnswer, Question, open_cache
 from prefbench.chat.client import Chat, scrub
 from prefbench.errors import JudgeFailed, PrefbenchError, UserError
 from prefbench.team import team
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
+OnAnswers = Callable[[int, int], None]
 """Told how many questions are answered, and of how many."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 # A server that is there but lists no models: `transformers serve` says 500 where there is no hub cache.
 _NO_LIST = (404, 405, 429, 500, 501)
-TIMEOUT = 300.0
+TIMEOUT_SECONDS = 300.0
 """Seconds that an answer may take unless somebody says otherwise."""
 
 
@@ -70,7 +70,7 @@ class Server:
     cache: Path = Path("verdicts")
     api_key_env: str | None = None
     concurrency: int = 8
-    timeout: float = TIMEOUT
+    timeout: float = TIMEOUT_SECONDS
     retries: int = 5
     prompt_price: float | None = None
     completion_price: float | None = None
@@ -97,12 +97,12 @@ class Server:
 
     @property
     def has_answers(self) -> bool:
-        """Whether anything was answered before."""
+        """True if anything was answered before."""
         return (self.cache / ANSWERS).exists()
 
     @property
     def is_local(self) -> bool:
-        """Whether the address is on loopback."""
+        """True if the address is on loopback."""
         return consent.is_local(self.base_url)
 
     def check(self) -> None:
@@ -118,12 +118,12 @@ class Server:
         _require_client()
         import openai
 
-        from prefbench.chat.bounded import PATIENCE, Pace, Unfit
+        from prefbench.chat.bounded import PATIENCE_SECONDS, Pace, UnfitAnswer
 
         key = self._key()
         try:
-            self._with_client(key, Pace(1, min(PATIENCE, self.timeout)), look)
-        except Unfit as error:
+            self._with_client(key, Pace(1, min(PATIENCE_SECONDS, self.timeout)), look)
+        except UnfitAnswer as error:
             raise self._unreachable(_reason(error, key)) from None
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
@@ -133,7 +133,7 @@ class Server:
         except openai.OpenAIError as error:
             raise self._unreachable(_reason(error, key)) from None
 
-    def kept(self, keys: Iterable[str]) -> dict[str, Answer]:
+    def kept(self, keys: Iterable[str]) -> dict[str, KeptAnswer]:
         """The answers to those of the questions that were answered before.
 
         Raises:
@@ -148,9 +148,9 @@ class Server:
     def gather(
         self,
         questions: Iterable[Question],
-        done: Callable[[str, Answer, bool], None],
-        progress: Progress | None = None,
-    ) -> dict[str, Answer]:
+        done: Callable[[str, KeptAnswer, bool], None],
+        progress: OnAnswers | None = None,
+    ) -> dict[str, KeptAnswer]:
         """Answer every question once, from the cache or by asking, `concurrency` at a time.
 
         Answers are stored as they come. After a failure no question is begun, those under way are waited
@@ -170,9 +170,9 @@ class Server:
             UserError: the key is missing or not accepted, or the server does not know the model.
         """
         asked = {question.key: question for question in questions}
-        answers: dict[str, Answer] = {}
+        answers: dict[str, KeptAnswer] = {}
 
-        def take(key: str, answer: Answer, is_new: bool) -> None:
+        def take(key: str, answer: KeptAnswer, is_new: bool) -> None:
             answers[key] = answer
             if progress is not None:
                 progress(len(answers), len(asked))
@@ -193,13 +193,13 @@ class Server:
         self,
         questions: Sequence[Question],
         cache: Cache,
-        take: Callable[[str, Answer, bool], None],
+        take: Callable[[str, KeptAnswer, bool], None],
         kept: Callable[[], str],
     ) -> None:
         _require_client()
         import openai
 
-        from prefbench.chat.bounded import Pace, Stopped, Unfit
+        from prefbench.chat.bounded import Pace, Stopped, UnfitAnswer
 
         key = self._key()
         errors: dict[int, Exception] = {}
@@ -230,7 +230,7 @@ class Server:
         self._with_client(key, pace, workers)
         if errors:
             first = errors[min(errors)]  # of several, that of the question asked first
-            if isinstance(first, openai.OpenAIError | Unfit):
+            if isinstance(first, openai.OpenAIError | UnfitAnswer):
                 raise self._failed(first, key, kept()) from None
             raise first
 
@@ -304,7 +304,7 @@ class Server:
         return UserError(f"the {self.role} at {self.base_url} {how}.")
 
     def _failed(self, error: Exception, key: str, kept: str) -> PrefbenchError:
-        """What an error of the client means to a person."""
+        """The error to show for an error of the client."""
         status = getattr(error, "status_code", None)
         if status in (401, 403):
             return self._unwelcome(status)
@@ -339,7 +339,7 @@ def _check_url(url: str, role: str) -> None:
 
 
 def _reason(error: Exception, key: str) -> str:
-    """Why a request failed, on one line without the key."""
+    """The reason why a request failed, on one line without the key."""
     import openai
 
     if isinstance(error, openai.APITimeoutError):
@@ -355,8 +355,8 @@ def _reason(error: Exception, key: str) -> str:
     return scrub(message_or_type(error), key)
 
 
-def totals(server: Server, answers: Iterable[Answer]) -> dict[str, Any]:
-    """What answers took altogether, those from the cache included: tokens, retries and cost.
+def totals(server: Server, answers: Iterable[KeptAnswer]) -> dict[str, Any]:
+    """Sums over all answers, those from the cache included: tokens, retries and cost.
 
     Returns:
         `requests`, `retries`, `prompt_tokens`, `completion_tokens`, `uncounted_requests` (whose tokens the
