@@ -25,7 +25,7 @@ from prefbench.text import one_line
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-"""What a shell reports of a process that the closed pipe ended."""
+"""Exit code that a shell reports of a process that the closed pipe ended."""
 
 
 class Commands(TyperGroup):

@@ -17,12 +17,14 @@ _STATUSES = ("passed", "warned", "failed", "left out")
 
 
 def check_(
-    what: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="Of a task or an aligner, or a file.")],
+    what: Annotated[
+        str, typer.Argument(metavar="NAME|FILE.py", help="Name of a task or an aligner, or a file.")
+    ],
     task: Annotated[
         str | None,
         typer.Option(help="Try an aligner on this task.  [default: tiny ones made for the purpose]"),
     ] = None,
-    data: Annotated[str, typer.Option(help="What a task is to read.")] = "synthetic",
+    data: Annotated[str, typer.Option(help="Data that the task reads.")] = "synthetic",
     sets: Annotated[
         list[str] | None,
         typer.Option(

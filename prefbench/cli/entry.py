@@ -55,7 +55,7 @@ leaderboard = typer.Typer(
     rich_markup_mode=None,
 )
 cache = typer.Typer(
-    help="What runs share and continue from: look at it, check it, clear it away.",
+    help="Stages that runs share and continue from: look at them, check them, clear them away.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

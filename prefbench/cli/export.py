@@ -18,13 +18,15 @@ def export(
     task: Annotated[str, typer.Option(help="One of `prefbench list tasks`.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the data.")],
     model: Annotated[
-        str | None, typer.Option(help="Whose responses are labelled.  [default: nano, or the task's own]")
+        str | None, typer.Option(help="Model that writes the responses.  [default: nano, or the task's own]")
     ] = None,
-    data: Annotated[str, typer.Option(help="As the task says: `prefbench show TASK`.")] = "synthetic",
+    data: Annotated[
+        str, typer.Option(help="Data that the task understands: `prefbench show TASK`.")
+    ] = "synthetic",
     minority_ratio: Annotated[
         str, typer.Option(help="Share of annotators in the minority: 0.2, 20% or 4:1.")
     ] = "0.2",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,7 +44,7 @@ def export(
     public: Annotated[bool, typer.Option("--public", help="With --push: for everybody to see.")] = False,
     plugin: Plugin = None,
     allow_host: AllowHost = None,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write the preference data itself: TRL-ready parquet files with a card.
 

@@ -13,7 +13,7 @@ from prefbench.text import one_line
 
 
 def gate(
-    baseline: Annotated[Path, typer.Option(metavar="FILE.csv", help="From `leaderboard build`.")] = Path(
+    baseline: Annotated[Path, typer.Option(metavar="FILE.csv", help="CSV of `leaderboard build`.")] = Path(
         "leaderboard/results.csv"
     ),
     runs_dir: RunsDir = Path("runs"),

@@ -12,11 +12,11 @@ from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
 
 if TYPE_CHECKING:
-    from prefbench.registry import Kind
+    from prefbench.registry import EntryKind
 
 
 def list_(
-    what: Annotated[Literal["tasks", "aligners", "models"], typer.Argument(help="What to list.")],
+    what: Annotated[Literal["tasks", "aligners", "models"], typer.Argument(help="Things to list.")],
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -24,7 +24,7 @@ def list_(
     from prefbench.registry import entries
 
     load_and_warn(plugin)
-    kinds: dict[str, Kind] = {"tasks": "task", "aligners": "aligner", "models": "model"}
+    kinds: dict[str, EntryKind] = {"tasks": "task", "aligners": "aligner", "models": "model"}
     found = entries(kinds[what])
     if as_json:
         print_json([summary_of(entry) for entry in found])

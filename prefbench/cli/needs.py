@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> None:
-    """What one of these runs, which differ in their seeds, would need."""
+    """Print the needs of one run of several that differ only in their seeds."""
     from prefbench.estimate.advice import require
     from prefbench.estimate.estimate import estimate, problem_of
     from prefbench.estimate.hardware import HARDWARE, hardware_called, known_hardware

@@ -25,5 +25,5 @@ AllowHost = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where the runs are.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")]

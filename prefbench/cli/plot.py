@@ -13,8 +13,10 @@ from prefbench.cli.plugins import load_and_warn
 
 def plot(
     runs_dir: RunsDir = Path("runs"),
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("figures"),
-    fmt: Annotated[Literal["png", "svg", "pdf"], typer.Option("--format", help="Of the files.")] = "png",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path("figures"),
+    fmt: Annotated[
+        Literal["png", "svg", "pdf"], typer.Option("--format", help="Format of the files.")
+    ] = "png",
     aligner: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Draw this one. May be repeated.  [default: a readable choice]"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def stance(dry_run: bool, allow_plugins: bool) -> Stance:
-    """What becomes of plug-ins that only a file names; a --dry-run never runs them."""
+    """The treatment of plug-ins that only a file names; a --dry-run never runs them."""
     return "leave out" if dry_run else "run" if allow_plugins else "refuse"
 
 

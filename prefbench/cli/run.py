@@ -34,18 +34,19 @@ def run(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="As the task says: `prefbench show TASK`.  [default: synthetic]")
+        str | None,
+        typer.Option(help="Data that the task understands: `prefbench show TASK`.  [default: synthetic]"),
     ] = None,
     minority_ratio: Annotated[
         str | None,
         typer.Option(help="Share of annotators in the minority: 0.2, 20% or 4:1.  [default: 0.2]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.  [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
     seeds: Annotated[
         int | None, typer.Option(metavar="N", help="Run N seeds, from --seed up, and summarise them.")
     ] = None,
     runs_dir: Annotated[
-        str | None, typer.Option(help="Where stages and records are kept.  [default: runs]")
+        str | None, typer.Option(help="Folder of stages and records.  [default: runs]")
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -61,7 +62,7 @@ def run(
         typer.Option(
             metavar="RUN.toml",
             help='A file with these options as keys (minority_ratio = "4:1") and tables [set.task] and so '
-            "on. The command line goes before it.",
+            "on. The command line overrides it.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -89,7 +90,7 @@ def run(
     allow_plugins: AllowPlugins = False,
     allow_host: AllowHost = None,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run an aligner on a task and tell, group by group, who won.
 
@@ -216,7 +217,7 @@ def _run_all(
 
 
 def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
-    """How to set this result against another one."""
+    """The commands that set this result against another one."""
     from prefbench import consent
     from prefbench.registry import placed
 

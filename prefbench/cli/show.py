@@ -17,7 +17,7 @@ from prefbench.errors import UserError
 from prefbench.text import show_bytes
 
 if TYPE_CHECKING:
-    from prefbench.registry import Kind
+    from prefbench.registry import EntryKind
 
 
 def show(
@@ -25,10 +25,12 @@ def show(
     kind: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[task|aligner|model]", help="Of which kind, where it matters.", show_default=False
+            metavar="[task|aligner|model]",
+            help="Kind of the entry, where several have this name.",
+            show_default=False,
         ),
     ] = None,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a task, an aligner or a model.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a task, an aligner or a model.")],
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,8 +83,8 @@ def show(
             _print_size(name)
 
 
-def _kinds(given: list[str]) -> tuple[Kind, ...]:
-    kinds: tuple[Kind, ...] = ("task", "aligner", "model")
+def _kinds(given: list[str]) -> tuple[EntryKind, ...]:
+    kinds: tuple[EntryKind, ...] = ("task", "aligner", "model")
     if not given:
         return kinds
     if len(given) > 1 or given[0] not in kinds:

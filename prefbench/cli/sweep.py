@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Quiet
+from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, QuietOption
 from prefbench.cli.output import print_json, print_table, speaker
 from prefbench.cli.plugins import load_and_warn, say_left_out, stance
 from prefbench.errors import PrefbenchError
@@ -33,20 +33,21 @@ def sweep(
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|HOST:PORT", help="Of the Ray cluster.  [default: a Ray of this machine alone]"
+            metavar="auto|HOST:PORT",
+            help="Address of the Ray cluster.  [default: a Ray of this machine alone]",
         ),
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How often to start a cell again whose worker died.")
+        int, typer.Option(min=0, metavar="N", help="Restarts of a cell whose worker died.")
     ] = 2,
     runs_dir: Annotated[
-        str | None, typer.Option(help="Where stages and records are kept.  [default: the file's, else runs]")
+        str | None, typer.Option(help="Folder of stages and records.  [default: the file's, else runs]")
     ] = None,
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,
     allow_host: AllowHost = None,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a grid of tasks, aligners, models, ratios, seeds and options.
 

@@ -40,7 +40,7 @@ def theory(
         typer.Option("--set", metavar="task.NAME=VALUE", help="A task option that stays. May be repeated."),
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Worlds to draw, from seed 0 up.")] = 5,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("theory"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path("theory"),
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:

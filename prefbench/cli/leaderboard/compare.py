@@ -14,7 +14,7 @@ from prefbench.cli.plugins import load_and_warn
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="An aligner, a config hash, or a run's folder.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Run, folder or aligner to compare it with.")],
     runs_dir: RunsDir = Path("runs"),
     task: Annotated[str | None, typer.Option(help="Take names from this task only.")] = None,
     minority_ratio: Annotated[

@@ -12,8 +12,10 @@ from prefbench.cli.plugins import load_and_warn
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="From `leaderboard submit`.")],
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records are kept.")] = Path(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders made by `leaderboard submit`.")
+    ],
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the records.")] = Path(
         "leaderboard/records"
     ),
     plugin: Plugin = None,

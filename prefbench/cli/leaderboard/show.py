@@ -9,9 +9,11 @@ import typer
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="From `leaderboard build`.")] = Path("leaderboard/results.csv"),
+    file: Annotated[Path, typer.Argument(help="CSV of `leaderboard build`.")] = Path(
+        "leaderboard/results.csv"
+    ),
     fmt: Annotated[
-        Literal["rich", "markdown", "csv"], typer.Option("--format", help="How to print it.")
+        Literal["rich", "markdown", "csv"], typer.Option("--format", help="Format to print.")
     ] = "rich",
 ) -> None:
     """Print a leaderboard."""

@@ -13,7 +13,7 @@ from prefbench.cli.plugins import load_and_warn
 
 def submit(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs, or folders with runs.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the packed runs go.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the packed runs.")],
     plugin: Plugin = None,
 ) -> None:
     """Pack runs for a pull request, with nothing in them that names this machine.

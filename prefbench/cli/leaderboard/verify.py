@@ -26,7 +26,7 @@ def verify(
         int, typer.Option(min=0, metavar="N", help="Compute N runs, drawn at random, anew and compare them.")
     ] = 0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of both draws; else a new one, which is printed.")
+        int | None, typer.Option(min=0, help="Seed of both draws; else a new one, which is printed.")
     ] = None,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Also build problems whose options name files or data to fetch.")
