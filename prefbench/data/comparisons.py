@@ -26,11 +26,11 @@ class Comparisons:
     """Labelled comparisons, each once, none of them contradicted within its group."""
 
     source: str
-    """What the user named: a source's word, or the file's or folder's own name."""
+    """Source that the user named: a source's word, or the file's or folder's own name."""
     rows: pd.DataFrame
     """Columns `prompt, chosen, rejected, group`, in the order they were read."""
     report: Mapping[str, Any]
-    """For each group, how many rows were read and why others were dropped (JSON values)."""
+    """Counts for each group: rows read, and rows dropped with the reason (JSON values)."""
 
     @functools.cached_property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ Columns = dict[str, list[object]]
 
 
 def is_hub_trouble(error: Exception) -> bool:
-    """Whether `error` is the network's or the cache's doing rather than a mistake in this package."""
+    """True if `error` is the network's or the cache's doing rather than a mistake in this package."""
     # Being offline, a missing repository and HTTP errors are OSErrors (ConnectionError among them); a
     # broken cache is a DatasetsError or a ValueError; what the HTTP client raises itself is neither.
     from datasets.exceptions import DatasetsError
@@ -79,7 +79,9 @@ def _read_csv(path: Path) -> Columns:
     with files.open_data(path) as file:
         frame = pd.read_csv(file, nrows=most + 1, **options)
     if width > files.TABLE.columns or len(frame) > most:
-        raise files.Unfit(f"it has more than {files.TABLE.columns} columns or {files.MOST_VALUES:,} cells")
+        raise files.UnfitFile(
+            f"it has more than {files.TABLE.columns} columns or {files.MOST_VALUES:,} cells"
+        )
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the surplus for row names, silently
         raise ValueError("rows have more fields than the header: put reviews with commas in quotes")
     return {str(name): frame[name].tolist() for name in frame.columns}
@@ -99,7 +101,7 @@ def _json_objects(path: Path) -> Iterator[dict[str, object]]:
                 continue
             left -= line.count(",")
             if left < 0:
-                raise files.Unfit(f"it has more than {files.MOST_VALUES:,} values")
+                raise files.UnfitFile(f"it has more than {files.MOST_VALUES:,} values")
             try:
                 row = files.parse_json(line, wanted_unicode=False)
             except ValueError as error:

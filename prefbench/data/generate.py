@@ -53,7 +53,7 @@ class Writer(Protocol):
         """Ask for little before much is asked for: raises where nothing would come of it."""
 
     def report(self) -> dict[str, Any] | None:
-        """What was asked and answered, as JSON values; None for nothing."""
+        """Counts of questions and answers, as JSON values; None for nothing."""
         return None
 
 
@@ -73,10 +73,10 @@ class Labeller(Protocol):
         ...
 
     def check(self) -> None:
-        """As a writer's."""
+        """See `Writer`."""
 
     def report(self) -> dict[str, Any] | None:
-        """As a writer's."""
+        """See `Writer`."""
         return None
 
 
@@ -132,7 +132,7 @@ class ServerWriter(Writer):
     server: Server
     temperature: float = 0.0
     max_tokens: int = 512
-    _answers: dict[str, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _answers: dict[str, KeptAnswer] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 2 or self.max_tokens < 1:
@@ -159,23 +159,23 @@ class ServerWriter(Writer):
         """
         questions = [self._question(prompt) for prompt in prompts]
 
-        def done(key: str, answer: Answer, _is_new: bool) -> None:
+        def done(key: str, answer: KeptAnswer, _is_new: bool) -> None:
             self._answers[key] = answer
 
         answers = self.server.gather(questions, done)
         return [answers[question.key].text for question in questions]
 
     def _question(self, prompt: str) -> Question:
-        async def ask(chat: Chat) -> Answer:
+        async def ask(chat: Chat) -> KeptAnswer:
             reply = await chat.send(prompt, self.temperature, self.max_tokens)
             if reply.finish == "refused":
-                return Answer.of("", "refused", [reply])
-            return Answer.of(reply.text, "cut" if reply.finish == "length" else "ok", [reply])
+                return KeptAnswer.of("", "refused", [reply])
+            return KeptAnswer.of(reply.text, "cut" if reply.finish == "length" else "ok", [reply])
 
         return Question(digest([self.name, prompt]), ask)
 
     def report(self) -> dict[str, Any]:
-        """What this writer did so far: `answers`, `refused`, `cut` at the limit, and what `totals` counts."""
+        """Counts of this writer so far: `answers`, `refused`, `cut` at the limit, and those of `totals`."""
         answers = list(self._answers.values())
         return {
             "answers": len(answers),
@@ -188,8 +188,8 @@ class ServerWriter(Writer):
 # --- the data ---------------------------------------------------------------------------------------------
 
 
-class _Plan(NamedTuple):
-    """What is to be made, checked."""
+class _Questions(NamedTuple):
+    """The prompts, personas and pairs to answer, checked."""
 
     prompts: tuple[str, ...]
     personas: dict[str, str]
@@ -285,7 +285,7 @@ def generate(
 
 def _plan(
     prompts: Sequence[str], personas: Mapping[str, str], pairs: Sequence[tuple[str, str]] | None
-) -> _Plan:
+) -> _Questions:
     distinct = tuple(dict.fromkeys(prompts))
     if not distinct or not all(prompt.strip() for prompt in distinct):
         raise UserError("generating needs prompts, none of them empty.")
@@ -305,11 +305,11 @@ def _plan(
             raise UserError(f"the pair ({a}, {b}) is not of two different personas among {list(personas)}.")
     if not chosen or len({frozenset(pair) for pair in chosen}) < len(chosen):
         raise UserError("pairs must name one pair of personas or more, each once.")
-    return _Plan(distinct, dict(personas), chosen)
+    return _Questions(distinct, dict(personas), chosen)
 
 
 def _existing(folder: Path, key: str, files: Sequence[str]) -> dict[str, Any] | None:
-    """What an earlier call with the same arguments made, or None where nothing lies yet."""
+    """The report of an earlier call with the same arguments, or None where nothing lies yet."""
     if not (folder.exists() or folder.is_symlink()) or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
@@ -338,7 +338,7 @@ def _answers(path: Path, writer: Writer, prompts: Sequence[str], instruction: st
 
 
 def _label(
-    judge: Labeller, plan: _Plan, answers: Mapping[str, Sequence[str]]
+    judge: Labeller, plan: _Questions, answers: Mapping[str, Sequence[str]]
 ) -> tuple[list[dict[str, str]], int]:
     """A persona's rows in the order of prompts and then of pairs, and how many ties were left out."""
     asked = [

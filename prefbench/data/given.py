@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-VALIDATION_SHARE = 5
-"""One validation pair for every five train pairs."""
-GOLD_MINIMUM = 20
+TRAIN_PER_VALIDATION = 5
+"""Train pairs for each validation pair."""
+LEAST_GOLD_PAIRS = 20
 """Fewest gold pairs that a reward is fitted to."""
-GOLD_SHARE = 4
-"""At most a quarter of a group's pairs, those on test prompts aside, are for its gold reward."""
+PAIRS_PER_GOLD_PAIR = 4
+"""Pairs of a group, those on test prompts aside, for each one that its gold reward may take."""
 
 CORPUS_TEXTS = 20_000
-"""At most so many texts; whole HH-RLHF would have ten times as many."""
+"""Texts of the corpus, at most; whole HH-RLHF would have ten times as many."""
 
 Triples = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 """Prompts, chosen and rejected responses, n of each."""
@@ -46,11 +46,11 @@ class Given:
     prompts: Prompts
     """One train prompt for each train row, in its order; validation and test prompts once each."""
     gold: Mapping[str, Triples]
-    """For each group, pairs of annotators whom no aligner sees, on prompts that are in no split."""
+    """Pairs of each group by annotators whom no aligner sees, on prompts that are in no split."""
     corpus: tuple[str, ...]
     """Prompt and response run together, chosen or not, on prompts neither for testing nor of gold pairs."""
     report: Mapping[str, Any]
-    """What was read, what was dropped and how it was dealt out (JSON values)."""
+    """Counts of rows read and dropped, and how the rest was dealt out (JSON values)."""
 
 
 def assemble(
@@ -165,14 +165,14 @@ def _available(rows: pd.DataFrame, group: str) -> int:
 def _gold_wanted(source: str, rows: pd.DataFrame, groups: Iterable[str], asked: int) -> dict[str, int]:
     wanted = {}
     for group in groups:
-        most = _available(rows, group) // GOLD_SHARE
-        if most < GOLD_MINIMUM:
+        most = _available(rows, group) // PAIRS_PER_GOLD_PAIR
+        if most < LEAST_GOLD_PAIRS:
             raise UserError(
                 f"{source!r} has {_available(rows, group)} pairs of group '{group}' on other than test "
-                f"prompts, and {GOLD_SHARE * GOLD_MINIMUM} are needed, a quarter of them for the gold "
-                "reward: lower task.test_prompts, or name a larger source."
+                f"prompts, and {PAIRS_PER_GOLD_PAIR * LEAST_GOLD_PAIRS} are needed, a quarter of them for "
+                "the gold reward: lower task.test_prompts, or name a larger source."
             )
-        wanted[group] = min(max(asked, GOLD_MINIMUM), most)
+        wanted[group] = min(max(asked, LEAST_GOLD_PAIRS), most)
     return wanted
 
 
@@ -192,7 +192,7 @@ def _validation_wanted(
 ) -> dict[str, int]:
     """A fifth of the train pairs, or as many as keep the shares where a group has fewer left."""
     annotators = sum(counts.values())
-    total = trained // VALIDATION_SHARE
+    total = trained // TRAIN_PER_VALIDATION
     for group, count in counts.items():
         there = _available(rows, group)
         if not there:
@@ -236,7 +236,7 @@ def _triples(rows: pd.DataFrame) -> Triples:
 
 
 def _disagreement(rows: pd.DataFrame, groups: Sequence[str]) -> dict[str, Any]:
-    """For each two groups, how many comparisons both labelled and the share labelled oppositely."""
+    """Counts for each two groups: comparisons that both labelled, and the share labelled oppositely."""
     preferred: dict[str, dict[tuple[str, str, str], str]] = {group: {} for group in groups}
     for group, *row in tuples(rows, "group", "prompt", "chosen", "rejected"):
         prompt, chosen, rejected = row

@@ -60,7 +60,7 @@ def _last_turn(transcript: str) -> tuple[str, str]:
 
 
 def _hh_tables(data: str) -> tuple[str, Iterator[tuple[str, str, str]]]:
-    """What to call the source, and its rows: group, chosen transcript, rejected transcript."""
+    """The source's name, and its rows: group, chosen transcript, rejected transcript."""
     if data == "hh-rlhf":
         return data, iter(_from_hub())
     path = existing(data, "hh-rlhf (from the hub), or a folder or file of it")

@@ -30,8 +30,8 @@ Answer = tuple[str, str, str]
 """Instruction, model, output; an empty string for what is missing."""
 
 MIN_PROMPTS = 20
-_LARGEST_GAP = 0.1
-"""A model without a usable answer to more than this share of the prompts goes before the prompts do."""
+_LARGEST_GAP_SHARE = 0.1
+"""Largest share of prompts that a model may leave without a usable answer; else the model is dropped."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pool:
     responses: tuple[tuple[str, ...], ...]
     """[S][R] different within a prompt, each with a word in it."""
     report: Mapping[str, Any] = field(default_factory=dict)
-    """What was read and what was left out (JSON values)."""
+    """Counts of what was read and what was left out (JSON values)."""
 
 
 # --- from answers to a pool -------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def _complete_models(
     for model in models:
         given = {prompt: row[model] for prompt, row in shared.items() if model in row}
         usable = {p: text for p, text in given.items() if text not in said[p] and not is_empty(text)}
-        if not usable or len(shared) - len(usable) > _LARGEST_GAP * len(shared):
+        if not usable or len(shared) - len(usable) > _LARGEST_GAP_SHARE * len(shared):
             left_out.append(model)
             continue
         kept.append(model)
@@ -132,7 +132,7 @@ def _complete_models(
 
 
 def _fault(outputs: Sequence[str | None]) -> str | None:
-    """Why a prompt with these answers cannot stay."""
+    """The reason why a prompt with these answers cannot stay."""
     if any(output is None for output in outputs):
         return "missing"
     if any(is_empty(output or "") for output in outputs):
@@ -203,14 +203,14 @@ def _texts(values: Sequence[object], column: str, name: str) -> list[str]:
 
 # --- features ---------------------------------------------------------------------------------------------
 
-_FARTHEST = 5.0
+_FARTHEST_DEVIATIONS = 5.0
 """Standard deviations from the mean at which a feature is clipped: one answer stuck in a loop must not be
 what a linear reward is fitted to."""
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d+[.)])[ \t]", re.MULTILINE)
 
 
 def text_features(pool: Pool) -> tuple[Floats, list[str], list[str]]:
-    """What linear rewards and policies see of a response: its form, not what a group thinks of it.
+    """Features that linear rewards and policies see of a response: its form, not what a group thinks of it.
 
     No feature is a utility: different words are counted as a share and with the stop words, valence by the
     word, syllables not at all. Only `words` is brevity itself, but for answers so long that they are clipped.
@@ -275,7 +275,7 @@ def _taken_up(prompts: Sequence[str], texts: Sequence[str]) -> Floats:
 
 
 def _standardised(values: Floats) -> Floats:
-    mean, reach = values.mean(), _FARTHEST * values.std()
+    mean, reach = values.mean(), _FARTHEST_DEVIATIONS * values.std()
     clipped = np.clip(values, mean - reach, mean + reach)
     spread = clipped.std()
     return (clipped - clipped.mean()) / spread if spread > 1e-9 else np.zeros_like(values)

@@ -29,7 +29,7 @@ _LABEL_WORDS = {
 }
 
 _REVIEW_BYTES = 1 << 20
-"""Of a review that has a file to itself."""
+"""Most bytes of a review that has a file to itself."""
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _Split = tuple[list[str], list[int] | None]
 
@@ -248,7 +248,7 @@ def _text_column(columns: Columns, label_column: str | None, name: str) -> str:
 
 
 def _looks_like_text(values: list[object]) -> bool:
-    """Whether some value is text and not merely a number written out, as all numbers in a csv are."""
+    """True if some value is text and not merely a number written out, as all numbers in a csv are."""
     return any(isinstance(value, str) and any(c.isalpha() for c in value) for value in values)
 
 
