@@ -1,4 +1,4 @@
-"""Whether a run fits into a device's memory, and which options would make it fit."""
+"""The fit of a run into a device's memory, and the options that would make it fit."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Change:
 
     @property
     def words(self) -> str:
-        """As the user would say it after `--set`."""
+        """The option in the words of `--set`."""
         value = str(self.value).lower() if isinstance(self.value, bool) else self.value
         return f"{self.option}={value}"
 
@@ -122,7 +122,7 @@ def _advice(
 
 
 def _changes(spec: RunSpec, problem: Problem) -> Iterator[_Change]:
-    """What may need less memory, an option at a time."""
+    """Changes that may need less memory, an option at a time."""
 
     def change(section: str, name: str, value: Any) -> _Change:
         options = {**getattr(spec, f"{section}_options"), name: value}
@@ -137,7 +137,7 @@ def _changes(spec: RunSpec, problem: Problem) -> Iterator[_Change]:
         yield change("model", "gradient_checkpointing", True)
     if model.get("dtype") == "float32":
         yield change("model", "dtype", "bfloat16")
-    quantisable = model.get("lora") and not model.get("sft_steps") and model.get("device") != "cpu"
+    quantisable = model.get("lora") and not model.get("steps") and model.get("device") != "cpu"
     if model.get("quantise") == "none" and quantisable:
         yield change("model", "quantise", "4bit")
     if aligner.get("reward_batch", 1) > 1:
@@ -146,8 +146,8 @@ def _changes(spec: RunSpec, problem: Problem) -> Iterator[_Change]:
         yield change("aligner", "minibatches", min(2 * aligner["minibatches"], aligner["batch"]))
     elif aligner.get("batch", 1) > 2:
         yield change("aligner", "batch", aligner["batch"] // 2)
-    if model.get("sft_steps") and model.get("sft_batch", 1) > 1:
-        yield change("model", "sft_batch", model["sft_batch"] // 2)
+    if model.get("steps") and model.get("batch", 1) > 1:
+        yield change("model", "batch", model["batch"] // 2)
     if "response_tokens" in spec.task_options and problem.response_tokens >= 16:
         yield change("task", "response_tokens", problem.response_tokens // 2)
     if model.get("context", 0) // 2 > problem.response_tokens:

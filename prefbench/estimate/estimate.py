@@ -1,4 +1,4 @@
-"""What a run will need, before it starts: memory by part, tokens and arithmetic by stage, hours on a GPU.
+"""The needs of a run, before it starts: memory by part, tokens and arithmetic by stage, hours on a GPU.
 
 Everything follows from the sizes of the model, the sizes of the problem and the options of the run; no weight
 is loaded.
@@ -13,10 +13,10 @@ from typing import Any, Literal
 from prefbench import registry
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.hardware import HARDWARE, Hardware
-from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENTS, lengths, memory
-from prefbench.estimate.passes import CHARACTERS, sizes_of, works_of
-from prefbench.estimate.setting import Setting, setting_of, shape_of
-from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION, flops, seconds
+from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, memory
+from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
+from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
+from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION_SHARE, flops, seconds
 from prefbench.problem.problem import Problem, apportion
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.work import Passes, Sizes
@@ -25,7 +25,7 @@ Fit = Literal["fits", "fits in parts", "does not fit"]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageEstimate:
     """Tokens and arithmetic of a stage, at most."""
 
     name: str
@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run needs."""
+    """The needs of a run."""
 
     parameters: int
     known: bool
@@ -48,13 +48,13 @@ class Estimate:
     memory: Mapping[str, float]
     """Bytes by part, at the moment of the peak."""
     moment: str
-    """When that is."""
+    """Moment of the peak, in words."""
     passes: Mapping[str, float]
     """Bytes in use in the largest pass of each kind."""
     least: float
     """Bytes of device memory with a single response in each pass, or the two of a pair."""
-    stages: tuple[Stage, ...]
-    setting: Setting
+    stages: tuple[StageEstimate, ...]
+    setting: ModelSetting
     sizes: Sizes
     works: tuple[Passes, ...]
 
@@ -69,7 +69,7 @@ class Estimate:
         return sum(stage.flops for stage in self.stages)
 
     def fits(self, memory: float) -> Fit:
-        """Whether a device with this many bytes holds it.
+        """One of `Fit`'s words for a device with this many bytes.
 
         A pass that runs out of memory is done again in halves (`backbone/language/memory.py`), which takes
         longer and changes no number but by rounding; so a run does not fit only where a single response
@@ -112,17 +112,17 @@ class Estimate:
 def assumptions() -> dict[str, float]:
     """The figures that are neither counted nor taken from a data sheet."""
     return {
-        "characters_per_token": CHARACTERS,
-        "utilisation": UTILISATION,
+        "characters_per_token": CHARACTERS_PER_TOKEN,
+        "utilisation": UTILISATION_SHARE,
         "bandwidth_share": BANDWIDTH_SHARE,
         "seconds_per_layer_and_pass": LAUNCH_SECONDS,
         "context_bytes": CONTEXT_BYTES,
-        "fragments": FRAGMENTS,
+        "fragments": FRAGMENT_SHARE,
     }
 
 
 def estimate(spec: RunSpec, shape: Shape, problem: Problem) -> Estimate:
-    """What a run needs in memory and arithmetic.
+    """The needs of a run in memory and arithmetic.
 
     Args:
         spec: what is to be run, on a language model.
@@ -167,7 +167,7 @@ def _moment(work: Passes) -> str:
     return f"{verb} {'a policy' if work.vocabulary else 'a reward'}"
 
 
-def _stages(works: Sequence[Passes], setting: Setting, sizes: Sizes) -> Iterator[Stage]:
+def _stages(works: Sequence[Passes], setting: ModelSetting, sizes: Sizes) -> Iterator[StageEstimate]:
     for name in dict.fromkeys(work.stage for work in works):
         mine = [work for work in works if work.stage == name]
         tokens = dict.fromkeys(("sample", "score", "train"), 0.0)
@@ -177,7 +177,7 @@ def _stages(works: Sequence[Passes], setting: Setting, sizes: Sizes) -> Iterator
                 response = min(response, work.response)
             tokens[work.kind] += work.rows * (response if work.kind == "sample" else prompt + response)
         total = sum(flops(work, setting, sizes) for work in mine)
-        yield Stage(name, tokens["sample"], tokens["score"], tokens["train"], total)
+        yield StageEstimate(name, tokens["sample"], tokens["score"], tokens["train"], total)
 
 
 def problem_of(spec: RunSpec) -> Problem:

@@ -33,7 +33,7 @@ HARDWARE: Mapping[str, Hardware] = {
     "l40s": Hardware(362e12, 91.6e12, 0.864e12, 48e9),
     "rtx-4090": Hardware(165.2e12, 82.6e12, 1.008e12, 24e9),
 }
-"""What `--hardware` names."""
+"""Devices that `--hardware` names."""
 
 
 def hardware_called(name: str) -> Hardware:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefbench.estimate.setting import ADAPTER_BYTES, Setting
+from prefbench.estimate.setting import ADAPTER_BYTES, ModelSetting
 from prefbench.work import ROWS_AT_ONCE, Passes, Sizes
 
 ADAM_STATES = 2
@@ -13,11 +13,11 @@ TOKENS_AT_ONCE = 16384
 """Tokens in a pass, padding included, as in `backbone/language/memory.py`, which needs torch."""
 CONTEXT_BYTES = 1.0e9
 """Assumed for what is no tensor of ours: the CUDA context, its kernels and their workspaces."""
-FRAGMENTS = 0.05
+FRAGMENT_SHARE = 0.05
 """Assumed share of a pass's memory that the allocator holds and cannot use."""
 
 
-def lengths(work: Passes, setting: Setting, sizes: Sizes) -> tuple[float, int, int]:
+def lengths(work: Passes, setting: ModelSetting, sizes: Sizes) -> tuple[float, int, int]:
     """Mean and longest tokens before a response, and of a response."""
     response = min(sizes.response if work.response is None else work.response, setting.context - 1)
     room = max(1, setting.context - response)
@@ -27,7 +27,7 @@ def lengths(work: Passes, setting: Setting, sizes: Sizes) -> tuple[float, int, i
     return min(sizes.prompt, room), min(sizes.longest_prompt, room), response
 
 
-def memory(work: Passes, setting: Setting, sizes: Sizes, most: int = ROWS_AT_ONCE) -> dict[str, float]:
+def memory(work: Passes, setting: ModelSetting, sizes: Sizes, most: int = ROWS_AT_ONCE) -> dict[str, float]:
     """Bytes by part at the largest moment of one pass of this work.
 
     The longest prompt is taken for every row of it.
@@ -49,7 +49,7 @@ def memory(work: Passes, setting: Setting, sizes: Sizes, most: int = ROWS_AT_ONC
     }
     moments = {"train": _training, "score": _scoring, "sample": _sampling}[work.kind]
     passing = max(moments(work, setting, rows, prompt, response), key=lambda moment: sum(moment.values()))
-    waste = {"context and fragments": CONTEXT_BYTES + FRAGMENTS * sum(passing.values())}
+    waste = {"context and fragments": CONTEXT_BYTES + FRAGMENT_SHARE * sum(passing.values())}
     return fixed | passing | waste
 
 
@@ -57,7 +57,7 @@ Moment = dict[str, float]
 """Bytes of what comes and goes within a pass."""
 
 
-def _training(work: Passes, setting: Setting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
+def _training(work: Passes, setting: ModelSetting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
     length = prompt + response
     whole, row = _logits(setting, rows * length, rows * response)
     kept, layer = setting.activations(rows * length, length, work.all_states)
@@ -72,7 +72,7 @@ def _training(work: Passes, setting: Setting, rows: int, prompt: int, response: 
     yield {"gradients": 2 * gradients}
 
 
-def _scoring(work: Passes, setting: Setting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
+def _scoring(work: Passes, setting: ModelSetting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
     length, shape = prompt + response, setting.shape
     tokens = rows * length
     state = tokens * setting.bytes * shape.hidden
@@ -84,7 +84,7 @@ def _scoring(work: Passes, setting: Setting, rows: int, prompt: int, response: i
         yield {"activations": states, "logits": together + 8 * row}
 
 
-def _sampling(work: Passes, setting: Setting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
+def _sampling(work: Passes, setting: ModelSetting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
     shape = setting.shape
     read = -(-rows // work.drawn)  # each prompt is read once
     whole, _ = _logits(setting, read * prompt, 0)
@@ -99,12 +99,12 @@ def _sampling(work: Passes, setting: Setting, rows: int, prompt: int, response: 
     yield {"logits": drawing, "key-value cache": full * (1 + 1 / shape.layers)}
 
 
-def _product(whole: float, work: Passes, setting: Setting) -> float:
+def _product(whole: float, work: Passes, setting: ModelSetting) -> float:
     """Bytes of the logits of models that are multiplied: each one's, and twice in float32."""
     return work.product * whole * (1 + 8 / setting.bytes)
 
 
-def _logits(setting: Setting, tokens: int, predicted: int) -> tuple[float, float]:
+def _logits(setting: ModelSetting, tokens: int, predicted: int) -> tuple[float, float]:
     """Bytes of logits of these tokens; and their number for those that are predicted."""
     vocabulary = float(setting.shape.vocabulary)
     return setting.bytes * tokens * vocabulary, predicted * vocabulary

@@ -1,4 +1,4 @@
-"""What a run does on its model, pass by pass, as far as it follows from its options.
+"""The passes that a run makes on its model, as far as they follow from its options.
 
 What the aligner does it has declared (`prefbench/work.py`); the rest is what the harness does around it.
 """
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from prefbench.spec import RunSpec
 
 
-CHARACTERS = 3.5
+CHARACTERS_PER_TOKEN = 3.5
 """Assumed characters of a prompt or text in a token."""
 TEMPLATE_TOKENS = 16
 """Assumed for a chat template around a prompt."""
 
 
 def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
-    """The sizes of a problem, its tokens counted as `CHARACTERS` each.
+    """The sizes of a problem, its tokens counted as `CHARACTERS_PER_TOKEN` each.
 
     Args:
         problem: as the task states it.
@@ -33,8 +33,8 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
     """
     template = TEMPLATE_TOKENS if chat else 0
     prompts = [*problem.prompts.train, *problem.prompts.test]
-    lengths = [template + math.ceil(len(text) / CHARACTERS) for text in prompts]
-    texts = [len(text) / CHARACTERS for text in problem.corpus]
+    lengths = [template + math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in prompts]
+    texts = [len(text) / CHARACTERS_PER_TOKEN for text in problem.corpus]
     return Sizes(
         train=_pairs(problem, "train"),
         validation=_pairs(problem, "validation"),
@@ -58,7 +58,7 @@ def _held_out(sizes: Sizes) -> int:
 
 
 def _pairs(problem: Problem, split: str) -> int:
-    """How many pairs of a split are labelled: one for each prompt, of brought labels as many as there are."""
+    """Number of labelled pairs of a split: one for each prompt, of brought labels as many as there are."""
     if problem.given is None:
         return len(getattr(problem.prompts, split))
     return int((problem.given["split"] == split).sum())
@@ -99,8 +99,7 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
 
 def _reference_training(recipe: Recipe, spec: RunSpec) -> None:
     """Language-model training on the corpus: every token of a text is predicted from those before it."""
-    prefix = "" if spec.model == "nano" else "sft_"
-    steps, texts = (spec.model_options.get(f"{prefix}{name}", 0) for name in ("steps", "batch"))
+    steps, texts = (spec.model_options.get(name, 0) for name in ("steps", "batch"))
     if steps:
         length = {"prompt": 1, "response": round(recipe.sizes.text)}
         recipe.add("reference", "train", steps * texts, texts, held=1, optimised=True, **length)

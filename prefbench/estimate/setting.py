@@ -15,20 +15,20 @@ from prefbench.files import read_json
 from prefbench.spec import RunSpec
 
 ADAPTER_BYTES = 4
-"""Of an adapter's weight: peft keeps adapters in float32 whatever the weights under them are."""
+"""Bytes of an adapter's weight: peft keeps adapters in float32 whatever the weights under them are."""
 NF4_BYTES = 0.5 + 4 / 64
-"""Of a weight in 4 bits: half a byte, and a float32 scale for each block of 64."""
+"""Bytes of a weight in 4 bits: half a byte, and a float32 scale for each block of 64."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class ModelSetting:
     """A model as a run holds and trains it."""
 
     shape: Shape
     bytes: int
-    """Of a weight and of an activation: 4 in float32, 2 in bfloat16."""
+    """Bytes of a weight and of an activation: 4 in float32, 2 in bfloat16."""
     rank: int | None = None
-    """Of the adapters; None where every weight is trained, in copies."""
+    """Rank of the adapters; None where every weight is trained, in copies."""
     checkpointing: bool = False
     quantised: bool = False
     context: int = 1 << 30
@@ -71,7 +71,7 @@ class Setting:
 
     @property
     def trained_bytes(self) -> int:
-        """Of such a weight."""
+        """Bytes of a weight that is trained."""
         return self.bytes if self.rank is None else ADAPTER_BYTES
 
     @property
@@ -164,13 +164,13 @@ class Setting:
         return rows * length * 2 * self.shape.layers * self.keys * self.bytes
 
 
-def setting_of(spec: RunSpec, shape: Shape) -> Setting:
-    """How a specification's model is held and trained."""
+def setting_of(spec: RunSpec, shape: Shape) -> ModelSetting:
+    """The way a specification's model is held and trained."""
     options = spec.model_options
     context = min(options.get("context", shape.positions), shape.positions)
     if spec.model == "nano":
-        return Setting(shape, 4, context=context)
-    return Setting(
+        return ModelSetting(shape, 4, context=context)
+    return ModelSetting(
         shape,
         2 if options.get("dtype") == "bfloat16" else 4,
         rank=options["lora_rank"] if options.get("lora") else None,
@@ -207,7 +207,7 @@ def shape_of(spec: RunSpec) -> Shape | None:
 
 
 def _read_shape(source: str) -> Shape | None:
-    """Of a folder, or of a hub model whose config is in the hub's cache. Nothing is fetched."""
+    """Shape of a folder's model, or of a hub model whose config is in the hub's cache. Nothing is fetched."""
     file = Path(source).expanduser() / "config.json"
     if not file.is_file():
         from huggingface_hub import try_to_load_from_cache

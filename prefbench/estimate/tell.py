@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.estimate import Estimate
 from prefbench.estimate.hardware import HARDWARE, known_hardware
-from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENTS
+from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE
 from prefbench.estimate.passes import (
-    CHARACTERS,
+    CHARACTERS_PER_TOKEN,
 )
-from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION
+from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION_SHARE
 from prefbench.text import show_bytes, show_count, show_hours
 
 
@@ -25,7 +25,7 @@ def shape_line(shape: Shape) -> str:
 
 
 def here_line(found: Estimate, device: str, free: float | None) -> str:
-    """What this machine makes of it."""
+    """A line on this machine: its free memory, and whether and how fast the run would go."""
     if free is None:
         return f"Here ({device}): free memory not known."
     name = known_hardware(device)
@@ -51,7 +51,7 @@ def memory_rows(found: Estimate) -> list[list[str]]:
         "activations": "kept for the backward pass" + (", checkpointed" if setting.checkpointing else ""),
         "logits": f"of {show_count(shape.vocabulary)} tokens",
         "key-value cache": "of the rows that are sampled at once",
-        "context and fragments": f"{show_bytes(CONTEXT_BYTES)} and {FRAGMENTS:.0%} of the pass, assumed",
+        "context and fragments": f"{show_bytes(CONTEXT_BYTES)} and {FRAGMENT_SHARE:.0%} of the pass, assumed",
     }
     if "training" not in found.moment:
         notes["activations"] = "inside a layer"
@@ -80,15 +80,15 @@ def hardware_rows(found: Estimate, names: Sequence[str] = tuple(HARDWARE)) -> li
 
 
 def remarks(found: Estimate) -> list[str]:
-    """What to know of the figures."""
+    """Remarks on the figures."""
     peaks = sorted(found.passes.items(), key=lambda item: -item[1])
     lines = [
         f"Memory while {', '.join(f'{name} {show_bytes(size)}' for name, size in peaks)}.",
         f"At most: responses of {found.sizes.response} tokens, no early stop; the shorter time is that of an "
         "EM that settles in its first round.",
-        f"Assumed: {UTILISATION:.0%} of the peak rate, {BANDWIDTH_SHARE:.0%} of the bandwidth in sampling, "
-        f"{LAUNCH_SECONDS * 1000:g} ms for a layer in a pass at least, {CHARACTERS:g} characters a token. "
-        "Not measured.",
+        f"Assumed: {UTILISATION_SHARE:.0%} of the peak rate, {BANDWIDTH_SHARE:.0%} of the bandwidth in "
+        f"sampling, {LAUNCH_SECONDS * 1000:g} ms for a layer in a pass at least, "
+        f"{CHARACTERS_PER_TOKEN:g} characters a token. Not measured.",
     ]
     if not found.known:
         lines.append(

@@ -1,17 +1,17 @@
 """Arithmetic and seconds of passes through the model.
 
-Seconds rest on assumed shares of a data sheet's figures (`UTILISATION`, `BANDWIDTH_SHARE`, `LAUNCH_SECONDS`),
-not on measurements.
+Seconds rest on assumed shares of a data sheet's figures (`UTILISATION_SHARE`, `BANDWIDTH_SHARE`,
+`LAUNCH_SECONDS`), not on measurements.
 """
 
 from __future__ import annotations
 
 from prefbench.estimate.hardware import Hardware
 from prefbench.estimate.memory import lengths, rows_in_pass
-from prefbench.estimate.setting import Setting
+from prefbench.estimate.setting import ModelSetting
 from prefbench.work import Passes, Sizes
 
-UTILISATION = 0.35
+UTILISATION_SHARE = 0.35
 """Assumed share of the peak rate that training and scoring reach."""
 BANDWIDTH_SHARE = 0.5
 """Assumed share of the memory bandwidth that sampling reaches, which reads every weight for each token."""
@@ -19,7 +19,7 @@ LAUNCH_SECONDS = 1e-3
 """Assumed time that one layer takes at least in one pass: Python starts its kernels one by one."""
 
 
-def flops(work: Passes, setting: Setting, sizes: Sizes) -> float:
+def flops(work: Passes, setting: ModelSetting, sizes: Sizes) -> float:
     """Floating-point operations of this work, at most."""
     prompt, _, response = lengths(work, setting, sizes)
     if work.response is not None:
@@ -31,11 +31,11 @@ def flops(work: Passes, setting: Setting, sizes: Sizes) -> float:
     return count(work.rows * length, attended, work.vocabulary)
 
 
-def seconds(work: Passes, setting: Setting, sizes: Sizes, hardware: Hardware) -> float:
+def seconds(work: Passes, setting: ModelSetting, sizes: Sizes, hardware: Hardware) -> float:
     """Seconds of this work: by arithmetic, by memory traffic where it samples, and by kernels to start."""
     prompt, longest, response = lengths(work, setting, sizes)
     rate = hardware.bfloat16 if setting.bytes == 2 else hardware.float32
-    arithmetic = flops(work, setting, sizes) / (rate * UTILISATION)
+    arithmetic = flops(work, setting, sizes) / (rate * UTILISATION_SHARE)
     rows = rows_in_pass(work, longest + response)
     passes = work.rows / rows
     launch = setting.shape.layers * LAUNCH_SECONDS
