@@ -115,7 +115,7 @@ def _fit_pipeline(source: str, texts: npt.NDArray[np.object_], labels: npt.NDArr
 
 _POSITIVE_LABELS = ("positive", "pos", "5 stars", "label_1")
 _NEGATIVE_LABELS = ("negative", "neg", "1 star", "label_0")
-_LONGEST_INPUT = 512  # tokens; responses are far shorter, and older encoders take no more
+_INPUT_TOKENS = 512  # tokens; responses are far shorter, and older encoders take no more
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -160,7 +160,7 @@ class HubClassifier(Utility):
             responses,
             padding=True,
             truncation=True,
-            max_length=min(self.tokenizer.model_max_length, _LONGEST_INPUT),
+            max_length=min(self.tokenizer.model_max_length, _INPUT_TOKENS),
             return_tensors="pt",
         ).to(self.model.device)
         with torch.inference_mode():

@@ -22,10 +22,10 @@ from prefbench.problem.utilities.protocol import Scores, Utility
 from prefbench.stats.intervals import wilson
 from prefbench.text import is_empty, text_digest
 
-EMPTY = -10.0
-"""What a response without a word earns, in standard deviations of the gold reward."""
-HELD_OUT = 10
-"""One gold pair in ten measures the fit instead of joining it."""
+EMPTY_REWARD = -10.0
+"""Reward of a response without a word, in standard deviations of the gold reward."""
+PAIRS_PER_HELD_OUT = 10
+"""Gold pairs for each one that measures the fit instead of joining it."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class GoldReward(Utility):
         return len(self.prompts), bool(self.chosen)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Not before it is fitted."""
+        """Refuse: the reward is not fitted yet."""
         raise RuntimeError(f"the gold reward of '{self.label}' was asked before it was fitted")
 
     def prepare(self, backbone: Backbone, runs_dir: Path, seed: int) -> FittedGold:
         """Fit the reward as a stored stage, and measure it on the pairs held out."""
         pairs = self._pairs(backbone, seed)
         order = seeds.rng(seed, "gold", self.label, "split").permutation(len(pairs))
-        held_out, kept = np.split(order, [len(order) // HELD_OUT])
+        held_out, kept = np.split(order, [len(order) // PAIRS_PER_HELD_OUT])
         rewards = fit_everybody(backbone, pairs[kept], RewardOptions.model_validate({}), seed)
         test = pairs[held_out]
         margin = rewards(test.prompts, test.chosen) - rewards(test.prompts, test.rejected)
@@ -102,14 +102,14 @@ class FittedGold(Utility):
     accuracy: float
     """Share of held-out gold pairs that it orders as labelled, ties one half."""
     held_out: int
-    """How many pairs those are."""
+    """Number of held-out gold pairs."""
     pairs: int
-    """How many it was fitted to."""
+    """Number of pairs that it was fitted to."""
     unit: str = GoldReward.unit
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """The normalised reward of each response."""
-        scores = np.full(len(responses), EMPTY)
+        scores = np.full(len(responses), EMPTY_REWARD)
         kept = [index for index, response in enumerate(responses) if not is_empty(response)]
         if kept:
             said = [responses[index] for index in kept]
@@ -118,9 +118,9 @@ class FittedGold(Utility):
 
     @property
     def is_better_than_chance(self) -> bool:
-        """Whether the 95% interval of the accuracy lies above one half."""
+        """True if the 95% interval of the accuracy lies above one half."""
         return wilson(self.accuracy * self.held_out, 0, self.held_out).low > 0.5
 
     def report(self) -> dict[str, Any]:
-        """What the record says of it."""
+        """The entry in the record."""
         return {"gold_pairs": self.pairs, "gold_accuracy": self.accuracy, "gold_held_out": self.held_out}

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from prefbench.chat.answers import Answer, Question
+from prefbench.chat.answers import KeptAnswer, Question
 from prefbench.chat.client import Chat, Reply, utf8
-from prefbench.chat.server import Progress, Server, totals
+from prefbench.chat.server import OnAnswers, Server, totals
 from prefbench.errors import JudgeFailed, UserError
 from prefbench.learn.interface import Backbone
 from prefbench.problem.utilities.protocol import Utility
@@ -28,10 +28,11 @@ from prefbench.stats.intervals import Floats, wilson
 from prefbench.text import is_empty
 
 VERSION = 1
-"""Of how a verdict is reached; another version has other names, and so another cache and other records."""
+"""Version of how a verdict is reached; another version has other names, and so another cache and other
+records."""
 ATTEMPTS = 3
-"""How often one question is asked until the answer has a verdict."""
-LEAST = 20
+"""Times that one question is asked, at most, until the answer has a verdict."""
+LEAST_COMPARISONS = 20
 """Comparisons before the share of unusable answers is looked at."""
 
 _TEMPLATE = """\
@@ -75,7 +76,7 @@ def parse_verdict(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Judge(Utility):
-    """What a written wish prefers, as a language model sees it: verdicts on pairs, no number for one text.
+    """The wish of a group in words, judged by a language model: verdicts on pairs, no number for one text.
 
     Judging in both orders, and a tie where they disagree, is the common remedy for position bias (Zheng et
     al., Judging LLM-as-a-judge, NeurIPS 2023, arXiv 2306.05685, section 3.4).
@@ -94,7 +95,7 @@ class Judge(Utility):
     unusable_limit: float = 0.2
     judges_pairs: ClassVar[bool] = True
     is_prepared: ClassVar[bool] = True
-    _answers: dict[str, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _answers: dict[str, KeptAnswer] = field(default_factory=dict, init=False, repr=False, compare=False)
     _new: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _pairs: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
     _settled: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
@@ -147,7 +148,7 @@ class Judge(Utility):
         prompts: Sequence[str],
         first: Sequence[str],
         second: Sequence[str],
-        progress: Progress | None = None,
+        progress: OnAnswers | None = None,
     ) -> tuple[Floats, Floats]:
         """Judge each pair of responses to the prompt beside them, in both orders.
 
@@ -170,9 +171,9 @@ class Judge(Utility):
             UserError: the key or the model is not accepted.
         """
         wins, pairs, questions = self._sorted_out(prompts, first, second)
-        limit = _Limit(self, list(dict.fromkeys(pairs.values())))
+        limit = _UnusableLimit(self, list(dict.fromkeys(pairs.values())))
 
-        def done(key: str, answer: Answer, is_new: bool) -> None:
+        def done(key: str, answer: KeptAnswer, is_new: bool) -> None:
             self._answers[key] = answer
             if is_new:
                 self._new.add(key)
@@ -231,22 +232,22 @@ class Judge(Utility):
         # Nobody who wrote a response can know the fence, as it depends on what both responses say.
         values = {"criterion": self.criterion, "fence": f"====={key[:12]}", "prompt": prompt, "a": a, "b": b}
 
-        async def ask(chat: Chat) -> Answer:
+        async def ask(chat: Chat) -> KeptAnswer:
             text = _TEMPLATE.format(**values)
             replies: list[Reply] = []
             while len(replies) < ATTEMPTS:
                 replies.append(await chat.send(text + _REMINDER * bool(replies), 0.0, self.max_tokens))
                 if replies[-1].finish == "refused":
-                    return Answer.of("", "refused", replies)
+                    return KeptAnswer.of("", "refused", replies)
                 verdict = parse_verdict(replies[-1].text)
                 if verdict:
-                    return Answer.of(verdict, "ok", replies)
-            return Answer.of("", "malformed", replies)
+                    return KeptAnswer.of(verdict, "ok", replies)
+            return KeptAnswer.of("", "malformed", replies)
 
         return Question(key, ask)
 
     def report(self) -> dict[str, Any]:
-        """What this judge did so far, as JSON values; a run that was stopped and continued reports the same.
+        """Counts of this judge so far, as JSON values; a run that was stopped and continued reports the same.
 
         Returns:
             The figures of `totals`, and
@@ -287,12 +288,12 @@ class Judge(Utility):
         }
 
 
-def _win(forth: Answer, back: Answer) -> float:
+def _win(forth: KeptAnswer, back: KeptAnswer) -> float:
     """The first response's utility from the verdicts with it shown first and with it shown second."""
     return {("A", "B"): 1.0, ("B", "A"): 0.0}.get((forth.text, back.text), 0.5)
 
 
-class _Limit:
+class _UnusableLimit:
     """Stops a judge that does not judge: looks at comparisons in the order given, whichever came first."""
 
     def __init__(self, judge: Judge, pairs: Sequence[tuple[str, str]]) -> None:
@@ -311,7 +312,7 @@ class _Limit:
             # On the way only what is clear: a judge at half the limit has a bad stretch now and then.
             is_last = self._seen == len(self._pairs)
             surely = share if is_last else wilson(share * self._seen, 0, self._seen, level=0.99).low
-            if self._seen >= LEAST and surely > judge.unusable_limit:
+            if self._seen >= LEAST_COMPARISONS and surely > judge.unusable_limit:
                 raise JudgeFailed(
                     f"the judge {judge.server.model!r} gave no verdict in {share:.0%} of its answers on the "
                     f"first {self._seen} pairs ({self._counts['malformed']} malformed, "

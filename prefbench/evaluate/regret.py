@@ -1,4 +1,4 @@
-"""What a policy loses against exact optima, where every response can be listed.
+"""The loss of a policy against exact optima, where every response can be listed.
 
 Utilities are normalised as rewards are (zero mean and unit standard deviation over reference responses),
 and a group's value of a policy is V_g = E u_g - beta KL(pi || pi_ref), so that no optimum is degenerate. The
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("state", "state_weight", "response", "reference", "policy")
-"""Of a distribution, before one `utility/<group>` each: state number, P(state), text, pi_ref and pi of it."""
+"""Columns of a distribution, before one `utility/<group>` each: state number, P(state), text, pi_ref and pi
+of it."""
 
 
 def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> dict[str, Any]:

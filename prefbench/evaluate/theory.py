@@ -1,4 +1,4 @@
-"""What theory says of one reward for several groups, held against what is so, on worlds that can be listed.
+"""The theory of one reward for several groups, held against exact values on worlds that can be listed.
 
 MaxMin-RLHF (Chakraborty et al. 2024, arXiv 2402.08925) bounds from below how far a reward fitted to pooled
 labels is from a group's own, and what the group then loses. Here both sides are computed as finite sums, in
@@ -47,7 +47,7 @@ class Bound:
     column: str
     measured: str
     meaning: str
-    """What docs/theory.md calls it; the number is that of the derivation there."""
+    """Name in docs/theory.md; the number is that of the derivation there."""
     upper: bool = False
     quoted: bool = False
     """From the paper at second hand; the others are derived in docs/theory.md."""
@@ -70,7 +70,7 @@ BOUNDS = (
 
 @dataclass(frozen=True)
 class Instance:
-    """What the theory needs of a problem: S states, R responses, G groups, k features that vary, n pairs."""
+    """A problem as the theory needs it: S states, R responses, G groups, k features that vary, n pairs."""
 
     names: tuple[str, ...]
     shares: Floats
@@ -150,7 +150,7 @@ def instance(problem: Problem) -> Instance:
 
 
 def _centred(values: Floats, reference: Floats) -> Floats:
-    """Without each state's mean, which no preference depends on; [S, R, any]."""
+    """Values without each state's mean, which no preference depends on; [S, R, any]."""
     return np.asarray(values - (values * reference[..., None]).sum(axis=1, keepdims=True))
 
 
@@ -267,7 +267,7 @@ def measure(problem: Problem, betas: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _reward_side(given: Instance, pooled: Floats) -> tuple[int, dict[str, Any]]:
-    """Which group is u, and everything that does not depend on beta."""
+    """The group u, and everything that does not depend on beta."""
     groups = len(given.names)
     own = given.preferences(given.phi)
     mixture, fitted = own @ given.shares, given.preferences(pooled)
@@ -323,7 +323,7 @@ def _most_diverse(table: Floats, shares: Floats) -> tuple[int, int]:
 def _policy_side(
     given: Instance, pooled: Floats, u: int, beta: float, constants: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the policy for the pooled reward costs, and the bounds on that."""
+    """The cost of the policy for the pooled reward, and the bounds on it."""
     groups = len(given.names)
     rewards = np.concatenate([given.rewards, (given.features @ pooled)[..., None]], axis=2)
     game = Game(rewards, given.reference, given.weights, beta)

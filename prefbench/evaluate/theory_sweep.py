@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MINORITY_RATIOS = (0.05, 0.1, 0.2, 0.35, 0.5)
 BETAS = (0.1, 0.2, 0.5, 1.0)
 DIVERSITIES = ("0.05", "0.1", "0.2", "0.4", "0.6", "0.8", "1.0")
-"""What a sweep goes through where nothing else is asked for; the last is of the option `diversity`."""
+"""Values that a sweep goes through where nothing else is asked for; the last is of the option `diversity`."""
 
 
 def sweep(
@@ -85,7 +85,7 @@ def sweep(
 
 
 def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """How each bound did over a sweep.
+    """The success of each bound over a sweep.
 
     Returns:
         For each bound that applied anywhere: bound, quoted, held, instances, and the median and largest ratio
@@ -113,7 +113,7 @@ def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def directions(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """How often group u's gap moves as Theorem 1 says between neighbours of a sweep that differ in one thing.
+    """Counts of how group u's gap moves between neighbours of a sweep that differ in one thing.
 
     Returns:
         For each of epsilon, 1 - eta and beta: along, stated (grows or falls), as_stated and comparisons.
@@ -141,7 +141,7 @@ def directions(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def verdicts(frame: pd.DataFrame) -> list[str]:
-    """What a sweep says, in sentences."""
+    """The findings of a sweep, in sentences."""
     bounds = summary(frame)
     derived = [bound for bound in bounds if not bound["quoted"]]
     failed = [bound for bound in derived if bound["held"] < bound["instances"]]

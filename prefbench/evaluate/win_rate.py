@@ -1,4 +1,4 @@
-"""Who won, group by group: from utilities to outcomes, win rates and what they say about fairness.
+"""The winners, group by group: from utilities to outcomes, win rates and what they say about fairness.
 
 A response wins for a group if that group's utility of it is larger than of the reference policy's
 response to the same prompt. Every comparison is counted, once, as a win, a tie or a loss; none is
@@ -20,12 +20,12 @@ TIE = 1e-9
 """Utilities this close are equal; below any utility's meaning, above the noise of summation order."""
 
 
-class Group(NamedTuple):
-    """What the evaluator knows of a group."""
+class ScoredGroup(NamedTuple):
+    """A group as the evaluator knows it."""
 
     name: str
     share: float
-    """Of annotators, 0..1."""
+    """Share of annotators, 0..1."""
     is_minority: bool
 
 
@@ -94,7 +94,7 @@ class GroupResult:
 
 
 def group_results(
-    scores: Floats, groups: Sequence[Group], rngs: Sequence[np.random.Generator], level: float = 0.95
+    scores: Floats, groups: Sequence[ScoredGroup], rngs: Sequence[np.random.Generator], level: float = 0.95
 ) -> list[GroupResult]:
     """Counts and win rate of every group.
 
@@ -124,8 +124,8 @@ def group_results(
     return results
 
 
-def minority_and_majority(groups: Sequence[Group]) -> tuple[int, int]:
-    """Which groups have the smallest and the largest share.
+def minority_and_majority(groups: Sequence[ScoredGroup]) -> tuple[int, int]:
+    """The groups with the smallest and the largest share.
 
     At equal shares (1:1) the flag decides: a flagged group is the minority rather than an unflagged
     one, and the other way round; then the order given. A single group is both.
@@ -142,23 +142,23 @@ def minority_and_majority(groups: Sequence[Group]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Fairness:
-    """What the groups' win rates say together."""
+    """Fairness of a policy, from the groups' win rates together."""
 
     worst: int
     """The group with the smallest win rate; the first such at a tie."""
     worst_group_win_rate: float
     minority_win_rate: float
-    """Of the group with the smallest share, which need not be the worst off."""
+    """Win rate of the group with the smallest share, which need not be the worst off."""
     majority_win_rate: float
     mean_win_rate: float
-    """Over groups, each counted once whatever its share."""
+    """Mean over groups, each counted once whatever its share."""
     population_win_rate: float
-    """Over people: groups weighted by share. A rate that can rise while the minority's falls."""
+    """Mean over people: groups weighted by share. A rate that can rise while the minority's falls."""
     gap: float
     """The best group's win rate minus the worst group's."""
 
 
-def fairness(win_rates: ArrayLike, groups: Sequence[Group]) -> Fairness:
+def fairness(win_rates: ArrayLike, groups: Sequence[ScoredGroup]) -> Fairness:
     """The fairness measures of one set of win rates.
 
     Args:
@@ -176,7 +176,7 @@ def fairness(win_rates: ArrayLike, groups: Sequence[Group]) -> Fairness:
     )
 
 
-def fairness_statistics(groups: Sequence[Group]) -> dict[str, Statistic]:
+def fairness_statistics(groups: Sequence[ScoredGroup]) -> dict[str, Statistic]:
     """The measures as functions of group means `[..., groups]`, for the bootstrap."""
     minority, majority = minority_and_majority(groups)
     return {
