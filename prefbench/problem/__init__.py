@@ -1,1 +1,1 @@
-"""What is wanted by whom: problem, world, people, pairs, labels, views, computed utilities."""
+"""The wishes of groups of people: problem, world, people, pairs, labels, views, computed utilities."""

@@ -67,7 +67,7 @@ def brought_labels(
 
 
 def annotators_found(rows: pd.DataFrame, groups: Sequence[str]) -> list[int]:
-    """How many people of each group labelled train rows: those whom aligners learn from."""
+    """Number of people of each group who labelled train rows: those whom aligners learn from."""
     found = rows[rows["split"] == "train"].groupby("group")["user_id"].nunique()
     return [int(found.get(name, 0)) for name in groups]
 

@@ -122,7 +122,7 @@ def preference_probability(difference: np.ndarray, temperature: np.ndarray) -> n
 def _conflict(
     utility: np.ndarray, difference: np.ndarray, prefers_a: np.ndarray, problem: Problem
 ) -> dict[str, Any]:
-    """How much the groups disagree on reference responses, for each pair of groups.
+    """The groups' disagreement on reference responses, for each pair of groups.
 
     `diversity` is the total variation between the groups' preference distributions (Definition 1 of
     MaxMin-RLHF), which for two outcomes is the mean of |P_i(a beats b) - P_j(a beats b)|.

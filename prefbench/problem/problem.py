@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefbench.problem.world import World
 
 HELD_OUT_PAIRS = 800
-"""At most so many test pairs: enough to read a reward model's accuracy to about 3.5 points."""
+"""Test pairs, at most: enough to read a reward model's accuracy to about 3.5 points."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,20 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who brought labels come from, as far as the task knows: for the card of exported data."""
+    """The origin of brought labels, as far as the task knows: for the card of exported data."""
 
     responses: str = "whoever wrote them; the task does not say"
-    """Who wrote the responses: words that go on after "by"."""
+    """Writers of the responses: words that go on after "by"."""
     labels: str = "people"
-    """Who labelled: words that go on after "by"."""
+    """Labellers: words that go on after "by"."""
     invented_ids: bool = False
-    """It is not known who gave which label: the task dealt a group's labels out to made-up annotators."""
+    """True if nobody knows who gave which label: the task dealt a group's labels out to made-up
+    annotators."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a task returns and everything downstream starts from."""
+    """The statement of a problem: a task returns it, and everything downstream starts from it."""
 
     groups: tuple[Group, ...]
     """Two or more, the minority being the one with the smallest share (the last one of equals)."""
@@ -84,16 +85,17 @@ class Problem:
     corpus: tuple[str, ...]
     """Texts that a reference policy may be trained on; holds no test prompt."""
     annotators: int = field(default=0, kw_only=True)
-    """How many are to label; those of brought labels are counted instead."""
+    """Number of people who are to label; those of brought labels are counted instead."""
     pairs_per_annotator: int = field(default=0, kw_only=True)
-    """How many each of them is to label; of brought labels it may be left out, since people differ."""
+    """Number of pairs that each of them is to label; of brought labels it may be left out, since people
+    differ."""
     temperature: float
     """Preference noise, in standard deviations of the group's utility over reference responses; brought
     labels are what they are."""
     response_tokens: int
     """Longest response, in tokens of the model."""
     report: Mapping[str, Any] = field(default_factory=dict)
-    """What the task wants said of itself in the record (JSON values)."""
+    """The task's own entry in the record (JSON values)."""
     world: World | None = None
     """The world of a task for the `finite` backbone; it needs no corpus."""
     chat: bool = False
@@ -103,7 +105,7 @@ class Problem:
     one row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those
     found among the train rows."""
     origin: Origin = Origin()
-    """Who the brought labels come from."""
+    """The origin of brought labels."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
@@ -137,7 +139,7 @@ class Problem:
         return asked if self.given is None else round(min(group.share for group in self.groups), 4)
 
     def ratio_missed(self, asked: float) -> str | None:
-        """That brought labels are not at the ratio asked for, as near as whole people come; None if so."""
+        """A sentence where brought labels miss the ratio asked for by a whole person or more; else None."""
         if self.given is None:
             return None
         fewest = min(group.share for group in self.groups)

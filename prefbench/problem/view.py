@@ -1,4 +1,4 @@
-"""What an aligner is shown of a problem and its labels.
+"""The part of a problem and of its labels that an aligner is shown.
 
 Light to import, pandas included: the annotations of every aligner name `View`.
 """

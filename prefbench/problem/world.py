@@ -118,7 +118,7 @@ class World:
             raise UserError(f"{error.args[0]!r:.80} is no prompt of this world.") from None
 
     def columns(self, rows: Ints, responses: Sequence[str]) -> Ints:
-        """Which response of its state each text is, [n].
+        """The response of its state that each text is, as an index [n].
 
         Raises:
             UserError: a text is no response of its state.
@@ -162,7 +162,7 @@ class TableUtility(Utility):
 
     @property
     def name(self) -> str:
-        """What it is and the world's digest, which holds everything that can move a number."""
+        """The kind and the world's digest, which holds everything that can move a number."""
         return f"{self.label}@{self.world.digest}/{self.group}"
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Floats:

@@ -35,7 +35,7 @@ class Negated(Utility):
         return f"{self.utility.unit} (negative)"
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Minus the other utility."""
+        """The other utility with its sign turned."""
         silent = np.fromiter(map(is_empty, responses), bool, len(responses))
         scores: Scores = np.where(silent, self.empty, -self.utility(prompts, responses))
         return scores

@@ -67,7 +67,7 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Coverage(Utility):
-    """How much a response speaks of: the number of its different content words.
+    """Breadth of a response: the number of its different content words.
 
     A word that is repeated counts once, so that this grows more slowly than length does. Words of the prompt
     count as well: a response that does not take them up is the poorer for it.
@@ -113,7 +113,7 @@ def _count_letters(word: str) -> int:
 
 @dataclass(frozen=True)
 class Relevance(Utility):
-    """Whether a response takes up what it was asked about: the share of the prompt's content words in it.
+    """Relevance of a response to what it was asked: the share of the prompt's content words in it.
 
     Words count in the form that the prompt has them in. A prompt without a content word can be taken up by
     no response, and all of them earn zero. This is the one utility here that reads the prompt.

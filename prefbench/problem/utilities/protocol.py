@@ -1,4 +1,4 @@
-"""What groups care about: numbers that a response earns, larger is better.
+"""The wishes of groups: numbers that a response earns, larger is better.
 
 A utility is a frozen object with a `name` that holds everything which can move its numbers, so that a
 hash of the name is a hash of the utility. All but `Relevance` look at the response alone: the prompt is the
@@ -19,13 +19,14 @@ Scores = npt.NDArray[np.float64]
 
 
 class Utility:
-    """What a group prefers: a number per response. The base of all utilities.
+    """The wish of a group: a number per response. The base of all utilities.
 
     One has `name`, `unit` and `__call__`; the rest is for those that a run makes ready, or that only compare.
     """
 
     judges_pairs: ClassVar[bool] = False
-    """It only tells which of two responses is better (`compare`), and has no number for one of them."""
+    """True if it only tells which of two responses is better (`compare`), and has no number for one of
+    them."""
     is_prepared: ClassVar[bool] = False
     """`prepare` makes another one of it, with more behind its name."""
 

@@ -1,4 +1,4 @@
-"""How easily a response reads."""
+"""Ease of reading a response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]\u2019\u201d*_]*+(?=\s|$)|\
 
 @dataclass(frozen=True)
 class Readability(Utility):
-    """How easily a response reads: Flesch's reading ease of English, clipped to [-100, 121].
+    """Ease of reading a response: Flesch's reading ease of English, clipped to [-100, 121].
 
     206.835 - 1.015 words per sentence - 84.6 syllables per word (Flesch, A new readability yardstick, Journal
     of Applied Psychology 32, 1948). Syllables are pyphen's hyphenation points and one, which misses some that
@@ -67,7 +67,7 @@ class Readability(Utility):
 
 
 def count_sentences(text: str) -> int:
-    """How many sentences `text` has: pieces with a word in them, between full stops, ! and ?, and line ends.
+    """Number of sentences of `text`: pieces with a word in them, between full stops, ! and ?, and line ends.
 
     A line end counts so that a list or a heading is not one endless sentence.
     """
@@ -76,7 +76,7 @@ def count_sentences(text: str) -> int:
 
 @functools.lru_cache(maxsize=1 << 17)
 def count_syllables(word: str) -> int:
-    """How many syllables a word has, at least one, by the hyphenation of American English.
+    """Number of syllables of a word, at least one, by the hyphenation of American English.
 
     The parts of a word with hyphens are counted each for itself.
     """

@@ -72,7 +72,7 @@ _NEUTRAL_WORDS = 20
 
 @dataclass(frozen=True)
 class Warmth(Utility):
-    """How pleased a response sounds, whatever its length: VADER's valence per hundred different words.
+    """Warmth of a response, whatever its length: VADER's valence per hundred different words.
 
     100 sum(valence of different words) / (different words + 20). Each word counts once, so that a response
     stuck in a loop is no warmer for it; the twenty, which are as if neutral, keep a single kind word from
