@@ -22,9 +22,9 @@ _PATH = re.compile(
 )
 """An absolute path within a text: of a Unix, below a home, a URL to a file, of Windows or a network share."""
 MOST_FILES = 10_000
-"""In a folder of data or of a model; one with more is not named by its content."""
+"""Most files in a folder of data or of a model; one with more is not named by its content."""
 ARCHITECTURES = ("cuda", "rocm", "arm64", "x86_64", "other")
-"""What the hardware of a packed record is reduced to."""
+"""Words that the hardware of a packed record is reduced to."""
 _ARCHITECTURES = (
     (("nvidia", "cuda", "geforce", "tesla", "quadro"), "cuda"),
     (("radeon", "instinct", "rocm"), "rocm"),
@@ -82,7 +82,7 @@ def _named_by_content(value: Any) -> Any:
 
 
 def _is_local(text: str) -> bool:
-    """Whether a text is a path on this or some machine, rather than a word or a hub's `owner/name`."""
+    """True if a text is a path on this or some machine, rather than a word or a hub's `owner/name`."""
     if "\n" in text or len(text) > 4096:
         return False
     if re.match(r"(?:[/~.\\]|file:|[A-Za-z]:[\\/])", text):
@@ -111,7 +111,7 @@ def without_paths(value: Any) -> Any:
 
 
 def traces(record: Record, items: Iterable[pd.DataFrame]) -> list[str]:
-    """What of this machine is still in a packed run: its home folder, its host's and its user's name."""
+    """Traces of this machine in a packed run: its home folder, its host's and its user's name."""
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False)
     home = str(Path.home())
     said = []

@@ -24,12 +24,12 @@ class Checked:
     wrong: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
-    """What a reader should know and what does not disprove the run."""
+    """Remarks that a reader should know and that do not disprove the run."""
     absent: bool = False
-    """Whether its task or aligner is of a plug-in that was not given."""
+    """True if its task or aligner is of a plug-in that was not given."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Items in order, and the other evidence, while the run is being checked."""
     words: npt.NDArray[np.uint64] | None = None
-    """Of each response, a hash of its words."""
+    """Hash of each response's words."""
     references: npt.NDArray[np.uint64] | None = None
-    """Of each reference response, a hash of the text."""
+    """Hash of each reference response's text."""

@@ -12,7 +12,7 @@ import numpy as np
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.evaluate.win_rate import outcomes
-from prefbench.files import Unfit, read_table
+from prefbench.files import UnfitFile, read_table
 from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
 from prefbench.store.files import clear_disk_errors
 from prefbench.text import one_line
@@ -91,7 +91,7 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
                 table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
     except FileNotFoundError:
         raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.") from None
-    except Unfit as error:
+    except UnfitFile as error:
         raise UserError(f"'{path}' cannot be read: {error}: run it again.") from None
     except (OSError, ValueError) as error:  # pyarrow's errors derive from these
         raise UserError(
@@ -101,7 +101,7 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
 
 
 def _is_known(column: str) -> bool:
-    """Whether some file of evidence has a column of this name."""
+    """True if some file of evidence has a column of this name."""
     known = column in (*ITEM_COLUMNS, *PROMPTED_COLUMNS, *STATES)
     return known or column.startswith(("utility/", "reference_utility/"))
 

@@ -1,4 +1,4 @@
-"""Which fields of a record follow from what lies beside it, and which do not, and why.
+"""Fields of a record that follow from what lies beside it, and fields that do not, and why.
 
 Every field of the record's models is in one of the two tables, under its path; a test sees to it, and another
 edits each checked field of an honest record and looks for the complaint.
@@ -78,7 +78,7 @@ CHECKED: Mapping[str, str] = {
     "numerics": "it is one that is known here; a row whose seeds differ in it is named",
     "code": "a row whose seeds differ in it is named",
 }
-"""What each field is computed from again, or held against."""
+"""Source that each field is computed from again, or held against."""
 
 _STAGES = "the labelled pairs and the learned rewards are stages of the run and no part of its evidence"
 _SAID = "said by the machine that ran it; nothing beside the record could tell"
@@ -114,7 +114,7 @@ UNCHECKED: Mapping[str, str] = {
     "provenance.processes": _SAID,
     "provenance.started": _SAID,
 }
-"""Why a field is not checked. `verify --rerun` computes what matters of them anew."""
+"""Reason why a field is not checked. `verify --rerun` computes what matters of them anew."""
 
 
 def unchecked_lines() -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from prefbench.errors import UserError
-from prefbench.files import Unfit, read_json
+from prefbench.files import UnfitFile, read_json
 from prefbench.record.schema import READABLE_VERSIONS, SCHEMA_VERSION, Record
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
@@ -54,7 +54,7 @@ def read_record(path: Path) -> Record:
         raise UserError(f"no record at '{path}': give a run's folder or its {RECORD_FILE}.") from None
     except OSError as error:
         raise UserError(f"record '{path}' cannot be read: {error.strerror}.") from None
-    except Unfit as error:
+    except UnfitFile as error:
         raise UserError(f"record '{path}' cannot be read: {error}.") from None
     except ValueError as error:
         raise UserError(

@@ -7,7 +7,7 @@ NEAR_REFERENCE_NATS = 0.05
 
 
 def near_reference(kl: float | None) -> str | None:
-    """How a policy is called, beside its win rates, that hardly left the reference; None of any other.
+    """A remark on a policy that hardly left the reference, for beside its win rates; None of any other.
 
     Args:
         kl: nats per response; None or NaN where it is unknown.

@@ -11,7 +11,7 @@ from prefbench.record.schema import Record
 from prefbench.spec import digest
 from prefbench.text import message_line
 
-LARGER = 10
+LARGEST_RATIO = 10
 """A problem is not built for a stranger where a whole number among its options is more than so many times the
 default."""
 
@@ -63,7 +63,7 @@ class Problems:
 
 
 def not_built(record: Record, fetch: bool) -> str | None:
-    """Why the problem of a valid specification is not built for a stranger; None where it is.
+    """The reason why the problem of a valid specification is not built for a stranger; None where it is.
 
     Args:
         fetch: whether what is to be fetched, and files, may be used.
@@ -76,8 +76,8 @@ def not_built(record: Record, fetch: bool) -> str | None:
         default = entry.options.model_fields[name].get_default(call_default_factory=True)
         whole = isinstance(value, int) and not isinstance(value, bool)
         usual = default if isinstance(default, int) else 1000
-        if whole and value > LARGER * max(usual, 10):
-            return f"task.{name}={value} is more than {LARGER} times the default: too large a problem"
+        if whole and value > LARGEST_RATIO * max(usual, 10):
+            return f"task.{name}={value} is more than {LARGEST_RATIO} times the default: too large a problem"
         place = isinstance(value, str) and value != default and any(sign in value for sign in "/\\")
         if place and not fetch:
             return f"task.{name} names a file or an address: say --fetch if you trust it"

@@ -17,12 +17,12 @@ READABLE_VERSIONS = (1, 2, 3, 4)
 """Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
 `numerics` nor `code`, `plugins` and `stages`; all have defaults."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
+RateShare = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-Bounds = tuple[Share, Share]
+Bounds = tuple[RateShare, RateShare]
 
 
-class _Model(BaseModel):
+class _RecordPart(BaseModel):
     """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
 
     model_config = ConfigDict(
@@ -34,7 +34,7 @@ class _Model(BaseModel):
     )
 
 
-class _Comparison(_Model):
+class _ComparisonRecord(_RecordPart):
     """A group's responses by the policy against those by the reference policy."""
 
     wins: Count
@@ -43,46 +43,46 @@ class _Comparison(_Model):
     """Comparisons tied (utilities within 1e-9)."""
     losses: Count
     """Comparisons lost, every empty response among them."""
-    win_rate: Share
+    win_rate: RateShare
     """(wins + ties / 2) / comparisons."""
-    ci_low: Share
+    ci_low: RateShare
     """Lower end of the 95% interval: Wilson for one sample per prompt, else a bootstrap over prompts."""
-    ci_high: Share
+    ci_high: RateShare
     """Upper end of that interval."""
     mean_utility: float | None
-    """Of the policy's responses, in the group's unit."""
+    """Mean utility of the policy's responses, in the group's unit."""
     reference_utility: float | None
-    """Of the reference policy's responses that they were compared with, in the group's unit."""
+    """Mean utility of the reference policy's responses that they were compared with, in the group's unit."""
 
 
-class PromptedRecord(_Comparison):
+class PromptedRecord(_ComparisonRecord):
     """The same comparison with the group's instruction in the prompt of both policies."""
 
 
-class _Group(_Model):
+class _DescribedGroup(_RecordPart):
     """A group, and what it was asked about."""
 
     name: str
-    """As the task calls it."""
-    share: Share
-    """Of annotators, and so of preference pairs."""
+    """Name that the task gives it."""
+    share: RateShare
+    """Share of annotators, and so of preference pairs."""
     is_minority: bool
-    """Whether the task calls it a minority."""
+    """True if the task calls it a minority."""
     utility: str
-    """What the group values."""
+    """Name of the group's utility."""
     unit: str
-    """Of the utility."""
+    """Unit of the utility."""
     n_prompts: int = Field(ge=1)
     """Test prompts, none left out."""
 
 
-class GroupRecord(_Comparison, _Group):  # whose fields come first
+class GroupRecord(_ComparisonRecord, _DescribedGroup):  # whose fields come first
     """One group's result."""
 
-    reward_accuracy: Share | None = None
+    reward_accuracy: RateShare | None = None
     """Share of held-out pairs that the learned reward orders as this group does; null without a reward."""
     prompted: PromptedRecord | None = None
-    """With the group's instruction in the test prompts; null where the task has none."""
+    """Result with the group's instruction in the test prompts; null where the task has none."""
 
     @model_validator(mode="after")
     def _add_up(self) -> GroupRecord:
@@ -96,8 +96,8 @@ class GroupRecord(_Comparison, _Group):  # whose fields come first
         return self
 
 
-class EmRecord(_Model):
-    """How the mixture of annotators was found."""
+class EmRecord(_RecordPart):
+    """Search for the mixture of annotators."""
 
     clusters: int = Field(ge=1)
     """Mixture components fitted."""
@@ -107,7 +107,7 @@ class EmRecord(_Model):
     """Nats per pair under each annotator's own cluster, after every M-step and every E-step that moved
     somebody."""
     start: Literal["spectral", "random"]
-    """How the chosen restart began."""
+    """Beginning of the chosen restart."""
     restarts: int = Field(ge=1)
     """Starts tried."""
     chosen_restart: Count
@@ -116,24 +116,24 @@ class EmRecord(_Model):
     """Annotators in each cluster."""
     adjusted_rand_index: float | None
     """Agreement of clusters and true groups, 1 perfect, 0 chance; null if the truth is unknown."""
-    accuracy: Share | None
+    accuracy: RateShare | None
     """Share of annotators placed rightly under the best matching of clusters to groups."""
     stopped: str
-    """Why iteration ended."""
+    """Reason why iteration ended."""
     assignment: Literal["hard", "soft"] = "hard"
     """Each annotator wholly in one cluster, or in all by posterior probability."""
     unit: Literal["annotator", "pair"] = "annotator"
-    """What was placed in clusters; pairs by themselves are the control."""
+    """Unit that was placed in clusters; pairs by themselves are the control."""
     held_out: tuple[float, ...] | None = None
     """Log-likelihood of held-out pairs with 1, 2, ... clusters, nats per pair, where that chose their
     number."""
 
 
-class GroupRegret(_Model):
-    """What one group loses against its own exact optimum, in standard deviations of its utility."""
+class GroupRegret(_RecordPart):
+    """Loss of one group against its own exact optimum, in standard deviations of its utility."""
 
     name: str
-    """Of the group."""
+    """Name of the group."""
     value: float
     """V = E u - beta KL of the policy, u normalised over reference responses."""
     best: float
@@ -142,7 +142,7 @@ class GroupRegret(_Model):
     """The difference: the group's alignment gap."""
 
 
-class RegretRecord(_Model):
+class RegretRecord(_RecordPart):
     """Against exact optima on the test prompts, where responses can be listed."""
 
     beta: float = Field(gt=0)
@@ -154,26 +154,26 @@ class RegretRecord(_Model):
     egalitarian_regret: float = Field(ge=0)
     """The largest possible smallest value of a group, minus the policy's."""
     pareto_distance: float = Field(ge=0)
-    """What every group could gain at once; 0 on the Pareto front."""
+    """Amount that every group could gain at once; 0 on the Pareto front."""
     kl: float
     """Exact divergence from the reference policy on the test prompts, nats per response."""
     certificate: float = Field(ge=0)
     """Duality gap of the exact maxmin solution; it bounds the errors above."""
 
 
-class PluginRecord(_Model):
+class PluginRecord(_RecordPart):
     """A stranger's code that the run used: a package, a file or a notebook."""
 
     name: str
-    """Of the package, of the file without its folder, or `__main__` for a notebook."""
+    """Name of the package, of the file without its folder, or `__main__` for a notebook."""
     version: str | None
-    """Of the package; null for what is not installed as one."""
+    """Version of the package; null for what is not installed as one."""
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
     """First digits of the SHA-256 of its sources."""
 
 
-class Provenance(_Model):
-    """Where a number comes from."""
+class Provenance(_RecordPart):
+    """Origin of a number: code, machine and time."""
 
     prefbench: str
     """Version."""
@@ -191,16 +191,16 @@ class Provenance(_Model):
     threads: int = Field(ge=1)
     """Torch threads."""
     processes: int = Field(1, ge=1)
-    """That shared the run out."""
+    """Number of processes that shared the run out."""
     started: str
     """ISO 8601, UTC."""
 
 
-class Record(_Model):
+class Record(_RecordPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
     schema_version: Literal[1, 2, 3, 4] = 4
-    """Of this format."""
+    """Version of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
     spec: dict[str, Any]
@@ -208,51 +208,51 @@ class Record(_Model):
     spec_hash: str = Field(min_length=8)
     """Names the specification, and with it the run."""
     task: str
-    """Name."""
+    """Name of the task."""
     task_version: int = Field(ge=1)
     """Results of different versions are not comparable."""
     aligner: str
-    """Name."""
+    """Name of the aligner."""
     needs: tuple[Literal["group", "oracle", "user_id"], ...]
-    """What the aligner saw beyond prompt, chosen and rejected; sorted."""
+    """Fields that the aligner saw beyond prompt, chosen and rejected; sorted."""
     model: str
     """Preset, folder or hub id."""
     data: str
-    """Where the prompts come from."""
+    """Origin of the prompts."""
     minority_ratio: float = Field(gt=0, le=0.5)
     """Share of annotators in the minority: the one specified, of labels that a task brought along the one
     found in them, to four decimals."""
     seed: Count
-    """Of the run."""
+    """Seed of the run."""
     groups: tuple[GroupRecord, ...]
     """One per group of the task; empty unless `ok`."""
     worst_group: str | None
     """The group with the smallest win rate; it need not be the minority."""
-    worst_group_win_rate: Share | None
-    """Its win rate. The smallest of several noisy rates: biased low."""
-    minority_win_rate: Share | None
-    """Of the group with the smallest share."""
-    majority_win_rate: Share | None
-    """Of the group with the largest share."""
-    mean_win_rate: Share | None
-    """Over groups, each counted once whatever its share."""
-    gap: Share | None
+    worst_group_win_rate: RateShare | None
+    """Win rate of the worst group. The smallest of several noisy rates: biased low."""
+    minority_win_rate: RateShare | None
+    """Win rate of the group with the smallest share."""
+    majority_win_rate: RateShare | None
+    """Win rate of the group with the largest share."""
+    mean_win_rate: RateShare | None
+    """Mean over groups, each counted once whatever its share."""
+    gap: RateShare | None
     """The best group's win rate minus the worst group's."""
     worst_group_win_rate_ci: Bounds | None
     """95% interval from a bootstrap over prompts."""
     minority_win_rate_ci: Bounds | None
-    """That group's own 95% interval."""
+    """The minority's own 95% interval."""
     majority_win_rate_ci: Bounds | None
-    """That group's own 95% interval."""
+    """The majority's own 95% interval."""
     mean_win_rate_ci: Bounds | None
     """95% interval from a bootstrap over prompts."""
     gap_ci: Bounds | None
     """95% interval from a bootstrap over prompts; a largest minus a smallest rate is biased high."""
-    prompted_worst_group_win_rate: Share | None = None
+    prompted_worst_group_win_rate: RateShare | None = None
     """The smallest win rate of a group with its instruction in the prompt."""
     prompted_worst_group_win_rate_ci: Bounds | None = None
     """95% interval from a bootstrap over prompts."""
-    mde: Share | None
+    mde: RateShare | None
     """Smallest difference between two runs' win rates for one group that this many prompts per run
     tell from none: 80% power, two-sided 5%, unpaired, worst case."""
     n_prompts: int | None = Field(ge=1)
@@ -265,23 +265,23 @@ class Record(_Model):
     """Words per response, to read beside every win rate."""
     reference_length: float | None = Field(ge=0)
     """Words per response of the reference policy."""
-    empty_rate: Share | None
+    empty_rate: RateShare | None
     """Share of responses without text; each is counted as a loss."""
     em: EmRecord | None
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]
     """The task's own account of how its groups conflict."""
     regret: RegretRecord | None = None
-    """What the policy loses against exact optima; null where responses cannot be listed."""
+    """Loss of the policy against exact optima; null where responses cannot be listed."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of how it went, such as batches that were halved for want of memory."""
+    """Remarks for a reader on how it went, such as batches that were halved for want of memory."""
     message: str | None
-    """Why the run diverged or failed."""
+    """Reason why the run diverged or failed."""
     timings: dict[str, Annotated[float, Field(ge=0)]]
     """Seconds per stage."""
     numerics: int | None = Field(None, ge=1, le=1_000_000)
-    """Of the prefbench that made it: results of different numerics are not comparable. Null before it was
-    counted."""
+    """Numerics of the prefbench that made it: results of different numerics are not comparable. Null before
+    it was counted."""
     code: str | None = Field(None, pattern=r"^[0-9a-f]{16}$")
     """Digest of all sources that its numbers depend on, prefbench's and plug-ins'. Null in older versions."""
     plugins: tuple[PluginRecord, ...] = ()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
 from prefbench.evaluate.win_rate import (
-    Group,
     GroupResult,
+    ScoredGroup,
     fairness,
     fairness_statistics,
     group_results,
@@ -47,7 +47,7 @@ def summarise(
     Raises:
         UserError: if the items are incomplete.
     """
-    known = [Group(*group) for group in groups]
+    known = [ScoredGroup(*group) for group in groups]
     names = [group.name for group in known]
     ordered, samples = sorted_items(items, names)
     scores = item_outcomes(ordered, names)
@@ -123,7 +123,7 @@ def _mean(column: pd.Series[float]) -> float:
 def summarise_prompted(
     table: pd.DataFrame, groups: Sequence[tuple[str, float, bool]], rng_seed: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """What the record says of policies that were told what is wanted.
+    """The record's entries on policies that were told what is wanted.
 
     Args:
         table: rows as `PROMPTED_COLUMNS` says, in any order.
@@ -138,7 +138,7 @@ def summarise_prompted(
         UserError: the table is incomplete.
     """
     told = set(table["group"]) if "group" in table.columns else set()
-    known = [Group(*group) for group in groups if group[0] in told]
+    known = [ScoredGroup(*group) for group in groups if group[0] in told]
     if not known:
         raise UserError(f"{PROMPTED_FILE} has no rows of any group: run it again.")
     names = [group.name for group in known]

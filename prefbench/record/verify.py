@@ -19,7 +19,7 @@ def comparable(record: Record) -> dict[str, Any]:
 
 
 def spec_differs(record: Record) -> list[str]:
-    """What of a record does not fit its own specification: the hash, and what both name."""
+    """Disagreements of a record with its own specification: the hash, and what both name."""
     wrong = []
     if not digest(record.spec).startswith(record.spec_hash):
         wrong.append(f"spec_hash is {record.spec_hash}, the specification gives {digest(record.spec)[:16]}")
@@ -36,7 +36,7 @@ def spec_differs(record: Record) -> list[str]:
 
 
 def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
-    """What in a run's record does not follow from its items and its specification.
+    """Sentences for what in a run's record does not follow from its items and its specification.
 
     Args:
         folder: of the run.
@@ -70,7 +70,7 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
 
 
 def _prompted_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
-    """What is said of prompted policies against their responses."""
+    """Disagreements of the entries on prompted policies with their responses."""
     told = {group.name: group.prompted for group in record.groups if group.prompted is not None}
     if not told and record.prompted_worst_group_win_rate is None:
         return []

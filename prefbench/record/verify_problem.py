@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED_REPORTS = ("conflict", "utilities")
-"""Of `task_report`: what the run finds out, beside what the task says of itself."""
+"""Entries of `task_report` that the run finds out, beside those of the task itself."""
 
 
 def check_problem(checked: Checked, record: Record, problems: Problems) -> None:

@@ -9,7 +9,7 @@ from prefbench.numerics import NUMERICS
 from prefbench.record.alike import same
 from prefbench.record.checked import Checked
 from prefbench.record.schema import Record
-from prefbench.spec import EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, resolve
+from prefbench.spec import EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, renamed, resolve
 
 
 def check_spec(checked: Checked, record: Record) -> None:
@@ -51,7 +51,7 @@ def check_spec(checked: Checked, record: Record) -> None:
             checked.wrong.append(str(error))
 
 
-def _entry(kind: registry.Kind, name: str) -> registry.Entry | None:
+def _entry(kind: registry.EntryKind, name: str) -> registry.Entry | None:
     return next((entry for entry in registry.entries(kind) if entry.name == name), None)
 
 
@@ -63,6 +63,7 @@ def _check_options(checked: Checked, record: Record, section: str, entry: regist
         return
     older = section == "task" and entry is not None and record.task_version < entry.version
     options = EvaluateOptions if entry is None else entry.options
+    given = renamed(options, given)
     try:
         resolved = resolve(options, given, section, entry.name if entry is not None else "evaluator")
     except UserError as error:
@@ -80,7 +81,7 @@ def _check_options(checked: Checked, record: Record, section: str, entry: regist
 
 
 def _is_by_this_code(record: Record) -> bool:
-    """Whether the code that is here made a record; that of another version may have had fewer options."""
+    """True if the code that is here made a record; that of another version may have had fewer options."""
     entries = [_entry("task", record.task), _entry("aligner", record.aligner), _entry("model", record.model)]
     if record.code is None or any(entry is None for entry in entries):
         return False

@@ -1,4 +1,4 @@
-"""What follows from a run's texts alone."""
+"""Facts that follow from a run's texts alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def texts_differ(items: pd.DataFrame, record: Record) -> list[str]:
-    """What follows from the texts alone: words, empty; and no column of a group that is not there."""
+    """Disagreements with the texts alone: words, empty; and no column of a group that is not there."""
     for name in ("prompt", "response", "reference_response"):
         if not all(isinstance(text, str) for text in items[name].tolist()):
             return [f"column {name} of the items is not text"]

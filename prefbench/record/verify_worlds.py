@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from prefbench.stats.intervals import Floats
 
 RARE = math.log(2 / 1e-6)
-"""Of draws that lie further from their mean than this allows by Bernstein's bound, honest ones are one in a
-million at most."""
+"""Bound for draws: by Bernstein's inequality honest ones lie further from their mean once in a million at
+most."""
 
 
 def check_world(checked: Checked, record: Record, problem: Problem) -> None:
@@ -78,7 +78,7 @@ def check_world(checked: Checked, record: Record, problem: Problem) -> None:
 def _check_draws(
     checked: Checked, listed: pd.DataFrame, chance: Floats, places: Any, column: str, names: list[str]
 ) -> None:
-    """Whether responses can have been drawn with these chances: none is impossible, no mean is far off."""
+    """Check that responses can have been drawn with these chances: none is impossible, no mean is far off."""
     items = checked.tables["items"]
     at = places(items[column].tolist())
     if (chance[at] <= 0).any():
