@@ -37,7 +37,7 @@ MEASURES = {
     "mean_win_rate": "mean win rate",
     "gap": "gap between groups",
 }
-READABLE = 6
+READABLE_LINES = 6
 """Lines that a figure shows before anybody asks for more."""
 CURVES = {
     "lowest reward": "lowest of the rewards (reference policy 0, in its standard deviations)",
@@ -51,7 +51,7 @@ CURVE_POINTS = 60
 
 @dataclass(frozen=True)
 class Style:
-    """How a line looks: the same everywhere."""
+    """Looks of a line: the same everywhere."""
 
     colour: str
     marker: str
@@ -59,7 +59,7 @@ class Style:
 
 
 def style(index: int) -> Style:
-    """Of the line with that number; colour, marker and dash move at different paces."""
+    """Style of the line with that number; colour, marker and dash move at different paces."""
     lap = index // len(COLOURS)
     return Style(
         COLOURS[index % len(COLOURS)],
@@ -92,7 +92,7 @@ class Cell:
 
     @property
     def complete(self) -> bool:
-        """Whether the leaderboard ranks it."""
+        """True if the leaderboard ranks it."""
         return bool(self.row["status"] == "ok")
 
     def interval(self, measure: str) -> tuple[float, float, float] | None:
@@ -102,8 +102,8 @@ class Cell:
 
 
 @dataclass
-class Setting:
-    """What may be drawn in one figure: a task@version with its options, a model and data."""
+class FigureSetting:
+    """The setting that one figure is about: a task@version with its options, a model and data."""
 
     label: str
     lines: list[Line] = field(default_factory=list)
@@ -111,17 +111,17 @@ class Setting:
 
     @property
     def ratios(self) -> list[float]:
-        """From an even split to the smallest minority."""
+        """Ratios from an even split to the smallest minority."""
         return sorted({cell.ratio for cell in self.cells}, reverse=True)
 
     @property
     def first_shown(self) -> list[int]:
         """Indices of the lines that a figure starts with."""
-        if len(self.lines) <= READABLE:
+        if len(self.lines) <= READABLE_LINES:
             return list(range(len(self.lines)))
         known = [i for name in _first() for i, line in enumerate(self.lines) if line.name == name]
         rest = [i for i in range(len(self.lines)) if i not in known]
-        return sorted([*known, *rest][:READABLE])
+        return sorted([*known, *rest][:READABLE_LINES])
 
 
 def ratio_label(ratio: float) -> str:
@@ -131,7 +131,7 @@ def ratio_label(ratio: float) -> str:
     return f"{whole}:1" if whole and abs(odds / whole - 1) < 0.01 else f"{ratio:.3g}"
 
 
-def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[Setting]]:
+def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[FigureSetting]]:
     """The leaderboard of a runs folder, and its rows with their runs by setting.
 
     Raises:
@@ -168,7 +168,7 @@ def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
-def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]]]]) -> list[Setting]:
+def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]]]]) -> list[FigureSetting]:
     by_key: dict[str, list[tuple[dict[str, Any], dict[int, tuple[Path, Record]], Record]]] = {}
     for row, runs in rows:
         record = runs[min(runs)][1]
@@ -182,7 +182,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
     styles = {name: i for i, name in enumerate(sorted(known, key=lambda name: (_preference(name), name)))}
     settings = []
     for label, (key, members) in zip(labels, by_key.items(), strict=True):
-        setting = Setting(label)
+        setting = FigureSetting(label)
         order = sorted(set(names[key]), key=lambda name: styles[name])
         needs = {name: str(row["needs"]) for name, (row, _, _) in zip(names[key], members, strict=True)}
         setting.lines = [Line(name, needs[name], styles[name]) for name in order]
@@ -218,7 +218,7 @@ def _options(record: Record, *kinds: str) -> dict[str, Any]:
 
 
 def _what_differs(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each has that not all of them have, as `a=1, b=2`."""
+    """Settings of each that not all of them have, as `a=1, b=2`."""
     names = sorted({name for one in options for name in one})
     missing = object()
     varies = [
@@ -265,7 +265,7 @@ def _line_names(records: Sequence[Record]) -> list[str]:
 
 
 def pareto_front(points: Mapping[int, tuple[float, float]]) -> list[int]:
-    """Which points no other one beats in both coordinates, from left to right."""
+    """The points that no other one beats in both coordinates, from left to right."""
     ordered = sorted(points, key=lambda i: (-points[i][0], -points[i][1]))
     front: list[int] = []
     for i in ordered:
@@ -321,7 +321,7 @@ def _read_history(path: Path) -> list[dict[str, float]] | None:
 
 
 def _curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curve]:
-    """Over the iterations that every seed reached."""
+    """Curves over the iterations that every seed reached."""
     length = min(map(len, histories))
     steps = range(0, length, max(1, math.ceil(length / CURVE_POINTS)))
     found = {}

@@ -23,14 +23,11 @@ from prefbench.text import clock
 
 PLAIN_SECONDS = 10.0
 """Least time between two lines of progress where there is no terminal to redraw."""
-NAME_WIDTH = 12
-
-Quiet = Silent
-"""Tells nobody."""
+NAME_CHARACTERS = 12
 
 
 @dataclass
-class _Stage:
+class _StageLine:
     """A stage that has begun and not ended."""
 
     name: str
@@ -67,12 +64,12 @@ class _Nested:
     """The stages under way, the innermost last: `rewards` may run inside `policy`."""
 
     def __init__(self) -> None:
-        self.active: list[_Stage] = []
+        self.active: list[_StageLine] = []
 
-    def find(self, name: str) -> _Stage | None:
+    def find(self, name: str) -> _StageLine | None:
         return next((stage for stage in reversed(self.active) if stage.name == name), None)
 
-    def close(self, name: str) -> tuple[_Stage, int] | None:
+    def close(self, name: str) -> tuple[_StageLine, int] | None:
         """Drop a stage and whatever did not end within it; give it back with its depth."""
         stage = self.find(name)
         if stage is None:
@@ -94,7 +91,7 @@ class Live:
 
     def begin(self, stage: str, stored: bool) -> None:
         """A stage starts."""
-        self._stages.active.append(_Stage(stage, stored))
+        self._stages.active.append(_StageLine(stage, stored))
         self.view.refresh()
 
     def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
@@ -148,7 +145,7 @@ class Plain:
 
     def begin(self, stage: str, stored: bool) -> None:
         """A stage starts."""
-        self._stages.active.append(_Stage(stage, stored))
+        self._stages.active.append(_StageLine(stage, stored))
         self._tell(f"{stage}: {'stored' if stored else 'started'}")
 
     def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
@@ -178,9 +175,9 @@ class Plain:
 
 @contextlib.contextmanager
 def reporter(quiet: bool, console: Console) -> Iterator[Reporter]:
-    """Who tells a person on `console` how one run goes: nobody, a redrawn view, or lines for a log."""
+    """The reporter for `console` of how one run goes: none, a redrawn view, or lines for a log."""
     if quiet:
-        yield Quiet()
+        yield Silent()
     elif console.is_terminal and not console.is_dumb_terminal:
         live = Live(console)
         with live.view:
@@ -190,7 +187,7 @@ def reporter(quiet: bool, console: Console) -> Iterator[Reporter]:
 
 
 def _indented(name: str, depth: int) -> str:
-    return f"{'  ' * depth}{name}".ljust(NAME_WIDTH)
+    return f"{'  ' * depth}{name}".ljust(NAME_CHARACTERS)
 
 
 def _figures(values: Mapping[str, float]) -> str:

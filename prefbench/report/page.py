@@ -27,8 +27,8 @@ from prefbench.report.figures import (
     MEASURES,
     Cell,
     Curve,
+    FigureSetting,
     Line,
-    Setting,
     collect,
     ratio_label,
     style,
@@ -215,7 +215,7 @@ def _th(label: str, number: bool = False, first: str = "ascending") -> str:
 
 
 def _first(name: str) -> str:
-    """Which way a measure is sorted first: from the best down."""
+    """The order that a measure is sorted in first: from the best down."""
     return "ascending" if name == "gap" else "descending"
 
 
@@ -281,7 +281,7 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
     return f'<td class="number" data-v="{float(value)!r}">{value:.2f} {interval}</td>'
 
 
-def _setting(setting: Setting, runs_dir: Path, prompts: int) -> dict[str, Any]:
+def _setting(setting: FigureSetting, runs_dir: Path, prompts: int) -> dict[str, Any]:
     curves = training_curves(setting.cells)
     ratios = setting.ratios
     return {
@@ -365,6 +365,6 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None if one is missing: nothing is averaged over."""
+    """Mean of the values; None if one is missing: nothing is averaged over."""
     known = [value for value in values if value is not None]
     return float(f"{math.fsum(known) / len(known):.6g}") if len(known) == len(values) else None

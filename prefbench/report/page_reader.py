@@ -12,15 +12,15 @@ import numpy as np
 
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.record.evidence import item_columns, read_evidence
-from prefbench.report.figures import Cell, Setting
+from prefbench.report.figures import Cell, FigureSetting
 from prefbench.text import one_line
 
-LONGEST_TEXT = 4000
+TEXT_CHARACTERS = 4000
 """Characters of a prompt or response in the reader; the rest is cut, and the cut is marked."""
 
 
-def shelves(setting: Setting, ratio: float, prompts: int) -> list[dict[str, Any]]:
-    """For each seed, some prompts with what every aligner answered."""
+def shelves(setting: FigureSetting, ratio: float, prompts: int) -> list[dict[str, Any]]:
+    """Some prompts of each seed with what every aligner answered."""
     cells = sorted((cell for cell in setting.cells if cell.ratio == ratio), key=lambda cell: cell.line)
     seeds = sorted({seed for cell in cells for seed in cell.runs})
     found = [_shelf(cells, seed, prompts) for seed in seeds] if prompts else []
@@ -120,7 +120,7 @@ def _read_chosen(folder: Path, chosen: Sequence[int], groups: Sequence[str]) -> 
 
 def _cut(text: object) -> str:
     whole = "" if text is None else str(text)
-    return whole if len(whole) <= LONGEST_TEXT else f"{whole[:LONGEST_TEXT]} [...]"
+    return whole if len(whole) <= TEXT_CHARACTERS else f"{whole[:TEXT_CHARACTERS]} [...]"
 
 
 def _finite(values: Iterable[Any]) -> list[float | None]:

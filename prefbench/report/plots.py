@@ -15,8 +15,8 @@ from prefbench.errors import UserError
 from prefbench.registry import suggest
 from prefbench.report.figures import (
     Cell,
+    FigureSetting,
     Line,
-    Setting,
     collect,
     pareto_front,
     ratio_label,
@@ -158,7 +158,7 @@ def _check_aligners(settings: Sequence[Setting], aligners: Sequence[str]) -> Non
             raise UserError(f"no run of an aligner '{name}'.{suggest(name, known)}")
 
 
-def _shown(setting: Setting, aligners: Sequence[str] | None) -> set[int]:
+def _shown(setting: FigureSetting, aligners: Sequence[str] | None) -> set[int]:
     if not aligners:
         return set(setting.first_shown)
     return {cell.line for cell in setting.cells if cell.row["aligner"] in aligners}
@@ -211,7 +211,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
         )
 
 
-def _headline(setting: Setting, cells: Sequence[Cell]) -> Figure:
+def _headline(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
     figure = _new(6.4, 4.4)
     axes = figure.subplots()
     ratios = setting.ratios
@@ -241,7 +241,7 @@ def _headline(setting: Setting, cells: Sequence[Cell]) -> Figure:
 
 
 def _panels(
-    setting: Setting, cells: Sequence[Cell], height: float
+    setting: FigureSetting, cells: Sequence[Cell], height: float
 ) -> tuple[Figure, list[tuple[float, Axes]]]:
     """A panel for each ratio that has something to show."""
     ratios = [ratio for ratio in setting.ratios if any(cell.ratio == ratio for cell in cells)]
@@ -266,7 +266,7 @@ def _whiskers(axes: Axes, line: Line, x: Sequence[float], y: Sequence[float]) ->
     axes.plot(x[0], y[0], **{**_look(line), "linestyle": "none"})
 
 
-def _scatter(setting: Setting, cells: Sequence[Cell]) -> Figure:
+def _scatter(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
     figure, panels = _panels(setting, cells, 2.9)
     for ratio, axes in panels:
         here = [cell for cell in cells if cell.ratio == ratio]
@@ -292,7 +292,7 @@ def _fullest(panels: Sequence[tuple[float, Axes]]) -> Axes:
     return max((axes for _, axes in panels), key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
-def _gap(setting: Setting, cells: Sequence[Cell]) -> Figure:
+def _gap(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
     names = [line for i, line in enumerate(setting.lines) if any(cell.line == i for cell in cells)]
     figure, panels = _panels(setting, cells, 0.25 * len(names) + 0.8)
     for ratio, axes in panels:
@@ -310,7 +310,7 @@ def _gap(setting: Setting, cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def _kl(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
+def _kl(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
     known = [cell for cell in cells if cell.row["kl"] is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""Who won, for a person, when a run is over.
+"""Tables of who won, for a person, when a run is over.
 
 Every text that a user or a plug-in chose reaches rich as `Text`, so that a bracket in it is a bracket.
 """
