@@ -26,7 +26,7 @@ from prefbench.store.stages import Store, content_digest
 
 @dataclass(frozen=True)
 class Found:
-    """What a run found out."""
+    """The findings of a run."""
 
     measured: dict[str, Any]
     """The record's measured fields."""
@@ -38,7 +38,7 @@ class Found:
 
 
 def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> Found:
-    """Everything after the reference."""
+    """The findings of a run, once its reference policy stands."""
     labels = labels_of(spec, problem, backbone, store)
     policy, policy_folder = aligned_policy(spec, problem, backbone, labels, store)
     speakers = (
@@ -81,7 +81,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
 
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
-    """What went otherwise than it was meant to, and rewards that are no measure."""
+    """Sentences on what went otherwise than it was meant to, and on rewards that are no measure."""
     notes = list(dict.fromkeys(backbone.notes))
     notes += [
         said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
@@ -99,7 +99,7 @@ def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str,
 def _utility_reports(
     problem: Problem, labels: pd.DataFrame, items: pd.DataFrame, prompted: pd.DataFrame | None
 ) -> dict[str, Any]:
-    """What utilities that were fitted or asked for have to say of themselves."""
+    """The reports of utilities that were fitted or asked for."""
     # Labels that a task brought along were not asked for.
     asked = [items] if problem.given is not None else [labels, items]
     reports = {}

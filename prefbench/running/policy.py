@@ -94,7 +94,7 @@ _ALIGNERS_OWN = (
     errno.EACCES,
     errno.EPERM,
 )
-"""What a program gets that asks for a file which is not there, is there, or cannot be used in that way."""
+"""Errors of a program that asks for a file which is not there, is there, or cannot be used in that way."""
 
 
 def _is_environment(error: BaseException) -> bool:

@@ -47,7 +47,7 @@ def _serving(group: str, rows: pd.DataFrame, evidence: Mapping[str, Any]) -> int
 
 
 def em_report(rows: pd.DataFrame, evidence: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How EM went, with the agreement between its clusters and the true groups."""
+    """The report of EM, with the agreement between its clusters and the true groups."""
     if evidence["em"] is None:
         return None
     from scipy.optimize import linear_sum_assignment
@@ -69,7 +69,7 @@ def em_report(rows: pd.DataFrame, evidence: Mapping[str, Any]) -> dict[str, Any]
 
 
 def too_few_clusters(problem: Problem, em: Mapping[str, Any] | None) -> str | None:
-    """That people were placed in fewer clusters than there are groups to measure; None if they were not."""
+    """A sentence where people were placed in fewer clusters than there are groups to measure; else None."""
     if em is None:
         return None
     groups, clusters = len(problem.groups), sum(size > 0 for size in em["cluster_sizes"])
