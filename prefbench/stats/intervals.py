@@ -15,7 +15,7 @@ Statistic: TypeAlias = Callable[[Floats], Floats]
 """From group means `[..., groups]` to one number each, `[...]`: vectorised over the leading axes."""
 
 RESAMPLES = 10_000
-_CHUNK = 2_000_000  # draws held in memory at once: 16 MB of indices
+_CHUNK_DRAWS = 2_000_000  # draws held in memory at once: 16 MB of indices
 
 
 class Interval(NamedTuple):
@@ -100,7 +100,7 @@ def _prompt_means(values: Floats, rng: np.random.Generator, n_resamples: int) ->
         weights = rng.multinomial(n, counts / n, size=n_resamples)
         return np.asarray(weights @ rows / n)
     means = np.empty((n_resamples, values.shape[1]))
-    step = max(1, _CHUNK // n)
+    step = max(1, _CHUNK_DRAWS // n)
     for start in range(0, n_resamples, step):
         size = min(step, n_resamples - start)
         index = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
