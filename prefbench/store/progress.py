@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Who is told how a run goes."""
+    """A listener who is told how a run goes."""
 
     def begin(self, stage: str, stored: bool) -> None:
         """A stage starts; `stored` says that it only has to be read."""

@@ -51,7 +51,7 @@ class Busy(PrefbenchError):
 
 @contextlib.contextmanager
 def waiting(wait: bool) -> Iterator[None]:
-    """Within it a stage that another process is computing is waited for, or raises `Busy`."""
+    """Wait, within the block, for a stage that another process is computing, or raise `Busy`."""
     token = _waits.set(wait)
     try:
         yield
@@ -68,14 +68,14 @@ class Work:
     reporter: Reporter = field(default_factory=Silent)
     _saved_at: float = field(default_factory=time.monotonic)
     checkpoints: Path | None = None
-    """Where checkpoints are read from, if not from the folder."""
+    """Folder that checkpoints are read from, if not from the stage's own."""
 
     def report(self, done: int, total: int, **values: float) -> None:
         """Tell the reporter how far a loop is."""
         self.reporter.step(self.stage, done, total, values)
 
     def due(self) -> bool:
-        """Whether the last checkpoint is old enough that a loop should save one."""
+        """True if the last checkpoint is old enough that a loop should save one."""
         return bool(team().first(time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS))
 
     def save(self, name: str, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
@@ -176,7 +176,7 @@ class Store:
 
     @contextlib.contextmanager
     def _claimed(self, final: Path) -> Iterator[dict[str, Any] | None]:
-        """What a stored stage says of itself; None, with the stage's lock held, if it must be computed."""
+        """The description in a stored stage; None, with the stage's lock held, if it must be computed."""
         key = int(final.name[:15], 16)
         if team().first(key) != key:
             raise PrefbenchError(
@@ -263,7 +263,7 @@ def _unshared() -> PrefbenchError:
 
 
 def _shared(final: Path) -> dict[str, Any]:
-    """What a stage says of itself that process 0 has found or written."""
+    """The description of a stage that process 0 has found or written."""
     try:
         return dict(read_json(final / "done.json", within=final))
     except FileNotFoundError:
@@ -271,18 +271,18 @@ def _shared(final: Path) -> dict[str, Any]:
 
 
 def _whole(folder: Path) -> dict[str, Any] | None:
-    """What a complete stage says of itself, if every file still has the checksum it was stored with."""
+    """The description in a complete stage, if every file still has the checksum it was stored with."""
     done, wrong = _checked(folder)
     return None if wrong else done
 
 
 def damage(folder: Path) -> list[str]:
-    """What is wrong with a stored stage, a sentence for each file; nothing if it is whole."""
+    """Sentences for damage to a stored stage, one for each file; none if it is whole."""
     return _checked(folder)[1]
 
 
 def _checked(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """What a stage says of itself, and a sentence for each of its files that does not fit."""
+    """The description in a stage, and a sentence for each of its files that does not fit."""
     try:
         done = dict(read_json(folder / "done.json", within=folder))
         files = dict(done["files"])
