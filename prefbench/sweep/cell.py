@@ -19,25 +19,25 @@ from prefbench.store import stages as store
 from prefbench.store.files import locked
 from prefbench.store.progress import Reporter
 
-Status = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
+CellStatus = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell.
+    """The fate of a cell.
 
     `before`: it was done when its turn came. `busy`: another process is at it, or at a stage that it
     needs. `stop`: something that every other cell would meet too, such as a full disk.
     """
 
-    status: Status
+    status: CellStatus
     message: str | None = None
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every cell of a sweep has in common."""
+    """Settings that every cell of a sweep has in common."""
 
     runs_dir: Path
     plugins: tuple[str, ...] = ()
@@ -48,9 +48,9 @@ class Job:
     threads: int = 1
     """CPU threads of each."""
     retries: int = 2
-    """How often a cell is started again after its worker died."""
+    """Restarts of a cell whose worker died."""
     address: str | None = None
-    """Of a Ray cluster; none for this machine."""
+    """Address of a Ray cluster; none for this machine."""
     cpus: float = 1.0
     """CPUs that Ray sets aside for a cell."""
     gpus: float = 0.0
@@ -69,7 +69,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
     """
     started = time.monotonic()
 
-    def outcome(status: Status, message: str | None = None) -> Outcome:
+    def outcome(status: CellStatus, message: str | None = None) -> Outcome:
         return Outcome(status, message, round(time.monotonic() - started, 3))
 
     try:
@@ -95,7 +95,7 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
-    """Whether today's code ended a run of this specification well, and its record and evidence are there."""
+    """True if today's code ended a run of this specification well, and its record and evidence are there."""
     folder = runs_dir / run_name(spec)
     if not (folder / ITEMS_FILE).is_file():
         return False

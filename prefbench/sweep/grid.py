@@ -37,11 +37,11 @@ class Exclude:
     settings: tuple[Setting, ...] = ()
 
     def matches_names(self, names: Mapping[str, Any]) -> bool:
-        """Whether a cell's task, aligner and so on are among those excluded."""
+        """True if a cell's task, aligner and so on are among those excluded."""
         return all(names[key] in values for key, values in self.keys.items())
 
     def matches_options(self, spec: RunSpec) -> bool:
-        """Whether its options are, too; one that the cell does not have matches nothing."""
+        """True if its options are, too; one that the cell does not have matches nothing."""
         return all(
             _is_for(setting, spec) and options_of(spec, setting.section).get(setting.option) in setting.values
             for setting in self.settings
@@ -53,7 +53,7 @@ class Grid:
     """Every combination of its values."""
 
     where: str
-    """How a message names it."""
+    """Name of it in messages."""
     task: tuple[str, ...]
     aligner: tuple[str, ...]
     model: tuple[str | None, ...]
@@ -75,7 +75,7 @@ class Grid:
             yield task, aligner, model or registry.BACKBONES[registry.get("task", task).backbone]
 
     def settings_of(self, task: str, aligner: str, model: str) -> list[Setting]:
-        """What is set for them; an option set for a name goes before the same one set for all."""
+        """The settings for them; an option set for a name overrides the same one set for all."""
         owners = {"task": task, "aligner": aligner, "model": model}
         found: dict[tuple[str, str], Setting] = {}
         for setting in sorted(self.settings, key=lambda s: s.owner is not None):
@@ -86,15 +86,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """What a sweep file says."""
+    """A sweep file as read."""
 
     path: str
     grids: tuple[Grid, ...]
     excludes: tuple[Exclude, ...] = ()
     plugins: tuple[str, ...] = ()
-    """Those that were loaded."""
+    """Plug-ins that were loaded."""
     left_out: tuple[str, ...] = ()
-    """Those that the file names and that were not run."""
+    """Plug-ins that the file names and that were not run."""
     runs_dir: str | None = None
     cpus: float = 1.0
     gpus: float = 0.0

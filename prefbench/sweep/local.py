@@ -26,7 +26,7 @@ from prefbench.sweep.cell import Job, Outcome
 from prefbench.sweep.progress import Progress
 from prefbench.sweep.schedule import Schedule
 
-TICK = 0.25
+TICK_SECONDS = 0.25
 """Seconds between looks at the screen and at cells that were busy."""
 FAILED_STARTS = 3
 """Workers in a row that may die before they are ready."""
@@ -47,7 +47,7 @@ def run_local(schedule: Schedule, job: Job, progress: Progress) -> None:
                     break
                 worker.give(*taken, job.runs_dir)
                 progress.started(taken[0])
-            for worker, messages in workers.listen(TICK):
+            for worker, messages in workers.listen(TICK_SECONDS):
                 for message in messages:
                     _hear(worker, message, schedule, progress)
                 if worker.gone:
@@ -55,7 +55,7 @@ def run_local(schedule: Schedule, job: Job, progress: Progress) -> None:
             progress.tick()
 
 
-def _hear(worker: _Worker, message: dict[str, Any], schedule: Schedule, progress: Progress) -> None:
+def _hear(worker: _LocalWorker, message: dict[str, Any], schedule: Schedule, progress: Progress) -> None:
     spec = worker.spec
     if message.get("ready"):
         worker.ready = True
@@ -74,7 +74,7 @@ def _hear(worker: _Worker, message: dict[str, Any], schedule: Schedule, progress
         progress.stage(spec, message["stage"], message.get("done", 0), message.get("total", 0))
 
 
-def _bury(worker: _Worker, workers: _Workers, schedule: Schedule, progress: Progress) -> None:
+def _bury(worker: _LocalWorker, workers: _Workers, schedule: Schedule, progress: Progress) -> None:
     """Put a dead worker's cell back in line."""
     why = worker.post_mortem()
     workers.drop(worker)
@@ -94,7 +94,7 @@ def _bury(worker: _Worker, workers: _Workers, schedule: Schedule, progress: Prog
 
 
 @dataclass(eq=False)
-class _Worker:
+class _LocalWorker:
     """A process and the cell that it is at."""
 
     process: subprocess.Popen[bytes]
@@ -105,7 +105,7 @@ class _Worker:
     _unread: bytes = b""
 
     def give(self, spec: RunSpec, wait: bool, runs_dir: Path) -> None:
-        """A cell to run."""
+        """Give the worker a cell to run."""
         self.spec = spec
         self.send({"spec": spec.to_dict(), "runs_dir": str(runs_dir), "wait": wait})
 
@@ -125,7 +125,7 @@ class _Worker:
         return [json.loads(line) for line in lines]
 
     def post_mortem(self) -> str:
-        """What it died of, in a few words."""
+        """Cause of death in a few words."""
         code = self.process.wait()
         if code < 0:
             name = signal.Signals(-code).name
@@ -141,7 +141,7 @@ class _Workers:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._selector = selectors.DefaultSelector()
-        self._workers: list[_Worker] = []
+        self._workers: list[_LocalWorker] = []
         self.failed_starts = 0
 
     def __enter__(self) -> _Workers:
@@ -163,17 +163,17 @@ class _Workers:
         while len(self._workers) < min(self._job.workers, cells):
             self._start()
 
-    def idle(self) -> list[_Worker]:
-        """Those without a cell. One that is still starting may already be given one."""
+    def idle(self) -> list[_LocalWorker]:
+        """Workers without a cell. One that is still starting may already be given one."""
         return [worker for worker in self._workers if worker.spec is None]
 
-    def listen(self, timeout: float) -> Iterator[tuple[_Worker, list[dict[str, Any]]]]:
-        """Those that had something to say, or died, within `timeout` seconds."""
+    def listen(self, timeout: float) -> Iterator[tuple[_LocalWorker, list[dict[str, Any]]]]:
+        """Workers that had something to say, or died, within `timeout` seconds."""
         for key, _ in self._selector.select(timeout):
-            worker: _Worker = key.data
+            worker: _LocalWorker = key.data
             yield worker, worker.read()
 
-    def drop(self, worker: _Worker) -> None:
+    def drop(self, worker: _LocalWorker) -> None:
         """Forget a worker that has ended."""
         assert worker.process.stdout is not None and worker.process.stdin is not None
         self._selector.unregister(worker.process.stdout)
@@ -196,7 +196,7 @@ class _Workers:
             process_group=0,  # Ctrl-C is for the sweep, which ends its workers itself
         )
         assert process.stdout is not None
-        worker = _Worker(process, errors)
+        worker = _LocalWorker(process, errors)
         self._workers.append(worker)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
         worker.send({"plugins": list(self._job.plugins), "hosts": dict(self._job.hosts)})

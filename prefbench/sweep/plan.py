@@ -1,4 +1,4 @@
-"""What a sweep has to do: the cells that are left, what they share, and the time they may take."""
+"""The work of a sweep: the cells that are left, what they share, and the time they may take."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Plan:
     """The cells of a sweep, which of them are done, and what the others will take."""
 
     specs: tuple[RunSpec, ...]
-    """In the order in which they are started."""
+    """Specifications of the cells, in the order in which they are started."""
     done: frozenset[str]
     """Hashes of those that need not run."""
     shared: Mapping[str, int]
-    """How many different references, pairs and labels the cells to run need, at the most."""
+    """Number of different references, pairs and labels that the cells to run need, at the most."""
     seconds: float | None
     """Work that is left, by what past runs took; none if there are no such runs."""
     untimed: tuple[str, ...]
@@ -42,7 +42,7 @@ class Plan:
 
 
 def make_plan(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
-    """What a sweep has to do, as far as names, options and a look into the runs folder tell."""
+    """The work of a sweep, as far as names, options and a look into the runs folder tell."""
     done = frozenset(spec.hash for spec in specs if is_done(spec, runs_dir))
     todo = [spec for spec in specs if spec.hash not in done]
     references = {reference_key(spec) for spec in todo}
@@ -61,7 +61,7 @@ def make_plan(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
 
 
 class _Timings:
-    """What each stage took in the runs of a folder."""
+    """Seconds that each stage took in the runs of a folder."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs = 0
@@ -144,7 +144,7 @@ def describe(plan: Plan) -> tuple[str, list[str], list[list[str]]]:
 
 
 def plan_lines(plan: Plan, job: Job) -> list[str]:
-    """What a plan amounts to, in sentences."""
+    """A plan in sentences."""
     todo = len(plan.todo)
     lines = [f"{len(plan.specs)} cells: {len(plan.done)} done before, {todo} to run"]
     if not todo:

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep while it goes: done, running, failed, and the time that is left."""
+"""The view of a sweep while it goes: done, running, failed, and the time that is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prefbench.spec import RunSpec
 from prefbench.sweep.cell import Outcome, label
 from prefbench.text import clock, one_line
 
-SHOWN = 16
+SHOWN_CELLS = 16
 """Running cells with a line of their own."""
 
 
@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """Everything in one line."""
+        """The state of the sweep in one line."""
         parts = [f"{self.before + self.done}/{self.total} done"]
         parts += [f"{self.before} of them before"] if self.before else []
         parts += [f"{len(self.running)} running", f"{self.failed} failed", clock(self.elapsed)]
@@ -96,7 +96,7 @@ class Progress:
         """Called a few times a second."""
 
 
-class _Plain(Progress):
+class _PlainProgress(Progress):
     """For a log: a line now and then."""
 
     def __init__(self, total: int, before: int, console: Console) -> None:
@@ -115,7 +115,7 @@ class _Plain(Progress):
             _print(self._console, self.line)
 
 
-class _Live(Progress):
+class _LiveProgress(Progress):
     """For a terminal: a redrawn view."""
 
     def __init__(self, total: int, before: int, console: Console) -> None:
@@ -133,29 +133,29 @@ class _Live(Progress):
         head.add_row(ProgressBar(total=self.total, completed=completed, width=24), Text(self.line))
         grid = Table.grid(padding=(0, 2, 0, 0))
         cells = list(self.running.values())
-        for cell in cells[:SHOWN]:
+        for cell in cells[:SHOWN_CELLS]:
             grid.add_row(
                 Text("  " + one_line(cell.name), overflow="ellipsis", no_wrap=True),
                 Text(cell.stage),
                 Text(f"{cell.done}/{cell.total}" if cell.total else ""),
                 Text(clock(time.monotonic() - cell.started)),
             )
-        if len(cells) > SHOWN:
-            grid.add_row(Text(f"  and {len(cells) - SHOWN} more"))
+        if len(cells) > SHOWN_CELLS:
+            grid.add_row(Text(f"  and {len(cells) - SHOWN_CELLS} more"))
         return Group(head, grid)
 
 
 @contextlib.contextmanager
 def progress(total: int, before: int, quiet: bool, console: Console) -> Iterator[Progress]:
-    """Who tells a person on `console` how a sweep goes: nobody, a redrawn view, or lines for a log."""
+    """The reporter for `console` of how a sweep goes: none, a redrawn view, or lines for a log."""
     if quiet:
         yield Progress(total, before)
     elif console.is_terminal and not console.is_dumb_terminal:
-        live = _Live(total, before, console)
+        live = _LiveProgress(total, before, console)
         with live.view:
             yield live
     else:
-        yield _Plain(total, before, console)
+        yield _PlainProgress(total, before, console)
 
 
 def _print(console: Console, line: str) -> None:

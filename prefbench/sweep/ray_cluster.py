@@ -27,7 +27,7 @@ from prefbench.sweep.cell import Job, Outcome, run_cell
 from prefbench.sweep.progress import Progress
 from prefbench.sweep.schedule import Schedule
 
-TICK = 0.5
+TICK_SECONDS = 0.5
 """Seconds between looks at the screen and at the cluster's size."""
 
 
@@ -110,7 +110,7 @@ def _run_all(ray: Any, schedule: Schedule, job: Job, progress: Progress) -> None
                 flying[reference] = spec
                 progress.started(spec)
                 progress.stage(spec, "with Ray")
-            landed, _ = ray.wait(list(flying), num_returns=1, timeout=TICK) if flying else ([], [])
+            landed, _ = ray.wait(list(flying), num_returns=1, timeout=TICK_SECONDS) if flying else ([], [])
             for reference in landed:
                 _land(ray, reference, flying.pop(reference), schedule, progress)
             progress.tick()

@@ -1,4 +1,4 @@
-"""Which cell a free worker takes next, and what becomes of one whose worker died."""
+"""The next cell for a free worker, and the fate of one whose worker died."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefbench.errors import PrefbenchError
 from prefbench.spec import RunSpec
 from prefbench.sweep.cell import Outcome, in_order, labels_key, reference_key
 
-PAUSE = 1.0
+PAUSE_SECONDS = 1.0
 """Seconds before a cell that another process was at is tried again."""
 
 
@@ -35,7 +35,7 @@ class Schedule:
 
     @property
     def over(self) -> bool:
-        """Whether nothing waits and nothing runs."""
+        """True if nothing waits and nothing runs."""
         return not (self.waiting or self.running)
 
     def take(self) -> tuple[RunSpec, bool] | None:
@@ -69,7 +69,7 @@ class Schedule:
         if outcome.status == "stop":
             raise PrefbenchError(outcome.message or "the sweep cannot go on.")
         if outcome.status == "busy":
-            self._paused[spec.hash] = self._clock() + PAUSE
+            self._paused[spec.hash] = self._clock() + PAUSE_SECONDS
             self.waiting.append(spec)
             return False
         self._made.add(reference_key(spec))

@@ -37,7 +37,7 @@ Engine = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a sweep."""
+    """The outcome of a sweep."""
 
     cells: int
     done: int
@@ -60,7 +60,7 @@ def make_job(
     retries: int,
     address: str | None,
 ) -> Job:
-    """How the cells are run: how many at a time, with how many threads.
+    """The way the cells are run: how many at a time, with how many threads.
 
     Raises:
         UserError: the engine is not installed or does not have such an option.
