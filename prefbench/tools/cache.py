@@ -28,30 +28,30 @@ _PARTIAL, _LOCK, _GONE = ".partial", ".lock", ".gone"
 
 
 @dataclass(frozen=True)
-class Stage:
+class StoredStage:
     """One stored stage."""
 
     kind: str
     path: Path
     size: int
-    """Bytes."""
+    """Size in bytes."""
     made: float
-    """When it was finished, in seconds since 1970."""
+    """Time at which it was finished, in seconds since 1970."""
 
 
 @dataclass
 class Swept:
-    """What `gc` removed, or would remove."""
+    """Stages and files that `gc` removed, or would remove."""
 
     freed: int = 0
-    """Bytes."""
+    """Bytes that were freed."""
     removed: list[str] = field(default_factory=list)
     """Names inside the runs folder."""
     kept: list[str] = field(default_factory=list)
-    """What was left because somebody is at work on it, a sentence each."""
+    """Things that were left because somebody is at work on them, a sentence each."""
 
 
-def stages(runs_dir: Path) -> list[Stage]:
+def stages(runs_dir: Path) -> list[StoredStage]:
     """Every finished stage, by kind and age.
 
     Raises:
@@ -64,7 +64,7 @@ def stages(runs_dir: Path) -> list[Stage]:
                 continue
             marker = path / "done.json"
             made = (marker if marker.is_file() else path).stat().st_mtime
-            found.append(Stage(kind.name, path, _size(path), made))
+            found.append(StoredStage(kind.name, path, _size(path), made))
     return sorted(found, key=lambda stage: (stage.kind, stage.made, stage.path.name))
 
 
@@ -76,7 +76,7 @@ def _kinds(runs_dir: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder; a link leads elsewhere and is none of ours."""
+    """Contents of a folder; a link leads elsewhere and is none of ours."""
     try:
         return sorted(path for path in folder.iterdir() if not path.is_symlink())
     except FileNotFoundError:  # somebody removed it meanwhile
@@ -100,7 +100,7 @@ def _size(path: Path) -> int:
 
 
 def overview(runs_dir: Path) -> list[dict[str, Any]]:
-    """For each kind of stage: how many are finished and not, how large, and how old."""
+    """Rows for each kind of stage: how many are finished and not, how large, and how old."""
     now = time.time()
     everything = stages(runs_dir)
     rows = []
@@ -122,7 +122,7 @@ def overview(runs_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def verify(runs_dir: Path) -> Iterator[tuple[Stage, list[str]]]:
+def verify(runs_dir: Path) -> Iterator[tuple[StoredStage, list[str]]]:
     """Every finished stage with what is wrong with it."""
     for stage in stages(runs_dir):
         found = damage(stage.path)
@@ -132,7 +132,7 @@ def verify(runs_dir: Path) -> Iterator[tuple[Stage, list[str]]]:
 
 
 def users(runs_dir: Path) -> dict[Path, list[str]]:
-    """Which runs rest on which stages, as their records say; those of older formats say nothing."""
+    """The runs that rest on each stage, as their records say; those of older formats say nothing."""
     found: dict[Path, set[str]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # records that cannot be read

@@ -1,4 +1,4 @@
-"""What this machine can do: rates, the counts of threads and workers that follow, and what is wrong with it.
+"""Abilities of this machine: rates, the counts of threads and workers that follow, and what is wrong with it.
 
 `prefbench doctor` stores what it found in the user's cache folder. `run` and `sweep` take their counts from
 there as long as the processor, the usable cores and torch are the same. `nano` stays at one thread whatever
@@ -40,13 +40,13 @@ from prefbench.text import show_bytes, show_count
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scipy", "tokenizers")
 OPTIONAL = ("trl", "peft", "openai", "ray", "bitsandbytes", "gguf")
-SECONDS = 0.4
-"""What one rate takes, warming up aside."""
-LEAST = 3
+RATE_SECONDS = 0.4
+"""Seconds that the measurement of one rate takes, warming up aside."""
+LEAST_TIMES = 3
 """Times that go into a median, at least."""
 READ_BYTES = 2**30
 """Read for the bandwidth: more than any cache holds."""
-NEAR = 0.1
+NEAR_SHARE = 0.1
 """Rates within this share of the best are as good as the best."""
 NANO_BYTES = 1.2e9
 """Memory of a process that runs `nano`, with some to spare; most of it is torch and other libraries."""
@@ -115,18 +115,18 @@ class Size:
 
 
 SMALL = Size(width=64, heads=4, layers=2, rows=32, tokens=32)
-"""Of `nano`."""
+"""Size of `nano`."""
 LARGE = Size(width=768, heads=12, layers=1, rows=8, tokens=64)
 """One layer of GPT-2 with 124 M parameters."""
 
 
 def scaling(size: Size, counts: Sequence[int], seconds: float) -> dict[int, float]:
-    """How fast transformer blocks are trained with different numbers of threads, without their optimiser.
+    """Speed of training transformer blocks with different numbers of threads, without their optimiser.
 
     Args:
         size: of the blocks (attention, GELU, float32) and of the batch.
         counts: of threads. They take turns, so that whatever else the machine does meets all of them.
-        seconds: to spend, at least `LEAST` turns and one that warms up.
+        seconds: to spend, at least `LEAST_TIMES` turns and one that warms up.
 
     Returns:
         Tokens/s of a forward and a backward pass, by the median over the turns.
@@ -151,7 +151,7 @@ def scaling(size: Size, counts: Sequence[int], seconds: float) -> dict[int, floa
     taken: dict[int, list[float]] = {count: [] for count in counts}
     until = time.perf_counter() + seconds
     with _threads(torch.get_num_threads()):
-        while len(taken[counts[0]]) <= LEAST or time.perf_counter() < until:
+        while len(taken[counts[0]]) <= LEAST_TIMES or time.perf_counter() < until:
             for count in counts:
                 torch.set_num_threads(count)
                 inputs.sum()  # starts the threads
@@ -164,7 +164,7 @@ def scaling(size: Size, counts: Sequence[int], seconds: float) -> dict[int, floa
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Within it torch has so many threads."""
+    """Let torch have so many threads within the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -185,12 +185,12 @@ def _seconds(call: Callable[[], Any], device: str) -> float:
 
     taken: list[float] = []
     until = float("inf")
-    while len(taken) <= LEAST or time.perf_counter() < until:
+    while len(taken) <= LEAST_TIMES or time.perf_counter() < until:
         started = time.perf_counter()
         call()
         wait()
         taken.append(time.perf_counter() - started)
-        until = min(until, time.perf_counter() + SECONDS)
+        until = min(until, time.perf_counter() + RATE_SECONDS)
     return median(taken[1:])
 
 
@@ -210,7 +210,7 @@ def measure(system: System) -> Machine:
             products[f"bfloat16, {device}"] = gemm_rate(1, device, "bfloat16")
             reads[device] = memory_bandwidth(1, device)
     counts = sorted({*(2**i for i in range(here.bit_length())), here})
-    small, large = scaling(SMALL, counts, 6 * SECONDS), scaling(LARGE, counts, 10 * SECONDS)
+    small, large = scaling(SMALL, counts, 6 * RATE_SECONDS), scaling(LARGE, counts, 10 * RATE_SECONDS)
     return Machine(
         fingerprint=system.fingerprint,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -228,9 +228,9 @@ def recommend(
 ) -> Recommended:
     """The counts that follow from what was measured.
 
-    A single run takes the number of threads with the most tokens/s, the least of those within `NEAR` of it. A
-    sweep takes the number t with the most of cores // t times tokens/s; there the largest of those within
-    `NEAR`, as every worker holds a model of its own.
+    A single run takes the number of threads with the most tokens/s, the least of those within `NEAR_SHARE`.
+    A sweep takes the number t with the most of cores // t times tokens/s; there the largest of those within
+    `NEAR_SHARE`, as every worker holds a model of its own.
 
     Args:
         cores: that a process may use.
@@ -251,7 +251,7 @@ def recommend(
 
 
 def _near_best(rates: Mapping[int, float]) -> list[int]:
-    return [threads for threads, rate in rates.items() if rate >= (1 - NEAR) * max(rates.values())]
+    return [threads for threads, rate in rates.items() if rate >= (1 - NEAR_SHARE) * max(rates.values())]
 
 
 # ------------------------------------------------------------------------------------------ storing
@@ -292,11 +292,11 @@ class Gpu:
 
 @dataclass(frozen=True)
 class System:
-    """What is here, without timing anything."""
+    """The machine as found, without timing anything."""
 
     fingerprint: Fingerprint
     versions: Mapping[str, str | None]
-    """Of Python, prefbench and packages; None for one that is not installed."""
+    """Versions of Python, prefbench and packages; None for one that is not installed."""
     load: float
     memory_free: float | None
     disk_free: float
@@ -347,12 +347,12 @@ def _gpus() -> Iterator[Gpu]:
 
 
 def problems(system: System, machine: Machine) -> list[str]:
-    """What is wrong or could be better, each with how to mend it, in a line."""
+    """Faults and possible improvements, each with how to mend it, in a line."""
     return [*_of_packages(system), *_of_threads(machine), *_of_room(system), *_of_gpus(system)]
 
 
 def needed() -> dict[str, Requirement]:
-    """What the installed prefbench asks of packages, extras included, by their names."""
+    """Packages that the installed prefbench asks for, extras included, by their names."""
     try:
         lines = metadata.requires("prefbench") or []
     except metadata.PackageNotFoundError:  # it runs from a folder

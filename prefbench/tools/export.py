@@ -125,14 +125,14 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
 
 
 def _whoever(problem: Problem) -> str:
-    """Whose preference a row is."""
+    """The person whose preference a row is, in words."""
     if problem.given is None:
         return "a simulated annotator"
     return "somebody of a group" if problem.origin.invented_ids else "an annotator"
 
 
 def _drawn(spec: RunSpec, problem: Problem) -> str:
-    """Who or what responses, labels, ids and groups come from."""
+    """The origin of responses, labels, ids and groups, as rows of a table."""
     source = _code(Path(spec.data).name)
     if problem.given is None:
         model = _code(Path(spec.model).name)
@@ -321,7 +321,7 @@ def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
 
 
 def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
-    """How much each two groups disagree, one sentence each; for many groups only the extremes."""
+    """The disagreement of each two groups, one sentence each; for many groups only the extremes."""
     columns = [
         [rows[f"{side}_utility/{g.name}"].to_numpy() for g in problem.groups]
         for side in ("chosen", "rejected")

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: its stages, and within each the operators that torch runs.
+"""The time of a run: its stages, and within each the operators that torch runs.
 
 A stage runs hundreds of thousands of operators, and torch's profiler takes some kilobytes for each. So it
 records a window of each stage that is computed: whole steps of its loop, or its beginning where it has none.
@@ -62,7 +62,7 @@ OF_OPERATORS = (
 
 @dataclass
 class Window:
-    """What was recorded of a stage."""
+    """Record of a stage."""
 
     seconds: float = 0.0
     steps: int = 0
@@ -94,15 +94,15 @@ class Window:
 
 
 @dataclass
-class Stage:
+class StageProfile:
     """All stages of one name."""
 
     seconds: float = 0.0
-    """Without those of stages within it, and without what profiling took."""
+    """Seconds without those of stages within it, and without what profiling took."""
     opened: int = 0
     stored: int = 0
     whole: bool = True
-    """None of them went on from a checkpoint or was stopped."""
+    """True if none of them went on from a checkpoint or was stopped."""
     peak: int = 0
     """Bytes of resident memory that the process had held at most, when the last of them ended."""
     window: Window = field(default_factory=Window)
@@ -143,7 +143,7 @@ class Profiler:
     """A reporter that measures what it is told of, and passes it on to another one."""
 
     def __init__(self, inner: Reporter) -> None:
-        self.stages: dict[str, Stage] = {}
+        self.stages: dict[str, StageProfile] = {}
         self.wall = 0.0
         """Seconds from its making to its end."""
         self.cost = 0.0
@@ -203,7 +203,7 @@ class Profiler:
     def _close(self, seconds: float) -> None:
         closed, peak = self._open.pop(), _peak()
         self._stop()
-        stage = self.stages.setdefault(closed.name, Stage())
+        stage = self.stages.setdefault(closed.name, StageProfile())
         stage.seconds += seconds - closed.inside
         stage.opened += 1
         stage.stored += closed.stored
@@ -259,7 +259,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def _costing(self) -> Iterator[None]:
-        """What happens within it is no part of the innermost stage."""
+        """A block whose time is no part of the innermost stage."""
         began = time.monotonic()
         yield
         cost = time.monotonic() - began
@@ -323,7 +323,7 @@ def _stage_of(work: Passes) -> str:
 # -------------------------------------------------------------------------------------- for a reader
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """Rows of text."""
 
     title: str
@@ -340,13 +340,13 @@ class OperatorTable(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of a run went."""
+    """The time of a run, by stages."""
 
     stages: Table
     operators: list[OperatorTable]
     """Of each stage that was computed with torch."""
     notes: list[str]
-    """What to know of the figures."""
+    """Remarks on the figures."""
 
 
 def profile_of(profiler: Profiler, spec: RunSpec) -> Profile:
@@ -370,7 +370,7 @@ def _counted(spec: RunSpec) -> dict[str, float]:
     return {} if shape is None else stage_flops(estimate(spec, shape, problem_of(spec)))
 
 
-def _stage_table(profiler: Profiler, counted: Mapping[str, float]) -> Table:
+def _stage_table(profiler: Profiler, counted: Mapping[str, float]) -> TextTable:
     timed = partial(_timed, whole=profiler.wall)
     rows = []
     for name, stage in profiler.stages.items():
@@ -386,10 +386,10 @@ def _stage_table(profiler: Profiler, counted: Mapping[str, float]) -> Table:
     ]
     header = ["stage", "seconds", "share", "", "peak memory"]
     header += ["FLOPs at most", "FLOP/s at most"] if counted else []
-    return Table("stages", header, [row + [""] * (len(header) - len(row)) for row in rows])
+    return TextTable("stages", header, [row + [""] * (len(header) - len(row)) for row in rows])
 
 
-def _state(stage: Stage) -> str:
+def _state(stage: StageProfile) -> str:
     if not stage.stored:
         return "computed" if stage.whole else "computed in part"
     return "stored" if stage.stored == stage.opened else f"{stage.stored} of {stage.opened} stored"

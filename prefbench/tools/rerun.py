@@ -24,10 +24,10 @@ from prefbench.record.problems import not_built
 from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.seeds import rng
-from prefbench.spec import RunSpec
+from prefbench.spec import stored_spec
 from prefbench.text import message_line
 
-NEAR = 1e-4
+NEAR_NATS = 1e-4
 """Nats that a divergence may differ by where the texts are the same."""
 _Z = 1.96
 
@@ -39,7 +39,7 @@ class Rerun:
     folder: Path
     wrong: tuple[str, ...]
     said: str
-    """How it was compared, or why it could not be computed."""
+    """The way it was compared, or the reason why it could not be computed."""
     done: bool = True
 
 
@@ -73,7 +73,7 @@ def rerun(runs: Sequence[Checked], board: Sequence[Checked] = ()) -> Iterator[Re
         for each in runs:
             assert each.record is not None
             try:
-                folder, record = run(RunSpec(**each.record.spec), Path(temporary))
+                folder, record = run(stored_spec(each.record.spec), Path(temporary))
             except PrefbenchError as error:
                 yield Rerun(each.folder, (), f"not computed: {message_line(error)}", done=False)
                 continue
@@ -111,7 +111,9 @@ def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]
     if same_code and old["reference_response"].tolist() == new["reference_response"].tolist():
         differing = int((old["response"] != new["response"]).sum())
         wrong = [f"{differing} of {len(new)} responses are not what the code says"] if differing else []
-        if not differing and not np.allclose(old["kl"], new["kl"], rtol=NEAR, atol=NEAR, equal_nan=True):
+        if not differing and not np.allclose(
+            old["kl"], new["kl"], rtol=NEAR_NATS, atol=NEAR_NATS, equal_nan=True
+        ):
             wrong.append("kl is not what the code gives")
         return Rerun(stored, tuple(wrong), "text by text")
     wrong = [

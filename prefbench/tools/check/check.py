@@ -23,7 +23,7 @@ from prefbench.tools.check.tiny import Sets, lent
 
 
 def find(name: str, plugins: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
-    """What `prefbench check NAME` is about: every task and aligner of that name, or of that file.
+    """The entries that `prefbench check NAME` is about: every task and aligner of that name, or of that file.
 
     Returns:
         The entries, and which installed plug-ins failed to import and why.

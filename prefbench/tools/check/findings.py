@@ -8,7 +8,7 @@ from typing import Literal
 
 from prefbench.errors import PrefbenchError
 
-Status = Literal["passed", "warned", "failed", "left out"]
+FindingStatus = Literal["passed", "warned", "failed", "left out"]
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Finding:
     """One check and how it went."""
 
     words: str
-    """What should hold."""
-    status: Status
+    """Statement that should hold."""
+    status: FindingStatus
     detail: str = ""
-    """What is wrong and how to mend it."""
+    """Fault, and how to mend it."""
 
 
 class Checks:
@@ -29,8 +29,8 @@ class Checks:
         self.findings: list[Finding] = []
         self._tell = tell
 
-    def add(self, words: str, status: Status, detail: str = "") -> None:
-        """One more finding, told at once."""
+    def add(self, words: str, status: FindingStatus, detail: str = "") -> None:
+        """Add a finding, and tell it at once."""
         finding = Finding(words, status, " ".join(detail.split()))
         self.findings.append(finding)
         self._tell(finding)
@@ -38,7 +38,7 @@ class Checks:
     def that(
         self, words: str, wrong: Callable[[], str | None], otherwise: Literal["failed", "warned"] = "failed"
     ) -> bool:
-        """Whether `wrong`, which says what is wrong, says nothing and raises nothing."""
+        """Note a statement as passed if `wrong` returns None, else as `otherwise` with the fault returned."""
         try:
             detail = wrong()
         except Exception as error:  # a stranger's code may raise anything

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RATIOS = (0.2, 0.5, 0.1)
 SEEDS = (0, 1)
 
-SEARCHED = 4e9
+SEARCHED_CHARACTERS = 4e9
 """Characters of corpus times test prompts beyond which fewer prompts are looked for."""
 
 
@@ -156,7 +156,7 @@ def _overlap(problems: Iterable[Problem]) -> str | None:
 
 def _leak(problem: Problem) -> str | None:
     corpus = "\n".join(problem.corpus)
-    most = max(50, int(SEARCHED / max(1, len(corpus))))
+    most = max(50, int(SEARCHED_CHARACTERS / max(1, len(corpus))))
     for prompt in problem.prompts.test[:most]:
         if prompt in corpus and re.search(rf"(?<!\w){re.escape(prompt)}(?!\w)", corpus):
             return f"{prompt!r:.60} is: split first, and make the corpus of what is no test prompt."
@@ -247,7 +247,7 @@ def _moved_with_ratio(problems: Mapping[tuple[float, int], Problem]) -> str | No
 
 
 def _labels_of(problem: Problem, prompts: pd.DataFrame) -> pd.DataFrame:
-    """Who labels what, for prompts with any two responses; their utilities are not asked for."""
+    """Labels, with who gave them, for prompts with any two responses; utilities are not asked for."""
     plain = tuple(replace(group, utility=_Flat()) for group in problem.groups)
     rows, _ = label_pairs(prompts.assign(response_a="a", response_b="b"), replace(problem, groups=plain), 0)
     return rows

@@ -66,7 +66,7 @@ OBJECTS = "a red apple|the old oak and an egg|blue water|an open gate|the last t
 
 @dataclass(frozen=True)
 class _Letters(Utility):
-    """How many letters of a kind a response has, for each of its words."""
+    """Number of letters of a kind in a response, for each of its words."""
 
     letters: str
     unit: str = "letters"

@@ -28,8 +28,8 @@ from prefbench.tools.check.findings import raised
 from prefbench.tools.check.generators import untouched
 
 FACTORS = (0.1, 1e-6, 10.0, 1e-3)
-"""What a number is multiplied by to see whether that makes a difference, one after the other."""
-SOON = 2
+"""Factors that a number is multiplied by, one after the other, to see whether that makes a difference."""
+SOON_VALUES = 2
 """Values of an option that are tried first, before others and other switches."""
 
 
@@ -53,7 +53,7 @@ def _others(options: type[BaseModel], name: str, value: Any) -> list[Any]:
 
 
 def _is_switch(options: type[BaseModel], name: str) -> bool:
-    """Whether an option is one of a few words, on or off, or something or none."""
+    """True if an option is one of a few words, on or off, or something or none."""
     annotation = options.model_fields[name].annotation
     return annotation is bool or bool(typing.get_args(annotation))
 
@@ -79,7 +79,7 @@ class Trial:
         return made
 
     def align(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Policy:
-        """What the aligner makes of the labels when it sees what `needs` says."""
+        """The policy that the aligner makes of the labels when it sees what `needs` says."""
         view = make_view(self.rows, self.problem, needs, self.spec.seed)
         path = self.folder / name / "work"
         path.mkdir(parents=True, exist_ok=True)
@@ -89,19 +89,19 @@ class Trial:
         return policy
 
     def heeds(self, name: str, most: int | None = None, **given: Any) -> bool:
-        """Whether one of (the first few) other values of an option makes a difference, given others."""
+        """True if one of (the first few) other values of an option makes a difference, given others."""
         before = self.outcome(given)
         tried = [other for other in self.values(name) if self.allowed({**given, name: other})]
         return any(self.outcome({**given, name: other}) != before for other in tried[:most])
 
     def soon_heeds(self, name: str) -> bool:
-        """Whether one of the first values does."""
-        return self.heeds(name, SOON)
+        """True if one of the first other values of an option makes a difference."""
+        return self.heeds(name, SOON_VALUES)
 
     def heeds_with_another(self, name: str) -> bool:
-        """Whether it does so where another option, a switch, is set otherwise."""
+        """True if an option makes a difference where another option, a switch, is set otherwise."""
         return any(
-            self.heeds(name, SOON, **{switch: value})
+            self.heeds(name, SOON_VALUES, **{switch: value})
             for switch in reversed(self.entry.options.model_fields)  # an aligner's own come last
             if switch != name
             for value in self.values(switch)[:3]
@@ -118,7 +118,7 @@ class Trial:
         return dict(self.entry.options(**self.spec.aligner_options))
 
     def allowed(self, given: Mapping[str, Any]) -> bool:
-        """Whether these values may be set."""
+        """True if these values may be set."""
         try:
             self.entry.options(**{**self.options, **given})
         except ValueError:
@@ -164,7 +164,7 @@ class Trial:
         return self.backbone("loading", self.problem).load_policy(folder)
 
     def difference(self, one: Policy, other: Policy, what: str) -> str | None:
-        """How two policies differ in what they say and in how likely it is to them."""
+        """A sentence if two policies say different things, or find them differently likely; else None."""
         draw = seeds.child(self.spec.seed, "check", "samples")
         first, second = one.sample(self.prompts, 2, draw), other.sample(self.prompts, 2, draw)
         if first != second:
@@ -180,7 +180,7 @@ class Trial:
         return None
 
     def odd(self, policy: Policy) -> str | None:
-        """What is no answer, or no log-probability."""
+        """A sentence for samples that are no answer or no log-probability; else None."""
         samples = policy.sample(self.prompts, 2, seeds.child(self.spec.seed, "check", "samples"))
         if len(samples) != len(self.prompts) or any(len(row) != 2 for row in samples):
             return "two samples for each prompt were asked for and not given."

@@ -13,17 +13,17 @@ from prefbench import seeds
 from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.problem.labels import label_pairs, preference_probability
 from prefbench.problem.problem import Group, Problem
-from prefbench.tools.check.findings import Checks, Status, raised
+from prefbench.tools.check.findings import Checks, FindingStatus, raised
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOW_DIVERSITY = 0.05
 """Mean difference of two groups' preference probabilities below which hardly any pair tells them apart."""
-SCORED = 200
+SCORED_RESPONSES = 200
 """Responses that a utility is tried on."""
-ALONE = 20
-"""Of these, how many are scored one by one too."""
+ALONE_RESPONSES = 20
+"""Texts of these that are scored one by one too."""
 
 
 def check_utilities(checks: Checks, problem: Problem, again: Problem) -> None:
@@ -72,8 +72,8 @@ def _check_utility(
 def _responses(problem: Problem) -> tuple[list[str], list[str]]:
     """Prompts and something that could be answered to each."""
     pairs = _pairs_of_responses(problem)
-    half = len(pairs) if problem.world is not None else SCORED // 2
-    pairs = pairs.iloc[:half].iloc[:SCORED]
+    half = len(pairs) if problem.world is not None else SCORED_RESPONSES // 2
+    pairs = pairs.iloc[:half].iloc[:SCORED_RESPONSES]
     return [*pairs["prompt"], *pairs["prompt"]], [*pairs["response_a"], *pairs["response_b"]]
 
 
@@ -107,7 +107,7 @@ def _pairs_of_responses(problem: Problem) -> pd.DataFrame:
 
 
 def _tails(problem: Problem) -> list[str]:
-    """What texts of the corpus say after their prompt, where they begin with one, else their second half."""
+    """Ends of the corpus's texts: after the prompt where one begins with it, else the second half."""
     lengths = sorted({len(prompt) for prompt in problem.prompts.train}, reverse=True)
     known = set(problem.prompts.train) | set(problem.prompts.validation)
     tails = []
@@ -131,7 +131,7 @@ def _unsteady(group: Group, prompts: Sequence[str], responses: Sequence[str]) ->
     values = np.asarray(group.utility(prompts, responses))
     if not np.array_equal(values, np.asarray(group.utility(prompts, responses))):
         return "a second call gives other numbers."
-    few = np.linspace(0, len(responses) - 1, min(ALONE, len(responses))).astype(int)
+    few = np.linspace(0, len(responses) - 1, min(ALONE_RESPONSES, len(responses))).astype(int)
     alone = np.concatenate([np.asarray(group.utility([prompts[i]], [responses[i]])) for i in few])
     if not np.allclose(alone, values[few], rtol=1e-5, atol=1e-6):
         return "a response scored alone gets another number than among others."
@@ -163,7 +163,7 @@ def _check_silence(checks: Checks, group: Group, prompts: Sequence[str], respons
         return
     better = float((values < nothing).mean())
     detail = f"it earns {nothing:g}, more than {better:.0%} of texts: make it as bad as the worst of them."
-    status: Status = "failed" if better > 0.5 else "warned" if better > 0.1 else "passed"
+    status: FindingStatus = "failed" if better > 0.5 else "warned" if better > 0.1 else "passed"
     checks.add(words, status, "" if status == "passed" else detail)
 
 
@@ -183,7 +183,7 @@ def _bad_labels(problem: Problem, pairs: pd.DataFrame) -> str | None:
 def _asymmetric(problem: Problem, pairs: pd.DataFrame) -> str | None:
     if not (problem.temperature >= 0 and math.isfinite(problem.temperature)):
         return f"a temperature of {problem.temperature} is no preference noise: give it 0 or more."
-    pairs = pairs.iloc[:SCORED]
+    pairs = pairs.iloc[:SCORED_RESPONSES]
     prompts = pairs["prompt"].tolist()
     a, b = pairs["response_a"].tolist(), pairs["response_b"].tolist()
     for group in problem.groups:

@@ -25,7 +25,7 @@ REMARKS = ("good food", "a good bed", "loud nights", "good and friendly people",
 
 @dataclass(frozen=True)
 class Praise(pb.Utility):
-    """How often a response has a word of praise in it."""
+    """Number of times that a response says a word of praise."""
 
     word: str
     unit: str = "words of praise"
