@@ -118,6 +118,6 @@ if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of 
 
 
 def __dir__() -> list[str]:
-    """The face."""
+    """The names of the public face."""
     names = (name for names in HOMES.values() for name in names)
     return sorted([*names, "PUBLIC_MODULES", "__version__"])

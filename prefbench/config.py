@@ -20,7 +20,7 @@ MOST_CELLS = 100_000
 """The most cells of a sweep, and so the most seeds that a grid may ask for."""
 
 
-class Table(BaseModel):
+class FileTable(BaseModel):
     """A table of a file; a key that it does not have is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,7 +30,7 @@ class Table(BaseModel):
         return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set}
 
 
-AnyTable = TypeVar("AnyTable", bound=Table)
+AnyTable = TypeVar("AnyTable", bound=FileTable)
 
 
 # ---------------------------------------------------------------------------------- types of values
@@ -150,7 +150,7 @@ Sections = Annotated[dict[str, dict[str, Any]], BeforeValidator(_sections)]
 # ------------------------------------------------------------------------------------------- files
 
 
-class RunFile(Table):
+class RunFile(FileTable):
     """`prefbench run --config`; `prefbench.spec.make_spec` judges the ratio, which may also be typed."""
 
     task: Text | None = None
@@ -165,7 +165,7 @@ class RunFile(Table):
     set: Sections | None = None
 
 
-class CellsTable(Table):
+class CellsTable(FileTable):
     """Names, values and options of cells: what `[[exclude]]` leaves out."""
 
     task: Texts | None = None
@@ -183,7 +183,7 @@ class GridTable(CellsTable):
     seeds: Annotated[int, BeforeValidator(_count)] | None = None
 
 
-class Resources(Table):
+class Resources(FileTable):
     """`[resources]`: what a cluster sets aside for a cell."""
 
     cpus: Annotated[float, BeforeValidator(_amount)] = 1.0
@@ -200,7 +200,7 @@ class SweepFile(GridTable):
     resources: Resources = Field(default_factory=Resources)
 
 
-class Check(Table):
+class Check(FileTable):
     """`[[check]]` of a gate file: a metric, how much of it may be lost, and in which rows."""
 
     metric: Text = "minority_win_rate"
@@ -208,15 +208,15 @@ class Check(Table):
     margin: Number = 0.03
     """The drop that is tolerated, a share (0.05 is five points)."""
     task: Text | None = None
-    """Only rows of this task, `name` or `name@version`."""
+    """Task of the rows, `name` or `name@version`; None for any."""
     aligner: Text | None = None
-    """Only rows of this aligner."""
+    """Aligner of the rows; None for any."""
     minority_ratio: Share | None = None
-    """Only rows at this share."""
+    """Share of the rows; None for any."""
 
 
-class GateFile(Table):
-    """`prefbench gate --config`; None where it says nothing."""
+class GateFile(FileTable):
+    """`prefbench gate --config`; None where the file does not say."""
 
     level: Number | None = None
     strict: Flag | None = None
@@ -240,7 +240,7 @@ def checked(kind: type[AnyTable], table: Mapping[str, Any], where: str) -> AnyTa
     """A table as its model.
 
     Raises:
-        UserError: one line on the first thing that is wrong; an unknown key comes before a wrong value.
+        UserError: one line on the first thing that is wrong; an unknown key before a wrong value.
     """
     try:
         return kind.model_validate(table)
@@ -249,7 +249,7 @@ def checked(kind: type[AnyTable], table: Mapping[str, Any], where: str) -> AnyTa
         raise UserError(_told(kind, found[0], where)) from None
 
 
-def _told(kind: type[Table], error: ErrorDetails, where: str) -> str:
+def _told(kind: type[FileTable], error: ErrorDetails, where: str) -> str:
     *tables, key = error["loc"]
     if error["type"] == "extra_forbidden":
         return f"{_place(where, tables)}: unknown key '{key}'.{suggest(str(key), _keys(kind, tables))}"
@@ -270,7 +270,7 @@ def _place(where: str, loc: Sequence[int | str]) -> str:
     return f"{where}: [[{loc[0]}]] {int(loc[1]) + 1}" if len(loc) > 1 else f"{where}: [{loc[0]}]"
 
 
-def _keys(kind: type[Table], tables: Sequence[int | str]) -> list[str]:
+def _keys(kind: type[FileTable], tables: Sequence[int | str]) -> list[str]:
     """The keys of a file, or of the table in it that a place names."""
     if not tables:
         return list(kind.model_fields)

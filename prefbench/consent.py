@@ -1,4 +1,4 @@
-"""Which servers off this machine may be sent something, and which environment variable holds the key of each.
+"""Consent to send something to servers off this machine, and the environment variables that hold their keys.
 
 Both are said by whoever starts a run: on the command line, or in a configuration file of their own. A run,
 sweep or gate file and a record that is run again come from anybody, so they can ask for a server, and
@@ -26,9 +26,9 @@ from prefbench.errors import UserError
 from prefbench.registry import suggest
 
 KEY_OPTION = "_key_env"
-"""How the name of an option ends that names the variable of a key; a specification never holds its value."""
+"""Ending of an option that names the variable of a key; a specification never holds the key itself."""
 URL_OPTION = "_url"
-"""How the name of an option ends that is the address of a server."""
+"""Ending of an option that is the address of a server."""
 
 _PORTS = {"http": 80, "https": 443}
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
@@ -67,7 +67,7 @@ def allowed() -> dict[str, str | None]:
 
 
 def typed() -> dict[str, str | None]:
-    """What `allow` was told."""
+    """The addresses and variables that `allow` was given."""
     return dict(_said)
 
 
@@ -175,7 +175,7 @@ def _checked(host: str, variable: Any, where: str) -> tuple[str, str | None]:
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is on loopback."""
+    """True if an address is on loopback."""
     host = urlsplit(url).hostname or ""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback

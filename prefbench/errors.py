@@ -36,7 +36,7 @@ _NO_MEMORY = (
 
 
 def says_no_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in whichever words Python, the loader of libraries or a library says so."""
+    """True if memory ran out, in whichever words Python, the loader of libraries or a library says so."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     foreign = isinstance(error, ImportError | OSError | RuntimeError | SystemError)

@@ -3,8 +3,8 @@
 A folder that came by mail or from a pull request may hold a pipe that never ends, a link to a device or to
 somebody's keys, or five kilobytes that become gigabytes. So a file is opened without waiting and looked at
 once it is open; JSON, TOML and CSV are read up to a number of bytes; and of a parquet file the footer is read
-first, which says how many rows, columns and bytes there are. What is not taken ends as `Unfit`, whose message
-completes the sentence "... cannot be read: ".
+first, which says how many rows, columns and bytes there are. What is not taken ends as `UnfitFile`, whose
+message completes the sentence "... cannot be read: ".
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 JSON_BYTES = 16 << 20
-"""Of a record, a history, a model's configuration: the largest that were ever made have less than one MiB."""
+"""Most bytes of a record, a history, a model's configuration: the largest that were ever made have under one
+MiB."""
 TOML_BYTES = 128 << 10
-"""Of a run, sweep or gate file, which a person wrote."""
+"""Most bytes of a run, sweep or gate file, which a person wrote."""
 CSV_BYTES = 16 << 20
-"""Of a leaderboard."""
+"""Most bytes of a leaderboard."""
 DATA_BYTES = 256 << 20
-"""Of a file of texts, after decompression."""
+"""Most bytes of a file of texts, after decompression."""
 MOST_VALUES = 10_000_000
-"""In a JSON file, or cells in a table: each takes some fifty bytes in Python whatever it says."""
-PIECE = 1 << 20
+"""Most values in a JSON file, or cells in a table: each takes some fifty bytes in Python whatever it says."""
+PIECE_BYTES = 1 << 20
 """Bytes that are read at a time."""
-DEEPEST = 64
+MOST_LEVELS = 64
 """Levels of JSON or TOML within each other; Python's own limit is reached at a few hundred."""
 
 
-class Unfit(ValueError):
+class UnfitFile(ValueError):
     """A file that is not taken; the message is the part of a sentence that says why."""
 
 
@@ -59,7 +60,7 @@ def open_regular(path: Path, within: Path | None = None, writable: bool = False)
         writable: open it for writing too, though nothing is written here.
 
     Raises:
-        Unfit: it is a pipe, a device, a socket or a folder, or lies elsewhere.
+        UnfitFile: it is a pipe, a device, a socket or a folder, or lies elsewhere.
         OSError: it is missing, or may not be read.
     """
     target = _resolved(path, within)
@@ -89,7 +90,7 @@ def open_lock(path: Path) -> TextIO:
 
 
 def is_regular(path: Path, within: Path | None = None) -> bool:
-    """Whether `open_regular` would open this path."""
+    """True if `open_regular` would open this path."""
     try:
         open_regular(path, within).close()
     except (OSError, ValueError):
@@ -100,7 +101,7 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 def _resolved(path: Path, within: Path | None) -> str:
     target = os.path.realpath(path)
     if within is not None and not Path(target).is_relative_to(os.path.realpath(within)):
-        raise Unfit("it is a link out of its folder")
+        raise UnfitFile("it is a link out of its folder")
     return target
 
 
@@ -116,7 +117,7 @@ _KINDS = (
 def _refuse_special(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((word for test, word in _KINDS if test(mode)), "a link that leads nowhere")
-        raise Unfit(f"it is {kind}, not a regular file")
+        raise UnfitFile(f"it is {kind}, not a regular file")
 
 
 def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
@@ -127,7 +128,7 @@ def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
         limits: bytes at most by a name's ending; files with other endings are nobody's business.
 
     Raises:
-        Unfit: one is a pipe or a device, leads out of the folder, or is too large; the message names it.
+        UnfitFile: one is a pipe or a device, leads out of the folder, or is too large; the message names it.
         OSError: one may not be read.
     """
     home = folder.parent.parent if folder.parent.name == "snapshots" else folder
@@ -138,11 +139,11 @@ def refuse_odd_files(folder: Path, limits: Mapping[str, int]) -> None:
         try:
             with open_regular(path, home) as file:
                 if os.fstat(file.fileno()).st_size > limit:
-                    raise Unfit(f"it has more than {show_bytes(limit, binary=True)}")
+                    raise UnfitFile(f"it has more than {show_bytes(limit, binary=True)}")
         except FileNotFoundError:
-            raise Unfit(f"{path.name}: it is a link that leads nowhere") from None
-        except Unfit as error:
-            raise Unfit(f"{path.name}: {error}") from None
+            raise UnfitFile(f"{path.name}: it is a link that leads nowhere") from None
+        except UnfitFile as error:
+            raise UnfitFile(f"{path.name}: {error}") from None
 
 
 MODEL_FILES: Mapping[str, int] = {
@@ -154,7 +155,8 @@ MODEL_FILES: Mapping[str, int] = {
     ".safetensors": 1 << 40,
     ".gguf": 1 << 40,
 }
-"""What a model's folder holds, and how large each may be. Weights are mapped rather than read."""
+"""Files that a model's folder holds, with the largest size of each in bytes. Weights are mapped rather than
+read."""
 
 
 # ----------------------------------------------------------------------------------- text, JSON, TOML
@@ -164,17 +166,17 @@ def read_bytes(path: Path, limit: int, within: Path | None = None) -> bytes:
     """The whole of a regular file of at most `limit` bytes.
 
     Raises:
-        Unfit: it is none, or larger.
+        UnfitFile: it is none, or larger.
         OSError: it is missing, or may not be read.
     """
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         content = bytearray()
         # In pieces: a read of so many bytes makes room for all of them first.
-        while max(size, len(content)) <= limit and (piece := file.read(PIECE)):
+        while max(size, len(content)) <= limit and (piece := file.read(PIECE_BYTES)):
             content += piece
     if max(size, len(content)) > limit:  # a file may grow, or say that it is empty
-        raise Unfit(f"it has more than {show_bytes(limit, binary=True)}")
+        raise UnfitFile(f"it has more than {show_bytes(limit, binary=True)}")
     return bytes(content)
 
 
@@ -184,10 +186,10 @@ def read_text(path: Path, limit: int, within: Path | None = None, encoding: str 
 
 
 def read_json(path: Path, limit: int = JSON_BYTES, within: Path | None = None) -> Any:
-    """What a JSON file says: no NaN or infinity, no half surrogate pairs, not too deep.
+    """The value of a JSON file: no NaN or infinity, no half surrogate pairs, not too deep.
 
     Raises:
-        Unfit: it is no regular file, too large or too deep, or holds what no other program takes.
+        UnfitFile: it is no regular file, too large or too deep, or holds what no other program takes.
         ValueError: it is no JSON, or not UTF-8.
         OSError: it is missing, or may not be read.
     """
@@ -197,17 +199,17 @@ def read_json(path: Path, limit: int = JSON_BYTES, within: Path | None = None) -
 def parse_json(text: str, wanted_unicode: bool = True) -> Any:
     """A JSON text with the bounds of `read_json`; texts of a data set need not be Unicode."""
     if sum(map(text.count, ",[{")) > MOST_VALUES:
-        raise Unfit(f"it has more than {MOST_VALUES:,} values")
+        raise UnfitFile(f"it has more than {MOST_VALUES:,} values")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise Unfit(f"it has more than {DEEPEST} levels") from None
+        raise UnfitFile(f"it has more than {MOST_LEVELS} levels") from None
     refuse_depth(value)
     if wanted_unicode and "\\ud" in text.lower():
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise Unfit("it has half a surrogate pair, which is no text") from None
+            raise UnfitFile("it has half a surrogate pair, which is no text") from None
     return value
 
 
@@ -216,9 +218,9 @@ def _refuse_constant(name: str) -> Any:
 
 
 def refuse_depth(value: Any) -> None:
-    """Raise `Unfit` where lists and tables lie within each other too deeply for what is done with them."""
+    """Raise `UnfitFile` where lists and tables lie within each other too deeply for their use."""
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MOST_LEVELS):
         level = [
             inner
             for outer in level
@@ -228,25 +230,25 @@ def refuse_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise Unfit(f"it has more than {DEEPEST} levels")
+    raise UnfitFile(f"it has more than {MOST_LEVELS} levels")
 
 
 def read_toml(path: Path, limit: int = TOML_BYTES) -> dict[str, Any]:
-    """What a TOML file says, not too deep.
+    """The value of a TOML file, not too deep.
 
     Raises:
-        Unfit: it is no regular file, too large or too deep.
+        UnfitFile: it is no regular file, too large or too deep.
         ValueError: it is no TOML, or not UTF-8.
         OSError: it is missing, or may not be read.
     """
     text = read_text(path, limit)
     # A key of many parts costs the parser the square of their number.
     if any(line.count(".") > 1000 for line in text.split("\n")):
-        raise Unfit("a line of it has more than 1,000 dots")
+        raise UnfitFile("a line of it has more than 1,000 dots")
     try:
         table = tomllib.loads(text)
     except RecursionError:
-        raise Unfit(f"it has more than {DEEPEST} levels") from None
+        raise UnfitFile(f"it has more than {MOST_LEVELS} levels") from None
     refuse_depth(table)
     return table
 
@@ -255,7 +257,7 @@ def read_toml(path: Path, limit: int = TOML_BYTES) -> dict[str, Any]:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends in `Unfit` when more than so many bytes have been read from it."""
+    """A stream that ends in `UnfitFile` when more than so many bytes have been read from it."""
 
     def __init__(self, content: io.BufferedIOBase, file: io.BufferedReader, limit: int) -> None:
         self._content, self._file, self._limit, self._left = content, file, limit, limit
@@ -267,7 +269,7 @@ class _Bounded(io.RawIOBase):
         content = self._content.read(min(len(buffer), self._left + 1))
         self._left -= len(content)
         if self._left < 0:
-            raise Unfit(f"it has more than {show_bytes(self._limit, binary=True)}")
+            raise UnfitFile(f"it has more than {show_bytes(self._limit, binary=True)}")
         buffer[: len(content)] = content
         return len(content)
 
@@ -277,10 +279,10 @@ class _Bounded(io.RawIOBase):
 
 
 def open_data(path: Path, limit: int = DATA_BYTES, within: Path | None = None) -> io.BufferedReader:
-    """Open a file of data, decompressed if its name ends in `.gz`; `Unfit` comes after `limit` bytes.
+    """Open a file of data, decompressed if its name ends in `.gz`; `UnfitFile` comes after `limit` bytes.
 
     Raises:
-        Unfit: it is no regular file.
+        UnfitFile: it is no regular file.
         OSError: it is missing, or may not be read.
     """
     file = open_regular(path, within)
@@ -289,15 +291,15 @@ def open_data(path: Path, limit: int = DATA_BYTES, within: Path | None = None) -
 
 
 def read_lines(file: io.BufferedReader, longest: int = 64 << 20) -> Iterator[str]:
-    """The lines of a UTF-8 file, without a byte order mark; `Unfit` where they are too many or too long."""
+    """The lines of a UTF-8 file, without a byte order mark; `UnfitFile` if too many or too long."""
     for number in range(MOST_VALUES):
         line = file.readline(longest + 1)
         if not line:
             return
         if len(line) > longest:
-            raise Unfit(f"line {number + 1} of it has more than {show_bytes(longest, binary=True)}")
+            raise UnfitFile(f"line {number + 1} of it has more than {show_bytes(longest, binary=True)}")
         yield line.decode("utf-8-sig" if number == 0 else "utf-8")
-    raise Unfit(f"it has more than {MOST_VALUES:,} lines")
+    raise UnfitFile(f"it has more than {MOST_VALUES:,} lines")
 
 
 # ------------------------------------------------------------------------------------------- parquet
@@ -305,7 +307,7 @@ def read_lines(file: io.BufferedReader, longest: int = 64 << 20) -> Iterator[str
 
 @dataclass(frozen=True)
 class TableLimits:
-    """How large a parquet file may be that is read whole."""
+    """Largest sizes of a parquet file that is read whole."""
 
     footer: int = 4 << 20
     """Bytes: it is parsed before anything in it can be checked."""
@@ -313,7 +315,7 @@ class TableLimits:
     row_groups: int = 4096
     rows: int = 2_000_000
     cells: int = 5 * MOST_VALUES
-    """Of the columns that are read."""
+    """Most cells of the columns that are read."""
     content: int = 512 << 20
     """Bytes of the columns that are read, decoded: a text that is stored once may stand in every row."""
 
@@ -342,8 +344,8 @@ def read_table(
         A table without metadata, texts in UTF-8 and no longer coded.
 
     Raises:
-        Unfit: it is no regular file, no parquet, damaged, or larger than the limits; or a wanted column holds
-            lists or tables.
+        UnfitFile: it is no regular file, no parquet, damaged, or larger than the limits; or a wanted column
+            holds lists or tables.
         OSError: it is missing, or may not be read.
     """
     import pyarrow as pa
@@ -363,10 +365,10 @@ def read_table(
             _check_content(table, limits)
             table = pa.table([_plain(column) for column in table.columns], names=table.column_names)
             table.validate(full=True)  # texts are UTF-8
-        except Unfit:
+        except UnfitFile:
             raise
         except (OSError, ValueError, KeyError, IndexError, OverflowError, pa.ArrowException) as error:
-            raise Unfit(f"it is not readable parquet ({' '.join(str(error).split())[:80]})") from None
+            raise UnfitFile(f"it is not readable parquet ({' '.join(str(error).split())[:80]})") from None
     return table
 
 
@@ -377,9 +379,11 @@ def _read_footer(file: io.BufferedReader, limits: TableLimits) -> bytes:
     end = file.read(8)
     length = int.from_bytes(end[:4], "little")
     if len(end) < 8 or end[4:] != _END or length > size - 12:
-        raise Unfit("it is not readable parquet (its end is missing)")
+        raise UnfitFile("it is not readable parquet (its end is missing)")
     if length > limits.footer:
-        raise Unfit(f"its footer has more than {show_bytes(limits.footer, binary=True)}: too many columns")
+        raise UnfitFile(
+            f"its footer has more than {show_bytes(limits.footer, binary=True)}: too many columns"
+        )
     file.seek(size - 8 - length)
     footer = file.read(length)
     file.seek(0)
@@ -403,7 +407,7 @@ def _wanted_columns(
         ("rows", rows, limits.rows),
     ):
         if not 0 <= found <= most:
-            raise Unfit(f"it has {found:,} {what}, at most {most:,} are read")
+            raise UnfitFile(f"it has {found:,} {what}, at most {most:,} are read")
     schema = source.schema_arrow
     names = [name for name in schema.names if wanted(name)]
     if simple_only:
@@ -412,17 +416,17 @@ def _wanted_columns(
         ]
     for name in names:
         if schema.names.count(name) > 1:
-            raise Unfit(f"it has two columns '{name}'")
+            raise UnfitFile(f"it has two columns '{name}'")
         kind = schema.field(name).type
         if not _is_simple(kind):
-            raise Unfit(f"its column '{name}' holds {kind}, not simple values")
+            raise UnfitFile(f"its column '{name}' holds {kind}, not simple values")
     by_name = [{piece.path: piece for piece in group} for group in pieces]
     chunks = [group[name] for group in by_name for name in names]
     if len(names) * rows > limits.cells or sum(chunk.values for chunk in chunks) > limits.cells:
-        raise Unfit(f"it has {rows:,} rows of {len(names)} columns, more than {limits.cells:,} values")
+        raise UnfitFile(f"it has {rows:,} rows of {len(names)} columns, more than {limits.cells:,} values")
     sizes = [max(chunk.size, chunk.compressed) for chunk in chunks]
     if sum(sizes) > limits.content or min(sizes, default=0) < 0:
-        raise Unfit(f"it has more than {show_bytes(limits.content, binary=True)} of content")
+        raise UnfitFile(f"it has more than {show_bytes(limits.content, binary=True)} of content")
     return names, chunks
 
 
@@ -433,7 +437,7 @@ def _check_pages(file: io.BufferedReader, pieces: Iterable[Piece], limits: Table
         for size in page_sizes(file, piece.start, piece.compressed):
             total += size
             if total > limits.content:
-                raise Unfit(f"it has more than {show_bytes(limits.content, binary=True)} of content")
+                raise UnfitFile(f"it has more than {show_bytes(limits.content, binary=True)} of content")
 
 
 def _is_simple(kind: pa.DataType) -> bool:
@@ -467,7 +471,7 @@ def _check_content(table: pa.Table, limits: TableLimits) -> None:
             else:
                 total += chunk.nbytes
     if total > limits.content:
-        raise Unfit(
+        raise UnfitFile(
             f"it has more than {show_bytes(limits.content, binary=True)} of content once it is decoded"
         )
 

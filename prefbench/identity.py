@@ -1,4 +1,4 @@
-"""What made a result: for each stage the code and the files that can move its numbers.
+"""The causes of a result: for each stage the code and the files that can move its numbers.
 
 A stage's folder is named by the hash of its inputs and of what is told here, so an edited source, plug-in,
 option file or data set is never served what the old one made, and an edit elsewhere costs nothing.
@@ -35,7 +35,7 @@ INERT = frozenset(
 )
 """Modules that can move no number. Whatever is not named here is taken to move some."""
 _AFTER = frozenset({"prefbench.boards", "prefbench.record", "prefbench.report"})
-"""What makes a record of the last stage, at the end of every run; no stage depends on it."""
+"""Packages that make a record of the last stage, at the end of every run; no stage depends on them."""
 
 _POLICIES = frozenset(
     f"prefbench.{name}"
@@ -74,7 +74,7 @@ class Identity:
     """Contents of the paths among the model's name and options. Stages have the weights' own digest."""
 
     def __call__(self, stage: str, compute: Callable[..., Any]) -> dict[str, Any]:
-        """What the stage depends on beside its key, as JSON values.
+        """Values that the stage depends on beside its key, as JSON.
 
         Args:
             stage: its name.
@@ -93,7 +93,7 @@ class Identity:
     def _depends(
         self, stage: str, compute: Callable[..., Any]
     ) -> tuple[list[registry.Entry], frozenset[str], dict[str, str]]:
-        """Whose code a stage runs, modules that it reaches but does not run, and the files that it reads."""
+        """Owners of the code that a stage runs, modules reached but not run, and the files that it reads."""
         if stage in ("reference", "pairs", "samples"):
             return [self.model], _LEARNING, {}
         if stage in ("labels", "scores", "prompted"):

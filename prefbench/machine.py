@@ -21,11 +21,11 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that say a number of threads; the first that does so counts."""
 
 
-class _Model(BaseModel):
+class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Fingerprint(_Model):
+class Fingerprint(_Figures):
     """The machine and the torch that figures were measured with; with any other they are not used."""
 
     processor: str
@@ -34,29 +34,29 @@ class Fingerprint(_Model):
     torch: str
 
 
-class Recommended(_Model):
+class Recommended(_Figures):
     """Counts of threads and workers."""
 
     threads_small: int = Field(ge=1)
-    """With which a single run of `nano` is fastest. It takes one unless told otherwise."""
+    """Threads with which a single run of `nano` is fastest. It takes one unless told otherwise."""
     threads_large: int = Field(ge=1)
-    """Of a single run of a larger model."""
+    """Threads of a single run of a larger model."""
     workers_small: int = Field(ge=1)
-    """Of a sweep of `nano`, one thread each."""
+    """Workers of a sweep of `nano`, one thread each."""
     sweep_threads_large: int = Field(ge=1)
-    """Of each cell in a sweep of larger models."""
+    """Threads of each cell in a sweep of larger models."""
     workers_large: int = Field(ge=1)
     """Cells at a time in such a sweep."""
 
 
-class Machine(_Model):
+class Machine(_Figures):
     """Measured figures and the counts that follow from them, as they are stored."""
 
     version: Literal[1] = 1
-    """Of this format."""
+    """Version of this format."""
     fingerprint: Fingerprint
     measured: str
-    """When, as ISO 8601 in UTC."""
+    """Time of the measurement, as ISO 8601 in UTC."""
     load: float
     """Average number of busy processes in the minute before."""
     products: dict[str, float]

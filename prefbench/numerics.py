@@ -6,4 +6,4 @@ averaged. `tests/test_numerics.py` fails where a result moved and this did not.
 """
 
 NUMERICS = 1
-"""Of this prefbench. Records from before it was counted have none."""
+"""Numerics of this prefbench. Records from before it was counted have none."""

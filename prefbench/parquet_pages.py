@@ -26,7 +26,7 @@ class Piece:
     compressed: int
     """Bytes in the file."""
     start: int
-    """Of its first page in the file."""
+    """Start of its first page in the file."""
 
 
 def pieces_of(footer: bytes) -> list[list[Piece]]:
@@ -52,8 +52,8 @@ def _piece(facts: dict[int, Any]) -> Piece:
 
 
 _HEADER_BYTES = (4096, 1 << 20)
-"""How much is read for one header; the second where it holds long statistics."""
-_DEEPEST = 24
+"""Bytes that are read for one header; the second number where it holds long statistics."""
+_MOST_LEVELS = 24
 _BOOLEANS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 7, 8, (9, 10), 11, 12
 
 
@@ -108,7 +108,7 @@ class _Fields:
         return found
 
     def _value(self, kind: int, depth: int, within: bool = False) -> Any:
-        if depth > _DEEPEST:
+        if depth > _MOST_LEVELS:
             raise ValueError("a page's header is damaged")
         if kind in _BOOLEANS:
             self._pass(within)  # in a list it takes a byte, as a field none

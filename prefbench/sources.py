@@ -3,7 +3,7 @@
 Of prefbench's own packages a result depends on the modules that its code reaches by importing, read from
 the text of the sources (`closure`). Of a stranger's code it depends on all of it: the whole package, or
 the file and what it imports from its own folder. A function that was typed into a notebook has no file; there
-the source of the function and of everything that it uses of its session counts (`Origin`).
+the source of the function and of everything that it uses of its session counts (`CodeOrigin`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def own_packages() -> Mapping[str, Path]:
 
 
 def is_own(module: str) -> bool:
-    """Whether a dotted name lies in a package of prefbench's distribution."""
+    """True if a dotted name lies in a package of prefbench's distribution."""
     return module.partition(".")[0] in own_packages()
 
 
@@ -140,8 +140,8 @@ def digest_of(modules: tuple[str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a registered function comes from."""
+class CodeOrigin:
+    """The place that a registered function comes from."""
 
     function: Callable[..., Any]
     plugin: str | None
@@ -156,7 +156,7 @@ class Origin:
 
     @property
     def digest(self) -> str | None:
-        """Of the plug-in and of this function in it; None for prefbench's own."""
+        """Digest of the plug-in and of this function in it; None for prefbench's own."""
         if self.plugin is None:
             return None
         function = inspect.unwrap(self.function)
@@ -165,21 +165,21 @@ class Origin:
         return _sha(session if self.files is None else [self.files, *_variant(function), *session])
 
 
-def origin_of(function: Callable[..., Any]) -> Origin:
+def origin_of(function: Callable[..., Any]) -> CodeOrigin:
     """The origin of a function, its plug-in's files read now."""
     plain = inspect.unwrap(function)
     package = plain.__module__.partition(".")[0]
     if is_own(plain.__module__):
-        return Origin(function, None, None)
+        return CodeOrigin(function, None, None)
     module = sys.modules.get(package)
     file = getattr(module, "__file__", None)
     if file is None or not Path(file).is_file() or _is_typed(plain):
         return Origin(function, package, None)
     path = Path(file)
     if path.name == "__init__.py":
-        return Origin(function, package, _files_digest(path.parent.rglob("*.py"), path.parent))
+        return CodeOrigin(function, package, _files_digest(path.parent.rglob("*.py"), path.parent))
     # `--plugin` makes up a module name, and a script is `__main__`: the file's name says more.
-    return Origin(function, path.name, _files_digest(_beside(path), path.parent))
+    return CodeOrigin(function, path.name, _files_digest(_beside(path), path.parent))
 
 
 def _is_typed(function: Any) -> bool:
@@ -189,7 +189,7 @@ def _is_typed(function: Any) -> bool:
 
 
 def _files_digest(files: Iterable[Path], folder: Path) -> str:
-    """Of names below a folder and contents."""
+    """Digest of the names below a folder and of their contents."""
     return _sha(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}" for path in sorted(files))
 
 
@@ -215,7 +215,7 @@ def _beside(path: Path) -> set[Path]:
 
 
 def _variant(function: Callable[..., Any]) -> Iterator[str]:
-    """What tells two functions of one file apart: where it stands, its defaults and what it closes over."""
+    """The difference between two functions of one file: place in it, defaults and enclosed values."""
     code = getattr(function, "__code__", None)
     yield f"{function.__qualname__}:{getattr(code, 'co_firstlineno', 0)}"
     for value in _bound(function):

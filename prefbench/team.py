@@ -111,7 +111,7 @@ class Team:
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
-        """Within it process 0 comes first; the others then find what it has left behind.
+        """Run the block in process 0 first; the others then find what it has left behind.
 
         Raises:
             JudgeFailed: process 0 did not come to the end.
@@ -169,7 +169,7 @@ class Once:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Team]:
-    """Within it the run belongs to all the processes that a launcher has started.
+    """Make the run within the block belong to all the processes that a launcher has started.
 
     An exception in one process ends the others as well, with the same exit code. Only the first one to fail
     raises it; the others leave without a word.

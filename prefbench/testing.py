@@ -195,12 +195,12 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
 def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Difference]:
     """Rate, prompts and the bound minus the rate, from a record's counts."""
     from prefbench.errors import UserError
-    from prefbench.evaluate.win_rate import Group, minority_and_majority
+    from prefbench.evaluate.win_rate import ScoredGroup, minority_and_majority
     from prefbench.stats.comparisons import Difference
 
     if record.status != "ok":
         raise AssertionError(f"the run {record.status}: {record.message}.")
-    groups = [Group(group.name, group.share, group.is_minority) for group in record.groups]
+    groups = [ScoredGroup(group.name, group.share, group.is_minority) for group in record.groups]
     minority, majority = minority_and_majority(groups)
     names = {f"group/{group.name}": index for index, group in enumerate(groups)}
     names |= {"minority_win_rate": minority, "majority_win_rate": majority}

@@ -29,14 +29,14 @@ SIZES = (
     "intermediate_size",
     "head_dim",
 )
-"""What two configurations of one architecture may differ in, by the names that transformers gives them."""
+"""Fields of a configuration that two models of one architecture may differ in, by transformers' names."""
 
 _BUFFERS = re.compile(r"(?:^|\.)(?:attn|attention)\.(?:masked_)?bias$|\.inv_freq$|\.position_ids$")
 """Constants that older files carry along and newer models compute: masks, rotary frequencies, positions."""
 
 
 def load(kind: Any, source: str | Path, **more: Any) -> tuple[Any, str | None]:
-    """What `kind.from_pretrained` makes of a folder or hub id, and what is wrong with it.
+    """The result of `kind.from_pretrained` for a folder or hub id, and what is wrong with it.
 
     Raises:
         Exception: whatever transformers raises.
@@ -49,7 +49,7 @@ def load(kind: Any, source: str | Path, **more: Any) -> tuple[Any, str | None]:
 
 
 def _wrong(model: Any, info: Mapping[str, Any]) -> str | None:
-    """What makes a model another one than its files hold, as half a sentence."""
+    """The fault that makes a model another one than its files hold, as half a sentence."""
     missing, shapes = sorted(info["missing_keys"]), sorted(info["mismatched_keys"])
     if missing:
         return f"its files lack {len(missing)} of its weights, such as {missing[0]}"
@@ -109,7 +109,7 @@ def describe(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Within it transformers prints no table of what it found: that is said in one line."""
+    """Keep transformers, within the block, from printing a table of what it found: one line says that."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What an aligner says it will compute, so that memory and time are known before anything starts.
+"""The work that an aligner says it will compute, so that memory and time are known before anything starts.
 
 `@pb.aligner(..., work=...)` takes a function of a `Recipe`, which it fills with what aligners are made of:
 rewards fitted to pairs, EM, PPO, policies fitted to pairs. Functions that several aligners share stand at the
@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a problem is: numbers of prompts, and of tokens in them."""
+    """Size of a problem: numbers of prompts, and of tokens in them."""
 
     train: int
     """Labelled pairs, and as many prompts to optimise a policy on."""
@@ -39,7 +39,7 @@ class Sizes:
     """Pairs of each gold reward, and whether they come labelled."""
 
 
-Kind = Literal["sample", "score", "train"]
+PassKind = Literal["sample", "score", "train"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Passes:
     """Many passes of one kind through the model."""
 
     stage: str
-    kind: Kind
+    kind: PassKind
     rows: float
     """Responses, at most."""
     fewest: float
@@ -76,10 +76,10 @@ class Passes:
 
 @dataclass
 class Recipe:
-    """What an aligner does, put together from what every aligner does it with."""
+    """The work of an aligner, put together from what every aligner does it with."""
 
     options: Mapping[str, Any]
-    """The aligner's."""
+    """Options of the aligner."""
     sizes: Sizes
     works: list[Passes] = field(default_factory=list)
     rewards: int = 0
@@ -91,9 +91,11 @@ class Recipe:
     speakers: int = 1
     """Models that each of them is drawn from and scored by; 0 if its probability is not computed."""
     product: int = 1
-    """How many of these are multiplied token by token."""
+    """Number of models that are multiplied token by token."""
 
-    def add(self, stage: str, kind: Kind, rows: float, batch: int, least: float = 1.0, **more: Any) -> None:
+    def add(
+        self, stage: str, kind: PassKind, rows: float, batch: int, least: float = 1.0, **more: Any
+    ) -> None:
         """Work on this many rows, of which at least the share `least` is done whatever happens."""
         self.works.append(Passes(stage, kind, rows, rows * least, batch, **more))
 
@@ -129,7 +131,7 @@ class Recipe:
         self.rewards = groups
 
     def features(self) -> None:
-        """What everybody's reward sees in both responses of every pair (`em.feature_differences`)."""
+        """Score both responses of every pair, as `em.feature_differences` does for everybody's reward."""
         self.score("rewards by EM", 2 * self.sizes.train, held=1, vocabulary=False)
 
     def mixture(self) -> None:
