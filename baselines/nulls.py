@@ -10,14 +10,14 @@ from prefbench.work import Recipe, train_nothing
 
 
 class ConstantOptions(pb.Options):
-    """What is said."""
+    """The response."""
 
     text: str = " it was a film."
     """The response to every prompt."""
 
 
 class SelectionOptions(pb.Options):
-    """How hard the selection is."""
+    """Strength of the selection."""
 
     candidates: int = Field(4, ge=2, le=64)
     """Reference samples that one response is chosen from."""

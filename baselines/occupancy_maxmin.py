@@ -21,7 +21,7 @@ class OccupancyOptions(EMOptions):
     """Clusters of annotators by EM and a linear program on their rewards."""
 
     leximin: bool = False
-    """Of all optima take the one whose next worst cluster, and so on, is as well off as can be."""
+    """Choice, among all optima, of the one whose next worst cluster, and so on, is as well off as can be."""
 
 
 @pb.aligner("occupancy_maxmin", needs={"user_id"}, backbones={"finite"})

@@ -1,4 +1,4 @@
-"""What the grammars draw with: every choice takes the next of one stream of uniform numbers."""
+"""Draws of the grammars: every choice takes the next of one stream of uniform numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pick(options: Sequence[str], chance: Iterator[float]) -> str:
 
 @dataclass(frozen=True)
 class Leaning:
-    """How what is said follows a tone in [-1, 1].
+    """Dependence of what is said on a tone in [-1, 1].
 
     It agrees with the tone with a chance that grows with the tone's strength, speaks against it with a small
     constant chance, and is neutral otherwise.

@@ -33,7 +33,9 @@ def gridworld_two_group(
     *,
     size: Annotated[int, Field(ge=2, le=20, description="Cells along a side of the grid.")] = 3,
     horizon: Annotated[int, Field(ge=1, le=100, description="Moves in a walk.")] = 5,
-    discount: Annotated[float, Field(gt=0, le=1, description="What a visit is worth one move later.")] = 0.95,
+    discount: Annotated[
+        float, Field(gt=0, le=1, description="Value of a visit one move later, against one now.")
+    ] = 0.95,
     annotators: Annotators = 20,
     pairs_per_annotator: PairsPerAnnotator = 20,
     temperature: Temperature = 0.5,
@@ -92,7 +94,7 @@ def _check_length(process: Process, size: int) -> None:
 
 
 def _optima(process: Process, goals: np.ndarray, minority_ratio: float) -> dict[str, float]:
-    """What the worst-off group has, in discounted visits, under optimal policies without a KL charge."""
+    """Value of the worst-off group, in discounted visits, under optimal policies without a KL charge."""
     wanted = np.eye(len(process.next_state))[:, goals]
     shares = np.array([1 - minority_ratio, minority_ratio])
     return {

@@ -21,7 +21,7 @@ from prefbench.problem.utilities.content import Conciseness
 from prefbench.problem.utilities.sentiment import VaderSum
 from prefbench_tasks.synthetic_reviews import synthetic_reviews
 
-VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
+TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 OPENING_SENTENCES = 3
 SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
@@ -34,7 +34,7 @@ def imdb_two_group(
     seed: int,
     *,
     minority: Annotated[
-        Literal["conciseness", "sentiment"], Field(description="Which group is the minority.")
+        Literal["conciseness", "sentiment"], Field(description="The group that is the minority.")
     ] = "conciseness",
     sentiment: Annotated[
         str,
@@ -64,7 +64,7 @@ def imdb_two_group(
     layout.
     """
     training = annotators * pairs_per_annotator
-    validation = training // VALIDATION_SHARE
+    validation = training // TRAIN_PER_VALIDATION
     sizes = (training, validation, test_prompts)
     needed = sum(sizes)
     if data == "synthetic":

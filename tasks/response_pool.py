@@ -21,7 +21,7 @@ from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.problem.world import Annotators, Beta, PairsPerAnnotator, Temperature, World
 
-VALIDATION_SHARE = 6  # one validation prompt in six of those that are not held out
+PROMPTS_PER_VALIDATION = 6  # one validation prompt in six of those that are not held out
 
 Wish = Literal["brevity", "coverage", "readability", "style"]
 
@@ -40,11 +40,11 @@ def response_pool(
     minority_ratio: float,
     seed: int,
     *,
-    majority: Annotated[Wish, Field(description="What the majority wants of an answer.")] = "coverage",
-    minority: Annotated[Wish, Field(description="What the minority wants of it.")] = "readability",
+    majority: Annotated[Wish, Field(description="The majority's wish for an answer.")] = "coverage",
+    minority: Annotated[Wish, Field(description="The minority's wish for an answer.")] = "readability",
     instruction_column: Annotated[str, Field(description="The table's column of prompts.")] = "instruction",
-    model_column: Annotated[str, Field(description="Its column that names who answered.")] = "model",
-    output_column: Annotated[str, Field(description="Its column of answers.")] = "output",
+    model_column: Annotated[str, Field(description="The table's column that names who answered.")] = "model",
+    output_column: Annotated[str, Field(description="The table's column of answers.")] = "output",
     annotators: Annotators = 40,
     pairs_per_annotator: PairsPerAnnotator = 25,
     temperature: Temperature = 0.5,
@@ -108,7 +108,7 @@ def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) 
     """
     order = [pool.prompts[index] for index in rng.permutation(len(pool.prompts)).tolist()]
     testing = round(test_share * len(order))
-    checking = max(1, (len(order) - testing) // VALIDATION_SHARE)
+    checking = max(1, (len(order) - testing) // PROMPTS_PER_VALIDATION)
     test, validation, train = (
         order[:testing],
         order[testing : testing + checking],
@@ -182,7 +182,7 @@ WORRY = (
 
 
 def synthetic_answers(rng: np.random.Generator) -> list[Answer]:
-    """What six writers of different length and manner answer to 160 questions, in our own sentences."""
+    """Answers of six writers of different length and manner to 160 questions, in our own sentences."""
     answers = []
     for topic in TOPICS:
         for question in QUESTIONS:

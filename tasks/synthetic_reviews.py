@@ -229,7 +229,7 @@ def _fill(template: tuple[str, ...], sign: int, strength: float, chance: Iterato
 
 
 def _joint(sign: int, previous: int, chance: Iterator[float]) -> str:
-    """What stands between two clauses; "but" only where the writer changes sides."""
+    """Words between two clauses; "but" only where the writer changes sides."""
     if next(chance) < 0.5:
         return ". "
     return ", but " if sign * previous < 0 else ", and "

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat.server import TIMEOUT, Server
+from prefbench.chat.server import TIMEOUT_SECONDS, Server
 from prefbench.data.generate import ServerWriter, generate, read_prompts
 from prefbench.data.given import assemble
 from prefbench.data.personas import read_personas
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-VALIDATION_SHARE = 5  # one validation prompt for every five train prompts
+TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 RELEVANCE_SPREAD = 0.5  # standard deviation of `Relevance` over typical responses
 
 
@@ -50,11 +50,11 @@ class Persona:
     """Name of the group that has it."""
     attribute: Attribute
     up: bool
-    """Whether it wants much of the attribute."""
+    """True if it wants much of the attribute."""
     instruction: str
     """A sentence that asks for it outright."""
     wish: Callable[[int], pb.Utility]
-    """Its utility, given the longest response in tokens."""
+    """Utility of the wish, given the longest response in tokens."""
     spread: float
     """Standard deviation of that over typical responses."""
 
@@ -123,8 +123,8 @@ class PersonaOptions(pb.Options):
     temperature: float = Field(0.5, ge=0)
     """Label noise, in standard deviations of the group's utility; given labels are what they are."""
     relevance: float = Field(0.5, ge=0)
-    """How much every persona values that a response takes up the prompt's words, as a share of its own wish,
-    both in standard deviations; 0 leaves exact opposites."""
+    """Weight, for every persona, of taking up the prompt's words, as a share of its own wish, both in
+    standard deviations; 0 leaves exact opposites."""
     response_tokens: int = Field(24, ge=1)
     """Longest response, in tokens."""
     test_prompts: int = Field(800, ge=10)
@@ -134,44 +134,44 @@ class PersonaOptions(pb.Options):
     instructions: bool = True
     """Also measure policies with each persona's instruction before the test prompts."""
     utility: Literal["proxy", "reward_model", "llm_judge"] = "proxy"
-    """What a persona's wish is measured by: the text, a gold reward of annotators that no aligner sees, or a
-    language model on a server."""
+    """Measure of a persona's wish: the text, a gold reward of annotators that no aligner sees, or a language
+    model on a server."""
     gold_annotators: int = Field(20, ge=1)
-    """Of reward_model: annotators of each persona that aligners never see."""
+    """Annotators of each persona that aligners never see, for `utility=reward_model`."""
     judge_url: str = "http://127.0.0.1:8000/v1"
-    """Of llm_judge and --data generate: where an OpenAI-compatible server is."""
+    """Address of an OpenAI-compatible server, for `utility=llm_judge` and `--data generate`."""
     judge_model: str | None = None
     """The judge's name on that server."""
     judge_key_env: str | None = None
-    """Only on the command line: the environment variable that holds its key. Records do not name it."""
+    """Environment variable that holds the judge's key; only on the command line. Records do not name it."""
     judge_concurrency: int = Field(8, ge=1)
     """Requests at a time, at the most; fewer while the server is slow."""
-    judge_timeout: float = Field(TIMEOUT, gt=0, le=86400)
+    judge_timeout: float = Field(TIMEOUT_SECONDS, gt=0, le=86400)
     """Seconds that a server, also the writer's, may take for one answer."""
     judge_max_tokens: int = Field(256, ge=1)
     """Longest answer of the judge; one that thinks first needs thousands."""
     judge_prompt_price: float | None = Field(None, ge=0)
-    """Of a million tokens sent to the judge, for the cost in the record."""
+    """Price of a million tokens sent to the judge, for the cost in the record."""
     judge_completion_price: float | None = Field(None, ge=0)
-    """Of a million tokens that it writes."""
+    """Price of a million tokens that the judge writes."""
     folder: str | None = None
-    """Of --data generate: the folder to make."""
+    """Folder to make, for `--data generate`."""
     prompts: str | None = None
-    """Of --data generate: a file of prompts: one a line, or JSON, JSONL, CSV or parquet with a column."""
+    """File of prompts for `--data generate`: one a line, or JSON, JSONL, CSV or parquet with a column."""
     writer_url: str = "http://127.0.0.1:8000/v1"
-    """Of --data generate: the server of the model that answers."""
+    """Address of the server of the model that answers, for `--data generate`."""
     writer_model: str | None = None
-    """Its name there."""
+    """Name of the model that answers, on its server."""
     writer_key_env: str | None = None
-    """As judge_key_env."""
+    """Environment variable that holds the writer's key; only on the command line, like judge_key_env."""
     writer_temperature: float = Field(0.7, ge=0, le=2)
-    """Of its sampling."""
+    """Temperature of that model's sampling."""
     writer_max_tokens: int = Field(512, ge=1)
-    """Longest answer of it."""
+    """Longest answer of that model, in tokens."""
 
 
 class AnyPersonasOptions(PersonaOptions):
-    """Which personas, and the options of all persona tasks."""
+    """The two personas, and the options of all persona tasks."""
 
     majority: str = "P1A"
     """Persona of the majority, or several, such as P1A,P2A, with equal shares."""
@@ -268,12 +268,12 @@ _ORIGIN = Origin(
 
 @dataclass(frozen=True)
 class _Source:
-    """What prompts, texts and labels come from."""
+    """Origin of prompts, texts and labels."""
 
     prompts: pb.Prompts
     corpus: tuple[str, ...]
     utilities: Mapping[str, pb.Utility]
-    """By persona code."""
+    """Utilities by persona code."""
     report: Mapping[str, Any]
     given: pd.DataFrame | None = None
 
@@ -281,7 +281,7 @@ class _Source:
 def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _Source:
     training = options.annotators * options.pairs_per_annotator
     gold = options.gold_annotators * options.pairs_per_annotator if options.utility == "reward_model" else 0
-    sizes = (training, training // VALIDATION_SHARE, options.test_prompts, gold)
+    sizes = (training, training // TRAIN_PER_VALIDATION, options.test_prompts, gold)
     if options.synthetic_size < sum(sizes):
         raise pb.UserError(
             f"task.synthetic_size={options.synthetic_size} is fewer than the {sum(sizes)} prompts asked for: "
@@ -375,7 +375,7 @@ def _shares(groups: int, minority_ratio: float) -> list[float]:
 
 
 def _utility(code: str, options: PersonaOptions) -> pb.Utility:
-    """What measures a persona's wish; a gold reward is fitted to what this says.
+    """The measure of a persona's wish; a gold reward is fitted to what this says.
 
     The text's measure is the wish in its own unit and, in the same unit, what every persona values.
     """

@@ -25,9 +25,7 @@ def worst_case_two_group(
     *,
     compromise: Annotated[
         float | None,
-        Field(
-            description="What the third answer is worth to both, their favourite being 1; none leaves it out."
-        ),
+        Field(description="Value of the third answer to both, their favourite being 1; none leaves it out."),
     ] = 0.8,
     annotators: Annotators = 20,
     pairs_per_annotator: PairsPerAnnotator = 20,
