@@ -50,7 +50,7 @@ from prefbench.errors import PrefbenchError
 from prefbench.estimate.estimate import assumptions
 from prefbench.estimate.hardware import HARDWARE, Hardware, known_hardware
 from prefbench.estimate.memory import CONTEXT_BYTES, memory
-from prefbench.estimate.setting import Setting
+from prefbench.estimate.setting import ModelSetting
 from prefbench.estimate.time import flops, seconds
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.interface import Pairs, Reward, Rewards
@@ -184,8 +184,8 @@ class Bench:
         return int(self.options.prompt_tokens + self.options.response_tokens)
 
     @property
-    def setting(self) -> Setting:
-        return Setting(
+    def setting(self) -> ModelSetting:
+        return ModelSetting(
             self.shape,
             DTYPE.itemsize,
             rank=self.options.rank,

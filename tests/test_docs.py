@@ -193,7 +193,7 @@ def table_names(section: str) -> dict[str, list[str]]:
     return {name: cells for first, *cells in rows[2:] for name in re.findall(r"`([\w-]+)`", first)}
 
 
-def built_in(kind: registry.Kind) -> list[registry.Entry]:
+def built_in(kind: registry.EntryKind) -> list[registry.Entry]:
     return [e for e in registry.entries(kind) if not e.function.__module__.startswith("prefbench_plugin_")]
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prefbench import files
-from prefbench.files import Unfit
+from prefbench.files import UnfitFile
 from prefbench.parquet_pages import page_sizes
 from prefbench.text import one_line, visible
 from support.files import one_text_in_every_row, outside, pipe, zero
@@ -54,17 +54,17 @@ def test_only_regular_files_within_the_folder_are_opened(
     make(path)
     started = time.monotonic()
     for read in (files.read_json, files.read_table):
-        with pytest.raises(Unfit, match=said):
+        with pytest.raises(UnfitFile, match=said):
             read(path, within=path.parent)  # type: ignore[operator]
     assert time.monotonic() - started < 5 and not files.is_regular(path, path.parent)
 
 
 def test_a_device_and_a_lost_link_are_said(tmp_path: Path) -> None:
     zero(tmp_path / "a")
-    with pytest.raises(Unfit, match="a device"):
+    with pytest.raises(UnfitFile, match="a device"):
         files.read_bytes(tmp_path / "a", 10)
     (tmp_path / "b").symlink_to("b")
-    with pytest.raises(Unfit, match="leads nowhere"):
+    with pytest.raises(UnfitFile, match="leads nowhere"):
         files.read_bytes(tmp_path / "b", 10)
     (tmp_path / "c").symlink_to("gone")
     with pytest.raises(FileNotFoundError):
@@ -81,10 +81,10 @@ def test_a_file_is_measured_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a terabyte that takes no disk
-    with pytest.raises(Unfit, match="more than 16 MiB"):
+    with pytest.raises(UnfitFile, match="more than 16 MiB"):
         files.read_json(path)
     assert len(files.read_bytes(Path("/proc/self/status"), 1 << 20)) > 100  # which says that it is empty
-    with pytest.raises(Unfit, match="more than 10 bytes"):
+    with pytest.raises(UnfitFile, match="more than 10 bytes"):
         files.read_bytes(Path("/proc/self/status"), 10)
 
 
@@ -130,7 +130,7 @@ def test_whole_surrogate_pairs_and_depth_within_bounds_are_fine(tmp_path: Path) 
 def test_toml_that_would_take_for_ever(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "a.toml").write_text(text)
     started = time.monotonic()
-    with pytest.raises(Unfit, match=said):
+    with pytest.raises(UnfitFile, match=said):
         files.read_toml(tmp_path / "a.toml")
     assert time.monotonic() - started < 20
 
@@ -139,9 +139,9 @@ def test_compressed_data_is_measured_as_it_comes_out(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"x" * 10_000_000))
     assert path.stat().st_size < 20_000
-    with pytest.raises(Unfit, match="more than 1 MiB"), files.open_data(path, 1 << 20) as file:
+    with pytest.raises(UnfitFile, match="more than 1 MiB"), files.open_data(path, 1 << 20) as file:
         file.read()
-    with files.open_data(path) as file, pytest.raises(Unfit, match="line 1 of it has more than 1 KiB"):
+    with files.open_data(path) as file, pytest.raises(UnfitFile, match="line 1 of it has more than 1 KiB"):
         next(files.read_lines(file, longest=1024))
     (tmp_path / "b.jsonl").write_bytes(b"\xef\xbb\xbfone\ntwo")
     with files.open_data(tmp_path / "b.jsonl") as file:
@@ -156,7 +156,7 @@ def test_five_kilobytes_do_not_become_gigabytes(tmp_path: Path) -> None:
     pq.write_table(one_text_in_every_row(7500), path, compression="zstd")
     assert path.stat().st_size < 100_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(Unfit, match="512 MiB of content once it is decoded"):
+    with pytest.raises(UnfitFile, match="512 MiB of content once it is decoded"):
         files.read_table(path)
     assert files.read_table(path, {"prompt_id"}.__contains__).num_rows == 7500
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
@@ -177,7 +177,7 @@ def test_five_kilobytes_do_not_become_gigabytes(tmp_path: Path) -> None:
 def test_tables_that_are_not_read(tmp_path: Path, table: pa.Table, said: str) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, compression="zstd")
-    with pytest.raises(Unfit, match=said):
+    with pytest.raises(UnfitFile, match=said):
         files.read_table(path)
 
 
@@ -202,7 +202,7 @@ def test_a_footer_that_lies_does_not_help(tmp_path: Path) -> None:
     path.write_bytes(content[:end] + content[end:].replace(varint(size), varint(1000, len(varint(size)))))
     assert pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size == 1000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(Unfit, match="more than 512 MiB of content"):
+    with pytest.raises(UnfitFile, match="more than 512 MiB of content"):
         files.read_table(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
@@ -234,7 +234,7 @@ def test_pages_add_up_to_what_an_honest_footer_says(tmp_path: Path, compression:
 def test_many_row_groups_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"a": range(5000)}), path, row_group_size=1)
-    with pytest.raises(Unfit, match="5,000 row groups, at most 4,096"):
+    with pytest.raises(UnfitFile, match="5,000 row groups, at most 4,096"):
         files.read_table(path)
 
 
@@ -244,7 +244,7 @@ def test_many_row_groups_are_not_read(tmp_path: Path) -> None:
 def test_what_is_no_parquet(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(content)
-    with pytest.raises(Unfit, match="not readable parquet"):
+    with pytest.raises(UnfitFile, match="not readable parquet"):
         files.read_table(path)
 
 
@@ -300,15 +300,15 @@ def test_a_models_folder_is_looked_at_before_it_is_loaded(tmp_path: Path) -> Non
     os.mkfifo(snapshot / "notes.md")  # nobody reads it
     files.refuse_odd_files(snapshot, files.MODEL_FILES)
     os.mkfifo(snapshot / "tokenizer.json")
-    with pytest.raises(Unfit, match=r"tokenizer.json: it is a pipe"):
+    with pytest.raises(UnfitFile, match=r"tokenizer.json: it is a pipe"):
         files.refuse_odd_files(snapshot, files.MODEL_FILES)
     (snapshot / "tokenizer.json").unlink()
     (snapshot / "chat_template.jinja").write_bytes(b" " * ((1 << 20) + 1))
-    with pytest.raises(Unfit, match=r"chat_template.jinja: it has more than 1 MiB"):
+    with pytest.raises(UnfitFile, match=r"chat_template.jinja: it has more than 1 MiB"):
         files.refuse_odd_files(snapshot, files.MODEL_FILES)
     (snapshot / "chat_template.jinja").unlink()
     (snapshot / "generation_config.json").symlink_to("/etc/hostname")
-    with pytest.raises(Unfit, match=r"generation_config.json: it is a link out"):
+    with pytest.raises(UnfitFile, match=r"generation_config.json: it is a link out"):
         files.refuse_odd_files(snapshot, files.MODEL_FILES)
 
 
@@ -334,8 +334,8 @@ def test_facts_of_a_column_that_contradict_each_other_end_no_process(tmp_path):
     assert content.count(optional) == 1
     path.write_bytes(content.replace(optional, required))
     code = (
-        "from pathlib import Path; from prefbench.files import Unfit, read_table\n"
-        f"try: print(read_table(Path({str(path)!r})).num_rows)\nexcept Unfit as error: print(error)"
+        "from pathlib import Path; from prefbench.files import UnfitFile, read_table\n"
+        f"try: print(read_table(Path({str(path)!r})).num_rows)\nexcept UnfitFile as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench.errors import UserError
-from prefbench.spec import make_spec, parse_ratio, parse_sets, read_toml
+from prefbench.spec import make_spec, parse_ratio, parse_sets, read_toml, stored_spec
 
 TASK = {"task": "imdb_two_group", "aligner": "maxmin"}
 
@@ -91,6 +91,14 @@ def test_a_ratio_and_its_share_are_the_same_run(majority, minority):
         (
             {"sets": {"evaluate": {"sample": 4}}},
             "unknown option evaluate.sample of 'evaluator'. Did you mean",
+        ),
+        (
+            {"model": "gpt2", "sets": {"model": {"sft_learning_rate": 1e-5}}},
+            "unknown option model.sft_learning_rate of 'gpt2'. Did you mean 'learning_rate'?",
+        ),
+        (
+            {"sets": {"model": {"sft_steps": 10}}},
+            "unknown option model.sft_steps of 'nano'. Did you mean 'steps'?",
         ),
         (
             {"sets": {"model": {"width": 7}}},
@@ -190,3 +198,12 @@ def test_a_run_file_that_no_parser_takes_is_one_line(text, tmp_path):
 def test_a_ratio_beyond_all_floats_is_refused():
     with pytest.raises(UserError, match="minority ratio"):
         parse_ratio(10**4000)
+
+
+def test_a_stored_specification_is_read_by_the_names_of_today():
+    stored = {**make_spec(**TASK, model="gpt2").to_dict()}
+    today = stored["model_options"]
+    former = {"sft_steps": 7, "sft_batch": today["batch"], "sft_learning_rate": today["learning_rate"]}
+    kept = {name: value for name, value in today.items() if f"sft_{name}" not in former}
+    spec = stored_spec({**stored, "model_options": {**kept, **former}})
+    assert spec == make_spec(**TASK, model="gpt2", sets={"model": {"steps": 7}})

@@ -12,7 +12,7 @@ import torch
 from prefbench.backbone.language import ppo
 from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.shapes import SHAPES, shape_of_config
-from prefbench.estimate.setting import Setting
+from prefbench.estimate.setting import ModelSetting
 from support.tracker import Tracker
 
 ROWS, PROMPT, RESPONSE, RANK, K = 4, 24, 12, 4, 2
@@ -82,7 +82,7 @@ def test_every_phase_is_measured_beside_its_estimate(gpu_7b, tmp_path, capsys):
     tokens = [0, ROWS * row, ROWS * PROMPT, ROWS * RESPONSE, 2 * ROWS * row, K * ROWS * row, ROWS * row]
     assert [entry["tokens"] for entry in phases.values()] == [*tokens, ROWS * row, *[K * ROWS * row] * 2]
     work, seconds = phases["PPO update"]["arithmetic"], phases["PPO update"]["seconds"]
-    setting = Setting(gpu_7b.SIZES["toy"], 2, rank=RANK, checkpointing=True)
+    setting = ModelSetting(gpu_7b.SIZES["toy"], 2, rank=RANK, checkpointing=True)
     assert work["flops"] == setting.training(ROWS * row, row, True)
     assert work["flops_without_recomputation"] < work["flops"]
     share = work["flops"] / seconds / found["machine"]["flops_per_second"]

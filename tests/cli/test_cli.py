@@ -22,7 +22,7 @@ from prefbench.config import RunFile
 from prefbench.errors import PrefbenchError
 from prefbench.record.files import read_record
 from prefbench.report import live
-from prefbench.report.live import Live, Quiet
+from prefbench.report.live import Live, Silent
 from prefbench.report.tables import render, result_table, verdict
 from support.commands import Outcome, sets, tiny_run, typed
 from support.plugins import PACKAGE, install
@@ -779,7 +779,7 @@ def test_a_run_that_ended_inside_a_stage_closes_the_view(monkeypatch):
 
 def test_quiet_is_nobody():
     with live.reporter(True, Console()) as reporter:
-        assert isinstance(reporter, Quiet)
+        assert isinstance(reporter, Silent)
 
 
 def test_the_verdict_names_the_worst_off_only_if_the_intervals_are_apart(runs):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prefbench.data import given as given_module
 from prefbench.data.comparisons import Comparisons
-from prefbench.data.given import GOLD_MINIMUM, Given, assemble
+from prefbench.data.given import LEAST_GOLD_PAIRS, Given, assemble
 from prefbench.data.hh import read_hh
 from prefbench.data.personas import read_personas
 from prefbench.errors import UserError
@@ -464,7 +464,7 @@ def test_whatever_is_asked_for(prompts, seed, sizes, ratio, held_out, names, gro
     # Gold: what was asked for, or a quarter of what is not on test prompts.
     for name in names:
         most = int((comparisons.rows["group"] == name).sum() - there[name]) // 4
-        assert len(result.gold[name][0]) == min(max(gold * each, GOLD_MINIMUM), most)
+        assert len(result.gold[name][0]) == min(max(gold * each, LEAST_GOLD_PAIRS), most)
     assert result.report["pairs"]["train"] == {
         name: int(n) * each for name, n in zip(names, seats, strict=True)
     }

@@ -24,7 +24,7 @@ from prefbench.estimate import memory as footprint
 from prefbench.estimate import passes as workload
 from prefbench.estimate import setting as settings
 from prefbench.estimate.hardware import HARDWARE, Hardware
-from prefbench.estimate.setting import Setting, setting_of, shape_of
+from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.evaluate.gold import GoldReward
 from prefbench.learn.interface import Aligned, Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
@@ -90,9 +90,9 @@ def shape_of_model(model) -> Shape:
     return shape
 
 
-def setting_of_backbone(backbone) -> Setting:
+def setting_of_backbone(backbone) -> ModelSetting:
     model = backbone.reference.model
-    return Setting(
+    return ModelSetting(
         shape_of_model(model),
         model.dtype.itemsize,
         rank=RANK if backbone.base is not None else None,
@@ -279,7 +279,7 @@ def test_without_padding_a_gpt2_needs_no_more(tmp_path, kind):
 
 
 def test_fewer_rows_and_checkpointing_need_less():
-    setting = Setting(SHAPES["tulu2-7b"], 2, rank=16)
+    setting = ModelSetting(SHAPES["tulu2-7b"], 2, rank=16)
     work = Passes("x", "train", 1, 1, batch=64, held=1, optimised=True)
     whole = sum(footprint.memory(work, setting, sizes()).values())
     one = sum(footprint.memory(work, setting, sizes(), most=1).values())
@@ -309,7 +309,7 @@ def test_flops_are_those_that_torch_counts(tmp_path, architecture, lora, checkpo
 
 def test_hours_by_hand():
     device = Hardware(bfloat16=1e12, float32=1e11, bandwidth=1e9, memory=1e9)
-    setting = Setting(Shape(2, 8, 2, 2, 16, 100, 64, tied=True, gated=True, biases=False), 4)
+    setting = ModelSetting(Shape(2, 8, 2, 2, 16, 100, 64, tied=True, gated=True, biases=False), 4)
     train = Passes("x", "train", rows=100_000, fewest=50_000, batch=10)
     per_token = 2 * (2 * (4 * 64 + 3 * 128) + 4 * 8 * 32) + 2 * 100 * 8
     flops = 3 * 100_000 * 32 * per_token
@@ -499,12 +499,12 @@ def test_gold_rewards_instructions_and_given_pairs_are_counted():
 
 
 def test_the_reference_is_trained_on_texts():
-    trained = spec("gpt2", "constant", model={"sft_steps": 10, "sft_batch": 4})
+    trained = spec("gpt2", "constant", model={"steps": 10, "batch": 4})
     found = estimate.estimate(trained, SHAPES["gpt2"], problem(corpus=("x" * 35, "x" * 105)))
     stage = found.stages[0]
     assert (stage.name, stage.trained) == ("reference", 10 * 4 * (1 + 20))  # 70 characters are 20 tokens
     assert found.moment == "training the reference"
-    assert spec("gpt2", "constant").model_options["sft_steps"] == 0
+    assert spec("gpt2", "constant").model_options["steps"] == 0
 
 
 def test_the_limits_are_those_of_the_training_loops():
@@ -554,7 +554,7 @@ def test_a_run_that_fits_in_parts_is_let_through_with_a_word():
     assert [found.fits(size * 1e9) for size in (1000, 70, 10)] == ["fits", "fits in parts", "does not fit"]
 
 
-LARGE = {"gradient_checkpointing": False, "lora": False, "dtype": "float32", "sft_steps": 1}
+LARGE = {"gradient_checkpointing": False, "lora": False, "dtype": "float32", "steps": 1}
 
 
 def test_every_advice_is_an_option_that_exists_and_is_estimated_with_it():
@@ -567,7 +567,7 @@ def test_every_advice_is_an_option_that_exists_and_is_estimated_with_it():
         "model.dtype=bfloat16",
         "aligner.reward_batch=16",
         "aligner.minibatches=8",
-        "model.sft_batch=4",
+        "model.batch=4",
         "task.response_tokens=200",
         "model.context=512",
     }
@@ -579,7 +579,7 @@ def test_every_advice_is_an_option_that_exists_and_is_estimated_with_it():
         assert spec(**said).to_dict() == change.spec.to_dict()
         after = estimate.estimate(change.spec, SHAPES["tulu2-7b"], change.problem)
         assert after.peak <= before.peak
-        if name not in ("context", "sft_batch"):  # no row is as long as that, and texts are short
+        if name not in ("context", "batch"):  # no row is as long as that, and texts are short
             assert after.passes != before.passes
 
 

@@ -719,7 +719,7 @@ class OneAtATime:
 
 def test_a_slow_server_with_one_place_finishes(server, make, monkeypatch):
     """As one that needs 20 s for an answer where 60 s are waited for at first, at a hundredth of the time."""
-    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE", 0.6)
+    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE_SECONDS", 0.6)
     place, begun = OneAtATime(0.2), time.monotonic()
 
     def mind(message: str) -> str:
@@ -769,7 +769,7 @@ def test_more_is_asked_again_when_a_server_recovers(server, make):
 
 
 def test_a_server_that_is_never_heard_of_is_given_up_for_all_questions_at_once(server, make, monkeypatch):
-    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE", 0.1)
+    monkeypatch.setattr("prefbench.chat.bounded.PATIENCE_SECONDS", 0.1)
     server.mind = lambda _: HOSTILE["silence"][0]
     begun = time.monotonic()
     with pytest.raises(JudgeFailed, match=r"no answer within \d+ seconds\): 0 of 60 verdicts are kept"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prefbench.evaluate.win_rate import (
-    Group,
+    ScoredGroup,
     fairness,
     group_results,
     minority_and_majority,
@@ -15,7 +15,7 @@ from prefbench.evaluate.win_rate import (
     prompt_scores,
 )
 
-PAIR = [Group("many", 0.8, False), Group("few", 0.2, True)]
+PAIR = [ScoredGroup("many", 0.8, False), ScoredGroup("few", 0.2, True)]
 
 
 def rngs(n):
@@ -71,7 +71,7 @@ def test_shapes_and_numbers_are_checked():
 
 
 def test_fairness_by_hand():
-    groups = [Group("a", 0.5, False), Group("b", 0.3, False), Group("c", 0.2, True)]
+    groups = [ScoredGroup("a", 0.5, False), ScoredGroup("b", 0.3, False), ScoredGroup("c", 0.2, True)]
     measures = fairness([0.9, 0.4, 0.7], groups)
     assert measures.worst == 1  # the worst group is not the minority
     assert measures.worst_group_win_rate == 0.4
@@ -83,12 +83,15 @@ def test_fairness_by_hand():
 
 
 def test_equal_shares_are_decided_by_the_flag():
-    a, b = Group("a", 0.5, False), Group("b", 0.5, True)
+    a, b = ScoredGroup("a", 0.5, False), ScoredGroup("b", 0.5, True)
     assert minority_and_majority([a, b]) == (1, 0)
     assert minority_and_majority([b, a]) == (0, 1)
     assert minority_and_majority([a, a]) == (0, 1)
     assert minority_and_majority([a]) == (0, 0)
-    assert minority_and_majority([Group("a", 0.2, False), Group("b", 0.8, True)]) == (0, 1)  # share first
+    assert minority_and_majority([ScoredGroup("a", 0.2, False), ScoredGroup("b", 0.8, True)]) == (
+        0,
+        1,
+    )  # share first
     with pytest.raises(ValueError):
         minority_and_majority([])
 
@@ -106,7 +109,7 @@ utilities = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3)).f
 def test_rates_are_rates_and_every_comparison_is_counted(drawn):
     policy, reference, empty = drawn
     scores = outcomes(policy, reference, empty)
-    groups = [Group(f"g{i}", 1 / policy.shape[2], i == 0) for i in range(policy.shape[2])]
+    groups = [ScoredGroup(f"g{i}", 1 / policy.shape[2], i == 0) for i in range(policy.shape[2])]
     for index, result in enumerate(group_results(scores, groups, rngs(len(groups)))):
         assert result.wins + result.ties + result.losses == policy.shape[0] * policy.shape[1]
         assert 0 <= result.interval.low <= result.interval.high <= 1

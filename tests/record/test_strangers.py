@@ -302,7 +302,7 @@ LOOP = "".join(f"{{% for {name} in range(99999) %}}" for name in "ijk") + "{% en
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second for a template, once its process is there."""
     chat_template.render("", [[]], {})
-    monkeypatch.setattr(chat_template, "SECONDS", 1.0)
+    monkeypatch.setattr(chat_template, "CALL_SECONDS", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")

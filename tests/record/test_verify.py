@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from prefbench.backbone.options import FiniteOptions
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import runs_in, verify_board
 from prefbench.cli.entry import app
@@ -22,7 +23,7 @@ from prefbench.record.summary import summarise_prompted
 from prefbench.record.verify_utilities import check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
-from prefbench.tools.rerun import draw
+from prefbench.tools.rerun import draw, rerun
 from support.tiny import TINY_ALIGNER, TINY_SETS
 
 
@@ -99,6 +100,21 @@ def test_an_edit_of_a_checked_field_is_found(honest, tmp_path, path):
 def test_honest_runs_follow(honest):
     found = verify_board(honest)
     assert [(each.wrong, each.odd, each.unchecked) for each in found] == [([], [], [])] * len(honest)
+
+
+def test_an_option_that_has_another_name_today_is_read_by_its_former_one(honest, tmp_path, monkeypatch):
+    folder = shutil.copytree(honest[3], tmp_path / "run")
+    record = read_record(folder)
+    options = dict(record.spec["model_options"])
+    options["ridge"] = options.pop("penalty")
+    spec = {**record.spec, "model_options": options}
+    write_record(record.model_copy(update={"spec": spec, "spec_hash": digest(spec)[:16]}), folder)
+    assert "unknown option model.ridge" in verify_board([folder])[0].wrong[0]
+    monkeypatch.setattr(FiniteOptions, "former", {"ridge": "penalty"})
+    checked = verify_board([folder])
+    assert checked[0].wrong == []
+    (again,) = rerun(checked)
+    assert (again.said, again.wrong) == ("text by text", ())
 
 
 def test_an_edit_of_prompted_evidence_is_found(honest, tmp_path):

@@ -136,7 +136,7 @@ def section(name: str, tolerance: float) -> Callable[[Callable[[Path], Figures]]
     return registered
 
 
-def entries(kind: registry.Kind) -> list[registry.Entry]:
+def entries(kind: registry.EntryKind) -> list[registry.Entry]:
     """Everything that prefbench itself registers."""
     return [entry for entry in registry.entries(kind) if entry.origin.plugin is None]
 
@@ -270,7 +270,7 @@ def label(options: Mapping[str, Any]) -> str:
 def defaults(folder: Path) -> Figures:
     """What is taken where nobody asks: a learning rate, a share, a number of steps."""
     result: Figures = {}
-    kinds: tuple[registry.Kind, ...] = ("task", "aligner", "model")
+    kinds: tuple[registry.EntryKind, ...] = ("task", "aligner", "model")
     for kind in kinds:
         for entry in entries(kind):
             result[f"{kind} {entry.name}"] = {
@@ -909,7 +909,7 @@ def _fill() -> None:
                 )
     for kind in PAIRWISE:
         SECTIONS[f"learner/{kind}"] = Section(functools.partial(_pairwise, kind), DESCENT)
-    for kind in get_args(welfares.Kind):
+    for kind in get_args(welfares.WelfareKind):
         SECTIONS[f"learner/ppo {kind}"] = Section(functools.partial(_ppo, kind), DESCENT)
     for choice in variants(learning.PPOOptions):
         SECTIONS[f"learner/ppo {label(choice)}"] = Section(

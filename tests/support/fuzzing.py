@@ -453,12 +453,12 @@ def judge_data(root: Path, draw: random.Random) -> None:
 def judge_config(root: Path, draw: random.Random) -> None:
     """A model's folder, as far as it is read without its weights."""
     from prefbench.estimate.setting import _read_shape
-    from prefbench.files import MODEL_FILES, Unfit, refuse_odd_files
+    from prefbench.files import MODEL_FILES, UnfitFile, refuse_odd_files
 
     _read_shape(str(root / "model"))
     try:
         refuse_odd_files(root / "model", MODEL_FILES)
-    except Unfit as error:
+    except UnfitFile as error:
         assert str(error)
 
 

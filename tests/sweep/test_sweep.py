@@ -25,7 +25,7 @@ from prefbench.store.stages import Store
 from prefbench.sweep.cell import Job, in_order, is_done, labels_key, reference_key, run_cell
 from prefbench.sweep.cell import Outcome as CellOutcome
 from prefbench.sweep.file import read_sweep
-from prefbench.sweep.schedule import PAUSE, Schedule
+from prefbench.sweep.schedule import PAUSE_SECONDS, Schedule
 from prefbench.sweep.sweep import make_job
 from support.commands import typed
 from support.sweeps import PLUGIN, QUICK, WORLD, ended, leaderboard, started, tables, until, written
@@ -371,7 +371,7 @@ def test_a_busy_cell_is_tried_again_after_others():
     assert other != busy and waits  # it is all that the worker can do
     assert schedule.finish(other, CellOutcome("ok"))
     assert schedule.take() is None
-    now[0] += PAUSE
+    now[0] += PAUSE_SECONDS
     again, _ = schedule.take()
     assert again == busy
     assert schedule.finish(again, CellOutcome("before"))

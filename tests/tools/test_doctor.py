@@ -20,7 +20,7 @@ from prefbench.sweep.sweep import make_job
 from prefbench.tools import doctor
 from prefbench.tools.doctor import (
     NANO_BYTES,
-    NEAR,
+    NEAR_SHARE,
     PACKAGES,
     Gpu,
     Size,
@@ -68,7 +68,7 @@ def machine(**counts: int) -> Machine:
 
 
 def test_rates_are_positive_and_torch_keeps_its_threads(monkeypatch):
-    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.0)
     tiny = Size(width=8, heads=2, layers=1, rows=2, tokens=3)
     assert gemm_rate(2, shape=(4, 8, 16)) > 0 and gemm_rate(1, dtype="bfloat16", shape=(4, 4, 4)) > 0
     assert memory_bandwidth(2, size=4096) > 0
@@ -84,7 +84,7 @@ def test_a_rate_is_the_work_over_the_median_time(monkeypatch):
 
 
 def test_measuring_draws_nothing_from_the_global_generator(monkeypatch):
-    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.0)
     before = torch.get_rng_state()
     gemm_rate(1, shape=(4, 4, 4))
     scaling(Size(width=8, heads=2, layers=1, rows=2, tokens=3), [1], seconds=0.0)
@@ -117,10 +117,10 @@ def test_counts_are_at_least_one_and_never_more_than_the_cores(given):
 def test_no_other_count_is_much_better(given):
     cores, small, large, free = given
     found = recommend(cores, small, large, free)
-    assert small[found.threads_small] >= (1 - NEAR) * max(small.values())
-    assert large[found.threads_large] >= (1 - NEAR) * max(large.values())
+    assert small[found.threads_small] >= (1 - NEAR_SHARE) * max(small.values())
+    assert large[found.threads_large] >= (1 - NEAR_SHARE) * max(large.values())
     together = {count: cores // count * rate for count, rate in large.items()}
-    assert together[found.sweep_threads_large] >= (1 - NEAR) * max(together.values())
+    assert together[found.sweep_threads_large] >= (1 - NEAR_SHARE) * max(together.values())
 
 
 def test_ties_go_to_fewer_threads_in_a_run_and_to_fewer_workers_in_a_sweep():
@@ -290,7 +290,7 @@ def test_a_busy_machine_and_a_variable_that_says_otherwise_are_told(healthy, mon
     assert variable.startswith("OMP_NUM_THREADS gives a run of a large model 1 thread, and 2 would")
     assert "while the machine was busy (load 1000.0" in load
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setenv("MKL_NUM_THREADS", "7")  # the other one goes before it
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")  # the other one overrides it
     assert problems(healthy, machine(threads_large=2)) == []
 
 
@@ -315,8 +315,8 @@ def measured_at_once(cache, monkeypatch):
 
 def test_the_command_measures_stores_and_prints_what_it_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "deep" / "cache"))
-    monkeypatch.setattr(doctor, "SECONDS", 0.05)
-    monkeypatch.setattr(doctor, "LEAST", 1)
+    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.05)
+    monkeypatch.setattr(doctor, "LEAST_TIMES", 1)
     done = typed("doctor", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)

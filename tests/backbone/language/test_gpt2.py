@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prefbench import seeds
 from prefbench.backbone.language import forward, gpt2
 from prefbench.backbone.language.adapters import checkpoint_layers
-from prefbench.backbone.language.sampling import BLOCK, draw, sample_tokens
+from prefbench.backbone.language.sampling import BLOCK_TOKENS, draw, sample_tokens
 from prefbench.backbone.language.tokens import collate, pick, token_logprobs
 
 VOCABULARY = 300
@@ -135,7 +135,7 @@ def test_only_a_plain_gpt2_is_run_so(tiny_backbone, model):
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3 * BLOCK + 5))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3 * BLOCK_TOKENS + 5))
 def test_a_draw_inverts_the_cumulative_distribution(seed, vocabulary):
     generator = torch.Generator().manual_seed(seed)
     logits = 4 * torch.randn((20, vocabulary), generator=generator)

@@ -213,7 +213,7 @@ def test_what_cannot_be_shared_out_is_refused(tmp_path, monkeypatch):
     text = {"task": "imdb_two_group", "aligner": "dpo", "model": str(tmp_path / "model")}
     for item, hint in {
         "model.lora=false": "model.lora=true",
-        "model.sft_steps=1": "model.sft_steps=0",
+        "model.steps=1": "model.steps=0",
         "model.device=cuda": "on cpu",
     }.items():
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)

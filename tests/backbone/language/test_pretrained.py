@@ -64,7 +64,7 @@ def test_gpt2s_activation_is_one_kernel_and_saved_under_its_name(tmp_path):
     own = token_logprobs(call(theirs, batch.inputs, use_cache=False).logits, batch)
     backbone.reference.save(tmp_path / "saved")
     again = backbone.load_policy(tmp_path / "saved")
-    tuned = loaded(folder, tmp_path, plain_problem(), lora=False, sft_steps=1).reference
+    tuned = loaded(folder, tmp_path, plain_problem(), lora=False, steps=1).reference
     for policy in (backbone.reference, again, tuned):
         assert isinstance(policy.model.transformer.h[0].mlp.act, torch.nn.GELU)
     for policy in (backbone.reference, again):
@@ -83,7 +83,7 @@ def test_a_model_folder_runs_and_runs_again_from_its_stages(model_folder, tmp_pa
 
 
 def test_fine_tuning_first_makes_another_reference(model_folder, tmp_path):
-    sft = ["model.sft_steps=20", "model.sft_learning_rate=0.01"]
+    sft = ["model.steps=20", "model.learning_rate=0.01"]
     plain, _ = run_with(str(model_folder), tmp_path, [], aligner="reference")
     tuned, _ = run_with(str(model_folder), tmp_path, sft, aligner="reference")
     assert responses(tuned) != responses(plain)
@@ -193,13 +193,13 @@ def test_a_chat_task_needs_a_template_or_a_word(model_folder, tmp_path):
 
 def test_a_template_that_leaves_no_room_is_found_before_anything_is_written(chat_folder, tmp_path):
     with pytest.raises(UserError, match=r"model\.context=16 leaves no room"):
-        loaded(chat_folder, tmp_path, plain_problem(chat=True), context=16, sft_steps=2)
+        loaded(chat_folder, tmp_path, plain_problem(chat=True), context=16, steps=2)
     assert not (tmp_path / "runs").exists()
 
 
 def test_an_assistant_is_fine_tuned_on_plain_texts_and_then_asked_in_its_template(chat_folder, tmp_path):
     problem = plain_problem(chat=True, corpus=("a joy .", "the plot was dull .", "") * 4)
-    sft = {"sft_steps": 30, "sft_batch": 4, "sft_learning_rate": 0.02, "lora": False}
+    sft = {"steps": 30, "batch": 4, "learning_rate": 0.02, "lora": False}
     before = loaded(chat_folder, tmp_path, problem)
     after = loaded(chat_folder, tmp_path, problem, **sft)
     assert after.digest != before.digest
@@ -212,8 +212,8 @@ def test_an_assistant_is_fine_tuned_on_plain_texts_and_then_asked_in_its_templat
 
 
 def test_fine_tuning_needs_a_corpus(model_folder, tmp_path):
-    with pytest.raises(UserError, match=r"no corpus .* model\.sft_steps=0"):
-        loaded(model_folder, tmp_path, plain_problem(corpus=()), sft_steps=1)
+    with pytest.raises(UserError, match=r"no corpus .* model\.steps=0"):
+        loaded(model_folder, tmp_path, plain_problem(corpus=()), steps=1)
 
 
 # --- tokenizers -------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_four_bits_say_what_they_need(model_folder, tmp_path, monkeypatch):
         return str(error.value)
 
     assert "needs model.lora=true" in said(lora=False)
-    assert "model.sft_steps=0" in said(sft_steps=3)
+    assert "model.steps=0" in said(steps=3)
     assert "needs a CUDA device" in said(device="cpu")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
