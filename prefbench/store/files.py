@@ -13,7 +13,7 @@ from typing import IO, Any
 from filelock import lock_descriptor
 
 from prefbench.errors import PrefbenchError, UserError
-from prefbench.files import Unfit, open_lock, open_regular
+from prefbench.files import UnfitFile, open_lock, open_regular
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -44,12 +44,12 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds a lock file; nothing is created."""
+    """True if somebody holds a lock file; nothing is created."""
     try:
         # A network file system locks only what is open for writing.
         with open_regular(path, writable=os.access(path, os.W_OK)) as file:
             return not _take(file, path, wait=False)
-    except (FileNotFoundError, Unfit):
+    except (FileNotFoundError, UnfitFile):
         return False
 
 
@@ -63,7 +63,7 @@ def _take(file: IO[Any], path: Path, wait: bool) -> bool:
 
 
 def _guards(file: IO[Any], path: Path) -> bool:
-    """Whether a locked file is still the one at its path: `cache gc` removes what nobody holds."""
+    """True if a locked file is still the one at its path: `cache gc` removes what nobody holds."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -110,7 +110,7 @@ def is_done(spec: RunSpec, runs_dir: Path) -> bool:
 
 @contextlib.contextmanager
 def _cell_lock(spec: RunSpec, runs_dir: Path) -> Iterator[bool]:
-    """Whether the cell is ours alone."""
+    """Hold the lock on a cell; yields True if it was free."""
     folder = runs_dir / "stages" / "run"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / f"{spec.hash}.lock", wait=False) as ours:

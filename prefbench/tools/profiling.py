@@ -41,8 +41,8 @@ WINDOW_SECONDS = 0.25
 MOST_CALLS = 10_000
 """Calls of modules in a window: a step that makes more is cut off. Each stands for some ten operators."""
 OPERATORS = 8
-"""That a table names."""
-NAME_WIDTH = 40
+"""Operators that a table names."""
+NAME_CHARACTERS = 40
 """Characters of an operator's name that a table shows at most."""
 ALL_STORED = (
     "All stages were stored: nothing was computed and no operator was recorded. Another --runs-dir computes "
@@ -67,9 +67,9 @@ class Window:
     seconds: float = 0.0
     steps: int = 0
     cut: bool = False
-    """It ends within a step."""
+    """True if the window ends within a step."""
     operators: dict[tuple[str, str], FunctionEventAvg] = field(default_factory=dict)
-    """By kind of device, `CPU` or `CUDA`, and name; a GPU's are its kernels, by the names that these have."""
+    """Operators by kind of device, `CPU` or `CUDA`, and name; a GPU's are its kernels."""
 
     def add(self, other: Window) -> None:
         """Take in another window of the same stage."""
@@ -332,7 +332,7 @@ class TextTable(NamedTuple):
 
 
 class OperatorTable(NamedTuple):
-    """What torch's profiler says of a stage."""
+    """A stage's operators, as torch's profiler prints them."""
 
     title: str
     text: str
@@ -342,9 +342,9 @@ class OperatorTable(NamedTuple):
 class Profile:
     """The time of a run, by stages."""
 
-    stages: Table
+    stages: TextTable
     operators: list[OperatorTable]
-    """Of each stage that was computed with torch."""
+    """Tables of each stage that was computed with torch."""
     notes: list[str]
     """Remarks on the figures."""
 
@@ -395,7 +395,7 @@ def _state(stage: StageProfile) -> str:
     return "stored" if stage.stored == stage.opened else f"{stage.stored} of {stage.opened} stored"
 
 
-def _operator_table(name: str, stage: Stage) -> OperatorTable:
+def _operator_table(name: str, stage: StageProfile) -> OperatorTable:
     from torch.autograd.profiler_util import EventList
 
     window = stage.window
@@ -404,7 +404,7 @@ def _operator_table(name: str, stage: Stage) -> OperatorTable:
     drawn: str = events.table(  # type: ignore[no-untyped-call]
         sort_by="self_device_time_total" if on_gpu else "self_cpu_time_total",
         row_limit=OPERATORS,
-        max_name_column_width=NAME_WIDTH,
+        max_name_column_width=NAME_CHARACTERS,
         time_unit="ms",
     )
     lines = [line.rstrip() for line in drawn.strip("\n").split("\n")]
