@@ -379,7 +379,7 @@ def get(kind: EntryKind, name: str) -> Entry:
     raise UserError(f"unknown {kind} '{name}'.{suggest(name, known)}{blame}")
 
 
-def name_of(kind: Kind, given: Any) -> str:
+def name_of(kind: EntryKind, given: Any) -> str:
     """The name under which something is registered: a name itself, or the function that was decorated.
 
     Raises:

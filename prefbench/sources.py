@@ -174,7 +174,7 @@ def origin_of(function: Callable[..., Any]) -> CodeOrigin:
     module = sys.modules.get(package)
     file = getattr(module, "__file__", None)
     if file is None or not Path(file).is_file() or _is_typed(plain):
-        return Origin(function, package, None)
+        return CodeOrigin(function, package, None)
     path = Path(file)
     if path.name == "__init__.py":
         return CodeOrigin(function, package, _files_digest(path.parent.rglob("*.py"), path.parent))
@@ -183,7 +183,7 @@ def origin_of(function: Callable[..., Any]) -> CodeOrigin:
 
 
 def _is_typed(function: Any) -> bool:
-    """Whether a function was typed into a session; one may begin with a file, as `python -i` does."""
+    """True if a function was typed into a session; one may begin with a file, as `python -i` does."""
     code = getattr(function, "__code__", None)
     return function.__module__ == "__main__" and code is not None and not Path(code.co_filename).is_file()
 
@@ -270,7 +270,7 @@ def _session(start: Any) -> Iterator[str]:
 
 
 def _holds_settings(value: Any, home: str) -> bool:
-    """Whether the attributes of an object are all that there is to it, as far as anybody can tell."""
+    """True if the attributes of an object are all that there is to it, as far as anybody can tell."""
     kind = type(value)
     if isinstance(value, type) or isinstance(value, types.FunctionType):
         return False
@@ -298,7 +298,7 @@ def _source(function: types.FunctionType) -> str:
 
 
 def _code_digest(code: types.CodeType) -> str:
-    """Of what a function does, where its text is not known."""
+    """Digest of what a function does, where its text is not known."""
     constants = (
         _code_digest(const) if isinstance(const, types.CodeType) else _sha(_plain(const))
         for const in code.co_consts

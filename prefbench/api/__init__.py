@@ -1,1 +1,1 @@
-"""What Python users hold: runs, comparisons and leaderboards, as tables, frames and figures."""
+"""Objects that Python users hold: runs, comparisons and leaderboards, as tables, frames and figures."""

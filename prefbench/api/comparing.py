@@ -38,7 +38,7 @@ class Compared(Shown):
     def __init__(self, match: Match) -> None:
         self._match = match
         self.statistics: Comparison = compare_rows(match)
-        """What `prefbench leaderboard compare --json` prints."""
+        """The numbers that `prefbench leaderboard compare --json` prints."""
 
     def frame(self) -> pd.DataFrame:
         """A row for each measure: both sides, their difference with its 95% interval and its p value.

@@ -44,7 +44,7 @@ RUN_COLUMNS = (
 )
 """Columns that it has for the run."""
 FIELDS = ("task", "aligner", "model", "data", "minority_ratio", "seed", "status")
-"""What `Results.where` chooses by."""
+"""Fields that `Results.where` chooses by."""
 
 
 class Results(Shown):
@@ -83,7 +83,7 @@ class Results(Shown):
 
     @property
     def record(self) -> Record:
-        """Of the only run.
+        """Record of the only run.
 
         Raises:
             UserError: there are several.
@@ -186,7 +186,7 @@ def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
 
 
 def _test(name: str, value: Any) -> Callable[[Record], bool]:
-    """Whether a record has a value in one of `FIELDS`."""
+    """True if a record has a value in one of `FIELDS`."""
     if name == "minority_ratio":
         ratio = parse_ratio(value)
         return lambda record: abs(record.minority_ratio - ratio) < 1e-9

@@ -17,7 +17,7 @@ from prefbench import consent
 from prefbench.api.results import Results
 from prefbench.api.shown import know_plugins, path_of
 from prefbench.errors import UserError
-from prefbench.registry import Kind, name_of
+from prefbench.registry import EntryKind, name_of
 from prefbench.report import live
 from prefbench.report.hush import hush
 from prefbench.report.tables import verdict
@@ -175,7 +175,7 @@ def _whole(value: object, what: str) -> int:
     raise UserError(f"{what} {value!r} is not a whole number.")
 
 
-def _named(kind: Kind, given: Name) -> str:
+def _named(kind: EntryKind, given: Name) -> str:
     return os.fspath(given) if isinstance(given, os.PathLike) else name_of(kind, given)
 
 
@@ -189,7 +189,7 @@ def _checked_options(options: Mapping[str, Mapping[str, Any] | None]) -> dict[st
 
 @contextlib.contextmanager
 def _allowing(hosts: Iterable[str]) -> Iterator[None]:
-    """Within it these servers may be asked, beside those that were allowed before."""
+    """Let these servers be asked within the block, beside those that were allowed before."""
     before = consent.typed()
     more = [hosts] if isinstance(hosts, str) else list(hosts)
     try:

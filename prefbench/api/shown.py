@@ -30,15 +30,15 @@ class Shown(ABC):
 
     @abstractmethod
     def _tables(self) -> Sequence[Table]:
-        """What is shown, from top to bottom."""
+        """Tables to show, from top to bottom."""
 
     @abstractmethod
     def _sentences(self) -> Sequence[str]:
-        """What is said below."""
+        """Sentences below the tables."""
 
     @abstractmethod
     def _rows(self) -> Sequence[Row]:
-        """What figures are drawn from."""
+        """Rows that figures are drawn from."""
 
     def __repr__(self) -> str:
         tables = [render(table, plain_console()) for table in self._tables()]

@@ -101,7 +101,7 @@ class Side:
     """One of the two that are compared: the rows that may be meant."""
 
     name: str
-    """As messages call it."""
+    """Name of it in messages."""
     rows: list[Row]
     """Each judged by its own seeds only."""
 
@@ -137,7 +137,7 @@ def matched(ours: Side, theirs: Side) -> Match:
 
 
 def compare_rows(match: Match) -> Comparison:
-    """What the prompts and seeds say of two rows."""
+    """The comparison of two rows by their prompts and seeds."""
     a, b = match.first, match.second
     return Comparison(
         task=f"{a.first.task}@{a.first.task_version}",

@@ -56,7 +56,7 @@ class Row:
     left_out: tuple[int, ...] = ()
     """Seeds that it has beyond the board's."""
     folders: dict[int, Path] = field(default_factory=dict)
-    """Of the records, by seed."""
+    """Folders of the records, by seed."""
 
     @property
     def first(self) -> Record:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import AllowHost, Plugin, Quiet, RunsDir
+from prefbench.cli.options import AllowHost, Plugin, QuietOption, RunsDir
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefbench.cli.needs import print_needs
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Quiet
+from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, QuietOption
 from prefbench.cli.output import print_json, speaker
 from prefbench.cli.plugins import say_left_out, stance
 from prefbench.cli.run_file import merged, read_config, specs_of

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from prefbench.chat.answers import Answer, Question
+from prefbench.chat.answers import KeptAnswer, Question
 from prefbench.chat.client import Chat
 from prefbench.chat.server import Server, totals
 from prefbench.data.files import read_columns

@@ -142,7 +142,7 @@ def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[FigureSetting]]:
     return frame, settings_of(frame, rows)
 
 
-def settings_of(frame: pd.DataFrame, rows: Iterable[Row]) -> list[Setting]:
+def settings_of(frame: pd.DataFrame, rows: Iterable[Row]) -> list[FigureSetting]:
     """The rows of a leaderboard with their runs by setting.
 
     Args:

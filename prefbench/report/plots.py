@@ -81,7 +81,7 @@ def save_figures(
     return files
 
 
-def draw_figure(settings: Sequence[Setting], name: str, path: Path | None = None) -> Figure:
+def draw_figure(settings: Sequence[FigureSetting], name: str, path: Path | None = None) -> Figure:
     """One figure of one setting, as `save_figures` draws it.
 
     Args:
@@ -120,7 +120,7 @@ def draw_figure(settings: Sequence[Setting], name: str, path: Path | None = None
 
 
 def _png(figure: Figure) -> bytes:
-    """What a notebook shows of a figure that pyplot does not know."""
+    """The picture that a notebook shows of a figure that pyplot does not know."""
     file = BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -136,7 +136,7 @@ def _fixed() -> AbstractContextManager[None]:
 
 
 _LACKS = {"kl": "no KL that is known", "training": "no training history"}
-"""What may be missing for a figure though there are runs."""
+"""Things that may be missing for a figure though there are runs."""
 _STAMPS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """Kinds of files, and what is left out of each that would differ from day to day."""
 
@@ -145,13 +145,13 @@ def _save(figure: Figure, path: Path, fmt: str) -> None:
     figure.savefig(path, dpi=200, metadata=_STAMPS[fmt])
 
 
-def _cells(setting: Setting, aligners: Sequence[str] | None) -> list[Cell]:
-    """What is shown of a setting and can be drawn."""
+def _cells(setting: FigureSetting, aligners: Sequence[str] | None) -> list[Cell]:
+    """The cells of a setting that are shown and can be drawn."""
     shown = _shown(setting, aligners)
     return [cell for cell in setting.cells if cell.line in shown and cell.interval("gap")]
 
 
-def _check_aligners(settings: Sequence[Setting], aligners: Sequence[str]) -> None:
+def _check_aligners(settings: Sequence[FigureSetting], aligners: Sequence[str]) -> None:
     known = sorted({cell.row["aligner"] for setting in settings for cell in setting.cells})
     for name in aligners:
         if name not in known:
@@ -327,7 +327,7 @@ def _kl(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
     return figure
 
 
-def _training(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
+def _training(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
     """A row for each quantity, a column for each ratio."""
     curves = training_curves(cells)
     if not curves:
@@ -370,7 +370,7 @@ def _training(setting: Setting, cells: Sequence[Cell]) -> Figure | None:
     return figure
 
 
-DRAWN: Mapping[str, Callable[[Setting, Sequence[Cell]], Figure | None]] = {
+DRAWN: Mapping[str, Callable[[FigureSetting, Sequence[Cell]], Figure | None]] = {
     "headline": _headline,
     "scatter": _scatter,
     "gap": _gap,
