@@ -177,7 +177,7 @@ def test_windows_of_one_stage_are_put_together_and_ordered_by_the_gpu_where_ther
     both.add(window())
     both.add(window())
     assert both.operators["CPU", "aten::mm"].count == 2 and both.python == pytest.approx(0.03)
-    title, text = profiling._operator_table("policy", profiling.Stage(1.0, window=both))
+    title, text = profiling._operator_table("policy", profiling.StageProfile(1.0, window=both))
     lines = text.split("\n")
     assert (
         title == "policy: 0.04 s of 1.00 s"
