@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from prefbench.boards.gate_file import Key
@@ -103,7 +103,7 @@ class GateReport:
         return {
             "metric": self.checks[0].metric,
             "margin": self.checks[0].margin,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.model_dump() for check in self.checks],
             "level": self.level,
             "strict": self.strict,
             "allow_undecided": self.allow_undecided,
