@@ -32,6 +32,7 @@ ELSEWHERE = {
     "gelu_new": "transformers' name of an activation",
     "Authorization": "a header of HTTP",
     "torchrun": "torch's program",
+    "flock": "the operating system's lock",
     "V_u": "a formula's",
     "c_x": "a formula's",
     "samples_ref": "a size in a shape",
