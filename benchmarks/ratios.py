@@ -39,17 +39,18 @@ from setting import (
     backbone_of,
     fresh,
     interleaved,
+    llama_of,
     pairs_of,
     ratio,
 )
 from tabulate import tabulate
 
 from prefbench import seeds
-from prefbench.backbone.language import gpt2, ppo, reward
+from prefbench.backbone.language import gpt2, passes, ppo, reward, rows
 from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.sampling import draw, sample_tokens
-from prefbench.backbone.language.tokens import Ids
+from prefbench.backbone.language.tokens import Ids, collate
 from prefbench.backbone.language.training import PairBatches, State, schedule
 from prefbench.errors import UserError
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
@@ -108,10 +109,13 @@ def agree(ours: Any, plain: Any, tolerance: Any) -> None:
 
 
 def padded(function: Side) -> Side:
-    """The same with GPT-2 run by transformers, over a padded rectangle."""
+    """The same with models run by transformers, over a padded rectangle."""
 
     def run() -> Any:
-        with patch.object(gpt2, "applies", lambda model: False):
+        with (
+            patch.object(gpt2, "applies", lambda model: False),
+            patch.object(rows, "applies", lambda model: False),
+        ):
             return function()
 
     return run
@@ -146,13 +150,13 @@ def reference_cached(folder: Path) -> Race:
         model = backbone.trainable_copy(0)
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
         warmup = max(1, len(order) // 20)
-        for step, rows in enumerate(order.rows):
-            batch = order.batch(step, np.arange(len(rows)))
+        for step, taken in enumerate(order.rows):
+            batch = order.batch(step, np.arange(len(taken)))
             with torch.no_grad():
                 anchor = logprobs(backbone.reference.model, batch).sum(1)
             log_ratio = logprobs(model, batch).sum(1) - anchor
             optimiser.zero_grad()
-            DPO(BETA)(log_ratio[: len(rows)] - log_ratio[len(rows) :]).mean().backward()
+            DPO(BETA)(log_ratio[: len(taken)] - log_ratio[len(taken) :]).mean().backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.param_groups[0]["lr"] = NANO.learning_rate * schedule(step, len(order), warmup)
             optimiser.step()
@@ -206,6 +210,50 @@ def scoring_packed(folder: Path) -> Race:
     score = partial(backbone.reference.logprob, pairs.prompts, pairs.chosen)
     race = Race(score, padded(score))
     agree(race.fast(), race.plain(), 1e-3)
+    return race
+
+
+def llama_scoring_rows(folder: Path) -> Race:
+    """Log-probabilities by a Llama without padding, and with it."""
+    backbone, pairs = backbone_of(NANO, folder, build=llama_of), pairs_of(NANO, PAIRS)
+    score = partial(backbone.reference.logprob, pairs.prompts, pairs.chosen)
+    race = Race(score, padded(score))
+    agree(race.fast(), race.plain(), 1e-3)
+    return race
+
+
+def llama_dpo_rows(folder: Path) -> Race:
+    """An epoch of DPO of adapters on a Llama without padding, and with it."""
+    backbone = backbone_of(NANO, folder, build=llama_of, lora={"r": 16, "lora_alpha": 32})
+    pairs, options = pairs_of(NANO, PAIRS), PairwiseOptions(epochs=1, batch=NANO.batch, beta=BETA)
+
+    def fit() -> Any:
+        return fresh(backbone).fit_pairwise(pairs, DPO(BETA), options, seed=0)
+
+    race = Race(fit, padded(fit))
+    agree(*(side().logprob(pairs.prompts, pairs.chosen) for side in (race.fast, race.plain)), 1e-2)
+    return race
+
+
+def logits_picked(folder: Path) -> Race:
+    """Log-probabilities by a padded Llama with the logits that predict tokens, and with all of them."""
+    backbone, pairs = backbone_of(NANO, folder, build=llama_of), pairs_of(NANO, ROWS)
+    codec, model = backbone.codec, backbone.reference.model
+    texts = codec.prompts(pairs.prompts), codec.responses(pairs.chosen)
+
+    @torch.no_grad()
+    def score() -> torch.Tensor:
+        return logprobs(model, collate(*texts, backbone.device))
+
+    @torch.no_grad()
+    def every() -> torch.Tensor:
+        batch = collate(*texts, backbone.device)
+        logits = passes.call(model, batch.inputs, use_cache=False).logits
+        chosen = logits[batch.places("before")].float().log_softmax(-1)
+        return batch.spread(chosen.gather(1, batch.response[batch.mask][:, None])[:, 0])
+
+    race = Race(padded(score), every)
+    agree(race.fast(), race.plain(), 1e-4)
     return race
 
 
@@ -338,6 +386,9 @@ RACES: Mapping[str, Callable[[Path], Race]] = {
     "reward-packed": reward_packed,
     "ppo-packed": ppo_packed,
     "scoring-packed": scoring_packed,
+    "llama-scoring-rows": llama_scoring_rows,
+    "llama-dpo-rows": llama_dpo_rows,
+    "logits-picked": logits_picked,
     "sampling-reader": sampling_reader,
     "sampling-generate": sampling_generate,
     "scoring-buckets": scoring_in_buckets,

@@ -71,6 +71,26 @@ def tokenizer_of(size: Size) -> Any:
     )
 
 
+def llama_of(size: Size, seed: int = 0) -> Any:
+    """A Llama of this size with random weights, and a head of keys and values for every two of queries."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=size.vocabulary,
+        max_position_embeddings=size.positions,
+        hidden_size=size.width,
+        intermediate_size=8 * size.width // 3,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads // 2,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    with seeds.torch_seeded(seed, "benchmark"):
+        return LlamaForCausalLM(config)
+
+
 def model_of(size: Size, seed: int = 0) -> Any:
     """A GPT-2 of this size with random weights and without dropout."""
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -98,14 +118,22 @@ def endings(size: Size) -> frozenset[int]:
     return frozenset(range(0, size.vocabulary, round(1 / ENDING)))
 
 
-def backbone_of(size: Size, folder: Path, *, ends: bool = True) -> CausalLM:
+def backbone_of(
+    size: Size,
+    folder: Path,
+    *,
+    ends: bool = True,
+    build: Callable[[Size], Any] = model_of,
+    lora: Mapping[str, Any] | None = None,
+) -> CausalLM:
     """The harness's backbone on such a model; without `ends` every response is as long as may be."""
     stops = endings(size) if ends else frozenset()
     return CausalLM(
-        model_of(size),
+        build(size),
         Codec(tokenizer_of(size), stops, size.response[1], size.prompt[1] + size.response[1]),
         digest="random",
         store=Store(folder),
+        lora=lora,
         policy_learning_rate=size.learning_rate,
         reward_learning_rate=size.learning_rate,
         reward_pooling=size.pooling,  # type: ignore[arg-type]

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Sums over the modules of a model that was built, in place of formulas."""
+
+    parameters: int
+    """Weights, tied ones once."""
+    matrices: int
+    """Weights of every linear map but the output layer."""
+    ends: int
+    """Inputs and outputs of those maps together: the weights of adapters of rank 1."""
+    experts: int
+    """Weights of experts that a token goes through."""
+    normed: int
+    """Numbers that a layer's norms read for each token."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +45,17 @@ class Shape:
     """Qwen2's way: biases for queries, keys and values only."""
     head_width: int | None = None
     """Width of a head where it is not hidden / heads."""
+    counted: Counted | None = field(default=None, compare=False)
+    """Sums over a model that was built; None leaves everything to formulas."""
 
     @property
     def parameters(self) -> int:
         """Exact number of weights, tied ones counted once."""
+        return self.formula if self.counted is None else self.counted.parameters
+
+    @property
+    def formula(self) -> int:
+        """The same of a GPT-2, Llama, Mistral or Qwen2 by its sizes."""
         width = self.head_width or self.hidden // self.heads
         queries, keys = self.heads * width, self.kv_heads * width
         matrices = 3 if self.gated else 2
@@ -56,63 +79,109 @@ SHAPES: Mapping[str, Shape] = {
 """Shapes of the presets whose weights lie elsewhere."""
 
 
+MOST_LAYERS = 1024
+"""A settings file that asks for more is damaged, or meant to keep its reader busy."""
+
+
 def shape_of_config(config: Mapping[str, Any]) -> Shape | None:
-    """The shape that a model's config.json states; None for another family, or where a size is missing.
+    """The shape of the decoder that a config.json describes, built without memory for weights and counted.
 
-    Known are GPT-2, Llama, Mistral and Qwen2, each as transformers builds it.
+    None where transformers builds no decoder of it, or one without attention.
     """
-    family = config.get("model_type")
     try:
-        if family == "gpt2":
-            return _gpt2_shape(config)
-        if family in ("llama", "mistral", "qwen2"):
-            return _llama_shape(config)
-    except (KeyError, TypeError, ValueError):
-        pass  # a damaged file: loading the model says what is wrong with it
-    return None
-
-
-def _gpt2_shape(config: Mapping[str, Any]) -> Shape | None:
-    if config.get("add_cross_attention"):
+        model = _built(config)
+        return None if model is None else _shape_of(model)
+    except Exception:  # a damaged file may break its reader anywhere: loading the model says what is wrong
         return None
-    hidden, heads = _size(config["n_embd"]), _size(config["n_head"])
-    inner = config.get("n_inner")
-    return Shape(
-        layers=_size(config["n_layer"]),
+
+
+def _built(config: Mapping[str, Any]) -> Any:
+    """The model on torch's `meta` device."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        return None
+    kind = CONFIG_MAPPING[config["model_type"]]
+    made = kind.from_dict(dict(config))
+    if not hasattr(kind().get_text_config(), "num_attention_heads"):
+        return None
+    if _size(made.get_text_config().num_hidden_layers) > MOST_LAYERS:
+        return None
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(made, trust_remote_code=False)
+
+
+def _shape_of(model: Any) -> Shape:
+    text, output = model.config.get_text_config(), model.get_output_embeddings()
+    maps = _maps(model)
+    hidden, heads = _size(text.hidden_size), _size(text.num_attention_heads)
+    kv_heads, width = getattr(text, "num_key_value_heads", None), getattr(text, "head_dim", None)
+    layers = _size(text.num_hidden_layers)
+    named = (getattr(text, name, None) for name in ("intermediate_size", "n_inner", "ffn_dim"))
+    # Of a block's maps the last of its MLP reads the widest state.
+    inner = next((_size(size) for size in named if size), max(wide for wide, _, _ in maps.values()))
+    down = [biased for wide, _, biased in maps.values() if wide == inner]
+    shape = Shape(
+        layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=heads,
-        intermediate=4 * hidden if inner is None else _size(inner),
-        vocabulary=_size(config["vocab_size"]),
-        positions=_size(config["n_positions"]),
-        tied=bool(config.get("tie_word_embeddings", True)),
-        gated=False,
-        biases=True,
+        kv_heads=heads if kv_heads is None else _size(kv_heads),
+        intermediate=inner,
+        vocabulary=_size(text.vocab_size),
+        positions=_size(text.max_position_embeddings),
+        tied=output.weight is model.get_input_embeddings().weight,
+        gated=any("gate" in path.rpartition(".")[2] for path in maps),
+        biases=any(down),
+        qkv_biases=not any(down) and any(biased for _, _, biased in maps.values()),
+        head_width=None if width in (None, hidden / heads) else _size(width),
     )
+    experts = _in_experts(model)
+    share = getattr(text, "num_experts_per_tok", 1) / max(1, _experts(text)) if experts else 0.0
+    counted = Counted(
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        matrices=sum(wide * tall for wide, tall, _ in maps.values()),
+        ends=sum(wide + tall for wide, tall, _ in maps.values()),
+        experts=round(share * experts),
+        normed=_normed(model, shape) // layers,
+    )
+    return replace(shape, counted=counted)
 
 
-def _llama_shape(config: Mapping[str, Any]) -> Shape | None:
-    if config.get("attention_bias") or config.get("mlp_bias"):
-        return None
-    heads, kv_heads, width = (
-        config["num_attention_heads"],
-        config.get("num_key_value_heads"),
-        config.get("head_dim"),
-    )
-    return Shape(
-        layers=_size(config["num_hidden_layers"]),
-        hidden=_size(config["hidden_size"]),
-        heads=_size(heads),
-        kv_heads=_size(heads if kv_heads is None else kv_heads),
-        intermediate=_size(config["intermediate_size"]),
-        vocabulary=_size(config["vocab_size"]),
-        positions=_size(config["max_position_embeddings"]),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        gated=True,
-        biases=False,
-        qkv_biases=config["model_type"] == "qwen2",
-        head_width=None if width is None else _size(width),
-    )
+def _maps(model: Any) -> dict[str, tuple[int, int, bool]]:
+    """Inputs and outputs of every linear map but the output layer, and whether it has a bias, by path."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    output, found = model.get_output_embeddings(), {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Linear | Conv1D) and module is not output:
+            tall, wide = module.weight.shape if isinstance(module, nn.Linear) else module.weight.T.shape
+            found[path] = wide, tall, module.bias is not None
+    return found
+
+
+def _in_experts(model: Any) -> int:
+    """Weights of experts, which transformers keeps in one tensor of three dimensions for each map."""
+    return sum(weight.numel() for weight in model.parameters() if weight.dim() == 3)
+
+
+def _experts(text: Any) -> int:
+    """The number of experts of a layer, under one of the names that settings have for it."""
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    return next((_size(getattr(text, name)) for name in names if getattr(text, name, None)), 1)
+
+
+def _normed(model: Any, shape: Shape) -> int:
+    """Numbers that the norms of all layers read for each token; those of queries and keys read every head."""
+    total = 0
+    for path, module in model.named_modules():
+        if type(module).__name__.endswith("Norm") and ".layers." in path:
+            name, size = path.rpartition(".")[2], module.weight.numel()
+            head = shape.head_width or shape.hidden // shape.heads
+            times = {"q": shape.heads, "k": shape.kv_heads}.get(name[0], 1) if size == head else 1
+            total += size * times
+    return total
 
 
 def _size(value: Any) -> int:

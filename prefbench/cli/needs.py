@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefbench.cli.output import print_json, print_table, warn
 from prefbench.text import show_bytes
@@ -20,7 +20,7 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
     from prefbench.estimate.estimate import estimate, problem_of
     from prefbench.estimate.hardware import HARDWARE, hardware_called, known_hardware
     from prefbench.estimate.setting import shape_of, why_unknown
-    from prefbench.estimate.tell import here_line
+    from prefbench.estimate.tell import hardware_here, here_line
     from prefbench.machine import free_memory
 
     device = hardware_called(hardware) if hardware is not None else None
@@ -38,7 +38,14 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
     found = estimate(spec, shape, problem)
     present, free = (None, None) if device is not None else free_memory(spec.model_options["device"])
     if as_json:
-        here = {"device": present, "free_bytes": free, "hardware": known_hardware(present or "")}
+        here: dict[str, Any] = {
+            "device": present,
+            "free_bytes": free,
+            "hardware": known_hardware(present or ""),
+        }
+        known = None if present is None or free is None else hardware_here(present, free)
+        if known is not None:
+            here |= dict(zip(("least_hours", "most_hours"), found.hours(known), strict=True))
         more = {} if device is not None else {"here": here}
         print_json({"spec": spec.to_dict(), "runs": len(specs), "estimate": found.to_dict(), **more})
     else:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from prefbench import registry
 from prefbench.backbone.shapes import Shape
-from prefbench.estimate.hardware import HARDWARE, Hardware
+from prefbench.estimate.hardware import HARDWARE, UTILISATION_SHARE, Hardware
 from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, memory
 from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
-from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION_SHARE, flops, seconds
+from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
 from prefbench.problem.problem import Problem, apportion
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.work import Passes, Sizes

@@ -58,15 +58,14 @@ Moment = dict[str, float]
 
 
 def _training(work: Passes, setting: ModelSetting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
-    length = prompt + response
-    whole, row = _logits(setting, rows * length, rows * response)
+    length, vocabulary = prompt + response, setting.shape.vocabulary
     kept, layer = setting.activations(rows * length, length, work.all_states)
     gradients = float(setting.trained * setting.trained_bytes)
     # Of a batch in several parts the gradients of the first ones are there; else they come as activations go.
     waiting = gradients if work.batch > rows else 0.0
     if work.vocabulary:
-        # The logits, and those of the responses twice in float32; then the log-softmax and two gradients.
-        yield {"gradients": waiting, "activations": kept, "logits": max(whole + 8 * row, 12 * row)}
+        # Of each response token, in float32: the log-softmax and two gradients.
+        yield {"gradients": waiting, "activations": kept, "logits": 12.0 * rows * response * vocabulary}
     yield {"gradients": waiting, "activations": kept + layer}
     # AdamW works out all denominators at once.
     yield {"gradients": 2 * gradients}
@@ -79,18 +78,20 @@ def _scoring(work: Passes, setting: ModelSetting, rows: int, prompt: int, respon
     states = state * (shape.layers + 1) if work.all_states else state
     yield {"activations": states + setting.inside(tokens, work.held > 0)}
     if work.vocabulary:
-        whole, row = _logits(setting, tokens, rows * response)
-        together = _product(whole, work, setting) if work.product > 1 else whole
-        yield {"activations": states, "logits": together + 8 * row}
+        # Of each response token: the logits, and in float32 themselves and their log-softmax.
+        each = float(rows * response * shape.vocabulary)
+        wide = each * (setting.bytes if setting.bytes != 4 else 0)
+        together = _product(each, work, setting) if work.product > 1 else wide
+        yield {"activations": states, "logits": together + 8 * each}
 
 
 def _sampling(work: Passes, setting: ModelSetting, rows: int, prompt: int, response: int) -> Iterator[Moment]:
     shape = setting.shape
     read = -(-rows // work.drawn)  # each prompt is read once
-    whole, _ = _logits(setting, read * prompt, 0)
-    if work.product > 1:
-        whole = _product(whole, work, setting)
-    drawing = 12.0 * rows * shape.vocabulary  # logits and probabilities in float32, and those in blocks
+    each = float(read * shape.vocabulary)  # logits of the first token
+    whole = _product(each, work, setting) if work.product > 1 else setting.bytes * each
+    # Logits, and in float32 the probabilities, and those in blocks.
+    drawing = (setting.bytes + 8.0) * rows * shape.vocabulary
     first = setting.cache(read, prompt) * work.product
     yield {"activations": setting.inside(read * prompt, work.held > 0), "key-value cache": first}
     yield {"logits": whole + drawing, "key-value cache": first * rows / read}
@@ -99,15 +100,9 @@ def _sampling(work: Passes, setting: ModelSetting, rows: int, prompt: int, respo
     yield {"logits": drawing, "key-value cache": full * (1 + 1 / shape.layers)}
 
 
-def _product(whole: float, work: Passes, setting: ModelSetting) -> float:
-    """Bytes of the logits of models that are multiplied: each one's, and twice in float32."""
-    return work.product * whole * (1 + 8 / setting.bytes)
-
-
-def _logits(setting: ModelSetting, tokens: int, predicted: int) -> tuple[float, float]:
-    """Bytes of logits of these tokens; and their number for those that are predicted."""
-    vocabulary = float(setting.shape.vocabulary)
-    return setting.bytes * tokens * vocabulary, predicted * vocabulary
+def _product(logits: float, work: Passes, setting: ModelSetting) -> float:
+    """Bytes of so many logits of models that are multiplied: each one's, and twice in float32."""
+    return work.product * logits * (setting.bytes + 8)
 
 
 def rows_in_pass(work: Passes, length: float) -> int:

@@ -44,8 +44,13 @@ class ModelSetting:
         return self.queries // self.shape.heads * self.shape.kv_heads
 
     @property
-    def block(self) -> int:
-        """Weights of a layer's matrices."""
+    def matrices(self) -> int:
+        """Weights of all layers' linear maps."""
+        s = self.shape
+        return s.layers * self._block if s.counted is None else s.counted.matrices
+
+    @property
+    def _block(self) -> int:
         s = self.shape
         return 2 * s.hidden * (self.queries + self.keys) + (3 if s.gated else 2) * s.hidden * s.intermediate
 
@@ -58,6 +63,8 @@ class ModelSetting:
         if self.rank is None:
             return 0
         s, q, k = self.shape, self.queries, self.keys
+        if s.counted is not None:
+            return self.rank * s.counted.ends
         if s.gated:
             ends = (s.hidden + q) + 2 * (s.hidden + k) + (q + s.hidden) + 3 * (s.hidden + s.intermediate)
         else:
@@ -77,7 +84,7 @@ class ModelSetting:
     @property
     def base_bytes(self) -> float:
         """Bytes of the reference's weights."""
-        quantised = self.shape.layers * self.block if self.quantised else 0
+        quantised = self.matrices if self.quantised else 0
         return quantised * NF4_BYTES + (self.shape.parameters - quantised) * self.bytes
 
     def kept(self, length: int) -> float:
@@ -87,14 +94,15 @@ class ModelSetting:
         of the two norms, of the linear maps and of the MLP's products; queries, keys, values and output of
         the attention (4 q e, keys repeated for every query head), its log-sum-exp (4 A) and mask (s e). RMS
         norms compute in float32 and keep that. Frozen maps keep nothing of their inputs; their adapters
-        keep a float32 copy each where the weights are not float32, and 4 bytes for each rank.
+        keep a float32 copy of each input where the weights are not float32, and 4 bytes for each rank.
         """
         s, e, q = self.shape, self.bytes, self.queries
         copies = self.rank is not None and e != ADAPTER_BYTES
         if s.gated:
-            norms = 2 * (4 * s.hidden + 4 + (e * s.hidden if self.rank is None else 0))
+            normed = 2 * s.hidden if s.counted is None else s.counted.normed
+            norms = 4 * normed + 8 + (e * normed if self.rank is None else 0)
             inputs = (
-                4 * (5 * s.hidden + q + s.intermediate) if copies else e * (2 * s.hidden + s.intermediate)
+                4 * (2 * s.hidden + q + s.intermediate) if copies else e * (2 * s.hidden + s.intermediate)
             )
             products, maps = 3 * e * s.intermediate, 7
         else:
@@ -138,21 +146,28 @@ class ModelSetting:
             wide = max(wide, (2 * e + 8) * s.intermediate)
         return tokens * float(4 * e * s.hidden + wide)
 
-    def forward(self, tokens: float, length: float, vocabulary: bool) -> float:
-        """FLOPs: two for each weight and token, 4 q s for attention over s tokens, two for each logit's h."""
-        s = self.shape
-        logits = 2 * s.hidden * s.vocabulary if vocabulary else 0
-        return tokens * (s.layers * (2 * self.block + 4 * self.queries * length) + 2 * self.adapter + logits)
+    def forward(self, tokens: float, length: float, predicted: float) -> float:
+        """FLOPs: two for each weight and token, 4 q s for attention over s tokens, 2 h for each logit.
 
-    def training(self, tokens: float, length: float, vocabulary: bool) -> float:
+        Args:
+            tokens: in all passes.
+            length: tokens that each attends to.
+            predicted: tokens that logits are computed for.
+        """
+        s = self.shape
+        used = self.matrices + (0 if s.counted is None else s.counted.experts)
+        each = 2 * used + s.layers * 4 * self.queries * length + 2 * self.adapter
+        return tokens * each + predicted * 2 * s.hidden * s.vocabulary
+
+    def training(self, tokens: float, length: float, predicted: float) -> float:
         """FLOPs of a forward and a backward pass.
 
         The backward pass takes two for each weight to pass gradients on, and two more for each trained one;
         attention's takes twice its forward. Checkpointing computes the layers once more, but for the last map
         of each where nothing after it keeps a tensor.
         """
-        once = self.forward(tokens, length, vocabulary)
-        again = self.forward(tokens, length, False) if self.checkpointing else 0.0
+        once = self.forward(tokens, length, predicted)
+        again = self.forward(tokens, length, 0) if self.checkpointing else 0.0
         if self.checkpointing and self.rank is None:
             again -= tokens * self.shape.layers * 2 * self.shape.hidden * self.shape.intermediate
         if self.rank is None:
@@ -187,7 +202,7 @@ def why_unknown(spec: RunSpec) -> str:
     source = spec.model_options.get("path") or spec.model
     return (
         f"Nothing is known of the size of model '{source}' before it is loaded: it has no config.json of a "
-        "GPT-2, Llama, Mistral or Qwen2 in its folder or in the hub's cache."
+        "decoder that transformers knows in its folder or in the hub's cache."
     )
 
 

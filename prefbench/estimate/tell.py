@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.estimate import Estimate
-from prefbench.estimate.hardware import HARDWARE, known_hardware
+from prefbench.estimate.hardware import HARDWARE, UTILISATION_SHARE, Hardware, known_hardware, processor
 from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE
 from prefbench.estimate.passes import (
     CHARACTERS_PER_TOKEN,
 )
-from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, UTILISATION_SHARE
+from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS
+from prefbench.machine import MACHINE, stored
 from prefbench.text import show_bytes, show_count, show_hours
 
 
@@ -28,11 +29,26 @@ def here_line(found: Estimate, device: str, free: float | None) -> str:
     """A line on this machine: its free memory, and whether and how fast the run would go."""
     if free is None:
         return f"Here ({device}): free memory not known."
+    here, fits = hardware_here(device, free), found.fits(free)
+    if here is None:
+        why = ": prefbench doctor measures what it takes" if device == MACHINE else ""
+        return f"Here ({device}, {show_bytes(free)} free): {fits}, time not estimated{why}."
+    time = "" if fits == "does not fit" else f", {show_hours(*found.hours(here))}"
+    return f"Here ({device}, {show_bytes(free)} free): {fits}{time}."
+
+
+def hardware_here(device: str, free: float) -> Hardware | None:
+    """A device as its data sheet has it or as `prefbench doctor` measured it; None if neither is known.
+
+    Args:
+        device: as its driver calls it, or `MACHINE`.
+        free: bytes of its memory.
+    """
     name = known_hardware(device)
-    fits = found.fits(free)
-    time = "" if name is None or fits == "does not fit" else f", {show_hours(*found.hours(HARDWARE[name]))}"
-    hours = time if name is not None else ", time not estimated"
-    return f"Here ({device}, {show_bytes(free)} free): {fits}{hours}."
+    if name is not None:
+        return HARDWARE[name]
+    machine = stored() if device == MACHINE else None
+    return None if machine is None else processor(machine, free)
 
 
 def memory_rows(found: Estimate) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Arithmetic and seconds of passes through the model.
 
-Seconds rest on assumed shares of a data sheet's figures (`UTILISATION_SHARE`, `BANDWIDTH_SHARE`,
-`LAUNCH_SECONDS`), not on measurements.
+On a GPU seconds rest on assumed shares of a data sheet's figures (`UTILISATION_SHARE`, `BANDWIDTH_SHARE`,
+`LAUNCH_SECONDS`), not on measurements; on a processor the share of its arithmetic was measured.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from prefbench.estimate.memory import lengths, rows_in_pass
 from prefbench.estimate.setting import ModelSetting
 from prefbench.work import Passes, Sizes
 
-UTILISATION_SHARE = 0.35
-"""Assumed share of the peak rate that training and scoring reach."""
 BANDWIDTH_SHARE = 0.5
 """Assumed share of the memory bandwidth that sampling reaches, which reads every weight for each token."""
 LAUNCH_SECONDS = 1e-3
@@ -28,14 +26,14 @@ def flops(work: Passes, setting: ModelSetting, sizes: Sizes) -> float:
     count = setting.training if work.kind == "train" else setting.forward
     # A sampled token attends to those before it alone; elsewhere SDPA with a mask computes the whole square.
     attended = length / 2 if work.kind == "sample" else length
-    return count(work.rows * length, attended, work.vocabulary)
+    return count(work.rows * length, attended, work.rows * response if work.vocabulary else 0)
 
 
 def seconds(work: Passes, setting: ModelSetting, sizes: Sizes, hardware: Hardware) -> float:
     """Seconds of this work: by arithmetic, by memory traffic where it samples, and by kernels to start."""
     prompt, longest, response = lengths(work, setting, sizes)
     rate = hardware.bfloat16 if setting.bytes == 2 else hardware.float32
-    arithmetic = flops(work, setting, sizes) / (rate * UTILISATION_SHARE)
+    arithmetic = flops(work, setting, sizes) / (rate * hardware.utilisation)
     rows = rows_in_pass(work, longest + response)
     passes = work.rows / rows
     launch = setting.shape.layers * LAUNCH_SECONDS

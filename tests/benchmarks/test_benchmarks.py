@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench.backbone.language import gpt2
+from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.tokens import collate
 
 ROWS, PROMPT, RESPONSE = 16, 8, 24
@@ -41,7 +42,7 @@ def test_counted_arithmetic_is_what_is_computed_but_for_six_percent(backbone, wa
     batch = collate(prompts, responses, torch.device("cpu"))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as forward:
         if wanted == "predictions":
-            result = gpt2.logprobs(model, batch)
+            result = logprobs(model, batch)
         else:
             result = gpt2.states(model.transformer, batch.packed, batch.packed.response)
     with FlopCounterMode(display=False) as backward:

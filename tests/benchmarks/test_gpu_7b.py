@@ -75,7 +75,9 @@ def test_every_phase_is_measured_beside_its_estimate(gpu_7b, tmp_path, capsys):
         assert 0 < entry["seconds"] < math.inf
         assert sum(entry["memory"]["estimated_parts"].values()) == entry["memory"]["estimated"] > 0
     for name in ("load", *TRAINING):
-        assert phases[name]["memory"]["near"], (name, phases[name]["memory"])
+        # The estimate reads the prompt of a pair twice and pads its responses.
+        least = 0.7 if name == "reward step" else 0.9
+        assert least < phases[name]["memory"]["ratio"] < 1.1, (name, phases[name]["memory"])
     for name in OTHERS:
         assert phases[name]["memory"]["ratio"] == pytest.approx(1, abs=0.1), name
     row = PROMPT + RESPONSE
@@ -83,7 +85,7 @@ def test_every_phase_is_measured_beside_its_estimate(gpu_7b, tmp_path, capsys):
     assert [entry["tokens"] for entry in phases.values()] == [*tokens, ROWS * row, *[K * ROWS * row] * 2]
     work, seconds = phases["PPO update"]["arithmetic"], phases["PPO update"]["seconds"]
     setting = ModelSetting(gpu_7b.SIZES["toy"], 2, rank=RANK, checkpointing=True)
-    assert work["flops"] == setting.training(ROWS * row, row, True)
+    assert work["flops"] == setting.training(ROWS * row, row, ROWS * RESPONSE)
     assert work["flops_without_recomputation"] < work["flops"]
     share = work["flops"] / seconds / found["machine"]["flops_per_second"]
     assert work["share_of_gemm"] == pytest.approx(share)

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench import registry, seeds
-from prefbench.backbone.language import forward, gpt2, memory, policies, ppo
+from prefbench.backbone.language import forward, gpt2, memory, policies, ppo, rows
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.gpt2 import fuse_activations
@@ -47,11 +47,11 @@ LONG = " the plot was dull and the music was worse and it runs for three hours o
 PAIRS = Pairs(PROMPTS, [LONG] * len(PROMPTS), [LONG + " x"] * len(PROMPTS))
 
 
-def new_model(architecture, dtype=torch.float32, layers=4):
+def new_model(architecture, dtype=torch.float32, layers=4, vocabulary=VOCABULARY):
     """A small model; of Llama's kind with fewer heads of keys and values than of queries."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": VOCABULARY}
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": vocabulary}
     with seeds.torch_seeded(0, "estimate"):
         if architecture == "gpt2":
             none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -69,9 +69,9 @@ def new_model(architecture, dtype=torch.float32, layers=4):
         return LlamaForCausalLM(config).to(dtype)
 
 
-def new_backbone(folder, architecture, dtype=torch.float32, lora=True, checkpointing=False, layers=4):
+def new_backbone(folder, architecture, dtype=torch.float32, lora=True, checkpointing=False, **more):
     return CausalLM(
-        new_model(architecture, dtype, layers),
+        new_model(architecture, dtype, **more),
         Codec(tiny_tokenizer(), frozenset({0}), RESPONSE, CONTEXT),
         digest="small",
         store=Store(folder),
@@ -148,7 +148,7 @@ def test_weights_and_adapters_are_counted_exactly(tmp_path, architecture, dtype)
     model, setting = backbone.reference.model, setting_of_backbone(backbone)
     assert setting.base_bytes == sum(weight.nbytes for weight in model.parameters())
     matrices = sum(layer.weight.numel() for layer in backbone.base.layers.values())
-    assert setting.shape.layers * setting.block == matrices
+    assert setting.matrices == matrices
     ours = list(backbone.trainable_copy(0).parameters())
     assert setting.adapter == sum(weight.numel() for weight in ours)
     assert {weight.element_size() for weight in ours} == {setting.trained_bytes}
@@ -232,7 +232,8 @@ PASSES = {
 @pytest.fixture
 def as_transformers_does(monkeypatch):
     """What is estimated: the rectangle with its filler."""
-    monkeypatch.setattr(gpt2, "applies", lambda model: False)
+    for way in (gpt2, rows):
+        monkeypatch.setattr(way, "applies", lambda model: False)
 
 
 @pytest.mark.usefixtures("as_transformers_does")
@@ -268,6 +269,24 @@ def test_the_peaks_of_scoring_and_sampling_are_near(tmp_path, architecture, dtyp
     assert estimated(backbone, kind="sample", batch=48, drawn=2) == pytest.approx(tracker.peak, rel=0.15)
 
 
+@pytest.mark.usefixtures("as_transformers_does")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_a_large_vocabulary_only_the_response_tokens_count(tmp_path, dtype):
+    """Logits are most of all here."""
+    backbone = new_backbone(tmp_path, "llama", dtype, layers=1, vocabulary=4000)
+    backbone.codec = dataclasses.replace(backbone.codec, stops=frozenset())
+    with Tracker() as tracker:
+        backbone.reference.logprob(PROMPTS, PAIRS.chosen)
+    assert estimated(backbone, kind="score", batch=24) == pytest.approx(tracker.peak, rel=0.1)
+    with Tracker() as tracker:
+        backbone.reference.sample(PROMPTS, 2, seeds.child(0, "s"))
+    assert estimated(backbone, kind="sample", batch=48, drawn=2) == pytest.approx(tracker.peak, rel=0.15)
+    with Tracker() as tracker:
+        train_pairwise(backbone)
+    said = estimated(backbone, kind="train", batch=24, held=1, optimised=True)
+    assert said == pytest.approx(tracker.peak, rel=0.1)
+
+
 @pytest.mark.parametrize("kind", PASSES)
 def test_without_padding_a_gpt2_needs_no_more(tmp_path, kind):
     """But for a tenth: attention's output is there twice, in the rectangle and without its padding."""
@@ -301,18 +320,20 @@ def test_flops_are_those_that_torch_counts(tmp_path, architecture, lora, checkpo
     ids = torch.arange(rows * length).reshape(rows, length) % VOCABULARY
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         model(input_ids=ids, use_cache=False)
-    assert setting.forward(rows * length, length, True) == forward.get_total_flops()
+    assert setting.forward(rows * length, length, rows * length) == forward.get_total_flops()
     with FlopCounterMode(display=False) as both:
         model(input_ids=ids, use_cache=False).logits.sum().backward()
-    assert setting.training(rows * length, length, True) == pytest.approx(both.get_total_flops(), rel=0.03)
+    assert setting.training(rows * length, length, rows * length) == pytest.approx(
+        both.get_total_flops(), rel=0.03
+    )
 
 
 def test_hours_by_hand():
     device = Hardware(bfloat16=1e12, float32=1e11, bandwidth=1e9, memory=1e9)
     setting = ModelSetting(Shape(2, 8, 2, 2, 16, 100, 64, tied=True, gated=True, biases=False), 4)
     train = Passes("x", "train", rows=100_000, fewest=50_000, batch=10)
-    per_token = 2 * (2 * (4 * 64 + 3 * 128) + 4 * 8 * 32) + 2 * 100 * 8
-    flops = 3 * 100_000 * 32 * per_token
+    per_token = 2 * (2 * (4 * 64 + 3 * 128) + 4 * 8 * 32)
+    flops = 3 * 100_000 * (32 * per_token + 12 * 2 * 100 * 8)
     assert time.flops(train, setting, sizes()) == flops
     # 30 GFLOP at 35 GFLOP/s last less than 10,000 steps whose 3 passes start 2 layers each.
     assert flops / 0.35e11 < 60
@@ -341,14 +362,12 @@ class Counted:
 def count(backbone, name, options) -> Counted:
     """Rows that an aligner really has sampled, scored and trained on."""
     counted = Counted()
-    call, sample = forward.call, policies.sample_tokens
+    asked, sample = forward._asked, policies.sample_tokens
 
-    def counting(model, inputs, **more):
-        parts = len(model.parts) if isinstance(model, policies.LogLinear) else 0
-        if not parts and not more.get("use_cache"):
-            kind = "train" if torch.is_grad_enabled() else "score"
-            setattr(counted, kind, getattr(counted, kind) + len(inputs["input_ids"]))
-        return call(model, inputs, **more)
+    def counting(model, batch, place):
+        kind = "train" if torch.is_grad_enabled() else "score"
+        setattr(counted, kind, getattr(counted, kind) + len(batch.mask))
+        return asked(model, batch, place)
 
     def sampling(model, codec, prompts, n, *more):
         parts = len(model.parts) if isinstance(model, policies.LogLinear) else 1
@@ -357,7 +376,7 @@ def count(backbone, name, options) -> Counted:
 
     entry = registry.get("aligner", name)
     with (
-        patch.object(forward, "call", counting),
+        patch.object(forward, "_asked", counting),
         patch.object(policies, "sample_tokens", sampling),
         patch.object(ppo, "sample_tokens", sampling),
     ):

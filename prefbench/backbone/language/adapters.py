@@ -49,6 +49,7 @@ class Base:
             if isinstance(module, nn.Linear | Conv1D) and module is not output
         }
         self._active: Adapter | None = None
+        self._read: tuple[torch.Tensor, torch.Tensor] | None = None
         self._hooks = [
             layer.register_forward_hook(partial(self._add, path)) for path, layer in self.layers.items()
         ]
@@ -60,7 +61,16 @@ class Base:
     def _add(self, path: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if self._active is None:
             return None  # the output as it is
-        return (output + self._active.pairs[path](inputs[0])).to(output.dtype)
+        pair = self._active.pairs[path]
+        return pair(self._as(pair.lora_A.weight.dtype, inputs[0]), output)
+
+    def _as(self, dtype: torch.dtype, x: torch.Tensor) -> torch.Tensor:
+        """A layer's input in an adapter's type; of layers that read the same one there is one copy."""
+        if x.dtype == dtype:
+            return x
+        if self._read is None or self._read[0] is not x:
+            self._read = x, x.to(dtype)
+        return self._read[1]
 
     @contextlib.contextmanager
     def using(self, adapter: Adapter | None) -> Iterator[None]:
@@ -69,7 +79,7 @@ class Base:
         try:
             yield
         finally:
-            self._active = before
+            self._active, self._read = before, None
 
     def contexts(self) -> tuple[Any, Any]:
         """Contexts of a checkpointed forward pass and of its repetition, which needs the same adapter."""
@@ -99,10 +109,12 @@ class LowRank(nn.Module):
             self.to(layer.weight.dtype)
         self.to(layer.weight.device, torch.float32)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., in] to [..., out], float32."""
-        result: torch.Tensor = self.lora_B(self.lora_A(x.to(self.lora_A.weight.dtype))) * self.scale
-        return result
+    def forward(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """A layer's output [..., out], in its type, with what this adds for its input [..., in], float32."""
+        low, weight = self.lora_A(x).flatten(0, -2), self.lora_B.weight
+        # One product that scales and adds, over what would be three passes over the output.
+        wide = output.to(weight.dtype).flatten(0, -2)
+        return torch.addmm(wide, low, weight.T, alpha=self.scale).view(output.shape).to(output.dtype)
 
     def delta(self) -> torch.Tensor:
         """Increase of the layer's weight that has the same effect."""

@@ -32,8 +32,9 @@ from prefbench.backbone.language.batches import deal
 from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.forward import response_states
 from prefbench.backbone.language.gpt2 import fuse_activations
+from prefbench.backbone.language.log_linear import LogLinear
 from prefbench.backbone.language.memory import TOKENS_AT_ONCE, Limits, in_batches, is_out_of_memory
-from prefbench.backbone.language.networks import LogLinear, Pooling, RewardModel
+from prefbench.backbone.language.networks import Pooling, RewardModel
 from prefbench.backbone.language.policies import LMPolicy, LMReward, model_of
 from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.backbone.language.training import trainable_state

@@ -1,71 +1,81 @@
 """Passes through a model, whatever its architecture: what training and scoring need of one, and reading on.
 
-GPT-2 goes through `gpt2.py`, which computes no padding; anything else as transformers runs it.
+GPT-2 goes through `gpt2.py` and most others through `rows.py`, which compute no padding; what neither can
+run goes through transformers' padded pass. Logits are computed where a token is predicted and nowhere else.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
-from prefbench.backbone.language import gpt2
-from prefbench.backbone.language.adapters import Adapted
-from prefbench.backbone.language.tokens import Batch, Ids, collate, pick, token_logprobs
-
-_signatures: dict[type, frozenset[str]] = {}
-
-
-def call(model: nn.Module, inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
-    """Run a transformers model, leaving out position ids where its architecture has none (ALiBi)."""
-    given = dict(inputs)
-    if "position_ids" not in _parameters(model):
-        given.pop("position_ids")
-    return model(**given, **more)
-
-
-def _parameters(model: Any) -> frozenset[str]:
-    inner = model.inner if isinstance(model, Adapted) else model
-    kind = type(inner)
-    if kind not in _signatures:
-        _signatures[kind] = frozenset(inspect.signature(inner.forward).parameters)
-    return _signatures[kind]
+from prefbench.backbone.language import gpt2, rows
+from prefbench.backbone.language.log_linear import Caches, LogLinear
+from prefbench.backbone.language.passes import Wanted, call, run
+from prefbench.backbone.language.tokens import Batch, Ids, Place, collate
 
 
 def logprobs(model: Any, batch: Batch) -> torch.Tensor:
-    """log pi of each response token, [rows, T], zero at padding, float32."""
-    if gpt2.applies(model):
-        return gpt2.logprobs(model, batch)
-    return token_logprobs(call(model, batch.inputs, use_cache=False).logits, batch)
+    """log pi of each response token, [rows, T], zero at padding, computed in float32."""
+    return _of_tokens(predictions(model, batch)[0], batch)
 
 
 def logprobs_and_states(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """`logprobs`, and the last hidden states that predict the tokens, [rows, T, width], any at padding."""
+    """`logprobs`, and the last hidden states that predict the tokens, [rows, T, width], zero at padding."""
+    logits, states = predictions(model, batch)
+    return _of_tokens(logits, batch), batch.spread(states)
+
+
+def _of_tokens(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    each = logits.float().log_softmax(-1)
+    return batch.spread(each.gather(1, batch.response[batch.mask][:, None])[:, 0])
+
+
+def predictions(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits that predict each response token, row after row, [m, vocabulary], and the states [m, width].
+
+    Of a product of models the states are those of the last one.
+    """
+    if isinstance(model, LogLinear):
+        parts = [predictions(part, batch) for part in model.parts]
+        return model.mix([logits for logits, _ in parts]), parts[-1][1]
     if gpt2.applies(model):
-        return gpt2.logprobs_and_states(model, batch)
-    output = call(model, batch.inputs, use_cache=False, output_hidden_states=True)
-    return token_logprobs(output.logits, batch), pick(output.hidden_states[-1], batch.before)
+        before = gpt2.states(model.transformer, batch.packed, batch.packed.before)
+        return model.lm_head(before), before
+    inputs, wanted = _asked(model, batch, "before")
+    output, states = run(model, inputs, wanted)
+    return output.logits[0], states[0]
 
 
 def response_states(trunk: Any, batch: Batch) -> torch.Tensor:
-    """Last hidden states at the response tokens, [rows, T, width], any at padding.
+    """Last hidden states at the response tokens, [rows, T, width], zero at padding.
 
     `trunk` is a model without its output layer.
     """
-    if gpt2.applies(trunk):
-        return batch.spread(gpt2.states(trunk, batch.packed, batch.packed.response))
-    return pick(call(trunk, batch.inputs, use_cache=False).last_hidden_state, batch.before + 1)
+    return batch.spread(_states(trunk, batch, "response"))
 
 
 def last_states(trunk: Any, batch: Batch) -> torch.Tensor:
     """Last hidden state of each row's last token, [rows, width]."""
+    return _states(trunk, batch, "last")
+
+
+def _states(trunk: Any, batch: Batch, place: Place) -> torch.Tensor:
     if gpt2.applies(trunk):
-        return gpt2.states(trunk, batch.packed, batch.packed.last)
-    hidden = call(trunk, batch.inputs, use_cache=False).last_hidden_state
-    return pick(hidden, batch.last[:, None])[:, 0]
+        return gpt2.states(trunk, batch.packed, getattr(batch.packed, place))
+    inputs, wanted = _asked(trunk, batch, place)
+    return wanted(call(trunk, inputs).last_hidden_state)[0]
+
+
+def _asked(model: Any, batch: Batch, place: Place) -> tuple[dict[str, Any], Wanted]:
+    """A model's inputs, and what takes the states at a place, one after the other, from all of them."""
+    if rows.applies(model):
+        at = getattr(batch.packed, place)
+        return rows.inputs_of(batch.packed), lambda hidden: hidden.index_select(1, at)
+    row, column = batch.places(place)
+    return {**batch.inputs, "use_cache": False}, lambda hidden: hidden[row, column][None]
 
 
 class Reader:
@@ -74,11 +84,9 @@ class Reader:
     def __init__(self, model: Any, prompts: Sequence[Ids], n: int, device: torch.device) -> None:
         """Read prompts; `n` responses to each share what was read."""
         batch = collate(prompts, [[]] * len(prompts), device, side="left")
-        output = call(model, batch.inputs, use_cache=True)
         self.model = model
-        self.logits = output.logits[:, -1]
+        self.logits, self._cache = _next(model, batch.inputs, None)
         """[rows, vocabulary] of the next token."""
-        self._cache = output.past_key_values
         self._attention = batch.inputs["attention_mask"]
         self._position = batch.inputs["position_ids"][:, -1:]
         if n > 1:
@@ -96,13 +104,22 @@ class Reader:
             "attention_mask": self._attention,
             "position_ids": self._position,
         }
-        output = call(self.model, inputs, past_key_values=self._cache, use_cache=True)
-        self.logits, self._cache = output.logits[:, -1], output.past_key_values
+        self.logits, self._cache = _next(self.model, inputs, self._cache)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows alone."""
         self._attention, self._position = self._attention[rows], self._position[rows]
         self._cache.batch_select_indices(rows)
+
+
+def _next(model: Any, inputs: dict[str, torch.Tensor], cache: Any) -> tuple[torch.Tensor, Any]:
+    """Logits of the next token, [rows, vocabulary], and the cache that holds what was read."""
+    if isinstance(model, LogLinear):
+        caches = [None] * len(model.parts) if cache is None else cache.parts
+        each = [_next(part, inputs, past) for part, past in zip(model.parts, caches, strict=True)]
+        return model.mix([logits for logits, _ in each]), Caches([past for _, past in each])
+    output, _ = run(model, inputs, lambda hidden: hidden[:, -1:], past_key_values=cache, use_cache=True)
+    return output.logits[:, -1], output.past_key_values
 
 
 def reader(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from prefbench.backbone.language.tokens import Batch, Ids, Packed, pack
+from prefbench.backbone.language.tokens import Ids, Packed, pack
 from prefbench.team import team
 
 
@@ -86,22 +86,6 @@ def _attend(mapped: torch.Tensor, heads: int, packed: Packed) -> torch.Tensor:
     # Filler stands after a row's tokens, where no token of the row looks.
     mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
     return mixed.transpose(1, 2).reshape(-1, width)
-
-
-def logprobs(model: Any, batch: Batch) -> torch.Tensor:
-    """log pi of each response token, [rows, T], zero at padding; see `tokens.token_logprobs`."""
-    return _logprobs_of(model, states(model.transformer, batch.packed, batch.packed.before), batch)
-
-
-def logprobs_and_states(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """`logprobs`, and the states that predict the tokens, [rows, T, width], zero at padding."""
-    before = states(model.transformer, batch.packed, batch.packed.before)
-    return _logprobs_of(model, before, batch), batch.spread(before)
-
-
-def _logprobs_of(model: Any, before: torch.Tensor, batch: Batch) -> torch.Tensor:
-    each = model.lm_head(before).float().log_softmax(-1)
-    return batch.spread(each.gather(1, batch.response[batch.mask][:, None])[:, 0])
 
 
 class GPT2Reader:

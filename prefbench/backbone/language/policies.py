@@ -14,7 +14,8 @@ import torch
 from prefbench import seeds
 from prefbench.backbone.language.adapters import write_tensors
 from prefbench.backbone.language.forward import logprobs
-from prefbench.backbone.language.networks import LogLinear, RewardModel
+from prefbench.backbone.language.log_linear import LogLinear
+from prefbench.backbone.language.networks import RewardModel
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.backbone.language.tokens import Batch

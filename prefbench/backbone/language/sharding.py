@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefbench.team import team
-
-if TYPE_CHECKING:
-    import torch
 
 
 def shard(model: Any) -> Any:
@@ -41,7 +38,6 @@ def shard(model: Any) -> Any:
         cut(block)
     cut(model.base_model)  # rewards run it by itself
     cut(model)
-    _show_last_state(model)
     for weight in tied:
         weight.data = weight.data.to(device)
     # FSDP takes what it first sees running for the whole: it must not be a reward's part of the model.
@@ -49,22 +45,3 @@ def shard(model: Any) -> Any:
         one = torch.ones((1, 1), dtype=torch.long, device=device)
         model(input_ids=one, attention_mask=one, use_cache=False)
     return model
-
-
-def _show_last_state(model: Any) -> None:
-    """Have a cut-up model return its last hidden state where states are asked for.
-
-    Transformers looks for them by the names of classes, which FSDP changes.
-    """
-    seen: list[torch.Tensor] = []
-
-    def look(layer: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        seen[:] = inputs[:1]
-
-    def give(model: Any, inputs: Any, options: dict[str, Any], output: Any) -> None:
-        if options.get("output_hidden_states"):
-            output.hidden_states = tuple(seen)
-        seen.clear()
-
-    model.get_output_embeddings().register_forward_pre_hook(look)
-    model.register_forward_hook(give, with_kwargs=True)

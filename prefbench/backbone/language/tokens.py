@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 Ids = list[int]
+Place = Literal["before", "response", "last"]
+"""Places of states: before each response token, at it, or at each row's last token."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,13 @@ class Batch:
         """[rows] column of the last real token."""
         return self._tensor(self._offset + self._length + self._count - 1)
 
+    def places(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows and columns of the states at a place, in the order of `packed`."""
+        if place == "last":
+            return torch.arange(len(self.mask), device=self.mask.device), self.last
+        row, number = self.mask.nonzero(as_tuple=True)
+        return row, self.before[row, number] + (place == "response")
+
     @cached_property
     def packed(self) -> Packed:
         """The same without padding."""
@@ -148,15 +157,3 @@ def collate(
 ) -> Batch:
     """Put rows together. The filler and the side change nothing that is computed from the batch."""
     return Batch(prompts, responses, device, filler, side)
-
-
-def pick(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """`values[i, columns[i, t]]` for values [rows, length, ...] and columns [rows, T]."""
-    return values[torch.arange(len(values), device=values.device)[:, None], columns]
-
-
-def token_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """log pi of each response token, [rows, T], zero at padding. Computed in float32."""
-    chosen = pick(logits, batch.before).float().log_softmax(-1)
-    logprobs = chosen.gather(-1, batch.response[..., None])[..., 0]
-    return logprobs * batch.mask

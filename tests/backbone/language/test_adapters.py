@@ -14,15 +14,16 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.adapters import Adapted, Adapter, Base, checkpoint_layers
-from prefbench.backbone.language.forward import call
+from prefbench.backbone.language.passes import call
 from prefbench.backbone.language.policies import LMPolicy, LMReward
-from prefbench.backbone.language.tokens import collate, token_logprobs
+from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import State, trainable_state
 from prefbench.errors import UserError
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
+from support.padded import token_logprobs
 
 ARCHITECTURES = ("gpt2", "llama")
 LORA = {"r": 2, "lora_alpha": 4}

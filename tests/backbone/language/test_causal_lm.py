@@ -11,15 +11,16 @@ from scipy import stats
 
 from prefbench import seeds
 from prefbench.backbone.language.codec import Codec
-from prefbench.backbone.language.forward import call
 from prefbench.backbone.language.memory import Limit
+from prefbench.backbone.language.passes import call
 from prefbench.backbone.language.policies import LMPolicy, LMReward
 from prefbench.backbone.language.sampling import sample_tokens
-from prefbench.backbone.language.tokens import collate, token_logprobs
+from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import trainable_state
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
+from support.padded import token_logprobs
 
 ARCHITECTURES = ("gpt2", "llama")
 VOCABULARY = 300

@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefbench import seeds
-from prefbench.backbone.language import forward, gpt2
+from prefbench.backbone.language import forward, gpt2, passes
 from prefbench.backbone.language.adapters import checkpoint_layers
 from prefbench.backbone.language.sampling import BLOCK_TOKENS, draw, sample_tokens
-from prefbench.backbone.language.tokens import collate, pick, token_logprobs
+from prefbench.backbone.language.tokens import collate
+from support.padded import pick, token_logprobs
 
 VOCABULARY = 300
 CPU = torch.device("cpu")
 ids = st.integers(1, VOCABULARY - 1)
 prompts = st.lists(st.lists(ids, min_size=1, max_size=9), min_size=1, max_size=4)
 responses = st.lists(ids, min_size=0, max_size=6)
-rows = prompts.flatmap(
+row_lists = prompts.flatmap(
     lambda known: st.lists(st.tuples(st.sampled_from(known), responses), min_size=1, max_size=7)
 )
 close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
@@ -36,11 +37,11 @@ def model(tiny_backbone):
 
 
 def as_transformers(model, batch):
-    output = forward.call(model, batch.inputs, use_cache=False, output_hidden_states=True)
+    output = passes.call(model, batch.inputs, use_cache=False, output_hidden_states=True)
     return token_logprobs(output.logits, batch), output.hidden_states[-1]
 
 
-some = rows.filter(lambda rows: any(response for _, response in rows))
+some = row_lists.filter(lambda rows: any(response for _, response in rows))
 
 
 @settings(max_examples=60, deadline=None)

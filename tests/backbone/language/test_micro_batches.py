@@ -15,6 +15,7 @@ from prefbench import seeds
 from prefbench.backbone.language import training
 from prefbench.backbone.language.build import fit_language_model
 from prefbench.backbone.language.memory import Limit, attempt, in_batches, is_out_of_memory
+from prefbench.backbone.language.rows import applies
 from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.errors import Diverged, PrefbenchError
 from prefbench.learn.interface import Pairs
@@ -153,6 +154,7 @@ class Passes:
         self.most_rows = most_rows
         self.fail_at = fail_at
         self.with_gradient, self.without = [], []
+        applies(backbone.reference.model)  # which tries it out: passes that are not counted
         trunk = backbone.reference.model.base_model  # copies of the model take the hook with them
         trunk.register_forward_pre_hook(self.before, with_kwargs=True)
 
@@ -162,9 +164,9 @@ class Passes:
     def before(self, module, args, kwargs):
         ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
         passes = self.with_gradient if torch.is_grad_enabled() else self.without
-        passes.append(len(ids))
+        passes.append(len(kwargs["rows"].packed.rectangle) if "rows" in kwargs else len(ids))
         number = len(self.with_gradient) + len(self.without)
-        if len(ids) > self.most_rows or number in self.fail_at:
+        if passes[-1] > self.most_rows or number in self.fail_at:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 

@@ -14,12 +14,14 @@ from transformers import GPT2LMHeadModel, LlamaForCausalLM
 from transformers.activations import NewGELUActivation
 
 from prefbench import seeds, weights
-from prefbench.backbone.language.forward import call, logprobs
-from prefbench.backbone.language.tokens import collate, token_logprobs
+from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.passes import call
+from prefbench.backbone.language.tokens import collate
 from prefbench.errors import UserError
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from support.commands import typed
+from support.padded import token_logprobs
 from support.tiny import (
     CHATML,
     PPO,

@@ -1,0 +1,45 @@
+"""A product of language models as one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class LogLinear(nn.Module):
+    """Several language models as one: pi(token) ~ prod_k pi_k(token) ** w_k at each step.
+
+    The product over whole responses has no tractable normaliser; this one is normalised token by token, as
+    decoding-time mixtures are.
+    """
+
+    def __init__(self, parts: Sequence[Any], powers: Sequence[float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.powers = tuple(float(power) for power in powers)
+
+    def mix(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Logits of the product, [..., vocabulary], from each model's."""
+        pairs = zip(self.powers, logits, strict=True)
+        return torch.stack([power * each.float().log_softmax(-1) for power, each in pairs]).sum(0)
+
+
+@dataclass
+class Caches:
+    """The caches of several models, cut and repeated together."""
+
+    parts: list[Any]
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each row so many times."""
+        for part in self.parts:
+            part.batch_repeat_interleave(repeats)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """These rows alone."""
+        for part in self.parts:
+            part.batch_select_indices(indices)
