@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from prefbench.store.stages import Work
 
 
-class OneToken(nn.Module):
-    """Logits log pi_ref + theta . psi, or log pi_ref and a parameter for each state and response.
-
-    A prompt is one token, its state; a response is one token, its number. The value function has a parameter
-    for each state.
-    """
+class ResponseTable(nn.Module):
+    """Logits log pi_ref + theta . psi, or log pi_ref and a parameter for each state and response."""
 
     def __init__(self, world: World, kind: str) -> None:
         super().__init__()
@@ -44,14 +40,34 @@ class OneToken(nn.Module):
         moved = self.features @ self.theta if self.theta.ndim == 1 else self.theta
         return (self.anchor + moved).log_softmax(-1)
 
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [rows, length, R] of states that are one-hot, [rows, length, S]."""
+        return self.table()[hidden.argmax(-1)]
+
+
+class OneToken(nn.Module):
+    """A language model whose output layer is a table of responses.
+
+    A prompt is one token, its state; a response is one token, its number. The value function has a parameter
+    for each state.
+    """
+
+    def __init__(self, world: World, kind: str) -> None:
+        super().__init__()
+        self.states = len(world.reference)
+        self.output = ResponseTable(world, kind)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output layer, by transformers' name for it."""
+        return self.output
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **ignored: Any) -> Any:
-        """Logits [rows, length, R] and states as hidden states, at every position those of the prompt."""
+        """Logits [rows, length, R], at every position those of the prompt's state."""
         first = attention_mask.argmax(dim=1)
         state = input_ids[torch.arange(len(input_ids)), first]
         wide = input_ids.shape[1]
-        hidden = nn.functional.one_hot(state, len(self.anchor)).double()[:, None].expand(-1, wide, -1)
-        logits = self.table()[state][:, None].expand(-1, wide, -1)
-        return SimpleNamespace(logits=logits, hidden_states=[hidden], past_key_values=None)
+        hidden = nn.functional.one_hot(state, self.states).double()[:, None].expand(-1, wide, -1)
+        return SimpleNamespace(logits=self.output(hidden), past_key_values=None)
 
 
 @dataclass(frozen=True)
@@ -100,4 +116,4 @@ def train(
         trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
     )
     trained = ppo.train(disguised, replace(request, rewards=looked_up))
-    return np.asarray(trained.model.table().numpy())
+    return np.asarray(trained.model.output.table().numpy())

@@ -132,7 +132,9 @@ def applies(model: Any) -> bool:
 
     A new one is tried out on a few tokens, against transformers' padded pass.
     """
-    trunk = inner_of(model).base_model
+    trunk = getattr(inner_of(model), "base_model", None)
+    if trunk is None:  # none of transformers' models
+        return False
     if trunk.config._attn_implementation == NAME:
         return True
     if trunk in _refused:
