@@ -114,7 +114,10 @@ class LowRank(nn.Module):
         low, weight = self.lora_A(x).flatten(0, -2), self.lora_B.weight
         # One product that scales and adds, over what would be three passes over the output.
         wide = output.to(weight.dtype).flatten(0, -2)
-        return torch.addmm(wide, low, weight.T, alpha=self.scale).view(output.shape).to(output.dtype)
+        if wide.dtype == output.dtype:
+            return torch.addmm(wide, low, weight.T, alpha=self.scale).view(output.shape)
+        # The wide copy is nobody else's: the sum takes its place.
+        return wide.addmm_(low, weight.T, alpha=self.scale).view(output.shape).to(output.dtype)
 
     def delta(self) -> torch.Tensor:
         """Increase of the layer's weight that has the same effect."""
