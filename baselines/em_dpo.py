@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 import prefbench as pb
-from prefbench.learn.em import best_start, feature_differences
+from prefbench.learn.em import first_grouping
 from prefbench.learn.options import EMDPOOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import fit_everybody, log_likelihood, pairs_of
@@ -48,8 +48,7 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
     if options.clusters > len(users):
         raise pb.UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
     everybody = fit_everybody(backbone, pairs, options, view.seed).models[0]
-    difference = feature_differences(backbone, pairs, everybody)
-    start = best_start(difference, user, options.clusters, options.em_restarts, view.seed)
+    start = first_grouping(backbone, pairs, everybody, user, options, view.seed)
     responsibility = np.eye(options.clusters)[start.assignment]
     loss = DPO(options.beta, options.label_smoothing)
     trace, stopped = [], f"{options.em_iterations} iterations reached"

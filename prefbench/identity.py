@@ -54,7 +54,10 @@ _POLICIES = frozenset(
         "learn.welfare",
     )
 )
-_REWARDS = frozenset({"prefbench.learn.rewards", "prefbench.learn.em", "prefbench.backbone.language.reward"})
+_REWARDS = frozenset(
+    f"prefbench.{name}"
+    for name in ("learn.rewards", "learn.em", "learn.grouping", "backbone.language.reward")
+)
 _LEARNING = _POLICIES | _REWARDS
 """Learning algorithms: a backbone offers them, but to make, read or sample a policy it uses none."""
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.errors import UserError
+from prefbench.learn.grouping import group, spectral, word_differences
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import (
@@ -38,6 +39,7 @@ from prefbench.learn.rewards import (
 if TYPE_CHECKING:
     from prefbench.store.stages import Work
 
+REOPENINGS = 1  # rounds of trained rewards, after the first, in which they may still move somebody
 LINEAR_ITERATIONS = 50
 SOFT_TOLERANCE = 1e-3  # largest change of a responsibility at which soft EM stops
 # Few pairs and perhaps many features: an annotator's likelihood must not be memorised. The ridge penalty is a
@@ -136,8 +138,9 @@ def _expectation_maximisation(
     users, user_of_pair = np.unique(pairs.user_id, return_inverse=True)
     # The control that must fail: a pair alone says next to nothing about who labelled it.
     unit_of_pair = np.arange(len(pairs)) if options.em_unit == "pair" else user_of_pair
-    difference = feature_differences(backbone, pairs, everybody)
-    start = best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)
+    start = first_grouping(backbone, pairs, everybody, unit_of_pair, options, seed)
+    if options.em == "features":
+        options = options.model_copy(update={"em_iterations": min(options.em_iterations, 1 + REOPENINGS)})
     rounds = _soft_rounds if options.em_assignment == "soft" else _hard_rounds
 
     def m_step(mine: Pairs, before: _Fit | None, name: str) -> _Fit:
@@ -146,7 +149,7 @@ def _expectation_maximisation(
         reward = backbone.fit_reward(mine, group_options(options), seed=seed, name=name, start=warm)
         return _Fit(reward, scores_of(reward, pairs))
 
-    found = rounds(pairs, unit_of_pair, start.assignment, m_step, options)
+    found = rounds(pairs, unit_of_pair, start, m_step, options)
     # An annotator of several units is where most of them are.
     votes = np.zeros((len(users), options.clusters), dtype=int)
     np.add.at(votes, (user_of_pair, found.assignment[unit_of_pair]), 1)
@@ -211,10 +214,11 @@ class _Rounds:
 def _hard_rounds(
     pairs: Pairs,
     unit_of_pair: np.ndarray,
-    assignment: np.ndarray,
+    start: Start,
     m_step: _MStep,
     options: EMOptions,
 ) -> _Rounds:
+    assignment = start.assignment
     units = len(assignment)
     fits: list[_Fit | None] = [None] * options.clusters
     per_unit = np.zeros((units, options.clusters))
@@ -237,7 +241,7 @@ def _hard_rounds(
             stopped = "an M-step lowered the likelihood and was taken back"
             break
         trace.append(likelihood)
-        moved = np.asarray(fitted)[per_unit[:, fitted].argmax(axis=1)]
+        moved = np.asarray(fitted)[(per_unit + start.prior)[:, fitted].argmax(axis=1)]
         if (moved == assignment).all():
             stopped = "assignment stable"
             break
@@ -255,14 +259,14 @@ def _hard_rounds(
 def _soft_rounds(
     pairs: Pairs,
     unit_of_pair: np.ndarray,
-    assignment: np.ndarray,
+    start: Start,
     m_step: _MStep,
     options: EMOptions,
 ) -> _Rounds:
     """EM proper: responsibilities g_hk ~ eta_k prod over h's pairs of sigmoid(r_k(y+) - r_k(y-))."""
-    units, count = len(assignment), options.clusters
+    units, count = len(start.assignment), options.clusters
     responsibility = np.zeros((units, count))
-    responsibility[np.arange(units), assignment] = 1
+    responsibility[np.arange(units), start.assignment] = 1
     fits: list[_Fit | None] = [None] * count
     trace: list[float] = []
     stopped = f"{options.em_iterations} iterations reached"
@@ -273,7 +277,8 @@ def _soft_rounds(
         for cluster in np.flatnonzero(share > 0):
             weighted = replace(pairs, weights=responsibility[unit_of_pair, cluster])
             fits[cluster] = fit = m_step(weighted, fits[cluster], f"em-{iteration}-{cluster}")
-            per_unit[:, cluster] = np.log(share[cluster]) + fit.likelihood(unit_of_pair, units)
+            likelihood = fit.likelihood(unit_of_pair, units)
+            per_unit[:, cluster] = np.log(share[cluster]) + likelihood + start.prior[:, cluster]
         top = per_unit.max(axis=1, keepdims=True)
         marginal = top + np.log(np.exp(per_unit - top).sum(axis=1, keepdims=True))
         if trace and float(marginal.sum()) < trace[-1]:
@@ -288,7 +293,7 @@ def _soft_rounds(
     return _Rounds(fits, responsibility.argmax(axis=1), trace, iteration + 1, stopped)
 
 
-def feature_differences(backbone: Backbone, pairs: Pairs, reward: Reward) -> np.ndarray:
+def feature_differences(backbone: Backbone, pairs: Pairs, reward: Reward | None = None) -> np.ndarray:
     """Chosen minus rejected features [pairs, d], in units of each feature's spread over responses."""
     chosen = backbone.features(pairs.prompts, pairs.chosen, reward)
     rejected = backbone.features(pairs.prompts, pairs.rejected, reward)
@@ -307,6 +312,29 @@ class Start:
     name: str
     index: int
     """0 is the spectral start, 1 and up the random ones."""
+    prior: np.ndarray
+    """[users, K] log-probabilities of clusters before trained rewards are asked; zeros for nothing known."""
+
+
+def first_grouping(
+    backbone: Backbone,
+    pairs: Pairs,
+    everybody: Reward,
+    unit_of_pair: np.ndarray,
+    options: EMOptions,
+    seed: int,
+) -> Start:
+    """Where trained rewards or policies start, by the features that `aligner.em` names."""
+    if options.em == "plain":
+        difference = feature_differences(backbone, pairs, everybody)
+        return best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)
+    # Of the reference: what was trained on these labels would tell an annotator's own in her features.
+    difference = feature_differences(backbone, pairs)
+    words = word_differences(pairs.chosen, pairs.rejected)
+    found = group(difference, words, unit_of_pair, options.clusters, options.em_restarts, seed)
+    # Trained rewards know the pairs by heart: they move nobody of whom the features are sure.
+    prior = np.log(np.maximum(found.responsibility, 1e-12))
+    return Start(found.assignment, found.likelihood, found.name, found.index, prior)
 
 
 def best_start(
@@ -326,34 +354,14 @@ def best_start(
     for index in range(restarts + 1):
         rng = seeds.rng(seed, "em", index)
         first = (
-            _spectral(difference, user_of_pair, clusters, rng)
+            spectral(difference, user_of_pair, clusters, rng)
             if index == 0
             else rng.permutation(np.arange(users) % clusters)
         )
         assignment, likelihood = linear_em(difference, user_of_pair, first, clusters)
-        candidates.append(Start(assignment, likelihood, "random" if index else "spectral", index))
+        name = "random" if index else "spectral"
+        candidates.append(Start(assignment, likelihood, name, index, np.zeros((users, clusters))))
     return max(candidates, key=lambda start: start.likelihood)
-
-
-def _spectral(
-    difference: np.ndarray, user_of_pair: np.ndarray, clusters: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Annotators who prefer the same features: k-means on the leading directions of their mean preference.
-
-    A pair's difference points from rejected to chosen, so an annotator's mean difference estimates
-    what they like; across annotators its leading principal components are what they disagree on.
-    """
-    from sklearn.cluster import KMeans
-
-    users = int(user_of_pair.max()) + 1
-    liking = np.zeros((users, difference.shape[1]))
-    np.add.at(liking, user_of_pair, difference)
-    liking /= np.bincount(user_of_pair, minlength=users)[:, None]
-    centred = liking - liking.mean(axis=0)
-    left, strength, _ = np.linalg.svd(centred, full_matrices=False)
-    points = left[:, :clusters] * strength[:clusters]
-    means = KMeans(min(clusters, users), n_init=10, random_state=int(rng.integers(2**31)))
-    return np.asarray(means.fit_predict(points), dtype=np.int64)
 
 
 def linear_em(

@@ -237,8 +237,10 @@ class Backbone(Protocol):
     def notes(self) -> Sequence[str]:
         """Sentences for a run's record: where memory ran out, and what was made smaller."""
 
-    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
-        """Inputs of a fitted reward, which it sees in responses before it scores them, float64 [n, d]."""
+    def features(
+        self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None
+    ) -> np.ndarray:
+        """Inputs of a fitted reward's head, or of one on the reference, for responses, float64 [n, d]."""
 
     @called_with(RewardRequest)
     def fit_reward(self, request: RewardRequest) -> Reward:

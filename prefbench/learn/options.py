@@ -29,6 +29,9 @@ class EMOptions(RewardOptions):
 
     clusters: int = Field(2, ge=1, le=64)
     """Number of reward models K, the paper's |U|."""
+    em: Literal["features", "plain"] = "plain"
+    """Groups found on frozen features by held-out likelihood, with a reward trained once for each
+    (`learn/grouping.py`), or rewards trained in every round, as the paper has it."""
     em_restarts: int = Field(10, ge=0)
     """Random starts tried besides the spectral one; the likeliest is kept."""
     em_iterations: int = Field(10, ge=1)

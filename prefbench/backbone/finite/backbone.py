@@ -88,7 +88,9 @@ class Finite:
 
         return identity(self.world.reference.size, format="csr")
 
-    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> Floats:
+    def features(
+        self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None
+    ) -> Floats:
         """The world's features of responses, [n, d]; the same for every reward."""
         rows = self.world.rows(prompts)
         return self.world.features[rows, self.world.columns(rows, responses)]

@@ -164,13 +164,16 @@ class CausalLM:
             found[places] = values.double().cpu().numpy()
         return share.whole(torch.from_numpy(found)).numpy()
 
-    def features(self, prompts: Sequence[str], responses: Sequence[str], reward: Reward) -> np.ndarray:
-        """Mean and sum over response tokens of a reward model's last hidden state, float64 [n, 2 width].
+    def features(
+        self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None
+    ) -> np.ndarray:
+        """Mean and sum over response tokens of the last hidden state, float64 [n, 2 width].
 
-        The sum sees what accumulates (length, summed valence), the mean what does not (tone).
+        The sum sees what accumulates (length, summed valence), the mean what does not (tone). The state is
+        that of a reward model, or of the reference.
         """
-        assert isinstance(reward, LMReward)
-        trunk = reward.model.trunk
+        assert reward is None or isinstance(reward, LMReward)
+        trunk = self.reference.model.base_model if reward is None else reward.model.trunk
 
         def seen(batch: Batch) -> torch.Tensor:
             total = (response_states(trunk, batch).float() * batch.mask[..., None]).sum(1)
