@@ -537,7 +537,7 @@ def test_show_takes_the_kind_before_the_name(tmp_path):
     assert entry["example"]["spec"]["aligner"] == "maxmin"
     (entry,) = json.loads(typed("show", "finite", "--json").out)
     assert (entry["shape"], entry["parameters"], entry["example"]) == (None, None, None)
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-decoder"}')
     folder = typed("show", "model", tmp_path)
     assert folder.code == 0
     assert "model pretrained" in folder.out
