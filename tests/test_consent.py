@@ -159,7 +159,7 @@ def test_the_workers_of_a_cluster_are_told_too(monkeypatch):
         told.append(consent.typed())
         return Outcome("ok")
 
-    monkeypatch.setattr("prefbench.sweep.cell.run_cell", cell)
+    monkeypatch.setattr("prefbench.sweep.ray_cluster.run_cell", cell)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     spec = make_spec(task="bandit_two_group", aligner="dpo")

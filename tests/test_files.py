@@ -84,7 +84,7 @@ def test_a_file_is_measured_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(UnfitFile, match="more than 16 MiB"):
         files.read_json(path)
     assert len(files.read_bytes(Path("/proc/self/status"), 1 << 20)) > 100  # which says that it is empty
-    with pytest.raises(UnfitFile, match="more than 10 bytes"):
+    with pytest.raises(UnfitFile, match="more than 10 B"):
         files.read_bytes(Path("/proc/self/status"), 10)
 
 
