@@ -324,7 +324,7 @@ def first_grouping(
     options: EMOptions,
     seed: int,
 ) -> Start:
-    """Where trained rewards or policies start, by the features that `aligner.em` names."""
+    """Grouping from which trained rewards or policies start, on the features that `aligner.em` names."""
     if options.em == "plain":
         difference = feature_differences(backbone, pairs, everybody)
         return best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)

@@ -1,4 +1,4 @@
-"""Who wants the same, from frozen features: a mixture of linear rewards, each annotator judged from outside.
+"""Groups of people who want the same, by linear rewards on frozen features; each annotator is judged from outside.
 
 A cluster k has a linear Bradley-Terry reward w_k, a share eta_k and responsibilities g_hk for annotators h; x
 is a pair's difference of features, chosen minus rejected.
@@ -41,10 +41,10 @@ SIZE = 512
 WORDS = 512
 """Words that are counted: the commonest."""
 WORDS_WEIGHT = 2.0**0.5
-"""Of all words beside all features of the model, in units of the root of their mean squared length."""
+"""Weight of all words beside all features of the model, in units of the root of their mean squared length."""
 START_VARIANCE = 1.0
 VARIANCES = (2.5, 10.0, 40.0)
-"""Of a pair's margin under the Gaussian prior on weights that the ridge penalty is."""
+"""Variances of a pair's margin under the Gaussian prior on weights that the ridge penalty is."""
 KEPT = 3
 """Starts that are refined."""
 START_ROUNDS = 15
@@ -73,20 +73,20 @@ class Design:
 
     @property
     def units(self) -> int:
-        """How many are to be placed in clusters."""
+        """Number of those who are to be placed in clusters."""
         return sum(len(units) for units, _ in self.blocks)
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Where EM ended from one start."""
+    """The end of EM from one start."""
 
     responsibility: Floats
     """[units, K] posterior probability of each cluster."""
     likelihood: float
     """Log-likelihood of every unit's pairs by rewards that were not fitted to them, in nats."""
     name: str
-    """How the start was made."""
+    """Name of the way in which the start was made."""
     index: int
     """0 is the spectral start, 1 and up the random ones."""
 
@@ -157,7 +157,7 @@ def _unit_square(difference: Floats) -> Floats:
 
 
 def _distinct(found: Sequence[Grouping]) -> list[Grouping]:
-    """Of groupings that place everybody alike, under whatever numbers, the first."""
+    """The first of the groupings that place everybody alike, under whatever numbers."""
     kept: dict[bytes, Grouping] = {}
     for each in found:
         _, first, same = np.unique(each.assignment, return_index=True, return_inverse=True)
@@ -308,7 +308,7 @@ def left_out(pairs: Design, w: Floats, factor: Floats, weights: Floats) -> Float
 
 
 def _moved(half: Floats, g: Floats, p: Floats) -> Floats:
-    """What a unit's pairs owe of their margins to themselves, g M p, for units of m pairs each [b, m].
+    """The part of their margins that pairs owe to themselves, g M p, for units of m pairs each [b, m].
 
     In the smaller of two spaces: (1 - g S W)^-1 S = H (1 - g H' W H)^-1 H' with S = H H'.
     """

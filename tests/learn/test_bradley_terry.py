@@ -7,7 +7,7 @@ import torch
 from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language import training
 from prefbench.learn import rewards as bradley_terry
-from prefbench.learn.interface import Pairs
+from prefbench.learn.interface import Pairs, RewardRequest
 from prefbench.learn.options import RewardOptions
 from prefbench.store.stages import Work
 
@@ -48,10 +48,7 @@ def test_a_reward_model_learns_and_is_read_back(tmp_path, tiny_backbone):
     pairs = easy_pairs()
     reward = language_reward.fit(
         backbone.at(Work("rewards", tmp_path)),
-        pairs,
-        RewardOptions(reward_epochs=5, reward_batch=16),
-        seed=0,
-        name="x",
+        RewardRequest(pairs, RewardOptions(reward_epochs=5, reward_batch=16), seed=0, name="x"),
     )
     chosen = reward.score(pairs.prompts, pairs.chosen)
     assert (chosen > reward.score(pairs.prompts, pairs.rejected) + 1).all()

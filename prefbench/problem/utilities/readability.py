@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyphen
 
 from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
 from prefbench.text import is_empty, lower_words
@@ -87,5 +86,7 @@ def count_syllables(word: str) -> int:
 @functools.cache
 def _hyphenation() -> tuple[Any, str]:
     """pyphen's patterns for American English, and the SHA-256 (hex) of their file."""
+    import pyphen
+
     content = Path(pyphen.LANGUAGES["en_US"]).read_bytes()
     return pyphen.Pyphen(lang="en_US"), hashlib.sha256(content).hexdigest()
