@@ -1,4 +1,4 @@
-"""Groups of people who want the same, by linear rewards on frozen features; each annotator is judged from outside.
+"""Groups of people who want the same, by linear rewards on frozen features: each judged by rewards of others.
 
 A cluster k has a linear Bradley-Terry reward w_k, a share eta_k and responsibilities g_hk for annotators h; x
 is a pair's difference of features, chosen minus rejected.
