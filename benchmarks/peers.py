@@ -48,7 +48,7 @@ from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.policies import LMPolicy, LMReward
 from prefbench.backbone.language.sampling import sample_tokens
-from prefbench.learn.interface import Pairs, RewardFunction
+from prefbench.learn.interface import Pairs, RewardFunction, RewardRequest
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import log_likelihood, scores_of
@@ -194,7 +194,7 @@ def reward(bench: Bench, size_name: str) -> Compared:
     options = RewardOptions(reward_epochs=1, reward_batch=size.batch)
 
     def fit() -> None:
-        language_reward.fit(fresh(backbone), pairs, options, seed=0, name="r")
+        language_reward.fit(fresh(backbone), RewardRequest(pairs, options, seed=0, name="r"))
 
     job |= {"learning_rate": size.learning_rate}
     with trainer(job, bench.trl) as peer:

@@ -53,6 +53,7 @@ from prefbench.backbone.language.sampling import draw, sample_tokens
 from prefbench.backbone.language.tokens import Ids, collate
 from prefbench.backbone.language.training import PairBatches, State, schedule
 from prefbench.errors import UserError
+from prefbench.learn.interface import RewardRequest
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.stats import intervals
@@ -172,7 +173,7 @@ def reward_packed(folder: Path) -> Race:
     options = RewardOptions(reward_epochs=1, reward_batch=NANO.batch)
 
     def fit() -> Any:
-        return reward.fit(fresh(backbone), pairs, options, seed=0, name="r")
+        return reward.fit(fresh(backbone), RewardRequest(pairs, options, seed=0, name="r"))
 
     race = Race(fit, padded(fit))
     agree(*(side().score(pairs.prompts, pairs.chosen) for side in (race.fast, race.plain)), 1e-2)

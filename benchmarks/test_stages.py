@@ -37,7 +37,7 @@ from prefbench.boards.table import build
 from prefbench.estimate.estimate import problem_of
 from prefbench.learn import em, exact
 from prefbench.learn.game import CERTIFICATE, Game, Solution
-from prefbench.learn.interface import Pairs
+from prefbench.learn.interface import Pairs, RewardRequest
 from prefbench.learn.options import EMOptions, PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
@@ -213,7 +213,7 @@ def test_reward_training(
     measured(
         "reward training",
         size,
-        lambda: reward.fit(fresh(backbone), pairs, options, seed=0, name="benchmark"),
+        lambda: reward.fit(fresh(backbone), RewardRequest(pairs, options, seed=0, name="benchmark")),
     )
     texts = lengths(backbone, pairs)
     flops = BACKWARD * reward_flops(size, *texts)
