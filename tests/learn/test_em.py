@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from prefbench.learn import em
-from prefbench.learn.interface import Pairs
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import fit_linear, log_likelihood
+from support.tiny import LONG, SHORT, pairs_by_length
 
 
 def two_groups(users: int, minority: int, pairs: int, seed: int, dimensions: int = 12):
@@ -81,15 +81,7 @@ def test_an_empty_cluster_gets_somebody():
 def test_the_mixture_of_reward_models(clusters, tmp_path, tiny_backbone):
     """Half of the annotators want long answers and half short ones; reward models find out who."""
     backbone = tiny_backbone(folder=tmp_path, pooling="sum")
-    long, short = " was a joy from start to", " was"
-    user = np.repeat(np.arange(8), 10)
-    wants_long = user % 2 == 0
-    pairs = Pairs(
-        ["the film"] * 80,
-        np.where(wants_long, long, short).tolist(),
-        np.where(wants_long, short, long).tolist(),
-        user_id=user + 100,
-    )
+    pairs = pairs_by_length()
     options = EMOptions(clusters=clusters, reward_epochs=2, reward_group_epochs=4, em_restarts=3)
     rewards = em.fit_mixture(backbone, pairs, options, seed=0)
     assert sorted(rewards.assignment) == list(range(100, 108))
@@ -99,7 +91,7 @@ def test_the_mixture_of_reward_models(clusters, tmp_path, tiny_backbone):
     if clusters == 2:
         assert adjusted_rand_score(np.arange(8) % 2, found) == 1.0
         serves_long = found[0]
-        scores = rewards(["the film"] * 2, [long, short])
+        scores = rewards(["the film"] * 2, [LONG, SHORT])
         assert scores[0, serves_long] > scores[1, serves_long]
         assert scores[0, 1 - serves_long] < scores[1, 1 - serves_long]
     trace = rewards.em["log_likelihood"]

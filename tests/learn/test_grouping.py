@@ -8,9 +8,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from prefbench.errors import Diverged
 from prefbench.learn import em, grouping
-from prefbench.learn.interface import Pairs
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import log_likelihood
+from support.tiny import LONG, SHORT, pairs_by_length
 
 
 def labelled(sizes, pairs, seed, dimensions=12):
@@ -123,15 +123,7 @@ def test_words_are_counted():
 def test_the_mixture_of_reward_models_from_features(assignment, tmp_path, tiny_backbone):
     """Each cluster's reward is trained once, as nobody moves, and the groups are not looked at."""
     backbone = tiny_backbone(folder=tmp_path, pooling="sum")
-    long, short = " was a joy from start to", " was"
-    user = np.repeat(np.arange(8), 10)
-    wants_long = user % 2 == 0
-    pairs = Pairs(
-        ["the film"] * 80,
-        np.where(wants_long, long, short).tolist(),
-        np.where(wants_long, short, long).tolist(),
-        user_id=user + 100,
-    )
+    pairs = pairs_by_length()
     options = EMOptions(
         em="features", em_assignment=assignment, reward_epochs=2, reward_group_epochs=4, em_restarts=3
     )
@@ -139,7 +131,7 @@ def test_the_mixture_of_reward_models_from_features(assignment, tmp_path, tiny_b
     found = [rewards.assignment[100 + u] for u in range(8)]
     assert adjusted_rand_score(np.arange(8) % 2, found) == 1.0
     assert rewards.em["iterations"] <= 2 and rewards.em["stopped"] == "assignment stable"
-    scores = rewards(["the film"] * 2, [long, short])
+    scores = rewards(["the film"] * 2, [LONG, SHORT])
     assert scores[0, found[0]] > scores[1, found[0]]
     assert scores[0, 1 - found[0]] < scores[1, 1 - found[0]]
     misled = replace(pairs, group=np.where(np.arange(80) % 3 == 0, "a", "b").astype(object))

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers.processors import TemplateProcessing
 
 from prefbench import seeds
 from prefbench.backbone.language.nano import train_tokenizer
 from prefbench.backbone.options import ModelRequest
+from prefbench.learn.interface import Pairs
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.spec import get_model
@@ -137,3 +139,18 @@ def loaded(model, tmp_path, problem, **options):
 
 
 PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
+
+
+LONG, SHORT = " was a joy from start to", " was"
+
+
+def pairs_by_length() -> Pairs:
+    """Ten labels of each of eight annotators, 100 to 107: even ones want `LONG` answers, odd ones `SHORT`."""
+    user = np.repeat(np.arange(8), 10)
+    wants_long = user % 2 == 0
+    return Pairs(
+        ["the film"] * 80,
+        np.where(wants_long, LONG, SHORT).tolist(),
+        np.where(wants_long, SHORT, LONG).tolist(),
+        user_id=user + 100,
+    )
