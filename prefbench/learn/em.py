@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench import seeds
 from prefbench.errors import UserError
-from prefbench.learn.grouping import group, spectral, word_differences
+from prefbench.learn.grouping import group, starts, word_differences
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import (
@@ -351,13 +350,7 @@ def best_start(
     """
     users = int(user_of_pair.max()) + 1
     candidates: list[Start] = []
-    for index in range(restarts + 1):
-        rng = seeds.rng(seed, "em", index)
-        first = (
-            spectral(difference, user_of_pair, clusters, rng)
-            if index == 0
-            else rng.permutation(np.arange(users) % clusters)
-        )
+    for index, first in enumerate(starts(difference, user_of_pair, clusters, restarts, seed)):
         assignment, likelihood = linear_em(difference, user_of_pair, first, clusters)
         name = "random" if index else "spectral"
         candidates.append(Start(assignment, likelihood, name, index, np.zeros((users, clusters))))

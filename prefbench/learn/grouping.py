@@ -125,7 +125,7 @@ def group(
             name="random" if index else "spectral",
             index=index,
         )
-        for index, first in enumerate(_starts(small, clusters, restarts, seed))
+        for index, first in enumerate(starts(small.x, unit, clusters, restarts, seed))
     ]
     kept = _distinct(sorted(tried, key=lambda found: -round(found.likelihood / BETTER)))[:KEPT]
     seen = (
@@ -201,14 +201,14 @@ def _blocks(unit: Ints) -> Iterator[tuple[Ints, Ints]]:
         yield units, order[first[units][:, None] + np.arange(size)]
 
 
-def _starts(pairs: Design, clusters: int, restarts: int, seed: int) -> Iterator[Ints]:
-    """A spectral assignment of units to clusters and random ones."""
+def starts(difference: Floats, unit: Ints, clusters: int, restarts: int, seed: int) -> Iterator[Ints]:
+    """Assignments [units] to begin with: the spectral one, then random ones in equal clusters."""
     for index in range(restarts + 1):
         rng = seeds.rng(seed, "em", index)
         if index:
-            yield rng.permutation(np.arange(pairs.units) % clusters)
+            yield rng.permutation(np.arange(int(unit.max()) + 1) % clusters)
         else:
-            yield spectral(pairs.x, pairs.unit, clusters, rng)
+            yield spectral(difference, unit, clusters, rng)
 
 
 def spectral(difference: Floats, unit: Ints, clusters: int, rng: np.random.Generator) -> Ints:
