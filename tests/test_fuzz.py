@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from support import fuzzing
+
+# Each thread of OpenBLAS and of OpenMP takes address space, of which an input may take so much and no more.
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def judged(root: Path, seed: int, start: int, end: int, kinds: list[str]) -> lis
         copy = root.with_name(f"{root.name}-{start}")
         shutil.copytree(root, copy)
         command = [sys.executable, fuzzing.__file__, str(copy), str(seed), str(start), str(end), *kinds]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=6 * 3600)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=6 * 3600, env=ENV)
         said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         shutil.rmtree(copy)
         failed += [line for line in said if "trace" in line]
