@@ -83,7 +83,7 @@ def _header(file: BinaryIO, start: int) -> tuple[int, int, int]:
         except IndexError:  # it goes on
             continue
         size, compressed = found.get(2, -1), found.get(3, -1)
-        if size < 0 or compressed < 0:
+        if not (isinstance(size, int) and isinstance(compressed, int) and size >= 0 and compressed >= 0):
             break
         return size, compressed, fields.at
     raise ValueError("a page's header is damaged")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import os
 import resource
@@ -16,10 +18,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from prefbench import files
 from prefbench.files import UnfitFile
-from prefbench.parquet_pages import page_sizes
+from prefbench.parquet_pages import page_sizes, pieces_of
 from prefbench.text import one_line, visible
 from support.files import one_text_in_every_row, outside, pipe, zero
 
@@ -229,6 +233,33 @@ def test_pages_add_up_to_what_an_honest_footer_says(tmp_path: Path, compression:
                 sizes = list(page_sizes(file, start, piece.total_compressed_size))
                 headers = piece.total_uncompressed_size - sum(sizes)
                 assert len(sizes) > 1 and 0 < headers < 600 * len(sizes)
+
+
+def field(number: int, kind: int, value: bytes) -> bytes:
+    """A field of Thrift's compact protocol."""
+    return bytes([number << 4 | kind]) + value
+
+
+FIELDS = st.lists(
+    st.builds(
+        field,
+        st.integers(1, 3),
+        st.integers(0, 15),
+        st.one_of(st.binary(max_size=6), st.integers(0, 127).map(lambda n: bytes([n]))),
+    ),
+    max_size=8,
+)
+
+
+@given(FIELDS, st.integers(0, 2))
+@example([field(2, 8, b"\x02ab"), field(3, 5, b"\x04")], 0)  # a text where a size is wanted
+@example([field(2, 5, b"\x04"), field(3, 12, b"\0")], 0)
+def test_a_header_of_anything_is_sizes_or_damaged(fields: list[bytes], start: int) -> None:
+    content = b"".join(fields) + b"\0"
+    with contextlib.suppress(ValueError):
+        assert all(size >= 0 for size in page_sizes(io.BytesIO(content), start, len(content)))
+    with contextlib.suppress(ValueError):
+        assert all(isinstance(piece.start, int) for group in pieces_of(content) for piece in group)
 
 
 def test_many_row_groups_are_not_read(tmp_path: Path) -> None:
