@@ -24,6 +24,7 @@ from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.game import Game
 from prefbench.learn.interface import (
+    ExpectationRequest,
     OptimiseRequest,
     Pairs,
     PairwiseRequest,
@@ -195,18 +196,11 @@ class Finite:
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 
-    def expect(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        function: RewardFunction,
-        *,
-        batch: int,
-        seed: int,
-        names: Sequence[str | int],
-    ) -> Floats:
+    @called_with(ExpectationRequest)
+    def expect(self, request: ExpectationRequest) -> Floats:
         """Mean of a function [n, K] over prompts and the policy's responses, in closed form, [K]."""
-        return self.game(prompts, function, 1.0).expected(_log(self._known(policy)))
+        game = self.game(request.prompts, request.function, 1.0)
+        return game.expected(_log(self._known(request.policy)))
 
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """The policy with averaged parameters: for softmax policies the log-linear mixture."""
