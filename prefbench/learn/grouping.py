@@ -25,14 +25,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prefbench import seeds
+from prefbench.arrays import Floats, Ints
 from prefbench.errors import Diverged
 from prefbench.learn.rewards import log_likelihood
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 START_SIZE = 128
 """Directions of the features that starts are tried on."""

@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from prefbench.arrays import Floats, Ints
 from prefbench.backbone.finite.pairwise import fit_worst
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
@@ -37,7 +38,7 @@ from prefbench.learn.interface import (
 )
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
-from prefbench.problem.world import Floats, Ints, World
+from prefbench.problem.world import World
 from prefbench.text import count_words
 
 if TYPE_CHECKING:
