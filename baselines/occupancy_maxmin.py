@@ -11,7 +11,7 @@ from prefbench.learn.em import fit_mixture
 from prefbench.learn.occupancy import leximin_occupancy, markov_policy, maxmin_occupancy
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import pairs_of
-from prefbench.problem.process import Floats, Process
+from prefbench.problem.process import Process
 
 EXACT = 1e-6
 """Largest error, in standard deviations of a reward, of writing it as a sum of rewards of states."""
@@ -42,7 +42,7 @@ def occupancy_maxmin(view: pb.View, backbone: pb.Backbone, options: OccupancyOpt
     return pb.Aligned(FinitePolicy(backbone.world, logprob[None]), rewards)
 
 
-def state_rewards(process: Process, table: Floats) -> Floats:
+def state_rewards(process: Process, table: np.ndarray) -> np.ndarray:
     """Rewards of states [S, K] that add up, over discounted visits, to rewards of trajectories [R, K].
 
     Visits sum to the same number on every trajectory, so that a constant needs no term of its own.

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from support import fuzzing
+from support.valid_files import make_seeds
+from support.verdicts import KINDS, REVIEWS, RUN
 
 # Each thread of OpenBLAS and of OpenMP takes address space, of which an input may take so much and no more.
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -23,7 +25,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of valid files."""
     root = tmp_path_factory.mktemp("fuzz") / "files"
     root.mkdir()
-    fuzzing.make_seeds(root)
+    make_seeds(root)
     return root
 
 
@@ -64,15 +66,15 @@ def test_the_seeds_are_good(seeds: Path) -> None:
     from prefbench.record.verify import verify
     from prefbench.sweep.file import read_sweep
 
-    assert verify(seeds / fuzzing.RUN) == []
+    assert verify(seeds / RUN) == []
     assert len(read_csv(seeds / "board.csv")) == 2
     assert len(read_sweep(str(seeds / "sweep.toml")).expand()) > 4
-    assert all(len(load_reviews(str(seeds / "data" / name), 3).texts) == 8 for name in fuzzing.REVIEWS)
+    assert all(len(load_reviews(str(seeds / "data" / name), 3).texts) == 8 for name in REVIEWS)
     assert read_hh(str(seeds / "data" / "hh.parquet")) and read_personas(str(seeds / "data"), ["P1A"])
 
 
 def test_some_mutated_files(seeds: Path) -> None:
-    kinds = [kind for kind in fuzzing.KINDS if kind != "model"]  # loading one takes a while
+    kinds = [kind for kind in KINDS if kind != "model"]  # loading one takes a while
     failed = judged(seeds, 12, 0, 200, kinds)
     assert not failed, _report(failed)
 
@@ -80,5 +82,5 @@ def test_some_mutated_files(seeds: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_ten_thousand_mutated_files(seeds: Path, part: int) -> None:
-    failed = judged(seeds, 2026, 1000 * part, 1000 * (part + 1), list(fuzzing.KINDS))
+    failed = judged(seeds, 2026, 1000 * part, 1000 * (part + 1), list(KINDS))
     assert not failed, _report(failed)

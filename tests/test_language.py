@@ -1,4 +1,4 @@
-"""The language of docstrings, help and names: the thing first, one word for one thing, units said."""
+"""Rules of style: docstrings and help name the thing first, names say units, files are short."""
 
 import ast
 import re
@@ -24,6 +24,10 @@ UNITS = re.compile(
     r"TIMEOUT|PATIENCE|PAUSE|TICK|LIMIT|MEMORY|LONGEST|LARGEST|DEEPEST|SECONDS?|INTERVAL|WAIT|DELAY"
 )
 """Names of amounts that have a unit."""
+FILES = ("prefbench", "tasks", "baselines", "tests", "benchmarks", "docs", "leaderboard")
+"""Folders with code of any kind."""
+MOST_LINES = 499
+"""Of a file: more is hardly one idea."""
 NAMED_UNITS = set("SECONDS SECOND BYTES TOKENS CHARACTERS NATS SHARE LEVELS RATIO".split())
 
 
@@ -106,3 +110,21 @@ def test_amounts_of_time_and_size_say_their_unit():
         if name.isupper() and UNITS.search(name) and name.split("_")[-1] not in NAMED_UNITS
     ]
     assert unsaid == []
+
+
+def too_long(root):
+    """Files of more lines than one idea takes, with how many they have."""
+    found = ((path, path.read_text(encoding="utf-8").count("\n")) for path in sorted(root.rglob("*.py")))
+    return [f"{path.relative_to(root)}: {lines} lines" for path, lines in found if lines > MOST_LINES]
+
+
+@pytest.mark.parametrize("folder", FILES)
+def test_no_file_is_too_long_for_one_idea(folder):
+    assert too_long(ROOT / folder) == [], "split it by idea"
+
+
+def test_how_long_a_file_may_be(tmp_path):
+    (tmp_path / "in").mkdir()
+    for lines in (MOST_LINES, MOST_LINES + 1):
+        (tmp_path / "in" / f"of_{lines}.py").write_text("x = 1\n" * lines)
+    assert too_long(tmp_path) == ["in/of_500.py: 500 lines"]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prefbench.arrays import Floats
 from prefbench.boards.declared import read_declared
 from prefbench.boards.names import board_name, config_hash, joined, made_by, setting_key
 from prefbench.errors import UserError
@@ -28,7 +29,6 @@ from prefbench.evaluate.win_rate import ScoredGroup, fairness, fairness_statisti
 from prefbench.record.evidence import item_outcomes, prompted_outcomes, read_items, sorted_items
 from prefbench.record.files import PROMPTED_FILE, find_records
 from prefbench.record.schema import Record
-from prefbench.stats.intervals import Floats
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from prefbench.arrays import Floats
 from prefbench.chat.answers import KeptAnswer, Question
 from prefbench.chat.client import Chat
 from prefbench.chat.server import Server, totals
@@ -25,7 +26,6 @@ from prefbench.errors import PrefbenchError, UserError
 from prefbench.files import DATA_BYTES, read_json, read_text
 from prefbench.problem.problem import with_instruction
 from prefbench.spec import digest
-from prefbench.stats.intervals import Floats
 from prefbench.store.files import checksum, clear_disk_errors, write_atomically
 from prefbench.text import message_or_type, text_digest
 from prefbench.version import __version__

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from prefbench.arrays import Floats
 from prefbench.data.files import read_columns
 from prefbench.errors import UserError
 from prefbench.problem.utilities.content import content_words
@@ -25,7 +25,6 @@ from prefbench.text import is_empty, lower_words
 
 __all__ = ["MIN_PROMPTS", "Answer", "Pool", "make_pool", "read_answers", "text_features"]
 
-Floats = npt.NDArray[np.float64]
 Answer = tuple[str, str, str]
 """Instruction, model, output; an empty string for what is missing."""
 

@@ -2,7 +2,7 @@
 
 The formulas of memory count what autograd keeps of the modules as transformers builds them, in the manner of
 Korthikanti et al. 2022 (arXiv 2205.05198, section 4), with attention that keeps no scores (SDPA) and norms in
-float32; `tests/estimate/test_estimate.py` holds them against models.
+float32; `tests/estimate/test_memory.py` holds them against models.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from prefbench.arrays import Floats
 from prefbench.chat.answers import KeptAnswer, Question
 from prefbench.chat.client import Chat, Reply, utf8
 from prefbench.chat.server import OnAnswers, Server, totals
@@ -24,7 +25,7 @@ from prefbench.errors import JudgeFailed, UserError
 from prefbench.learn.interface import Backbone
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.spec import digest
-from prefbench.stats.intervals import Floats, wilson
+from prefbench.stats.intervals import wilson
 from prefbench.text import is_empty
 
 VERSION = 1

@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from prefbench.arrays import Floats
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.game import Game
 from prefbench.problem.problem import Problem, apportion
-
-Floats = npt.NDArray[np.float64]
 
 RANK = 1e-10
 """Directions in which features vary less than this, relative to the largest variance, do not vary at all."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from prefbench.stats.intervals import Floats, Interval, Statistic, group_interval
+from prefbench.arrays import Floats
+from prefbench.stats.intervals import Interval, Statistic, group_interval
 
 TIE = 1e-9
 """Utilities this close are equal; below any utility's meaning, above the noise of summation order."""
@@ -188,6 +189,6 @@ def fairness_statistics(groups: Sequence[ScoredGroup]) -> dict[str, Statistic]:
     }
 
 
-def prompt_scores(scores: Floats) -> NDArray[np.float64]:
+def prompt_scores(scores: Floats) -> Floats:
     """Outcomes `[prompts, samples, groups]` as each prompt's mean over samples, `[prompts, groups]`."""
     return np.asarray(scores.mean(axis=1))

@@ -25,14 +25,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prefbench import seeds
+from prefbench.arrays import Floats, Ints
 from prefbench.errors import Diverged
 from prefbench.learn.rewards import log_likelihood
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 START_SIZE = 128
 """Directions of the features that starts are tried on."""
@@ -105,7 +102,7 @@ def group(
     under each prior; the likeliest of those then judges the other starts.
 
     Args:
-        features: differences chosen minus rejected of what a model sees in responses, [pairs, d].
+        features: differences chosen minus rejected of what the reference sees in responses, [pairs, d].
         words: differences of word counts, [pairs, v]; None where responses have none.
         unit: [pairs] whose they are, from 0.
         clusters: K.
@@ -115,8 +112,12 @@ def group(
     Raises:
         Diverged: a feature is NaN or infinite.
     """
-    if not np.isfinite(features).all():
-        raise Diverged("a feature of everybody's reward is not finite: lower aligner.reward_learning_rate.")
+    strange = int((~np.isfinite(features).all(axis=1)).sum())
+    if strange:
+        raise Diverged(
+            f"what the reference sees in responses is not finite for {strange} of {len(features)} pairs, so "
+            "nobody can be grouped by it: check the model's weights, or take another model."
+        )
     features = _unit_square(features)
     small = design(features, unit, START_SIZE, START_VARIANCE)
     tried = [

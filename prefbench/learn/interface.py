@@ -192,6 +192,25 @@ class PairwiseRequest:
     """Name of its checkpoints; an aligner that fits several policies gives each its own."""
 
 
+@dataclass(frozen=True)
+class ExpectationRequest:
+    """A mean that is wanted of a policy: `Backbone.expect` is called with these fields."""
+
+    policy: Policy
+    """The policy whose responses count."""
+    prompts: Sequence[str]
+    """Prompts that they answer, each as often as it occurs."""
+    function: RewardFunction
+    """(prompts, responses) to the values [n, K] whose means are wanted."""
+    _: KW_ONLY
+    batch: int
+    """Prompts with a response each, where responses have to be sampled."""
+    seed: int
+    """The run's; all that is sampled is drawn by a child of it."""
+    names: Sequence[str | int]
+    """Name of that child."""
+
+
 Backboned = TypeVar("Backboned")
 Fields = ParamSpec("Fields")
 Request = TypeVar("Request")
@@ -257,21 +276,9 @@ class Backbone(Protocol):
     def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """A policy fitted directly to preference pairs (the DPO family)."""
 
-    def expect(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        function: RewardFunction,
-        *,
-        batch: int,
-        seed: int,
-        names: Sequence[str | int],
-    ) -> np.ndarray:
-        """Mean of a function [n, K] over prompts and the policy's responses, [K].
-
-        Exact where responses can be listed, else over one response to each of `batch` prompts, all of it
-        drawn by the named child of the seed.
-        """
+    @called_with(ExpectationRequest)
+    def expect(self, request: ExpectationRequest) -> np.ndarray:
+        """Mean of a function over prompts and the policy's responses, [K]; exact where they can be listed."""
 
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """The policy whose parameters are the weighted average of those of trained policies."""

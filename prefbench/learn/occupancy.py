@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from prefbench.arrays import Bools, Floats
 from prefbench.errors import PrefbenchError
 from prefbench.learn.game import CERTIFICATE
-from prefbench.problem.process import Bools, Floats, Process
+from prefbench.problem.process import Process
 
 NOTHING = 1e-10
 """A probability below this is a solver's rounding. Also its tolerance, which a settled group may lose."""

@@ -6,11 +6,8 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from prefbench.arrays import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

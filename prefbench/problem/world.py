@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from prefbench.arrays import Floats, Ints
 from prefbench.errors import UserError
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.text import text_digest
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from prefbench.problem.process import Process
 
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 # Options that worlds have in common.
 Annotators = Annotated[int, Field(ge=2, description="Annotators in all.")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from prefbench.stats.intervals import Floats
+    from prefbench.arrays import Floats
 
 ITEM_COLUMNS: Mapping[str, tuple[str, str]] = {
     "prompt_id": ("int64", "identifies the prompt within the test split"),

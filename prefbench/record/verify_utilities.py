@@ -16,7 +16,7 @@ from prefbench.record.verify_texts import empty_differs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefbench.stats.intervals import Floats
+    from prefbench.arrays import Floats
 
 TIE = 1e-9
 """Utilities as near as this are a tie, as in `evaluate.win_rate`."""

@@ -14,10 +14,9 @@ from prefbench.record.files import DISTRIBUTION_FILE
 from prefbench.record.schema import Record
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from prefbench.stats.intervals import Floats
+    from prefbench.arrays import Floats, Ints
 
 RARE = math.log(2 / 1e-6)
 """Bound for draws: by Bernstein's inequality honest ones lie further from their mean once in a million at
@@ -39,7 +38,7 @@ def check_world(checked: Checked, record: Record, problem: Problem) -> None:
     rows = world.rows(items["prompt"].tolist())
     states, position = np.unique(rows, return_inverse=True)
 
-    def places(texts: list[str]) -> npt.NDArray[np.int64]:
+    def places(texts: list[str]) -> Ints:
         return np.asarray(position * choices + world.columns(rows, texts), dtype=np.int64)
 
     _check_draws(checked, listed, listed["reference"].to_numpy(), places, "reference_response", names)

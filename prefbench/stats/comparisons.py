@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prefbench.stats.intervals import Floats, as_table, z_quantile
+from prefbench.arrays import Floats
+from prefbench.stats.intervals import as_table, z_quantile
 
 Verdict: TypeAlias = Literal["held", "fell", "cannot tell"]
 

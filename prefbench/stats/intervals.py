@@ -8,9 +8,10 @@ from statistics import NormalDist
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats: TypeAlias = NDArray[np.float64]
+from prefbench.arrays import Floats
+
 Statistic: TypeAlias = Callable[[Floats], Floats]
 """From group means `[..., groups]` to one number each, `[...]`: vectorised over the leading axes."""
 

@@ -32,6 +32,20 @@ def gpu_7b(monkeypatch):
 
 
 @pytest.fixture
+def gpu_bench(gpu_7b):
+    import gpu_bench
+
+    return gpu_bench
+
+
+@pytest.fixture
+def gpu_phases(gpu_7b):
+    import gpu_phases
+
+    return gpu_phases
+
+
+@pytest.fixture
 def bench(gpu_7b, tmp_path):
     """A toy of which nothing has been measured."""
     options, device = gpu_7b.parsed(TOY), torch.device("cpu")
@@ -99,12 +113,14 @@ def test_every_phase_is_measured_beside_its_estimate(gpu_7b, tmp_path, capsys):
     assert "2 rewards on one base and on models of their own: the same scores" in printed
 
 
-def test_a_phase_without_room_is_reported_and_the_others_are_measured(gpu_7b, tmp_path, monkeypatch, capsys):
+def test_a_phase_without_room_is_reported_and_the_others_are_measured(
+    gpu_7b, gpu_phases, tmp_path, monkeypatch, capsys
+):
     def no_room(*given):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ppo, "update", no_room)
-    monkeypatch.setattr(gpu_7b, "free_memory", lambda device: ("a small device", 1e5))
+    monkeypatch.setattr(gpu_phases, "free_memory", lambda device: ("a small device", 1e5))
     code, found, phases = measured(gpu_7b, tmp_path / "some.json")
     assert code == 3
     assert list(phases) == PHASES
@@ -121,31 +137,31 @@ def test_a_phase_without_room_is_reported_and_the_others_are_measured(gpu_7b, tm
     assert "no memory figures: torch counts the memory of a GPU only" in printed
 
 
-def test_without_room_for_the_model_there_is_nothing_to_measure(gpu_7b, tmp_path, monkeypatch):
+def test_without_room_for_the_model_there_is_nothing_to_measure(gpu_7b, gpu_phases, tmp_path, monkeypatch):
     def no_room(*given):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(gpu_7b, "random_model", no_room)
+    monkeypatch.setattr(gpu_phases, "random_model", no_room)
     code, found, phases = measured(gpu_7b, tmp_path / "none.json")
     assert code == 3
     assert [(name, entry["status"]) for name, entry in phases.items()] == [("load", "out of memory")]
     assert found["decode"] is found["rewards"] is found["in_all"]["estimated"] is None
 
 
-def test_other_rewards_are_seen_to_be_others(gpu_7b, bench, monkeypatch):
-    backbone = gpu_7b.load(bench)
-    models = [gpu_7b.LMReward(backbone.new_reward(k), backbone) for k in range(K)]
-    rewards = gpu_7b.Rewards(models, ["0", "1"], gpu_7b.np.zeros(K), gpu_7b.np.ones(K))
-    texts = gpu_7b.texts_of(backbone, gpu_7b.draw(bench, "responses", ROWS, RESPONSE))
-    monkeypatch.setattr(gpu_7b, "moved", lambda bench, reward: models[0])
-    gpu_7b.compare(bench, backbone, rewards, texts)
+def test_other_rewards_are_seen_to_be_others(gpu_phases, bench, monkeypatch):
+    backbone = gpu_phases.load(bench)
+    models = [gpu_phases.LMReward(backbone.new_reward(k), backbone) for k in range(K)]
+    rewards = gpu_phases.Rewards(models, ["0", "1"], gpu_phases.np.zeros(K), gpu_phases.np.ones(K))
+    texts = gpu_phases.texts_of(backbone, gpu_phases.draw(bench, "responses", ROWS, RESPONSE))
+    monkeypatch.setattr(gpu_phases, "moved", lambda bench, reward: models[0])
+    gpu_phases.compare(bench, backbone, rewards, texts)
     assert not bench.found["rewards"]["same_scores"]
     assert bench.found["rewards"]["largest_difference"] > 0
 
 
-def test_a_note_that_memory_ran_out_takes_the_ratio_away(gpu_7b, bench, monkeypatch):
+def test_a_note_that_memory_ran_out_takes_the_ratio_away(gpu_7b, gpu_bench, bench, monkeypatch):
     monkeypatch.setattr(gpu_7b.Meter, "allocated", lambda self: 300)
-    expected = gpu_7b.Expected({"weights of the reference": 100.0, "context and fragments": 1.0})
+    expected = gpu_bench.Expected({"weights of the reference": 100.0, "context and fragments": 1.0})
     bench.phase("whole", expected, 10, lambda: ([2.0, 4.0, 9.0], "a value"))
     bench.phase("in parts", expected, 10, lambda: (bench.found["notes"].append("in halves") or [1.0], 0))
     whole, parts = bench.found["phases"]
@@ -169,8 +185,8 @@ def test_a_step_of_sampling_by_hand(gpu_7b, bench):
     assert gpu_7b.decoding(bench) is None
 
 
-def test_steps_are_timed_from_one_to_the_next(gpu_7b, tmp_path):
-    stage = gpu_7b.Timed("x", tmp_path, clock=iter([1.0, 3.0, 7.0]).__next__)
+def test_steps_are_timed_from_one_to_the_next(gpu_bench, tmp_path):
+    stage = gpu_bench.Timed("x", tmp_path, clock=iter([1.0, 3.0, 7.0]).__next__)
     for step in range(3):
         stage.report(step + 1, 3)
     assert stage.seconds == [2.0, 4.0]
@@ -178,19 +194,19 @@ def test_steps_are_timed_from_one_to_the_next(gpu_7b, tmp_path):
     assert not stage.due() and not list(tmp_path.iterdir())
 
 
-def test_models_have_the_shapes_that_are_estimated(gpu_7b):
+def test_models_have_the_shapes_that_are_estimated(gpu_7b, gpu_phases):
     assert gpu_7b.SIZES["7b"] == SHAPES["tulu2-7b"]
     for shape in gpu_7b.SIZES.values():
-        found = shape_of_config(gpu_7b.config_of(shape).to_dict())
+        found = shape_of_config(gpu_phases.config_of(shape).to_dict())
         assert found is not None
         assert replace(found, head_width=None) == shape
-        model = gpu_7b.random_model(shape, torch.device("meta"))
+        model = gpu_phases.random_model(shape, torch.device("meta"))
         assert sum(weight.numel() for weight in model.parameters()) == shape.parameters
         assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
 
 
-def test_any_tokens_are_a_text_and_the_same_tokens_again(gpu_7b):
-    codec = Codec(gpu_7b.word_tokenizer(512), frozenset(), 4, 12)
+def test_any_tokens_are_a_text_and_the_same_tokens_again(gpu_phases):
+    codec = Codec(gpu_phases.word_tokenizer(512), frozenset(), 4, 12)
     rows = [[0, 511, 7, 7], [300, 1, 2, 3]]
     assert codec.responses(codec.decode(rows)) == codec.prompts(codec.decode(rows)) == rows
 

@@ -27,6 +27,13 @@ def ratios(benchmarks):
 
 
 @pytest.fixture(scope="module")
+def races(benchmarks):
+    import races
+
+    return races
+
+
+@pytest.fixture(scope="module")
 def growth(benchmarks):
     import growth
 
@@ -137,30 +144,30 @@ def test_nonsense_is_one_line_and_code_two(ratios, growth, capsys, script, words
     assert err.startswith("error: ") and err.count("\n") == 1
 
 
-def test_sides_that_do_not_agree_are_not_timed(ratios, monkeypatch, stored, capsys):
+def test_sides_that_do_not_agree_are_not_timed(ratios, races, monkeypatch, stored, capsys):
     def wrong(folder):
-        ratios.agree([1.0, 2.0], [1.0, 2.5], 0.4)
+        races.agree([1.0, 2.0], [1.0, 2.5], 0.4)
 
-    monkeypatch.setitem(ratios.RACES, "dpo-packed", wrong)
+    monkeypatch.setitem(races.RACES, "dpo-packed", wrong)
     assert ratios.main(["--only", "dpo-packed"], path=stored) == 1
     assert capsys.readouterr().err == "error: dpo-packed: the two sides differ by 0.5\n"
-    with pytest.raises(ratios.Apart):
-        ratios.agree([math.nan], [math.nan], 1)
-    with pytest.raises(ratios.Apart):
-        ratios.same_responses([[1], [2]], [[1], [3]])
+    with pytest.raises(races.Apart):
+        races.agree([math.nan], [math.nan], 1)
+    with pytest.raises(races.Apart):
+        races.same_responses([[1], [2]], [[1], [3]])
 
 
-def test_the_plain_side_is_run_by_transformers_and_the_fast_one_is_not(ratios, tmp_path):
-    model = ratios.backbone_of(ratios.NANO, tmp_path).reference.model
+def test_the_plain_side_is_run_by_transformers_and_the_fast_one_is_not(races, tmp_path):
+    model = races.backbone_of(races.NANO, tmp_path).reference.model
     assert gpt2.applies(model)
-    assert not ratios.padded(lambda: gpt2.applies(model))()
+    assert not races.padded(lambda: gpt2.applies(model))()
     with pytest.raises(ZeroDivisionError):
-        ratios.padded(lambda: 1 / 0)()
+        races.padded(lambda: 1 / 0)()
     assert gpt2.applies(model)
 
 
-def test_generate_of_transformers_draws_our_responses_from_our_numbers(ratios, tmp_path):
-    assert len(ratios.sampling_generate(tmp_path).fast()) == ratios.ROWS
+def test_generate_of_transformers_draws_our_responses_from_our_numbers(races, tmp_path):
+    assert len(races.sampling_generate(tmp_path).fast()) == races.ROWS
 
 
 # ----------------------------------------------------------------------------------------------------- growth

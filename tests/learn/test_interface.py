@@ -11,6 +11,7 @@ from prefbench.backbone.language.backbone import CausalLM
 from prefbench.errors import UserError
 from prefbench.learn.interface import (
     Backbone,
+    ExpectationRequest,
     OptimiseRequest,
     Pairs,
     PairwiseRequest,
@@ -21,7 +22,12 @@ from prefbench.learn.interface import (
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import mean
 
-REQUESTS = {"fit_reward": RewardRequest, "optimise": OptimiseRequest, "fit_pairwise": PairwiseRequest}
+REQUESTS = {
+    "fit_reward": RewardRequest,
+    "optimise": OptimiseRequest,
+    "fit_pairwise": PairwiseRequest,
+    "expect": ExpectationRequest,
+}
 
 
 @pytest.mark.parametrize("kind", [Backbone, Finite, CausalLM])

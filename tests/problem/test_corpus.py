@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from prefbench.data import reviews
 from prefbench.data.reviews import load_reviews
-from prefbench.errors import UserError
 from prefbench.problem.corpus import Corpus
+from support import refusals
 
 IMDB = Path(__file__).parents[3] / "shared" / "data" / "imdb"
 ROWS = [
@@ -43,11 +43,7 @@ def write(path: Path, data: pd.DataFrame) -> Path:
 
 
 def refusal(data, minimum=1) -> str:
-    with pytest.raises(UserError) as caught:
-        load_reviews(str(data), minimum)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusals.refusal(load_reviews, str(data), minimum)
 
 
 def acl_imdb(folder: Path, splits=("train", "test")) -> Path:

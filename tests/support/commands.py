@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ from unittest.mock import patch
 
 from prefbench.cli.entry import main
 from support.tiny import TINY_SETS
+
+TASK = ["--task", "imdb_two_group", "--aligner", "constant"]
+SMALL_PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
+"""Options of `single_reward` that make its PPO short."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,8 @@ def tiny_run(aligner: str, runs_dir: Path, *more: object, options: list[str] | N
     chosen = sets(*TINY_SETS, *(options or []))
     words = ["run", "--task", "imdb_two_group", "--aligner", aligner, "--runs-dir", runs_dir]
     return typed(*words, *chosen, *more)
+
+
+def record_of(outcome: Outcome) -> dict:
+    """The record that a command with `--json` printed."""
+    return json.loads(outcome.out)

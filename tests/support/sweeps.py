@@ -7,6 +7,8 @@ import textwrap
 import time
 from pathlib import Path
 
+from prefbench.spec import RunSpec
+from prefbench.sweep.file import read_sweep
 from support.commands import Outcome, typed
 
 QUICK = ["task.test_prompts=20", "task.pairs_per_annotator=5"]
@@ -18,6 +20,11 @@ WORLD = 'task = "bandit_two_group"\n'
 def written(text: str, name: str = "sweep.toml") -> str:
     Path(name).write_text(textwrap.dedent(text))
     return name
+
+
+def specs_of(text: str) -> list[RunSpec]:
+    """The cells of a sweep file of this text."""
+    return read_sweep(written(text)).expand()
 
 
 def tables(*sections: str, items: list[str]) -> str:

@@ -36,6 +36,18 @@ TINY_SETS = [
     "model.heads=2",
 ]
 
+TINY_TASK = {
+    "annotators": 8,
+    "pairs_per_annotator": 6,
+    "test_prompts": 20,
+    "response_tokens": 8,
+    "synthetic_size": 600,
+    "gold_annotators": 4,
+    "states": 5,
+    "horizon": 3,
+}
+"""Options of every task that has them."""
+
 
 TINY_ALIGNER = {
     "iterations": "3",

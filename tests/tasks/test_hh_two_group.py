@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench import registry
-from prefbench.errors import UserError
 from prefbench.evaluate.gold import GoldReward
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
@@ -30,16 +29,9 @@ from prefbench_tasks.hh_two_group import (
     synthetic_requests,
 )
 from support.comparisons import SMALL, write_hh
+from support.refusals import refusal
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "hh_two_group" / "both_test.jsonl.gz"
-
-
-def refusal(*args, **more) -> str:
-    with pytest.raises(UserError) as caught:
-        hh_two_group(*args, **more)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +157,7 @@ def test_the_seed_says_everything_and_either_group_can_be_the_minority():
 def test_more_requests_than_the_grammar_has():
     most = {"annotators": 100, "pairs_per_annotator": 100, "test_prompts": REQUESTS - 12_000}
     assert len(hh_two_group("synthetic", 0.2, 0, **most).prompts.test) == most["test_prompts"]
-    message = refusal("synthetic", 0.2, 0, **most | {"test_prompts": REQUESTS - 11_999})
+    message = refusal(hh_two_group, "synthetic", 0.2, 0, **most | {"test_prompts": REQUESTS - 11_999})
     assert message.startswith("23041 different prompts are asked for, and the grammar has 23040: lower")
 
 
@@ -200,11 +192,13 @@ def test_comparisons_bring_their_labels_and_gold_rewards(tmp_path):
 
 
 def test_data_that_is_not_there_or_too_small(tmp_path):
-    assert "there is no such file or folder; name hh-rlhf" in refusal(str(tmp_path / "x"), 0.2, 0)
+    assert "there is no such file or folder; name hh-rlhf" in refusal(
+        hh_two_group, str(tmp_path / "x"), 0.2, 0
+    )
     folder = str(write_hh(tmp_path / "hh"))
-    message = refusal(folder, 0.2, 0)
+    message = refusal(hh_two_group, folder, 0.2, 0)
     assert re.match(r"'hh' has comparisons of \d+ different prompts, and 1600 are asked for", message)
-    message = refusal(folder, 0.2, 0, **SMALL | {"annotators": 50})
+    message = refusal(hh_two_group, folder, 0.2, 0, **SMALL | {"annotators": 50})
     assert "pairs of group 'helpful' to train on" in message and "and 320 are needed" in message
 
 

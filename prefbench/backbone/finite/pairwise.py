@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from prefbench.arrays import Floats
 from prefbench.errors import Diverged
 from prefbench.learn.interface import PairwiseLoss
-from prefbench.problem.world import Floats
 
 SMOOTHING = (10.0, 100.0, 1e3, 1e4)
 """Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""

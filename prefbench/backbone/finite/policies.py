@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from prefbench.arrays import Floats
 from prefbench.learn.interface import Policy, Reward
-from prefbench.problem.world import Floats, World
+from prefbench.problem.world import World
 
 
 @dataclass(frozen=True)

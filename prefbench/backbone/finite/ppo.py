@@ -19,9 +19,10 @@ from prefbench.backbone.language import ppo
 from prefbench.backbone.language.memory import Limits
 
 if TYPE_CHECKING:
+    from prefbench.arrays import Floats
     from prefbench.backbone.options import FiniteOptions
     from prefbench.learn.interface import OptimiseRequest
-    from prefbench.problem.world import Floats, World
+    from prefbench.problem.world import World
     from prefbench.store.stages import Work
 
 

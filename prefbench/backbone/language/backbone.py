@@ -40,11 +40,11 @@ from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.backbone.language.training import trainable_state
 from prefbench.errors import UserError
 from prefbench.learn.interface import (
+    ExpectationRequest,
     OptimiseRequest,
     PairwiseRequest,
     Policy,
     Reward,
-    RewardFunction,
     RewardRequest,
     called_with,
 )
@@ -219,22 +219,15 @@ class CausalLM:
         """A policy fitted to pairs (`backbone/language/pairwise.py`)."""
         return pairwise.train(self, request)
 
-    def expect(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        function: RewardFunction,
-        *,
-        batch: int,
-        seed: int,
-        names: Sequence[str | int],
-    ) -> np.ndarray:
+    @called_with(ExpectationRequest)
+    def expect(self, request: ExpectationRequest) -> np.ndarray:
         """Mean of a function over one sampled response to each of `batch` prompts, [K]."""
-        rng = seeds.rng(seed, *names, "prompts")
-        some = rng.choice(len(prompts), size=min(batch, len(prompts)), replace=False)
+        prompts, names = request.prompts, request.names
+        rng = seeds.rng(request.seed, *names, "prompts")
+        some = rng.choice(len(prompts), size=min(request.batch, len(prompts)), replace=False)
         asked = [prompts[i] for i in some]
-        drawn = policy.sample(asked, 1, seeds.child(seed, *names))
-        return np.asarray(function(asked, [row[0] for row in drawn]).mean(axis=0))
+        drawn = request.policy.sample(asked, 1, seeds.child(request.seed, *names))
+        return np.asarray(request.function(asked, [row[0] for row in drawn]).mean(axis=0))
 
     @torch.no_grad()
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:

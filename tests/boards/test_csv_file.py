@@ -1,0 +1,80 @@
+"""The board as a CSV: it comes back as it was, starts no formula, and damage is found."""
+
+import csv
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prefbench.boards.csv_file import _guard, _unguard, read_csv, to_csv, write_csv
+from prefbench.boards.table import build
+from prefbench.errors import UserError
+from support.boards import BAD, GOOD, board
+from support.records import make_run
+
+
+def test_csv_round_trip(tmp_path):
+    board(tmp_path / "runs", {"good": GOOD, "bad": BAD}, kl=-0.25)
+    make_run(tmp_path / "runs", GOOD, aligner="wild", status="diverged")
+    frame = build(tmp_path / "runs")
+    write_csv(frame, tmp_path / "out" / "results.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "out" / "results.csv"), frame)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.csv"]
+    assert (frame["kl"].dropna() == -0.25).all()
+    assert "'-0.25" not in (tmp_path / "out" / "results.csv").read_text()  # numbers are not escaped
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "'=quoted", "''-x", "plain", "a,b", 'a"b']
+)
+def test_text_cannot_start_a_formula(tmp_path, name):
+    make_run(tmp_path, GOOD, data=name)
+    frame = build(tmp_path)
+    write_csv(frame, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        cell = next(csv.DictReader(file))["data"]
+    assert not cell.startswith(("=", "+", "-", "@", "\t"))
+    assert read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.text("=+-@'\t\r\n,\"1", max_size=5))
+def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
+    make_run(tmp_path / "runs", GOOD, n=10) if not (tmp_path / "runs").exists() else None
+    frame = build(tmp_path / "runs")
+    for name in ("task", "data", "variant", "worst_group"):
+        frame[name] = text
+    write_csv(frame, tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "results.csv"), frame, check_dtype=False)
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == 1
+    assert not any(value.startswith(("=", "+", "@", "\t", "\r")) for value in cells[0].values())
+    assert not cells[0]["data"].startswith("-")
+
+
+@given(st.text())
+def test_guard_can_be_undone(text):
+    assert _unguard(_guard(text)) == text
+    assert not _guard(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_csv_errors_say_what_to_do(tmp_path):
+    path = tmp_path / "results.csv"
+    with pytest.raises(UserError, match="leaderboard build"):
+        read_csv(path)
+    make_run(tmp_path / "runs", GOOD)
+    text = to_csv(build(tmp_path / "runs"))
+    for spoiled, said in [
+        ("", "no column 'task'"),
+        (text.replace("gap_low", "gap_lo"), "no column 'gap_low'"),
+        (text.replace("ok", "ok,ok"), "cells, not"),
+        (text.replace(",60,", ",sixty,"), "n_prompts is 'sixty'"),
+        (text.replace(",0.5,", ",nan,"), "kl is 'nan'"),
+        (text.replace(",many,0.", ",many,7.").replace(",few,0.", ",few,7."), "rate between 0 and 1"),
+    ]:
+        assert spoiled != text
+        path.write_text(spoiled)
+        with pytest.raises(UserError, match=said):
+            read_csv(path)

@@ -1,0 +1,123 @@
+"""Wrong input on the command line: one line, exit code 2, and nothing is left behind."""
+
+import pytest
+
+from support.commands import TASK, sets, tiny_run, typed
+from support.tiny import TINY_SETS
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--task", "imdb_two_grup", "--aligner", "dpo"], "unknown task 'imdb_two_grup'. Did you mean"),
+        (
+            ["--task", "imdb_two_group", "--aligner", "maxmn"],
+            "unknown aligner 'maxmn'. Did you mean 'maxmin'?",
+        ),
+        (["--task", "imdb_two_group"], "--aligner is missing"),
+        ([], "--task is missing"),
+        ([*TASK, "--model", "nanoo"], "unknown model 'nanoo'. Did you mean 'nano'?"),
+        ([*TASK, "--model", "./no-model"], "model folder './no-model' does not exist."),
+        ([*TASK, "--set", "task.anotators=3"], "unknown option task.anotators of 'imdb_two_group'. Did you"),
+        ([*TASK, "--set", "taks.annotators=3"], "unknown option section 'taks'. Did you mean 'task'?"),
+        ([*TASK, "--set", "annotators=3"], "--set annotators=3: write it as SECTION.NAME=VALUE"),
+        ([*TASK, "--minority-ratio", "0.6"], "minority ratio '0.6' is not in (0, 0.5]"),
+        ([*TASK, "--minority-ratio", "1:4"], "minority ratio '1:4' is not in (0, 0.5]"),
+        (
+            [*TASK, "--minority-ratio", "0.01"],
+            "40 annotators at a minority share of 0.01 leave a group without",
+        ),
+        ([*TASK, "--data", "no/such.csv"], "--data 'no/such.csv': there is no such file or folder"),
+        ([*TASK, "--set", "task.synthetic_size=500"], "task.synthetic_size=500 is fewer than the"),
+        ([*TASK, "--set", "model.heads=7"], "model.width=64 is not a multiple of model.heads=7."),
+        ([*TASK, "--seeds", "0"], "seeds '0' is not a whole number from 1 up."),
+        ([*TASK, "--seed", "-1"], "seed '-1' is not a whole number from 0 up."),
+        ([*TASK, "--plugin", "none.py"], "--plugin none.py: no such Python file."),
+        ([*TASK, "--config", "none.toml"], "--config none.toml: no such file."),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing_behind(args, said, empty_folder):
+    outcome = typed("run", *args, "--quiet")
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.error.startswith(said)
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("aligners = 'dpo'", "unknown key 'aligners'. Did you mean 'aligner'?"),
+        ("task = 3", "task = 3 is not text in quotes."),
+        ("seed = true", "seed = True is not a whole number."),
+        ("minority_ratio = [1]", "minority_ratio = [1] is not a number or text such as '4:1'."),
+        ("plugin = 'x.py'", "plugin = 'x.py' is not a list."),
+        ("plugin = [1]", "plugin is not a list of file names."),
+        ("[set]\nannotators = 3", "set.annotators is not a table: write [set.task] and"),
+        ("task = ", "not a readable TOML file"),
+    ],
+)
+def test_a_wrong_run_file_is_named_with_what_is_wrong_in_it(text, said, empty_folder, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    outcome = typed("run", "--config", file)
+    assert outcome.code == 2
+    assert outcome.error.startswith(f"--config {file}: {said}")
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["run", "--bogus"], ["lst"], ["list", "task"], ["run", "--seed", "x"]])
+def test_usage_errors_exit_2(args):
+    outcome = typed(*args)
+    assert outcome.code == 2
+    assert "Error: " in outcome.err
+
+
+def test_too_few_reviews(empty_folder, tmp_path):
+    file = tmp_path / "reviews.csv"
+    file.write_text("text\n" + "".join(f"review number {i} is rather short and fine\n" for i in range(30)))
+    outcome = typed("run", *TASK, "--data", file, "--quiet")
+    assert outcome.code == 2
+    assert "reviews.csv' has 30 usable reviews" in outcome.error
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"model_type": "gpt2"}'])
+def test_a_model_folder_without_weights(config, empty_folder, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    if config is not None:
+        (model / "config.json").write_text(config)
+    size = sets(*(item for item in TINY_SETS if item.startswith("task.")))
+    outcome = typed("run", *TASK, *size, "--model", model, "--quiet")
+    assert outcome.code == 2
+    assert outcome.error.startswith(f"model folder '{model}' could not be loaded (")
+    assert ".safetensors weights, or a GGUF file." in outcome.error
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["", "runs"])
+def test_a_runs_folder_that_cannot_be_written(below, tmp_path, empty_folder):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    outcome = tiny_run("constant", file / below, "--quiet")
+    assert outcome.code == 2
+    assert "cannot be used" in outcome.error
+    assert "--runs-dir" in outcome.error
+    assert file.read_text() == "kept"
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_an_aligner_that_needs_what_the_task_cannot_show(empty_folder, tmp_path):
+    plugin = tmp_path / "shy.py"
+    plugin.write_text(
+        "from prefbench.registry import task\n"
+        "@task('shy', provides={'user_id'})\n"
+        "def shy(data, minority_ratio, seed):\n    '''Shows little.'''\n"
+    )
+    words = ["run", "--plugin", plugin, "--task", "shy", "--aligner"]
+    outcome = typed(*words, "single_reward_balanced", "--quiet")
+    assert outcome.code == 2
+    said = "aligner 'single_reward_balanced' needs group, which task 'shy' does not provide; "
+    assert outcome.error == said + "it provides user_id."
+    assert list(empty_folder.iterdir()) == []

@@ -1,0 +1,197 @@
+"""Work that aligners declare, held against what is counted while they do it."""
+
+import dataclasses
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from prefbench import registry
+from prefbench.backbone.language import forward, policies, ppo
+from prefbench.backbone.shapes import SHAPES
+from prefbench.estimate import estimate, tell
+from prefbench.estimate import passes as workload
+from prefbench.estimate.hardware import HARDWARE
+from prefbench.evaluate.gold import GoldReward
+from prefbench.learn.interface import Aligned
+from prefbench.problem.problem import Group
+from prefbench.problem.utilities.content import Conciseness
+from prefbench.work import Recipe
+from support.estimated import PROMPTS, problem, sizes, spec
+
+
+@dataclasses.dataclass
+class Counted:
+    """Rows that went through a model, by what they were for."""
+
+    sample: int = 0
+    score: int = 0
+    train: int = 0
+
+
+def count(backbone, name, options) -> Counted:
+    """Rows that an aligner really has sampled, scored and trained on."""
+    counted = Counted()
+    asked, sample = forward._asked, policies.sample_tokens
+
+    def counting(model, batch, place):
+        kind = "train" if torch.is_grad_enabled() else "score"
+        setattr(counted, kind, getattr(counted, kind) + len(batch.mask))
+        return asked(model, batch, place)
+
+    def sampling(model, codec, prompts, n, *more):
+        parts = len(model.parts) if isinstance(model, policies.LogLinear) else 1
+        counted.sample += len(prompts) * n * parts
+        return sample(model, codec, prompts, n, *more)
+
+    entry = registry.get("aligner", name)
+    with (
+        patch.object(forward, "_asked", counting),
+        patch.object(policies, "sample_tokens", sampling),
+        patch.object(ppo, "sample_tokens", sampling),
+    ):
+        made = entry.function(view(), backbone, entry.options(**options))
+    assert made is not None and (not isinstance(made, Aligned) or made.rewards is None or made.rewards.names)
+    return counted
+
+
+def view():
+    """Pairs of six annotators, two of whom like what the others do not."""
+    import pandas as pd
+
+    from prefbench.problem.view import View
+
+    user = np.arange(24) % 6
+    rows = {
+        "prompt": PROMPTS,
+        "chosen": [" was a joy." if u < 4 else " dull" for u in user],
+        "rejected": [" dull" if u < 4 else " was a joy." for u in user],
+        "user_id": user,
+        "group": ["many" if u < 4 else "few" for u in user],
+    }
+    from datasets import Dataset
+
+    train = Dataset.from_pandas(pd.DataFrame(rows))
+    return View(
+        preferences={"train": train, "validation": train.select(range(6))},
+        prompts=tuple(PROMPTS),
+        seed=0,
+        shares={"many": 2 / 3, "few": 1 / 3},
+        utilities=lambda prompts, responses: np.array([[len(text), -len(text)] for text in responses], float),
+    )
+
+
+SMALL = {
+    "iterations": 2,
+    "batch": 8,
+    "minibatches": 2,
+    "epochs": 2,
+    "early_stop_kl": None,
+    "reward_epochs": 1,
+    "reward_group_epochs": 1,
+    "reward_batch": 8,
+    "em_restarts": 1,
+    "em_iterations": 2,
+    "mpo_steps": 2,
+    "mpo_batch": 6,
+    "regret_prompts": 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "exact"),
+    [
+        ("single_reward", {}, True),
+        ("maxmin_known_groups", {}, True),
+        ("gold_maxmin", {}, True),
+        ("dpo", {}, True),
+        ("soups", {}, True),
+        ("mpo", {}, True),
+        ("maxmin", {}, False),
+        ("maxmin", {"em_assignment": "soft"}, False),
+        ("maxmin", {"select_clusters": 2}, False),
+        ("em_dpo", {}, False),
+    ],
+)
+def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, changes, exact):
+    """Exactly, or between one round of EM and all of them."""
+    entry = registry.get("aligner", name)
+    chosen = {key: value for key, value in SMALL.items() if key in entry.options.model_fields} | changes
+    counted = count(tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}), name, chosen)
+    recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6))
+    entry.work(recipe)
+    for kind in ("sample", "score", "train"):
+        mine = [work for work in recipe.works if work.kind == kind]
+        least, most = sum(work.fewest for work in mine), sum(work.rows for work in mine)
+        found = getattr(counted, kind)
+        assert (found == least == most) if exact else (least <= found <= most), (kind, least, found, most)
+
+
+def test_every_built_in_aligner_for_language_models_has_a_recipe():
+    built_in = {
+        entry.name
+        for entry in registry.entries("aligner")
+        if entry.function.__module__.startswith("prefbench_baselines") and "causal_lm" in entry.backbones
+    }
+    declared = {entry.name for entry in registry.entries("aligner") if entry.work is not None}
+    assert built_in <= declared
+    for name in built_in:
+        found = estimate.estimate(spec(by=name), SHAPES["tulu2-7b"], problem())
+        assert found.known
+        assert 0 < found.least <= found.peak
+        assert min(found.hours(HARDWARE["h200"])) > 0
+
+
+def of_a_stranger(monkeypatch, work):
+    """A specification of dpo's options by a stranger's aligner that declares this work."""
+    entry = dataclasses.replace(registry.get("aligner", "dpo"), name="strange", work=work)
+    monkeypatch.setitem(registry._entries, ("aligner", "strange"), entry)
+    return dataclasses.replace(spec(by="dpo"), aligner="strange")
+
+
+def test_a_strangers_training_is_counted_as_a_built_ins_where_it_declares_the_same(monkeypatch):
+    strange = of_a_stranger(monkeypatch, lambda recipe: recipe.pairwise("policy by pairs"))
+    found = estimate.estimate(strange, SHAPES["gpt2"], problem())
+    assert found.to_dict() == estimate.estimate(spec(by="dpo"), SHAPES["gpt2"], problem()).to_dict()
+    assert found.known
+
+
+def test_of_a_stranger_who_declares_nothing_only_what_the_harness_does_is_counted(monkeypatch):
+    strange = of_a_stranger(monkeypatch, None)
+    found = estimate.estimate(strange, SHAPES["gpt2"], problem())
+    assert [stage.name for stage in found.stages] == ["pairs", "evaluation"]
+    assert not found.known
+    assert "training of this aligner is not known" in tell.remarks(found)[-1]
+
+
+def test_gold_rewards_instructions_and_given_pairs_are_counted():
+    gold = GoldReward("few", tuple(f"gold {i}" for i in range(30)), ("a",) * 30, ("b",) * 30)
+    groups = (Group("many", 0.8, Conciseness(empty=-8.0), instruction="Be brief."), Group("few", 0.2, gold))
+    import pandas as pd
+
+    stated = problem(groups=groups)
+    people = [("many", 0), ("many", 0), ("many", 1), ("few", 2), ("few", 3)]
+    prompt = stated.prompts.train[0]
+    labels = [("train", prompt, f"good {i}", "bad", user, group) for i, (group, user) in enumerate(people)]
+    columns = ["split", "prompt", "chosen", "rejected", "user_id", "group"]
+    given = dataclasses.replace(stated, given=pd.DataFrame(labels, columns=columns))
+    size = workload.sizes_of(given, chat=True)
+    assert (size.train, size.validation) == (5, 0)
+    assert (size.gold, size.instructed, size.sampled) == (((30, True),), 1, False)
+    assert size.longest_prompt == workload.TEMPLATE_TOKENS + 5  # "prompt number 10" at 3.5 characters each
+    works = workload.works_of(spec(by="reference"), size)
+    (trained,) = [work for work in works if work.kind == "train"]
+    assert (trained.stage, trained.rows, trained.held) == ("gold rewards", 2 * 30 * 4, 1)
+    assert all(work.held == 1 for work in works)  # it stays
+    sampled = [work.rows for work in works if work.kind == "sample"]
+    assert sampled == [4, 4]  # two test prompts, each also with the instruction, by policy and reference
+
+
+def test_the_reference_is_trained_on_texts():
+    trained = spec("gpt2", "constant", model={"steps": 10, "batch": 4})
+    found = estimate.estimate(trained, SHAPES["gpt2"], problem(corpus=("x" * 35, "x" * 105)))
+    stage = found.stages[0]
+    assert (stage.name, stage.trained) == ("reference", 10 * 4 * (1 + 20))  # 70 characters are 20 tokens
+    assert found.moment == "training the reference"
+    assert spec("gpt2", "constant").model_options["steps"] == 0
