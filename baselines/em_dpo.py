@@ -19,10 +19,11 @@ TOLERANCE = 1e-3  # largest change of a responsibility at which EM stops
 
 
 def policies_by_em(recipe: Recipe) -> None:
-    """Everybody's reward for a start, then rounds of a policy for each cluster on all pairs, then regrets."""
+    """Features for a start, then rounds of a policy for each cluster on all pairs, then regrets."""
     options, sizes = recipe.options, recipe.sizes
     clusters, rounds = options["clusters"], options["em_iterations"]
-    recipe.everybody()
+    if options["em"] == "plain":
+        recipe.everybody()
     recipe.features()
     held = 1 + 2 * clusters
     stage = "policies by EM"
@@ -40,14 +41,16 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
     """A DPO policy per cluster of annotators by EM, mixed so that the largest regret of a cluster is least.
 
     E-step: g_ik ~ eta_k prod_j sigmoid(beta D_k(ij)). M-step: DPO on all pairs weighted by g. It starts where
-    reward EM would, from linear rewards on the features of a reward fitted to everybody.
+    reward EM would, from linear rewards on features.
     """
     pairs = pairs_of(view.preferences["train"])
     assert pairs.user_id is not None
     users, user = np.unique(pairs.user_id, return_inverse=True)
     if options.clusters > len(users):
         raise pb.UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
-    everybody = fit_everybody(backbone, pairs, options, view.seed).models[0]
+    everybody = (
+        fit_everybody(backbone, pairs, options, view.seed).models[0] if options.em == "plain" else None
+    )
     start = first_grouping(backbone, pairs, everybody, user, options, view.seed)
     responsibility = np.eye(options.clusters)[start.assignment]
     loss = DPO(options.beta, options.label_smoothing)

@@ -15,6 +15,15 @@ ROWS_AT_ONCE = 256
 """Rows that are sampled together, as in `backbone/language/memory.py`, which needs torch."""
 
 
+def em_rounds(em: str, most: int) -> int:
+    """Most rounds of trained rewards that EM takes.
+
+    Of groups found on features the first round confirms everybody's place, or moves somebody and another
+    follows.
+    """
+    return min(most, 2) if em == "features" else most
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Size of a problem: numbers of prompts, and of tokens in them."""
@@ -131,19 +140,19 @@ class Recipe:
         self.rewards = groups
 
     def features(self) -> None:
-        """Score both responses of every pair, as `em.feature_differences` does for everybody's reward."""
+        """Score both responses of every pair, as `em.feature_differences` does."""
         self.score("rewards by EM", 2 * self.sizes.train, held=1, vocabulary=False)
 
     def mixture(self) -> None:
         """A reward for each cluster by EM (`em.fit_mixture`); hard EM splits the pairs, soft EM does not.
 
-        At least one round of fits is made and at most `em_iterations`. The rewards of the round before are
-        kept, should the round make things worse.
+        At least one round of fits is made and at most `em_rounds`. The rewards of the round before are kept,
+        should the round make things worse.
         """
         self.everybody()
         most = self.options["select_clusters"]
         tried = range(1, most + 1) if most else [self.options["clusters"]]
-        rounds = self.options["em_iterations"]
+        rounds = em_rounds(self.options["em"], self.options["em_iterations"])
         kept = 1
         for clusters in tried:
             self.features()

@@ -5,10 +5,11 @@ M-step: r_u = argmin of the Bradley-Terry negative log-likelihood of the pairs o
 
 That is hard EM, the paper's; soft EM and the number of clusters by held-out likelihood are options.
 
-Hard EM keeps whatever structure it starts from, so the start decides. A reward model fitted to everybody
-has learned what anybody attends to, even where its own score averages the disagreement away; on its frozen
-features linear rewards are cheap. So the whole algorithm runs first on those, from a spectral
-start and from many random ones, and the likeliest assignment starts the reward models.
+Hard EM keeps whatever structure it starts from, so the start decides, and linear rewards on frozen features
+are cheap. `features` finds the groups on the reference's, each annotator judged by rewards of others
+(`learn/grouping.py`); then each cluster's reward is trained once, and once more where that moves somebody.
+`plain` runs the whole algorithm on the features of a reward fitted to everybody, from a spectral start and
+from many random ones; the likeliest assignment starts the rounds of trained rewards.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from prefbench.learn.rewards import (
     save_rewards,
     scores_of,
 )
+from prefbench.work import em_rounds
 
 if TYPE_CHECKING:
     from prefbench.store.stages import Work
 
-REOPENINGS = 1  # rounds of trained rewards, after the first, in which they may still move somebody
 LINEAR_ITERATIONS = 50
 SOFT_TOLERANCE = 1e-3  # largest change of a responsibility at which soft EM stops
 # Few pairs and perhaps many features: an annotator's likelihood must not be memorised. The ridge penalty is a
@@ -135,11 +136,11 @@ def _expectation_maximisation(
 ) -> Rewards:
     assert pairs.user_id is not None
     users, user_of_pair = np.unique(pairs.user_id, return_inverse=True)
-    # The control that must fail: a pair alone says next to nothing about who labelled it.
+    # The control that must do worse: a pair alone says next to nothing about who labelled it.
     unit_of_pair = np.arange(len(pairs)) if options.em_unit == "pair" else user_of_pair
     start = first_grouping(backbone, pairs, everybody, unit_of_pair, options, seed)
-    if options.em == "features":
-        options = options.model_copy(update={"em_iterations": min(options.em_iterations, 1 + REOPENINGS)})
+    iterations = em_rounds(options.em, options.em_iterations)
+    options = options.model_copy(update={"em_iterations": iterations})
     rounds = _soft_rounds if options.em_assignment == "soft" else _hard_rounds
 
     def m_step(mine: Pairs, before: _Fit | None, name: str) -> _Fit:
@@ -318,12 +319,15 @@ class Start:
 def first_grouping(
     backbone: Backbone,
     pairs: Pairs,
-    everybody: Reward,
+    everybody: Reward | None,
     unit_of_pair: np.ndarray,
     options: EMOptions,
     seed: int,
 ) -> Start:
-    """Grouping from which trained rewards or policies start, on the features that `aligner.em` names."""
+    """Grouping from which trained rewards or policies start, on the features that `aligner.em` names.
+
+    `plain` needs `everybody`, a reward fitted to all pairs; `features` does without.
+    """
     if options.em == "plain":
         difference = feature_differences(backbone, pairs, everybody)
         return best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)

@@ -37,16 +37,19 @@ SIZE = 512
 """Directions of features and words that the best starts are refined on."""
 WORDS = 512
 """Words that are counted: the commonest."""
-WORDS_WEIGHT = 2.0**0.5
-"""Weight of all words beside all features of the model, in units of the root of their mean squared length."""
+WORDS_WEIGHT, LENGTH_WEIGHT = 2.0**0.5, 1.0
+"""Root mean square of a pair's difference in all words, and in their number; in all features it is 1."""
 START_VARIANCE = 1.0
-VARIANCES = (2.5, 10.0, 40.0)
-"""Variances of a pair's margin under the Gaussian prior on weights that the ridge penalty is."""
+VARIANCES = (2.5, 5.0, 10.0, 20.0, 40.0)
+"""Variances of a pair's margin under the Gaussian prior on weights that the ridge penalty is; the more pairs,
+the larger."""
 KEPT = 3
 """Starts that are refined."""
 START_ROUNDS = 15
 ROUNDS = 60
 NEWTON_STEPS = 20
+ENOUGH = 1e-2
+"""Nats that a step of Newton's method gains at which it stops: the next would gain about the square."""
 STILL = 1e-2
 """Largest change of a responsibility at which EM stops."""
 NEGLIGIBLE = 1e-3
@@ -103,7 +106,7 @@ def group(
 
     Args:
         features: differences chosen minus rejected of what the reference sees in responses, [pairs, d].
-        words: differences of word counts, [pairs, v]; None where responses have none.
+        words: differences as `word_differences` gives them, [pairs, v]; None where responses have none.
         unit: [pairs] whose they are, from 0.
         clusters: K.
         restarts: how many random starts besides the spectral one.
@@ -129,18 +132,16 @@ def group(
         for index, first in enumerate(starts(small.x, unit, clusters, restarts, seed))
     ]
     kept = _distinct(sorted(tried, key=lambda found: -round(found.likelihood / BETTER)))[:KEPT]
-    seen = (
-        [features] if words is None else [features, np.hstack([features, WORDS_WEIGHT * _unit_square(words)])]
-    )
-    best, judge = kept[0], small
-    likelihood = -np.inf
-    for x in seen:
+    best, judge, likelihood = kept[0], small, -np.inf
+    for x in [features] if words is None else [features, np.hstack([features, words])]:
         reached = kept[0]
         for variance in VARIANCES:
-            wider = design(x, unit, SIZE, variance)
-            reached = _followed(wider, reached)
+            wider, before = design(x, unit, SIZE, variance), reached
+            reached = _followed(wider, before)
             if reached.likelihood > likelihood + BETTER:
                 best, judge, likelihood = reached, wider, reached.likelihood
+            elif before is not kept[0] and reached.likelihood < before.likelihood:
+                break  # too free a prior
     for start in kept[1:]:
         other = _followed(judge, start)
         if other.likelihood > best.likelihood + BETTER:
@@ -167,19 +168,27 @@ def _distinct(found: Sequence[Grouping]) -> list[Grouping]:
 
 
 def word_differences(chosen: Sequence[str], rejected: Sequence[str]) -> Floats | None:
-    """Counts of the commonest words, chosen minus rejected [pairs, v], in units of each one's spread.
+    """Number of words and counts of the commonest, chosen minus rejected [pairs, 1 + v], weighted.
 
-    A word is a run of letters and digits, or a mark. Counts hold what a small model has not learned of words.
-    None where no two responses share one.
+    A word is a run of letters and digits, or a mark. Counts hold what a small model has not learned of words;
+    each is in units of its spread. None where no two responses share a word.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
     counter = CountVectorizer(token_pattern=r"\w+|[^\w\s]", min_df=2, max_features=WORDS)
+    texts = [*chosen, *rejected]
     try:
-        counts = counter.fit_transform([*chosen, *rejected]).toarray().astype(np.float64)
+        counts = counter.fit_transform(texts).toarray().astype(np.float64)
     except ValueError:  # an empty vocabulary
         return None
-    return np.asarray((counts[: len(chosen)] - counts[len(chosen) :]) / np.maximum(counts.std(axis=0), 1e-6))
+    words_of = counter.build_tokenizer()
+    length = np.array([[len(words_of(text))] for text in texts], dtype=np.float64)
+
+    def difference(of: Floats) -> Floats:
+        return of[: len(chosen)] - of[len(chosen) :]
+
+    each = difference(counts / np.maximum(counts.std(axis=0), 1e-6))
+    return np.hstack([LENGTH_WEIGHT * _unit_square(difference(length)), WORDS_WEIGHT * _unit_square(each)])
 
 
 def design(difference: Floats, unit: Ints, size: int, variance: float) -> Design:
@@ -282,7 +291,7 @@ def fit(pairs: Design, weights: Floats, start: Floats | None = None) -> tuple[Fl
         while (after := loss(w + length * step)) > value + 1e-9 and length > 1e-4:
             length /= 2
         w, gained, value = w + length * step, value - after, after
-        if gained < 1e-3:
+        if gained < ENOUGH:
             break
     return w, factor
 
@@ -297,7 +306,7 @@ def left_out(pairs: Design, w: Floats, factor: Floats, weights: Floats) -> Float
     found = np.asarray(each, dtype=np.float64)
     used = np.flatnonzero(weights[pairs.unit] > NEGLIGIBLE)
     half = np.zeros_like(pairs.x)  # X L^-T, so that S is its square
-    half[used] = solve_triangular(factor, pairs.x[used].T, lower=True).T
+    half[used] = pairs.x[used] @ solve_triangular(factor, np.eye(len(factor)), lower=True).T
     for units, rows in pairs.blocks:
         mine = weights[units] > NEGLIGIBLE
         if mine.any():

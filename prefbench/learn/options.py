@@ -29,18 +29,18 @@ class EMOptions(RewardOptions):
 
     clusters: int = Field(2, ge=1, le=64)
     """Number of reward models K, the paper's |U|."""
-    em: Literal["features", "plain"] = "plain"
+    em: Literal["features", "plain"] = "features"
     """Groups found on frozen features by held-out likelihood, with a reward trained once for each
     (`learn/grouping.py`), or rewards trained in every round, as the paper has it."""
     em_restarts: int = Field(10, ge=0)
     """Random starts tried besides the spectral one; the likeliest is kept."""
     em_iterations: int = Field(10, ge=1)
-    """Most E- and M-steps with reward models."""
+    """Most E- and M-steps with reward models. Of groups found on features there are at most two."""
     em_assignment: Literal["hard", "soft"] = "hard"
     """Each annotator wholly in one cluster (the paper's), or in all of them by posterior probability."""
     em_unit: Literal["annotator", "pair"] = "annotator"
     """The unit that is placed in a cluster: annotators, or single pairs whoever labelled them, which is the
-    control that must fail."""
+    control that must do worse."""
     select_clusters: int | None = Field(None, ge=1, le=64)
     """Try 1 to this many clusters and keep the number that explains held-out pairs; none keeps `clusters`."""
 

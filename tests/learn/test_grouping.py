@@ -115,8 +115,11 @@ def test_features_that_are_no_numbers_are_refused(bad):
 
 def test_words_are_counted():
     found = grouping.word_differences(["good good film .", "long"], ["bad film .", "long , good"])
-    assert found.shape == (2, 4)  # ". film good long" are in two responses, "bad" and "," in one
-    assert found[0, 2] > 0 > found[1, 2] and (found[:, [0, 1, 3]] == 0).all()
+    assert found.shape == (2, 5)  # their number, then ". film good long": "bad" and "," are in one response
+    assert found[0, 0] > 0 > found[1, 0] and found[1, 0] == -2 * found[0, 0]
+    assert found[0, 3] > 0 > found[1, 3] and (found[:, [1, 2, 4]] == 0).all()
+    assert (found[:, 0] ** 2).mean() == pytest.approx(grouping.LENGTH_WEIGHT**2)
+    assert (found[:, 1:] ** 2).sum(axis=1).mean() == pytest.approx(grouping.WORDS_WEIGHT**2)
     assert grouping.word_differences(["", ""], ["", ""]) is None
 
 
