@@ -194,7 +194,10 @@ def _files_digest(files: Iterable[Path], folder: Path) -> str:
 
 
 def _beside(path: Path) -> set[Path]:
-    """A file and the modules of its own folder that it imports, and those that they import."""
+    """A file and the modules of its own folder that it imports, and those that they import.
+
+    A folder that is imported counts whole, with or without an `__init__.py`.
+    """
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -205,11 +208,10 @@ def _beside(path: Path) -> set[Path]:
         for match in _IMPORT.finditer(file.read_text(encoding="utf-8", errors="replace")):
             named = match["module"] or match["modules"]
             for name in re.findall(r"[\w.]+", named):
-                target = path.parent.joinpath(*name.strip(".").split("."))
-                if target.with_name(f"{target.name}.py").is_file():
-                    waiting.append(target.with_name(f"{target.name}.py"))
                 first = path.parent / name.strip(".").partition(".")[0]
-                if (first / "__init__.py").is_file():
+                if first.with_name(f"{first.name}.py").is_file():
+                    waiting.append(first.with_name(f"{first.name}.py"))
+                if first.is_dir():
                     waiting.extend(sorted(first.rglob("*.py")))
     return found
 

@@ -103,6 +103,24 @@ def test_a_plugin_file_brings_its_neighbours(tmp_path, monkeypatch):
     assert told[0] != told[1] == told[2]
 
 
+@pytest.mark.parametrize(
+    "imported", ["from folder import helper", "import folder.helper", "import folder.user"]
+)
+def test_a_folder_without_an_init_counts_whole(tmp_path, monkeypatch, imported):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "user.py").write_text("from folder import helper\n")
+    (tmp_path / "plug.py").write_text(f"{imported}\n\ndef f(): return 1\n")
+    told = []
+    for x in (1, 2):
+        (tmp_path / "folder" / "helper.py").write_text(f"x = {x}\n")
+        told.append(digest_of_file(tmp_path / "plug.py"))
+        for name in ("folder", "folder.helper", "folder.user"):
+            sys.modules.pop(name, None)
+    assert told[0] != told[1]
+
+
 def test_a_package_counts_whole(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
