@@ -150,7 +150,7 @@ class Loss:
 def session(text: str) -> ModuleType:
     """A module without a file, as a notebook's is."""
     module = ModuleType("__main__")
-    exec(compile(text, "<cell>", "exec"), module.__dict__)
+    exec(compile(text, "<cell>", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
@@ -189,6 +189,48 @@ def session(text: str) -> ModuleType:
             "class C:\n  def m(self): return 1\nc = C()\ndef f(): return c.m()",
             "class C:\n  def m(self): return 2\nc = C()\ndef f(): return c.m()",
             False,
+        ),
+        ("A, B = 1, 2\ndef f(): return A, B", "A, B = 2, 1\ndef f(): return A, B", False),
+        ("A, B = True, False\ndef f(): return A, B", "A, B = False, True\ndef f(): return A, B", False),
+        (
+            LOSS + "A, B = Loss(1, 2), Loss(2, 1)\ndef f(): return A, B",
+            LOSS + "A, B = Loss(2, 1), Loss(1, 2)\ndef f(): return A, B",
+            False,
+        ),
+        (
+            "from math import cos as g\ndef f(): return g",
+            "from math import sin as g\ndef f(): return g",
+            False,
+        ),
+        ("import math as m\ndef f(): return m.e", "import cmath as m\ndef f(): return m.e", False),
+        (
+            "from numpy import ndarray\ndef f(x: ndarray): return x",
+            "from numpy import ndarray\ndef f(x: ndarray): return x",
+            True,
+        ),
+        *(
+            (
+                f"{head}\nV = {value.format(1)}\ndef f(): return V",
+                f"{head}\nV = {value.format(second)}\ndef f(): return V",
+                second == 1,
+            )
+            for second in (1, 2)
+            for head, value in (
+                ("", "[lambda: {}]"),
+                ("", "dict(a=lambda: {})"),
+                (LOSS, "[Loss({}, 2)]"),
+                ("from functools import partial", "partial(print, {})"),
+                ("from functools import partial\ndef g(): return 1", "partial(g, x={})"),
+                ("from functools import cache", "cache(lambda: {})"),
+                ("class C:\n  def __init__(self, b): self.b = b\n  def m(self): return self.b", "C({}).m"),
+                ("from pathlib import Path", "Path('{}')"),
+                ("from fractions import Fraction", "Fraction({})"),
+                ("from types import SimpleNamespace", "SimpleNamespace(b={})"),
+                ("from collections import deque", "deque([{}])"),
+                ("import re", "re.compile('{}')"),
+                ("import torch", "torch.tensor([{}.0], dtype=torch.bfloat16)"),
+                ("", "range({})"),
+            )
         ),
     ],
 )
