@@ -253,14 +253,18 @@ def _session(start: Any) -> Iterator[str]:
         if id(value) in known:
             continue
         known[id(value)] = value
-        if isinstance(value, types.FunctionType) and value.__module__ == home:
-            yield _source(value)
+        if isinstance(value, types.FunctionType) and _is_session(value.__module__, home):
+            # Of an imported function what is loaded counts: its file may have been edited since.
+            yield _source(value) if value.__module__ == home else _code_digest(value.__code__)
             waiting.extend((f"{name}.{index}", part) for index, part in enumerate(_bound(value)))
             waiting.extend(
                 (n, value.__globals__[n]) for n in sorted(_names(value.__code__)) if n in value.__globals__
             )
             waiting.extend((name, kind) for kind in value.__annotations__.values())
-        elif isinstance(value, type) and value.__module__ == home:
+        elif isinstance(value, types.ModuleType) and _is_session(value.__name__, home):
+            inside = {n: part for n, part in vars(value).items() if not n.startswith("__")}
+            waiting.extend((f"{value.__name__}.{n}", part) for n, part in inside.items())
+        elif isinstance(value, type) and _is_session(value.__module__, home):
             yield f"{value.__qualname__}({', '.join(base.__qualname__ for base in value.__bases__)})"
             waiting.extend((name, base) for base in value.__bases__)
             for inner, member in sorted(vars(value).items()):
@@ -274,6 +278,15 @@ def _session(start: Any) -> Iterator[str]:
             waiting.extend((f"{name}.{inner}", member) for inner, member in _attributes(value).items())
         else:
             waiting.extend((f"{name}.{inner}", part) for inner, part in _parts(value))
+
+
+def _is_session(module: str, home: str) -> bool:
+    """True if a module is the session's own, or a file of the folder that it works in."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if module == home or file is None or is_own(module):
+        return module == home
+    path = Path(file).absolute()
+    return path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts
 
 
 def _named(value: Any) -> str:

@@ -246,6 +246,33 @@ def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, sam
     assert (told[0] == told[1]) is same
 
 
+@pytest.mark.parametrize(
+    ("imported", "used"),
+    [
+        ("import beside_it", "beside_it.g()"),
+        ("from beside_it import g", "g()"),
+        ("import between", "between.h()"),
+    ],
+)
+def test_modules_in_the_folder_of_a_session_count_as_they_were_loaded(tmp_path, monkeypatch, imported, used):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "between.py").write_text("import beside_it\ndef h(): return beside_it.g()\n")
+    digests = []
+    for x, more in ((1, 1), (2, 1), (2, 2)):
+        helper = tmp_path / "beside_it.py"
+        helper.write_text(f"X = {x}\ndef g(): return X\n")
+        module = session(f"{imported}\ndef f(): return {used}")
+        helper.write_text(f"X = {more}0\ndef g(): return X\n")  # not loaded any more
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "__main__", module)
+            digests.append(sources.origin_of(module.f).digest)
+        for name in ("beside_it", "between"):
+            sys.modules.pop(name, None)
+    assert digests[0] != digests[1] == digests[2]
+
+
 def test_a_function_typed_after_a_script_is_not_the_scripts(tmp_path, monkeypatch):
     """As with `python -i script.py`, or with an editor that runs parts of a file."""
     script = tmp_path / "script.py"
