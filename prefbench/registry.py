@@ -265,7 +265,7 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
             try:
                 point.load()
                 _loaded[key] = None
-            except Exception as error:  # a stranger's module may raise anything
+            except (Exception, SystemExit) as error:  # a stranger's module may raise anything
                 if says_no_memory(error):  # which is no fault of the module's
                     raise
                 _loaded[key] = f"{type(error).__name__}: {error}".replace("\n", " ")
@@ -337,7 +337,7 @@ def _load_file(file: str) -> None:
     except UserError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         raise UserError(f"--plugin {file} could not be imported: {reason}") from error

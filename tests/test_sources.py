@@ -103,6 +103,24 @@ def test_a_plugin_file_brings_its_neighbours(tmp_path, monkeypatch):
     assert told[0] != told[1] == told[2]
 
 
+@pytest.mark.parametrize(
+    "imported", ["from folder import helper", "import folder.helper", "import folder.user"]
+)
+def test_a_folder_without_an_init_counts_whole(tmp_path, monkeypatch, imported):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "user.py").write_text("from folder import helper\n")
+    (tmp_path / "plug.py").write_text(f"{imported}\n\ndef f(): return 1\n")
+    told = []
+    for x in (1, 2):
+        (tmp_path / "folder" / "helper.py").write_text(f"x = {x}\n")
+        told.append(digest_of_file(tmp_path / "plug.py"))
+        for name in ("folder", "folder.helper", "folder.user"):
+            sys.modules.pop(name, None)
+    assert told[0] != told[1]
+
+
 def test_a_package_counts_whole(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -132,7 +150,7 @@ class Loss:
 def session(text: str) -> ModuleType:
     """A module without a file, as a notebook's is."""
     module = ModuleType("__main__")
-    exec(compile(text, "<cell>", "exec"), module.__dict__)
+    exec(compile(text, "<cell>", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
@@ -172,6 +190,48 @@ def session(text: str) -> ModuleType:
             "class C:\n  def m(self): return 2\nc = C()\ndef f(): return c.m()",
             False,
         ),
+        ("A, B = 1, 2\ndef f(): return A, B", "A, B = 2, 1\ndef f(): return A, B", False),
+        ("A, B = True, False\ndef f(): return A, B", "A, B = False, True\ndef f(): return A, B", False),
+        (
+            LOSS + "A, B = Loss(1, 2), Loss(2, 1)\ndef f(): return A, B",
+            LOSS + "A, B = Loss(2, 1), Loss(1, 2)\ndef f(): return A, B",
+            False,
+        ),
+        (
+            "from math import cos as g\ndef f(): return g",
+            "from math import sin as g\ndef f(): return g",
+            False,
+        ),
+        ("import math as m\ndef f(): return m.e", "import cmath as m\ndef f(): return m.e", False),
+        (
+            "from numpy import ndarray\ndef f(x: ndarray): return x",
+            "from numpy import ndarray\ndef f(x: ndarray): return x",
+            True,
+        ),
+        *(
+            (
+                f"{head}\nV = {value.format(1)}\ndef f(): return V",
+                f"{head}\nV = {value.format(second)}\ndef f(): return V",
+                second == 1,
+            )
+            for second in (1, 2)
+            for head, value in (
+                ("", "[lambda: {}]"),
+                ("", "dict(a=lambda: {})"),
+                (LOSS, "[Loss({}, 2)]"),
+                ("from functools import partial", "partial(print, {})"),
+                ("from functools import partial\ndef g(): return 1", "partial(g, x={})"),
+                ("from functools import cache", "cache(lambda: {})"),
+                ("class C:\n  def __init__(self, b): self.b = b\n  def m(self): return self.b", "C({}).m"),
+                ("from pathlib import Path", "Path('{}')"),
+                ("from fractions import Fraction", "Fraction({})"),
+                ("from types import SimpleNamespace", "SimpleNamespace(b={})"),
+                ("from collections import deque", "deque([{}])"),
+                ("import re", "re.compile('{}')"),
+                ("import torch", "torch.tensor([{}.0], dtype=torch.bfloat16)"),
+                ("", "range({})"),
+            )
+        ),
     ],
 )
 def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, same):
@@ -184,6 +244,33 @@ def test_a_function_of_a_session_is_what_it_uses(monkeypatch, first, second, sam
             assert origin.plugin == "__main__" and origin.files is None
             told.append(origin.digest)
     assert (told[0] == told[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("imported", "used"),
+    [
+        ("import beside_it", "beside_it.g()"),
+        ("from beside_it import g", "g()"),
+        ("import between", "between.h()"),
+    ],
+)
+def test_modules_in_the_folder_of_a_session_count_as_they_were_loaded(tmp_path, monkeypatch, imported, used):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "between.py").write_text("import beside_it\ndef h(): return beside_it.g()\n")
+    digests = []
+    for x, more in ((1, 1), (2, 1), (2, 2)):
+        helper = tmp_path / "beside_it.py"
+        helper.write_text(f"X = {x}\ndef g(): return X\n")
+        module = session(f"{imported}\ndef f(): return {used}")
+        helper.write_text(f"X = {more}0\ndef g(): return X\n")  # not loaded any more
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "__main__", module)
+            digests.append(sources.origin_of(module.f).digest)
+        for name in ("beside_it", "between"):
+            sys.modules.pop(name, None)
+    assert digests[0] != digests[1] == digests[2]
 
 
 def test_a_function_typed_after_a_script_is_not_the_scripts(tmp_path, monkeypatch):

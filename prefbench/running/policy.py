@@ -51,7 +51,7 @@ def aligned_policy(
             made = entry.function(view, backbone.at(work), entry.options(**spec.aligner_options))
         except PrefbenchError:
             raise
-        except Exception as error:  # a stranger's aligner may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's aligner may raise anything
             if _is_environment(error):
                 raise
             line = f"aligner '{entry.name}' failed with {type(error).__name__}: {error}".replace("\n", " ")

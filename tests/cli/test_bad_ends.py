@@ -35,18 +35,22 @@ def test_a_run_that_diverges_exits_3_with_a_record(runs, tmp_path):
     assert both["summary"]["minority_win_rate"] is None
 
 
-def test_an_aligner_that_raises_leaves_a_failed_record_and_its_trace(runs, tmp_path):
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [("KeyError('one\\ntwo [bold]')", "KeyError: 'one\\ntwo [bold]'"), ("SystemExit(0)", "SystemExit: 0")],
+)
+def test_an_aligner_that_raises_leaves_a_failed_record_and_its_trace(runs, tmp_path, raised, said):
     plugin = tmp_path / "clumsy.py"
     plugin.write_text(
         "from prefbench.registry import NoOptions, aligner\n"
         "@aligner('clumsy')\ndef clumsy(view, backbone, options: NoOptions):\n"
-        "    '''Falls.'''\n    raise KeyError('one\\ntwo [bold]')\n"
+        f"    '''Falls.'''\n    raise {raised}\n"
     )
     folder = tmp_path / "runs"
     shutil.copytree(runs[0], folder)
     outcome = tiny_run("clumsy", folder, "--plugin", plugin)
     assert outcome.code == 3
-    assert "failed: aligner 'clumsy' failed with KeyError: 'one\\ntwo [bold]'" in outcome.err
+    assert f"failed: aligner 'clumsy' failed with {said}" in outcome.err
     (trace,) = re.findall(r"^error: (.*)$", outcome.out, re.M)
     assert "in clumsy" in Path(trace).read_text()
     record = read_record(Path(trace).parent)

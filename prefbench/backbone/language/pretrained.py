@@ -210,11 +210,29 @@ def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) ->
         )
     loaded = _whole_model(source, options, **gguf)
     config = loaded.config
+    beyond = _dropped(Path(source) / gguf["gguf_file"], config.get_text_config().num_hidden_layers)
+    if beyond:
+        raise UserError(
+            f"model '{source}': {gguf['gguf_file']} holds {len(beyond)} weights that the model it describes "
+            f"does not have, such as {beyond[0]}: it is damaged, or not that of a causal language model."
+        )
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model = type(loaded)(config).to(loaded.dtype)
     model.load_state_dict(loaded.state_dict())
     return model
+
+
+def _dropped(file: Path, layers: int) -> list[str]:
+    """Names of the weights in a GGUF file that transformers leaves out without a word."""
+    from gguf import MODEL_ARCH_NAMES, GGUFReader, get_tensor_name_map
+
+    reader = GGUFReader(file)
+    named = reader.fields["general.architecture"].contents()
+    kind = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == named)
+    known = get_tensor_name_map(kind, layers)
+    names = [tensor.name for tensor in reader.tensors]
+    return [name for name in names if known.get_name(name, try_suffixes=(".weight", ".bias")) is None]
 
 
 def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
