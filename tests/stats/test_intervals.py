@@ -67,13 +67,37 @@ def test_cluster_bootstrap_agrees_with_scipys():
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.004)
 
 
-@pytest.mark.parametrize("distinct", [3, 200])
-def test_both_ways_to_resample_have_the_right_spread(distinct):
+@pytest.mark.parametrize(("distinct", "prompts"), [(3, 200), (200, 200), (500, 500)])
+def test_every_way_to_resample_has_the_right_spread(distinct, prompts):
     rng = np.random.default_rng(3)
-    values = np.resize(rng.random(distinct), 200)
+    values = np.resize(rng.random(distinct), prompts)
     means = resample_means([values], rng, 20_000)[:, 0]
-    assert means.mean() == pytest.approx(values.mean(), abs=4 * values.std() / math.sqrt(200 * 20_000))
-    assert means.std() == pytest.approx(values.std() / math.sqrt(200), rel=0.03)
+    assert means.mean() == pytest.approx(values.mean(), abs=4 * values.std() / math.sqrt(prompts * 20_000))
+    assert means.std() == pytest.approx(values.std() / math.sqrt(prompts), rel=0.03)
+
+
+@pytest.mark.parametrize("power", [0.02, 1, 20], ids=["near 1", "even", "near 0"])
+def test_many_different_scores_need_no_resampling(power):
+    """The minimum of two groups that depend on each other, whose scores are skewed, as by drawing prompts."""
+    rng = np.random.default_rng(11)
+    shared = rng.random((400, 1))
+    scores = np.clip(0.7 * shared + 0.3 * rng.random((400, 2)), 0, 1) ** power
+    drawn = np.stack([scores[rng.integers(400, size=400)].mean(axis=0) for _ in range(20_000)])
+    ours = resample_means([scores], rng, 20_000)
+    spread = drawn.std(axis=0).max()
+    for statistic in (lambda m: m[:, 0], lambda m: m.min(axis=1), lambda m: m[:, 0] - m[:, 1]):
+        ends = [np.quantile(statistic(means), [0.025, 0.5, 0.975]) for means in (drawn, ours)]
+        # The standard error of a 2.5% quantile of 20,000 draws is a fiftieth of the spread.
+        assert np.abs(ends[0] - ends[1]).max() < 0.1 * spread
+    assert ((ours >= scores.min(axis=0)) & (ours <= scores.max(axis=0))).all()
+
+
+def test_groups_that_never_vary_are_resampled_as_they_are():
+    scores = np.random.default_rng(12).random((400, 3))
+    scores[:, 1], scores[:, 2] = 0.25, scores[:, 0]
+    means = resample_means([scores], np.random.default_rng(0), 1000)
+    assert (means[:, 1] == 0.25).all() and np.allclose(means[:, 0], means[:, 2])
+    assert means[:, 0].std() > 0
 
 
 def test_prompts_that_all_agree_leave_doubt():
