@@ -8,6 +8,7 @@ is found, as its numbers depend on the thread count.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -471,6 +472,14 @@ def advice(machine: Machine) -> list[str]:
         lines.append(
             f"nano is {gain:.1f} times as fast with {counts.threads_small} threads, but its numbers depend "
             f"on their count: it stays at one unless you say --set model.threads={counts.threads_small}."
+        )
+    every = _many(machine.fingerprint.cores, "thread")
+    rates = machine.products
+    faster = rates.get(f"bfloat16, {every}", 0.0) / rates.get(f"float32, {every}", math.inf)
+    if faster > 1:
+        lines.append(
+            f"Weights in bfloat16 multiply {faster:.1f} times as fast as in float32: larger models gain by "
+            "--set model.dtype=bfloat16, which leaves adapters and heads in float32."
         )
     return lines
 

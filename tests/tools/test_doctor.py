@@ -328,6 +328,16 @@ def test_the_command_measures_stores_and_prints_what_it_found(tmp_path, monkeypa
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.parametrize(("bfloat16", "said"), [(0.5e9, False), (2.5e9, True)])
+def test_it_says_where_bfloat16_is_faster(bfloat16, said):
+    every = f"{prefbench.machine.cores()} thread{'s' * (prefbench.machine.cores() > 1)}"
+    products = {f"float32, {every}": 1e9, f"bfloat16, {every}": bfloat16}
+    words = " ".join(doctor.advice(machine().model_copy(update={"products": products})))
+    assert (
+        "2.5 times as fast as in float32: larger models gain by --set model.dtype=bfloat16" in words
+    ) == said
+
+
 def test_it_says_the_same_to_a_reader(cache, measured_at_once):
     done = typed("doctor")
     assert done.code == 0 and f"stored for run and sweep: {cache / 'machine.json'}" in done.out
