@@ -187,7 +187,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tasks", "prefbench_tasks"),
         ("baselines", "prefbench_baselines"),
     ):
-        shutil.copytree(ROOT / folder, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, root / name)  # compiled files too: a copy keeps the time they go by
     drive(root, root / "runs")
     return root
 
