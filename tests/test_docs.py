@@ -118,7 +118,7 @@ def test_installation_commands(name: str) -> None:
     for extra in extras[0].split(",") if extras else []:
         assert extra in PROJECT["optional-dependencies"]
     if name == "test":
-        assert last == [".venv/bin/python", "-m", "pytest"]
+        assert last == [".venv/bin/python", "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     else:
         assert last[0] == ".venv/bin/prefbench"
         command, params = parsed(last[1:])
