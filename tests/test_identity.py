@@ -203,9 +203,7 @@ class Checkout:
             ("tasks", "prefbench_tasks"),
             ("baselines", "prefbench_baselines"),
         ):
-            shutil.copytree(
-                ROOT / folder, root / name
-            )  # compiled files too: a copy keeps the times they go by
+            shutil.copytree(ROOT / folder, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.errors = (root / "errors").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-B", "-c", f"DRIVER = {DRIVER!r}{FORKS}"],
