@@ -10,7 +10,7 @@ check:
 	lint-imports --no-logo
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 format:
 	$(PYTHON) -m ruff check --fix .

@@ -1,9 +1,14 @@
-"""What every test gets: one torch thread, repeatable properties, and models small enough to try out on."""
+"""What every test gets: one thread, repeatable properties, and models small enough to try out on."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Numeric libraries read it as they load, here and in child processes: on problems as small as these, a second
+# thread makes them three times slower, and each process of several would have as many.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

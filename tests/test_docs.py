@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -21,7 +20,7 @@ from packaging.version import Version
 
 import prefbench
 from prefbench import registry
-from prefbench.cli.entry import app
+from prefbench.cli.entry import program
 from prefbench.cli.run_file import read_config
 from prefbench.record.schema import EmRecord, GroupRecord, Provenance, Record, json_schema
 from prefbench.running.run import run
@@ -59,7 +58,7 @@ def shown_commands() -> list[tuple[str, list[str]]]:
 
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the first words name, and the words that remain for it."""
-    command: Any = typer.main.get_command(app)
+    command: Any = program()
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     return command, words
@@ -118,7 +117,7 @@ def test_installation_commands(name: str) -> None:
     for extra in extras[0].split(",") if extras else []:
         assert extra in PROJECT["optional-dependencies"]
     if name == "test":
-        assert last == [".venv/bin/python", "-m", "pytest"]
+        assert last == [".venv/bin/python", "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     else:
         assert last[0] == ".venv/bin/prefbench"
         command, params = parsed(last[1:])
@@ -175,7 +174,7 @@ def test_commands_and_options_in_running_text_exist(page: str, example_files: Pa
 
 def every_command() -> list[Any]:
     """Every command and sub-command of prefbench."""
-    top = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    top = program().commands.values()
     return [leaf for command in top for leaf in getattr(command, "commands", {"": command}).values()]
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,31 +178,64 @@ print(json.dumps(told))
 """
 
 
+FORKS = """
+import json, os, sys
+import datasets, pandas, scipy.optimize, scipy.stats, sklearn.cluster
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        sys.argv[1:] = json.loads(line)
+        exec(DRIVER)
+        sys.exit()
+    if os.wait()[1]:
+        print("null", flush=True)
+"""
+"""Runs the driver in a new process each time, in which everything is imported anew but what is not ours."""
+
+
+class Checkout:
+    """A copy of the sources that can be edited, and what runs of it tell."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder, name in (
+            ("prefbench", "prefbench"),
+            ("tasks", "prefbench_tasks"),
+            ("baselines", "prefbench_baselines"),
+        ):
+            shutil.copytree(ROOT / folder, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.errors = (root / "errors").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", "-c", f"DRIVER = {DRIVER!r}{FORKS}"],
+            cwd=root,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def drive(self, *runs: Path) -> list[Any]:
+        """The driver's answer, from the sources as they are now."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(list(map(str, runs))) + "\n")
+        self.process.stdin.flush()
+        told = json.loads(self.process.stdout.readline() or "null")
+        assert told is not None, Path(self.errors.name).read_text()
+        return list(told)
+
+    def close(self) -> None:
+        self.process.communicate()
+        self.errors.close()
+
+
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources that can be edited, and a runs folder that the unedited ones have filled."""
-    root = tmp_path_factory.mktemp("checkout")
-    for folder, name in (
-        ("prefbench", "prefbench"),
-        ("tasks", "prefbench_tasks"),
-        ("baselines", "prefbench_baselines"),
-    ):
-        shutil.copytree(ROOT / folder, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    drive(root, root / "runs")
-    return root
-
-
-def drive(root: Path, *runs: Path) -> list[Any]:
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", DRIVER, *map(str, runs)],
-        cwd=root,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout))
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A copy whose runs folder the unedited sources have filled."""
+    made = Checkout(tmp_path_factory.mktemp("checkout"))
+    made.drive(made.root / "runs")
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("file", EDITS)
@@ -210,13 +243,13 @@ def test_an_edit_recomputes_what_depends_on_it_and_serves_the_rest(file, checkou
     old, new, expected = EDITS[file]
     place = {"tasks": "prefbench_tasks", "baselines": "prefbench_baselines"}
     first, _, rest = file.partition("/")
-    path = checkout / place.get(first, first) / rest
+    path = checkout.root / place.get(first, first) / rest
     text = path.read_text()
     assert old in text, "the line that is edited is gone: edit another"
-    shutil.copytree(checkout / "runs", tmp_path / "runs")
+    shutil.copytree(checkout.root / "runs", tmp_path / "runs")
     try:
         path.write_text(text.replace(old, new))
-        kept, fresh = drive(checkout, tmp_path / "runs", tmp_path / "fresh")
+        kept, fresh = checkout.drive(tmp_path / "runs", tmp_path / "fresh")
     finally:
         path.write_text(text)
     assert kept[1:] == fresh[1:]  # record and items, stages' names among them

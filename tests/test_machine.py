@@ -1,9 +1,11 @@
 """The computer: cores and memory as a container leaves them, threads, and the file of figures."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from prefbench import machine
 
@@ -24,6 +26,11 @@ def test_threads_are_measured_and_put_back():
     assert machine.threads_that_pay(1) == 1
     assert machine.threads_that_pay(machine.cores()) in (1, machine.cores())
     assert torch.get_num_threads() == before
+
+
+def test_libraries_of_linear_algebra_took_the_threads_that_these_tests_give_them():
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert pools and {pool["num_threads"] for pool in pools} == {int(os.environ["OMP_NUM_THREADS"])}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent / "plugin_package"
+from support.commands import Outcome, sets
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS / "plugin_package"
 TINY = ("model.steps=5", "model.width=16", "model.layers=1", "model.heads=2", "model.vocabulary=300")
 
 
@@ -28,10 +31,21 @@ def install(source: Path, target: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def prefbench(*words: object, site: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "prefbench", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300)
+SEVERAL = """
+import json, sys
+from support.commands import typed
+print(json.dumps([vars(typed(*words)) for words in json.loads(sys.argv[1])]))
+"""
+
+
+def prefbench(*commands: list[str], site: Path, cwd: Path) -> list[Outcome]:
+    """Commands one after the other, in one process that finds the packages of `site`."""
+    path = os.pathsep.join([str(site), str(TESTS)])
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SEVERAL, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [Outcome(**told) for told in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +57,28 @@ def site(tmp_path_factory) -> Path:
 
 
 def test_it_is_listed_and_passes_its_checks(site, tmp_path):
-    done = prefbench("list", "tasks", "--json", site=site, cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr == ""
-    found = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    checks = [["check", name, "--json"] for name in ("letters", "say_something")]
+    listed, *checked = prefbench(["list", "tasks", "--json"], *checks, site=site, cwd=tmp_path)
+    assert listed.code == 0 and listed.err == ""
+    found = {entry["name"]: entry for entry in json.loads(listed.out)}
     assert found["letters"]["module"] == "prefbench_letters" and len(found) > 3
-    for name in ("letters", "say_something"):
-        done = prefbench("check", name, "--json", site=site, cwd=tmp_path)
-        report = json.loads(done.stdout)
-        assert done.returncode == 0, [row for row in report["findings"] if row["status"] == "failed"]
+    for outcome in checked:
+        report = json.loads(outcome.out)
+        assert outcome.code == 0, [row for row in report["findings"] if row["status"] == "failed"]
         assert report["passed"] > 5 and report["failed"] == report["warned"] == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_runs_and_is_exported(site, tmp_path):
-    sets = [word for item in TINY for word in ("--set", item)]
-    words = ["run", "--task", "letters", "--aligner", "say_something", "--json"]
-    done = prefbench(*words, *sets, site=site, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    record = json.loads(done.stdout)
+    run = ["run", "--task", "letters", "--aligner", "say_something", "--json", *sets(*TINY)]
+    export = ["export", "--task", "letters", "--out", "data", *sets(*TINY)]
+    ran, exported = prefbench(run, export, site=site, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    record = json.loads(ran.out)
     assert record["status"] == "ok" and record["task_version"] == 3
     assert [group["name"] for group in record["groups"]] == ["e", "a and o"]
-    done = prefbench("export", "--task", "letters", "--out", "data", *sets, site=site, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "pairs: stored" in done.stderr and (tmp_path / "data" / "data" / "train.parquet").is_file()
+    assert exported.code == 0, exported.err
+    assert "pairs: stored" in exported.err and (tmp_path / "data" / "data" / "train.parquet").is_file()
 
 
 def test_a_broken_package_is_left_out_with_a_warning(site, tmp_path):
@@ -83,10 +96,9 @@ def test_a_broken_package_is_left_out_with_a_warning(site, tmp_path):
     torn = tmp_path / "torn"
     install(source, torn)
     both = Path(f"{site}{os.pathsep}{torn}")
-    done = prefbench("list", "tasks", site=both, cwd=tmp_path)
-    assert done.returncode == 0 and "letters@3" in done.stdout and "imdb_two_group@1" in done.stdout
-    (warning,) = done.stderr.splitlines()
+    listed, lost = prefbench(["list", "tasks"], ["check", "torn"], site=both, cwd=tmp_path)
+    assert listed.code == 0 and "letters@3" in listed.out and "imdb_two_group@1" in listed.out
+    (warning,) = listed.err.splitlines()
     assert warning.startswith("prefbench: warning: plug-in torn (prefbench_torn) is left out")
     assert "a_module_that_is_not_there" in warning
-    lost = prefbench("check", "torn", site=both, cwd=tmp_path)
-    assert lost.returncode == 2 and "Traceback" not in lost.stderr
+    assert lost.code == 2 and "Traceback" not in lost.err

@@ -6,10 +6,11 @@ input is refused before anything is loaded or written.
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,11 +96,17 @@ for group, commands in COMMANDS.items():
         group.command(name)(command)
 
 
+@functools.cache
+def program() -> Any:
+    """The whole command line as typer makes it: once, however many commands a process is given."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Entry point of the `prefbench` command."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name need not fit the terminal's encoding
-    app(prog_name="prefbench")
+    program()(prog_name="prefbench")
 
 
 def _say_version(asked: bool) -> None:

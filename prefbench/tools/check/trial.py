@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import shutil
@@ -18,7 +19,7 @@ from prefbench import seeds
 from prefbench.backbone.options import ModelRequest
 from prefbench.learn.interface import Aligned, Backbone, Policy
 from prefbench.problem.problem import Problem
-from prefbench.problem.view import make_view
+from prefbench.problem.view import View, make_view
 from prefbench.registry import Entry
 from prefbench.running.run import labelled_pairs
 from prefbench.sources import path_digest
@@ -64,6 +65,7 @@ class Trial:
     def __init__(self, entry: Entry, spec: RunSpec, folder: Path) -> None:
         self.entry, self.spec, self.folder = entry, spec, folder
         self._outcomes: dict[str, str] = {}
+        self._views: dict[frozenset[str], View] = {}
         self.problem, self.rows = labelled_pairs(spec, folder / "runs")
         self.prompts = list(self.problem.prompts.test[:12])
 
@@ -78,9 +80,15 @@ class Trial:
         made: Backbone = model.function(request, model.options(**self.spec.model_options))
         return made
 
+    def _view(self, needs: frozenset[str]) -> View:
+        """What the aligner sees with these needs, anew for each try: it may change what it is given."""
+        if needs not in self._views:
+            self._views[needs] = make_view(self.rows, self.problem, needs, self.spec.seed)
+        return copy.deepcopy(self._views[needs])
+
     def align(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Policy:
         """The policy that the aligner makes of the labels when it sees what `needs` says."""
-        view = make_view(self.rows, self.problem, needs, self.spec.seed)
+        view = self._view(needs)
         path = self.folder / name / "work"
         path.mkdir(parents=True, exist_ok=True)
         backbone = self.backbone(name, problem or self.problem).at(Work("policy", path))
@@ -138,7 +146,7 @@ class Trial:
         return self._outcomes[key]
 
     def _outcome(self, given: Mapping[str, Any]) -> str:
-        view = make_view(self.rows, self.problem, self.entry.needs, self.spec.seed)
+        view = self._view(self.entry.needs)
         options = self.entry.options(**{**self.options, **given})
         with tempfile.TemporaryDirectory(dir=self.folder) as work, tempfile.TemporaryDirectory() as saved:
             try:
