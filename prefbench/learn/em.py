@@ -354,40 +354,15 @@ def best_start(
     """
     users = int(user_of_pair.max()) + 1
     candidates: list[Start] = []
-    explained = linear_fits(difference, user_of_pair)
     for index, first in enumerate(starts(difference, user_of_pair, clusters, restarts, seed)):
-        assignment, likelihood = linear_em(difference, user_of_pair, first, clusters, explained)
+        assignment, likelihood = linear_em(difference, user_of_pair, first, clusters)
         name = "random" if index else "spectral"
         candidates.append(Start(assignment, likelihood, name, index, np.zeros((users, clusters))))
     return max(candidates, key=lambda start: start.likelihood)
 
 
-def linear_fits(difference: np.ndarray, user_of_pair: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from who is in a cluster to how well its linear reward explains everybody, both [users].
-
-    Starts mostly come to clusters where another one has been: each is fitted once.
-    """
-    users = int(user_of_pair.max()) + 1
-    known: dict[bytes, np.ndarray] = {}
-
-    def explained(members: np.ndarray) -> np.ndarray:
-        key = members.tobytes()
-        if key not in known:
-            mine = members[user_of_pair]
-            weights = fit_linear(difference[mine], difference.shape[1] / LINEAR_PRIOR_VARIANCE)
-            per_pair = log_likelihood(difference @ weights)
-            known[key] = np.bincount(user_of_pair, weights=per_pair, minlength=users)
-        return known[key]
-
-    return explained
-
-
 def linear_em(
-    difference: np.ndarray,
-    user_of_pair: np.ndarray,
-    assignment: np.ndarray,
-    clusters: int,
-    explained: Callable[[np.ndarray], np.ndarray] | None = None,
+    difference: np.ndarray, user_of_pair: np.ndarray, assignment: np.ndarray, clusters: int
 ) -> tuple[np.ndarray, float]:
     """Hard EM with linear rewards from a given assignment, until that is stable.
 
@@ -395,9 +370,13 @@ def linear_em(
     users, because an empty cluster otherwise stays empty for ever.
     """
     users = len(assignment)
-    explained = explained or linear_fits(difference, user_of_pair)
     for _ in range(LINEAR_ITERATIONS):
-        per_user = np.stack([explained(assignment == cluster) for cluster in range(clusters)], axis=1)
+        per_user = np.empty((users, clusters))
+        for cluster in range(clusters):
+            mine = assignment[user_of_pair] == cluster
+            weights = fit_linear(difference[mine], difference.shape[1] / LINEAR_PRIOR_VARIANCE)
+            per_pair = log_likelihood(difference @ weights)
+            per_user[:, cluster] = np.bincount(user_of_pair, weights=per_pair, minlength=users)
         moved = per_user.argmax(axis=1)
         own = per_user[np.arange(users), moved] / np.bincount(user_of_pair, minlength=users)
         for cluster in range(clusters):
