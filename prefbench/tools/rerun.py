@@ -59,7 +59,7 @@ def _may_run(checked: Checked, record: Record, fetch: bool) -> bool:
     if checked.wrong or checked.absent or record.status != "ok":
         return False
     preset = any(entry.name == record.model for entry in registry.entries("model"))
-    return (preset or fetch) and not_built(record, fetch) is None
+    return (preset or fetch) and not_built(record, fetch, large=False) is None
 
 
 def rerun(runs: Sequence[Checked], board: Sequence[Checked] = ()) -> Iterator[Rerun]:
