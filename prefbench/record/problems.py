@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +70,14 @@ class Problems:
     def _build(self, record: Record) -> Problem | Unbuilt:
         function = registry.get("task", record.task).function
         try:
-            built: Problem = function(
-                record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
-            )
+            with contextlib.nullcontext() if self._fetch else offline():
+                built: Problem = function(
+                    record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
+                )
             apportion([group.share for group in built.groups], built.annotators)
         except Exception as error:  # a plug-in's task may raise anything
+            if not self._fetch and _is_of_hub(error):
+                return Unbuilt("it needs something from the hub: say --fetch if you trust it")
             said = f"its problem cannot be built ({type(error).__name__}: {message_line(error)})"
             if record.data == "synthetic" and not isinstance(error, MemoryError):
                 raise UserError(said) from None
@@ -125,3 +129,22 @@ def _numbers(value: Any) -> Iterator[int | float]:
             yield from _numbers(part)
     elif isinstance(value, Mapping):
         yield from _numbers(list(value.values()))
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Within it nothing is taken from the hub but what its cache has: any option may name a model."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _is_of_hub(error: BaseException | None) -> bool:
+    """True if an error, or what it came from, is the hub's."""
+    return error is not None and (
+        type(error).__module__.startswith("huggingface_hub") or _is_of_hub(error.__cause__)
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -74,13 +76,18 @@ def verify(
     differ = done = 0
     if rerun:
         print(f"computed anew, drawn with --seed {chosen}:")
-        for again in computed_anew(draw(found, rerun, chosen, fetch), found):
-            done += again.done
+        drawn, passed = draw(found, rerun, chosen, fetch=fetch, large=large)
+        checks = Counter[str]()
+        for again in chain(passed, computed_anew(drawn, found, fetch=fetch)):
             differ += bool(again.wrong)
-            said = "; ".join(again.wrong) or "the same" if again.done else again.said
-            how = f" ({again.said})" if again.done else ""
-            print(f"  {one_line(again.folder.name)}: {one_line(said)}{how}")
-        print(f"{done - differ} of {done} runs are the same computed anew")
+            said = again.said
+            if again.how is not None:
+                checks[again.how] += 1
+                said = f"{'; '.join(again.wrong) or 'the same'} ({again.said})"
+            print(f"  {one_line(again.folder.name)}: {one_line(said)}")
+        done = checks.total()
+        ways = f"{checks['texts']} compared text by text, {checks['figures']} by figures"
+        print(f"{done - differ} of {done} runs are the same computed anew: {ways}")
     for line in unchecked_lines():
         print(f"not checked of any record: {line}")
     if any(run.wrong for run in found) or any(rows.values()) or differ or too_large or not right:
