@@ -75,7 +75,7 @@ class Problems:
                     record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
                 )
             apportion([group.share for group in built.groups], built.annotators)
-        except Exception as error:  # a plug-in's task may raise anything
+        except (Exception, SystemExit) as error:  # a plug-in's task may raise anything
             if not self._fetch and _is_of_hub(error):
                 return Unbuilt("it needs something from the hub: say --fetch if you trust it")
             said = f"its problem cannot be built ({type(error).__name__}: {message_line(error)})"

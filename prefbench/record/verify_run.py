@@ -69,7 +69,7 @@ def check_run(checked: Checked, problems: Problems, build: bool) -> None:
         checked.wrong.append(str(error))
     except PrefbenchError as error:  # exact optima that cannot be found for what the file says
         checked.wrong.append(f"'{checked.folder}': {error}")
-    except Exception as error:  # there is no end of ways in which a stranger's table may be odd
+    except (Exception, SystemExit) as error:  # there is no end of ways in which a stranger's table may be odd
         said = f"{type(error).__name__}: {message_line(error)}"
         checked.wrong.append(f"'{checked.folder}': its evidence cannot be evaluated ({said}): run it again.")
 
