@@ -288,7 +288,7 @@ def _session(start: Any) -> Iterator[str]:
 
 
 _OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__doc__", "_abc_impl", "__signature__"}
-"""What Python keeps in a class beside what was written in it."""
+"""Names that Python itself keeps in a class."""
 _NAMED = (
     type
     | types.ModuleType
@@ -369,7 +369,7 @@ def _holds_settings(value: Any, home: str) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """What an object keeps, in its dictionary and in slots."""
+    """The attributes that an object keeps, in its dictionary and in slots."""
     named = itertools.chain.from_iterable(
         [slots] if isinstance(slots := vars(kind).get("__slots__", ()), str) else slots
         for kind in type(value).__mro__

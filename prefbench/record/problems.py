@@ -133,7 +133,7 @@ def _numbers(value: Any) -> Iterator[int | float]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Within it nothing is taken from the hub but what its cache has: any option may name a model."""
+    """Take nothing from the hub, within the block, but what its cache has: any option may name a model."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Check = Literal["texts", "figures"]
-"""What of a run is compared with the same computed anew."""
+"""The part of a run that is compared with the same computed anew."""
 
 NEAR_NATS = 1e-4
 """Nats that a divergence may differ by where the texts are the same."""
@@ -50,7 +50,7 @@ class Rerun:
     said: str
     """The way it was compared and why, or the reason why it was not computed."""
     how: Check | None
-    """What was compared; None where it was not computed."""
+    """The part that was compared; None where it was not computed."""
 
 
 def draw(
