@@ -44,6 +44,7 @@ def verify(
     from prefbench.boards.verify import runs_in, verify_board
     from prefbench.boards.verify_csv import verify_csv
     from prefbench.record.fields import unchecked_lines
+    from prefbench.report.hush import hush
     from prefbench.tools.rerun import draw
     from prefbench.tools.rerun import rerun as computed_anew
 
@@ -75,6 +76,7 @@ def verify(
         print(f"{good} of {len(rows)} rows of {csv} follow from the runs")
     differ = done = 0
     if rerun:
+        hush()
         print(f"computed anew, drawn with --seed {chosen}:")
         drawn, passed = draw(found, rerun, chosen, fetch=fetch, large=large)
         checks = Counter[str]()
