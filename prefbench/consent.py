@@ -117,7 +117,9 @@ def give_keys(keys: Mapping[tuple[str, str], str], options: Mapping[str, Mapping
         if not (isinstance(url, str) and _is_address(url)):
             raise UserError(f"option {section}.{name}: there is no address that the key is for.")
         if variable not in ("", "none"):
-            variable_of(url, f"{section}.{name.removesuffix(KEY_OPTION)}{URL_OPTION} = {url!r}")
+            what = f"{section}.{name.removesuffix(KEY_OPTION)}{URL_OPTION} = {url!r}"
+            variable_of(url, what)
+            refuse_clear(url, what)
             _add(hosts, place_of(url), variable)
     allow(hosts)
 
@@ -198,10 +200,12 @@ def variable_of(url: str, what: str) -> str | None:
         what: how a message calls it, such as `the judge at https://api.example.com/v1`.
 
     Raises:
-        UserError: it is not on this machine, and nobody has allowed it.
+        UserError: it is not on this machine, and nobody has allowed it; or its key would go in the clear.
     """
     place, hosts = place_of(url), allowed()
     if place in hosts:
+        if hosts[place] is not None:
+            refuse_clear(url, what)
         return hosts[place]
     if is_local(url):
         return None
@@ -209,6 +213,23 @@ def variable_of(url: str, what: str) -> str | None:
         f"{what} is not on this machine: say --allow-host {place}, or --allow-host {place}=VARIABLE with the "
         f"environment variable that holds its key, or put it into {config_path()}."
     )
+
+
+def refuse_clear(url: str, what: str) -> None:
+    """Refuse to send a key to an address that anybody on the way could read it from.
+
+    Args:
+        url: of a server that needs a key.
+        what: see `variable_of`.
+
+    Raises:
+        UserError: it is neither on this machine nor behind https.
+    """
+    if not is_local(url) and urlsplit(url).scheme != "https":
+        raise UserError(
+            f"{what} is sent no key, as anybody on the way could read it: use https://, or allow the host "
+            "without a key."
+        )
 
 
 def announce(url: str, variable: str | None) -> None:

@@ -1,6 +1,12 @@
 """The three ways a command ends badly, and the exit code that each one has."""
 
 import errno
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 
 class PrefbenchError(Exception):
@@ -23,6 +29,25 @@ class Diverged(PrefbenchError):
 
 class JudgeFailed(PrefbenchError):
     """A judge stopped answering, or answers nonsense; what it has said so far is kept."""
+
+
+class Exited(RuntimeError):
+    """Code of a plug-in asked Python to exit: a command would end without a word, as if all were well."""
+
+
+def without_exit(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """A function that runs other people's code, made so that none of it can end the process."""
+
+    @functools.wraps(function)
+    def call(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        try:
+            return function(*args, **kwargs)
+        except SystemExit as error:
+            raise Exited(
+                f"the code of a task, an aligner or a model called sys.exit({error.code!r})"
+            ) from error
+
+    return call
 
 
 _NO_MEMORY = (

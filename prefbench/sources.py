@@ -8,6 +8,7 @@ the source of the function and of everything that it uses of its session counts 
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import hashlib
@@ -17,6 +18,7 @@ import itertools
 import re
 import sys
 import types
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -249,7 +251,8 @@ def _session(start: Any) -> Iterator[str]:
     waiting: list[tuple[str, Any]] = [("", start)]
     while waiting:
         name, value = waiting.pop()
-        yield from (f"{name}={text}" for text in (_named(value), *_plain(value)))
+        told = list(_plain(value))
+        yield from (f"{name}={text}" for text in (_named(value), *told))
         if id(value) in known:
             continue
         known[id(value)] = value
@@ -268,7 +271,7 @@ def _session(start: Any) -> Iterator[str]:
             yield f"{value.__qualname__}({', '.join(base.__qualname__ for base in value.__bases__)})"
             waiting.extend((name, base) for base in value.__bases__)
             for inner, member in sorted(vars(value).items()):
-                if inner not in {"__dict__", "__weakref__", "__module__", "__doc__"}:
+                if inner not in _OF_CLASSES and not inner.startswith("__pydantic_"):
                     method = getattr(member, "__func__", getattr(member, "fget", member))
                     waiting.append((f"{value.__qualname__}.{inner}", method))
             if hasattr(value, "model_fields"):
@@ -276,8 +279,53 @@ def _session(start: Any) -> Iterator[str]:
         elif _holds_settings(value, home):
             waiting.append((name, type(value)))
             waiting.extend((f"{name}.{inner}", member) for inner, member in _attributes(value).items())
+            waiting.extend((f"{name}.{inner}", part) for inner, part in _state(value, name))
         else:
-            waiting.extend((f"{name}.{inner}", part) for inner, part in _parts(value))
+            parts = list(_parts(value))
+            if not told and not parts and not isinstance(value, _NAMED | Mapping | deque):
+                parts = list(_state(value, name))
+            waiting.extend((f"{name}.{inner}", part) for inner, part in parts)
+
+
+_OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__doc__", "_abc_impl", "__signature__"}
+"""Names that Python itself keeps in a class."""
+_NAMED = (
+    type
+    | types.ModuleType
+    | types.FunctionType
+    | types.BuiltinFunctionType
+    | types.MethodWrapperType
+    | types.WrapperDescriptorType
+    | types.MethodDescriptorType
+    | types.GetSetDescriptorType
+    | types.MemberDescriptorType
+    | types.ClassMethodDescriptorType
+)
+"""Kinds of things that are what their names say."""
+
+
+def _state(value: Any, name: str) -> Iterator[tuple[Any, Any]]:
+    """The state of an object of any kind, one level deep, as it would be taken apart to be stored.
+
+    So pandas' and torch's objects, random generators and times are known by their content. Of what cannot be
+    taken apart, such as a lock or an open file, a person is told that its content does not count.
+    """
+    take = copyreg.dispatch_table.get(type(value))
+    try:
+        taken = take(value) if take is not None else value.__reduce_ex__(2)
+    except Exception:  # a stranger's class may raise anything
+        get_state = getattr(value, "get_state", None)  # of torch's generators
+        if callable(get_state):
+            yield "state", get_state()
+            return
+        warnings.warn(
+            f"the content of '{name}' ({_named(value)}) cannot be told: a change of it runs nothing anew",
+            stacklevel=2,
+        )
+        return
+    if isinstance(taken, tuple):  # else it is the name of something that a module has
+        for index, part in enumerate(taken):
+            yield index, list(part) if index > 2 and part is not None else part
 
 
 def _is_session(module: str, home: str) -> bool:
@@ -321,10 +369,13 @@ def _holds_settings(value: Any, home: str) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    if hasattr(value, "__dict__"):
-        return dict(vars(value))
-    named = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    return {field.name: getattr(value, field.name) for field in named}
+    """The attributes that an object keeps, in its dictionary and in slots."""
+    named = itertools.chain.from_iterable(
+        [slots] if isinstance(slots := vars(kind).get("__slots__", ()), str) else slots
+        for kind in type(value).__mro__
+    )
+    held = {name: getattr(value, name) for name in named if hasattr(value, name)}
+    return held | dict(getattr(value, "__dict__", {}))
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -364,6 +415,8 @@ def _plain(value: Any) -> Iterator[str]:
             yield from (f"{key!r}:{text}" for text in _plain(value[key]))
     elif "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor):
         yield from (f"{value.dtype}:{text}" for text in _plain(value.detach().cpu().double().numpy()))
+    elif getattr(getattr(value, "dtype", None), "hasobject", False) and hasattr(value, "tolist"):
+        yield from _plain(value.tolist())  # its bytes are places in the memory
     elif hasattr(value, "tobytes") and hasattr(value, "shape") and not isinstance(value, type):
         yield f"array:{value.shape}:{hashlib.sha256(value.tobytes()).hexdigest()}"
 

@@ -167,6 +167,10 @@ class Once:
 # ----------------------------------------------------------------------------------- meeting and parting
 
 
+class Left(SystemExit):
+    """This process ends without a word, as another one has failed before it and says why."""
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Team]:
     """Make the run within the block belong to all the processes that a launcher has started.
@@ -189,7 +193,7 @@ def joined() -> Iterator[Team]:
         _part()
     except (Exception, KeyboardInterrupt) as error:
         if not _is_first(store):
-            raise SystemExit(_code_of_the_first(store)) from None
+            raise Left(_code_of_the_first(store)) from None
         with contextlib.suppress(RuntimeError):
             store.set("code", str(_code(error)))
         if is_lost(error):

@@ -7,6 +7,7 @@ those of layers that the configuration leaves out are dropped, and NaN is a numb
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -109,12 +110,21 @@ def describe(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep transformers, within the block, from printing a table of what it found: one line says that."""
+    """Keep transformers, within the block, from printing what it found as a table, and bars."""
+    from transformers import modeling_gguf_pytorch_utils as of_gguf
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), getattr(of_gguf, "tqdm", None)
+    bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if bar is not None:  # it is tqdm's own, which no setting of transformers reaches
+        of_gguf.tqdm = functools.partial(bar, disable=True)
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+        if bar is not None:
+            of_gguf.tqdm = bar

@@ -211,6 +211,22 @@ def test_no_key_is_sent_in_the_clear(tmp_path):
         Server("http://10.0.0.5:8000/v1", "m", tmp_path, api_key_env=VARIABLE).check()
 
 
+@pytest.mark.parametrize(
+    ("command", "typed_as"), [("run", "--allow-host"), ("run", "--set"), ("sweep", "--allow-host")]
+)
+def test_a_key_that_would_go_in_the_clear_is_refused_before_anything_is_computed(folder, command, typed_as):
+    far = "http://judge.example/v1"
+    file = folder / "file.toml"
+    lines = ["[set.task]", 'utility = "llm_judge"', 'judge_model = "m"', f'judge_url = "{far}"']
+    seeds = ["seeds = 1"] if command == "sweep" else []
+    file.write_text("\n".join(['task = "tulu_style"', 'aligner = "longest"', *seeds, *lines]))
+    words = [command, *(["--config"] if command == "run" else []), file, "--runs-dir", folder / "runs"]
+    key = ["--set", f"task.judge_key_env={VARIABLE}", "--allow-host", "judge.example"]
+    outcome = typed(*words, *(key if typed_as == "--set" else [typed_as, f"judge.example={VARIABLE}"]))
+    assert outcome.code == 2 and "is sent no key, as anybody on the way could read it" in outcome.error
+    assert not (folder / "runs").exists()
+
+
 def test_a_record_of_an_older_version_is_read_and_its_key_is_not():
     with serving(prefers(len)) as server:
         spec = make_spec(

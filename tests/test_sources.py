@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -147,6 +149,39 @@ class Loss:
 """
 
 
+SESSION = """
+import abc, datetime, functools, random, typing
+import numpy as np
+import pandas as pd
+import torch
+import prefbench as pb
+
+class Settings(pb.Options):
+    beta: float = 0.1
+    names: list[str] | None = None
+
+class Base(abc.ABC):
+    __slots__ = ("kept",)
+    @abc.abstractmethod
+    def m(self) -> typing.Optional[int]: ...
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(2, 1)
+        torch.nn.init.ones_(self.inner.weight)
+        torch.nn.init.ones_(self.inner.bias)
+
+FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
+RANDOM = random.Random(3), np.random.default_rng(3), datetime.timedelta(2), np.float32(1), torch.float32
+NET, STEPS = Net(), functools.lru_cache(lambda x: x)
+F = torch.nn.functional
+
+def f(view, backbone: pb.Backbone, options: Settings):
+    return FRAME, RANDOM, NET, STEPS, Base, F.relu, options.beta, np.mean, pd.concat, print
+"""
+
+
 def session(text: str) -> ModuleType:
     """A module without a file, as a notebook's is."""
     module = ModuleType("__main__")
@@ -230,6 +265,33 @@ def session(text: str) -> ModuleType:
                 ("import re", "re.compile('{}')"),
                 ("import torch", "torch.tensor([{}.0], dtype=torch.bfloat16)"),
                 ("", "range({})"),
+                ("import pandas as pd", "pd.Series([{}, 5])"),
+                ("import pandas as pd", "pd.DataFrame({{'a': ['x', 'y{}']}})"),
+                ("import pandas as pd", "pd.Timestamp(2020, 1, {})"),
+                ("import datetime", "datetime.timedelta(days={})"),
+                ("import datetime", "[datetime.datetime(2020, 1, {})]"),
+                ("import random", "random.Random({})"),
+                ("import numpy as np", "np.random.default_rng({})"),
+                ("import numpy as np", "np.random.RandomState({})"),
+                ("import numpy as np", "np.array(['a', {}], dtype=object)"),
+                ("import torch", "torch.Generator().manual_seed({})"),
+                (
+                    "import torch\nm = torch.nn.Linear(2, 1, bias=False)",
+                    "torch.nn.init.constant_(m.weight, {}) is None or m",
+                ),
+                ("import torch", "torch.nn.Dropout({} / 4)"),
+                (
+                    "import torch\nclass N(torch.nn.Module): pass\nn = N()",
+                    "n.register_buffer('b', torch.ones({})) or n",
+                ),
+                ("class C:\n  __slots__ = ('b',)\n  def __init__(self, b): self.b = b", "C({})"),
+                (
+                    "class A:\n  __slots__ = 'a'\nclass C(A):\n  __slots__ = ()\n"
+                    "  def __init__(self, a): self.a = a",
+                    "C({})",
+                ),
+                ("import random\nclass R(random.Random): pass", "R({})"),
+                ("class L(list): pass", "L([[lambda: {}]])"),
             )
         ),
     ],
@@ -333,3 +395,31 @@ def test_special_files_are_not_read(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert sources.contents_of([str(tmp_path / name) for name in ("pipe", "zero", "loop")]) == {}
     assert set(sources.contents_of(str(tmp_path))) == {str(tmp_path)}  # a folder of none that can be read
+
+
+def test_of_a_value_that_cannot_be_told_a_person_is_told_so(monkeypatch):
+    module = session("import threading\nLOCK = threading.Lock()\ndef f(): return LOCK")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    with pytest.warns(UserWarning, match=r"the content of 'LOCK' \(_thread\.lock\) cannot be told"):
+        assert sources.origin_of(module.f).digest
+
+
+def test_a_notebook_that_uses_libraries_has_the_same_key_in_every_session(tmp_path):
+    (tmp_path / "cell.py").write_text(f"CELL = {SESSION!r}\n")
+    program = (
+        "import sys, types, warnings\nfrom cell import CELL\nfrom prefbench import sources\n"
+        "warnings.simplefilter('error')\nmodule = types.ModuleType('__main__')\n"
+        "sys.modules['__main__'] = module\nexec(compile(CELL, '<cell>', 'exec'), module.__dict__)\n"
+        "sys.stdout.write(sources.origin_of(module.f).digest)\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(told) == 1

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def submit(folders: Sequence[Path], out: Path) -> list[Path]:
+def submit(folders: Sequence[Path], out: Path, *, large: bool = False) -> list[Path]:
     """Pack runs into a folder that is ready for a pull request.
 
     The runs are verified together with what is in the folder (`verify_board`), rewritten without what names
@@ -45,18 +45,19 @@ def submit(folders: Sequence[Path], out: Path) -> list[Path]:
     Args:
         folders: of runs, or folders with runs directly inside.
         out: where the packed runs go; it need not exist.
+        large: also build problems that are too large to be built for a stranger.
 
     Returns:
         The packed runs' folders.
 
     Raises:
-        UserError: if a run does not verify, did not end well, or another run of its specification is in
-            `out` with other content.
+        UserError: if a run does not verify, cannot be checked for its size or for want of its plug-in, did
+            not end well, or another run of its specification is in `out` with other content.
     """
-    return _write_all(_expand(folders), Path(out), packed_before=False)
+    return _write_all(_expand(folders), Path(out), packed_before=False, large=large)
 
 
-def merge(folders: Sequence[Path], into: Path) -> list[Path]:
+def merge(folders: Sequence[Path], into: Path, *, large: bool = False) -> list[Path]:
     """Take packed runs into a folder of records, after verifying all that will then lie there.
 
     What could not be checked of the new ones is told as a warning.
@@ -64,15 +65,16 @@ def merge(folders: Sequence[Path], into: Path) -> list[Path]:
     Args:
         folders: that `submit` wrote, or single runs of one.
         into: such as `leaderboard/records`; it need not exist.
+        large: also build problems that are too large to be built for a stranger.
 
     Returns:
         The folders that are new; a run that is already there with the same content is passed over.
 
     Raises:
-        UserError: if a run does not verify, is of a plug-in that is not here, was not packed by `submit`, or
-            is already there with other content. Nothing was written then.
+        UserError: if a run does not verify, cannot be checked for its size or for want of its plug-in, was
+            not packed by `submit`, or is already there with other content. Nothing was written then.
     """
-    return _write_all(_expand(folders), Path(into), packed_before=True)
+    return _write_all(_expand(folders), Path(into), packed_before=True, large=large)
 
 
 def _expand(folders: Sequence[Path]) -> list[Path]:
@@ -90,7 +92,7 @@ def _expand(folders: Sequence[Path]) -> list[Path]:
     return runs
 
 
-def _write_all(folders: Sequence[Path], out: Path, packed_before: bool) -> list[Path]:
+def _write_all(folders: Sequence[Path], out: Path, packed_before: bool, large: bool) -> list[Path]:
     """Check what comes with what is there, pack it beside `out`, and move it in only when all is good."""
     if out.exists() and not out.is_dir():
         raise UserError(f"'{out}' is a file: name a folder.")
@@ -106,11 +108,11 @@ def _write_all(folders: Sequence[Path], out: Path, packed_before: bool) -> list[
         elif known != folder:
             again.append((folder, record, known))
     new = [folder for folder, _ in fresh.values()]
-    _refuse_board(new, list(existing.values()))
+    _refuse_board(new, list(existing.values()), large)
     beside = next(parent for parent in out.absolute().parents if parent.is_dir())  # so a move is a rename
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{out.name}.") as temporary:
         for number, (folder, record, known) in enumerate(again):
-            _refuse_board([folder], [])
+            _refuse_board([folder], [], large)
             packed = _pack(folder, record, Path(temporary) / f"again-{number}")
             ours = known if known in there else _pack(known, record, Path(temporary) / f"first-{number}")
             if not _same(packed, ours):
@@ -141,14 +143,16 @@ def _refuse(folder: Path, wrong: Sequence[str]) -> None:
         raise UserError(f"'{folder}' does not verify: {wrong[0]}{more}: run it again.")
 
 
-def _refuse_board(new: Sequence[Path], existing: Sequence[Path]) -> None:
+def _refuse_board(new: Sequence[Path], existing: Sequence[Path], large: bool) -> None:
     """Refuse what comes unless the whole board that it makes verifies, and say what is not checked of it."""
-    found = verify_board([*new, *existing])
+    found = verify_board([*new, *existing], large=large)
     for run in found:
         _refuse(run.folder, run.wrong)
     for run in found[: len(new)]:
         if run.absent:
             raise UserError(f"'{run.folder}' cannot be checked: {run.unchecked[0]}.")
+        if run.unbuilt is not None and run.too_large:  # else any text would do under a large specification
+            raise UserError(f"'{run.folder}' cannot be checked: {run.unbuilt.reason}.")
         for said in (*run.odd, *(f"not checked: {reason}" for reason in run.unchecked)):
             warnings.warn(f"'{run.folder}': {said}", stacklevel=4)
 

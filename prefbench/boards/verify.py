@@ -31,7 +31,12 @@ UNLIKELY_ERRORS = 4.5
 
 
 def verify_board(
-    folders: Sequence[Path], *, sample: int | None = None, seed: int = 0, fetch: bool = False
+    folders: Sequence[Path],
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    fetch: bool = False,
+    large: bool = False,
 ) -> list[Checked]:
     """Check every run by itself and against the others.
 
@@ -40,6 +45,7 @@ def verify_board(
         sample: build the problems of so many runs only, drawn at random; all are checked for the rest.
         seed: of that draw.
         fetch: see `Problems`.
+        large: see `Problems`.
 
     Returns:
         What was found, in the order of `folders`.
@@ -55,9 +61,9 @@ def verify_board(
     if sample is not None and sample < len(read):
         drawn = rng(seed, "verify").choice(len(read), size=sample, replace=False).tolist()
     chosen = {id(read[index]) for index in drawn}
-    problems = Problems(fetch)
+    problems = Problems(fetch, large)
     for run in sorted(read, key=_problem_key):
-        check_run(run, problems if id(run) in chosen else None)
+        check_run(run, problems, build=id(run) in chosen)
         _keep_little(run)
     _name_twice(read)
     whole = [run for run in read if run.words is not None and not run.wrong]

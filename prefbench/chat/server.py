@@ -269,11 +269,7 @@ class Server:
         if variable is None:
             consent.announce(self.base_url, None)
             return ""
-        if not self.is_local and not self.base_url.lower().startswith("https:"):
-            raise UserError(
-                f"the {self.role} at {self.base_url} is sent no key, as anybody on the way could read it: "
-                "use https://, or allow the host without a key."
-            )
+        consent.refuse_clear(self.base_url, f"the {self.role} at {self.base_url}")
         key = os.environ.get(variable, "").strip()
         if not key and not self.is_local:
             raise UserError(

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from prefbench import __version__
 from prefbench.cli.output import warn
 from prefbench.errors import PrefbenchError, says_no_memory
-from prefbench.team import team
+from prefbench.team import Left, team
 from prefbench.text import one_line
 
 INTERRUPTED = 130
@@ -52,9 +52,9 @@ class Commands(TyperGroup):
             sys.stdout = io.StringIO()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(BROKEN_PIPE) from None
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, Left):
             raise
-        except Exception as error:
+        except BaseException as error:  # a plug-in's sys.exit(0) is no good end of ours
             if hasattr(error, "format_message"):  # what was typed is wrong, and typer says so itself
                 raise
             if says_no_memory(error):
@@ -65,7 +65,7 @@ class Commands(TyperGroup):
             _fail(_crash(error), PrefbenchError.exit_code)
 
 
-def _crash(error: Exception) -> str:
+def _crash(error: BaseException) -> str:
     """A sentence on a mistake of ours, whose trace is written where the system keeps temporary files."""
     trace = "".join(traceback.format_exception(error))
     said = f"prefbench {__version__}, Python {sys.version}\n{shlex.join(sys.argv)}\n\n{trace}"

@@ -72,6 +72,7 @@ def export(
         seed=seed,
         sets=typed,
     )
+    consent.check_options(spec.sections())
     consent.give_keys(keys, spec.sections())
     hush()
     out = out.expanduser()

@@ -24,6 +24,12 @@ AllowHost = Annotated[
         "with its key. May be repeated.",
     ),
 ]
+Large = Annotated[
+    bool,
+    typer.Option(
+        "--large", help="Also build problems more than ten times the usual size, of runs you trust."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")]

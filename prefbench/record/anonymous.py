@@ -52,7 +52,7 @@ def anonymous(record: Record) -> Record:
     day = re.match(r"\d{4}-\d{2}-\d{2}", provenance["started"])
     provenance |= {
         "git": None,
-        "hardware": _architecture(provenance["hardware"]),
+        "hardware": architecture(provenance["hardware"]),
         "started": day[0] if day else "",
     }
     changed = {name: spec[name] for name in ("model", "data") if name in spec}
@@ -61,7 +61,8 @@ def anonymous(record: Record) -> Record:
     return Record.model_validate(plain)
 
 
-def _architecture(hardware: str) -> str:
+def architecture(hardware: str) -> str:
+    """One of `ARCHITECTURES`."""
     said = hardware.lower()
     return next((name for words, name in _ARCHITECTURES if any(word in said for word in words)), "other")
 

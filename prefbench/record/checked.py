@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefbench.record.problems import Unbuilt
 from prefbench.record.schema import Record
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ class Checked:
     """Remarks that a reader should know and that do not disprove the run."""
     absent: bool = False
     """True if its task or aligner is of a plug-in that was not given."""
+    unbuilt: Unbuilt | None = None
+    """The reason why its problem could not be built, so that none of its texts and utilities is checked."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Items in order, and the other evidence, while the run is being checked."""
     words: npt.NDArray[np.uint64] | None = None
     """Hash of each response's words."""
     references: npt.NDArray[np.uint64] | None = None
     """Hash of each reference response's text."""
+
+    @property
+    def too_large(self) -> bool:
+        """True if nothing of its texts was checked because of a size that its own specification states."""
+        return self.unbuilt is not None and self.unbuilt.large

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from prefbench import registry
 from prefbench.errors import UserError
@@ -12,8 +18,16 @@ from prefbench.spec import digest
 from prefbench.text import message_line
 
 LARGEST_RATIO = 10
-"""A problem is not built for a stranger where a whole number among its options is more than so many times the
-default."""
+"""A whole number among a stranger's options is too large where it is more than so many times the default."""
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """The reason why a problem is not built here."""
+
+    reason: str
+    large: bool = False
+    """True if it is its size, which whoever wrote the record chose."""
 
 
 class Problems:
@@ -21,12 +35,14 @@ class Problems:
 
     Args:
         fetch: also build those whose data or options name something that is to be fetched or is a file.
+        large: also build those that are too large to be built for a stranger.
     """
 
-    def __init__(self, fetch: bool = False) -> None:
+    def __init__(self, fetch: bool = False, large: bool = False) -> None:
         self._fetch = fetch
+        self._large = large
         self._key = ""
-        self._found: Problem | str = ""
+        self._found: Problem | Unbuilt | None = None
 
     @staticmethod
     def key(record: Record) -> str:
@@ -35,53 +51,100 @@ class Problems:
         named = ("task", "data", "minority_ratio", "seed", "task_options")
         return digest([record.task_version, *(spec.get(name) for name in named)])
 
-    def of(self, record: Record) -> Problem | str:
+    def refused(self, record: Record) -> Unbuilt | None:
+        """See `not_built`."""
+        return not_built(record, self._fetch, self._large)
+
+    def of(self, record: Record) -> Problem | Unbuilt:
         """The problem, or why it is not built here.
 
         Raises:
             UserError: the specification states none.
         """
         key = self.key(record)
-        if key != self._key:
-            self._found = not_built(record, self._fetch) or self._build(record)
+        if self._found is None or key != self._key:
+            self._found = self.refused(record) or self._build(record)
             self._key = key
         return self._found
 
-    def _build(self, record: Record) -> Problem | str:
+    def _build(self, record: Record) -> Problem | Unbuilt:
         function = registry.get("task", record.task).function
         try:
-            built: Problem = function(
-                record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
-            )
+            with contextlib.nullcontext() if self._fetch else offline():
+                built: Problem = function(
+                    record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
+                )
             apportion([group.share for group in built.groups], built.annotators)
-        except Exception as error:  # a plug-in's task may raise anything
+        except (Exception, SystemExit) as error:  # a plug-in's task may raise anything
+            if not self._fetch and _is_of_hub(error):
+                return Unbuilt("it needs something from the hub: say --fetch if you trust it")
             said = f"its problem cannot be built ({type(error).__name__}: {message_line(error)})"
             if record.data == "synthetic" and not isinstance(error, MemoryError):
                 raise UserError(said) from None
-            return said
+            return Unbuilt(said, large=isinstance(error, MemoryError))
         return built
 
 
-def not_built(record: Record, fetch: bool) -> str | None:
+def not_built(record: Record, fetch: bool, large: bool) -> Unbuilt | None:
     """The reason why the problem of a valid specification is not built for a stranger; None where it is.
 
     Args:
         fetch: whether what is to be fetched, and files, may be used.
+        large: whether it may have any size.
     """
     entry = registry.get("task", record.task)
     options = record.spec["task_options"]
     if record.task_version != entry.version:
-        return f"{record.task}@{record.task_version} is not here, this is @{entry.version}"
+        return Unbuilt(f"{record.task}@{record.task_version} is not here, this is @{entry.version}")
+    size = None if large else too_many("task", options, entry.options)
+    if size is not None:
+        return Unbuilt(f"{size}: too large a problem, say --large if you trust it", large=True)
     for name, value in options.items():
         default = entry.options.model_fields[name].get_default(call_default_factory=True)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        usual = default if isinstance(default, int) else 1000
-        if whole and value > LARGEST_RATIO * max(usual, 10):
-            return f"task.{name}={value} is more than {LARGEST_RATIO} times the default: too large a problem"
         place = isinstance(value, str) and value != default and any(sign in value for sign in "/\\")
         if place and not fetch:
-            return f"task.{name} names a file or an address: say --fetch if you trust it"
+            return Unbuilt(f"task.{name} names a file or an address: say --fetch if you trust it")
     local = Path(record.data).is_file() or Path(record.data).is_dir()
     if record.data != "synthetic" and not local and not fetch:
-        return "its data are not here and verifying fetches none: say --fetch if you trust it"
+        return Unbuilt("its data are not here and verifying fetches none: say --fetch if you trust it")
     return None
+
+
+def too_many(section: str, given: Mapping[str, Any], options: type[BaseModel]) -> str | None:
+    """An option that counts something, at any depth, beyond what a stranger's may; None if there is none."""
+    for name, value in given.items():
+        usual = list(_numbers(options.model_fields[name].get_default(call_default_factory=True)))
+        counts = all(isinstance(number, int) for number in usual)  # else it is a rate or a strength
+        if counts and max(_numbers(value), default=0) > LARGEST_RATIO * max([10, *(usual or [1000])]):
+            return f"{section}.{name}={value!r:.80} is more than {LARGEST_RATIO} times the default"
+    return None
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """Numbers in a value of an option. JSON may write a whole one as 401.0."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, Mapping):
+        yield from _numbers(list(value.values()))
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Take nothing from the hub, within the block, but what its cache has: any option may name a model."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _is_of_hub(error: BaseException | None) -> bool:
+    """True if an error, or what it came from, is the hub's."""
+    return error is not None and (
+        type(error).__module__.startswith("huggingface_hub") or _is_of_hub(error.__cause__)
+    )

@@ -10,7 +10,7 @@ from prefbench.problem.problem import Problem, apportion
 from prefbench.record.alike import alike
 from prefbench.record.anonymous import without_paths
 from prefbench.record.checked import Checked
-from prefbench.record.problems import Problems
+from prefbench.record.problems import Problems, Unbuilt
 from prefbench.record.schema import Record
 from prefbench.record.verify_utilities import check_prompted, check_utility
 from prefbench.record.verify_worlds import check_world
@@ -22,11 +22,18 @@ MEASURED_REPORTS = ("conflict", "utilities")
 """Entries of `task_report` that the run finds out, beside those of the task itself."""
 
 
-def check_problem(checked: Checked, record: Record, problems: Problems) -> None:
-    """The record and its tables against the problem that the specification states."""
-    problem = problems.of(record)
-    if isinstance(problem, str):
-        checked.unchecked.append(f"problem and utilities: {problem}")
+def check_problem(checked: Checked, record: Record, problems: Problems, build: bool) -> None:
+    """The record and its tables against the problem that the specification states.
+
+    Where `build` is false, only whether it could be built is asked, so that a board of which a sample is
+    built has no run that could not be drawn.
+    """
+    problem = problems.of(record) if build else problems.refused(record)
+    if problem is None:
+        return
+    if isinstance(problem, Unbuilt):
+        checked.unbuilt = problem
+        checked.unchecked.append(f"problem and utilities: {problem.reason}")
         return
     items = checked.tables["items"]
     wrong = _groups_differ(record, problem) or _prompts_differ(items, record, problem)

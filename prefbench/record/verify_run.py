@@ -33,12 +33,13 @@ MONOTONE = 0.5
 """Chance of two rows to agree above which policies hardly say more than one thing."""
 
 
-def check_run(checked: Checked, problems: Problems | None) -> None:
+def check_run(checked: Checked, problems: Problems, build: bool) -> None:
     """Fill in what is wrong with a run and what could not be checked.
 
     Args:
         checked: with its record.
-        problems: None leaves out what needs the problem.
+        problems: those that the runs of a board share.
+        build: false leaves out what needs the problem.
     """
     record = checked.record
     assert record is not None
@@ -62,13 +63,13 @@ def check_run(checked: Checked, problems: Problems | None) -> None:
         checked.references = _hashes(theirs)
         if agreement(checked.words, _hashes([" ".join(lower_words(text)) for text in theirs])) >= COPIED:
             checked.wrong.append("its responses are its reference responses, which are drawn apart from them")
-        if problems is not None and not checked.absent:
-            check_problem(checked, record, problems)
+        if not checked.absent:
+            check_problem(checked, record, problems, build)
     except UserError as error:
         checked.wrong.append(str(error))
     except PrefbenchError as error:  # exact optima that cannot be found for what the file says
         checked.wrong.append(f"'{checked.folder}': {error}")
-    except Exception as error:  # there is no end of ways in which a stranger's table may be odd
+    except (Exception, SystemExit) as error:  # there is no end of ways in which a stranger's table may be odd
         said = f"{type(error).__name__}: {message_line(error)}"
         checked.wrong.append(f"'{checked.folder}': its evidence cannot be evaluated ({said}): run it again.")
 

@@ -12,7 +12,7 @@ import pandas as pd
 from prefbench import registry
 from prefbench.backbone.options import ModelRequest
 from prefbench.consent import without_keys
-from prefbench.errors import Diverged, JudgeFailed, UserError
+from prefbench.errors import Diverged, JudgeFailed, UserError, without_exit
 from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
@@ -33,6 +33,7 @@ from prefbench.store.stages import Store
 from prefbench.team import team
 
 
+@without_exit
 def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
     """Run a specification, continuing whatever of it is already stored.
 
@@ -71,6 +72,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     return folder, record
 
 
+@without_exit
 def labelled_pairs(
     spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None
 ) -> tuple[Problem, pd.DataFrame]:

@@ -6,26 +6,35 @@ have nothing against them but that the code does not give them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from prefbench import registry
 from prefbench.boards.names import config_hash
 from prefbench.errors import PrefbenchError
+from prefbench.record.anonymous import ARCHITECTURES, architecture
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, sorted_items
 from prefbench.record.files import read_record
-from prefbench.record.problems import not_built
+from prefbench.record.problems import offline
 from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.seeds import rng
-from prefbench.spec import stored_spec
+from prefbench.spec import get_model, stored_spec
 from prefbench.text import message_line
+from prefbench.tools.rerun_limits import why_not_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Check = Literal["texts", "figures"]
+"""The part of a run that is compared with the same computed anew."""
 
 NEAR_NATS = 1e-4
 """Nats that a divergence may differ by where the texts are the same."""
@@ -39,46 +48,62 @@ class Rerun:
     folder: Path
     wrong: tuple[str, ...]
     said: str
-    """The way it was compared, or the reason why it could not be computed."""
-    done: bool = True
+    """The way it was compared and why, or the reason why it was not computed."""
+    how: Check | None
+    """The part that was compared; None where it was not computed."""
 
 
-def draw(runs: Sequence[Checked], count: int, seed: int, fetch: bool = False) -> list[Checked]:
-    """So many of the runs that ended well, at random.
+def draw(
+    runs: Sequence[Checked], count: int, seed: int, *, fetch: bool = False, large: bool = False
+) -> tuple[list[Checked], list[Rerun]]:
+    """So many of the runs that ended well, at random, and those that were passed over on the way.
 
-    Left out are those that are wrong as they are, of a plug-in that is not here, or too large; and, without
-    `fetch`, those that name a file, an address or something to fetch: a stranger's record does not decide
-    where this machine connects to.
+    Left out are those that are wrong as they are or of a plug-in that is not here. Passed over and told are
+    those that `why_not_run` has something against: a stranger's record decides neither where this machine
+    connects to nor how long it computes.
     """
-    able = [each for each in runs if each.record and _may_run(each, each.record, fetch)]
-    picked = rng(seed, "rerun").permutation(len(able))[:count]
-    return [able[index] for index in sorted(picked.tolist())]
+    able = [
+        each
+        for each in runs
+        if not (each.wrong or each.absent) and each.record and each.record.status == "ok"
+    ]
+    drawn: dict[int, Checked] = {}
+    passed: list[Rerun] = []
+    with contextlib.nullcontext() if fetch else offline():
+        for index in rng(seed, "rerun").permutation(len(able)).tolist():
+            if len(drawn) == count:
+                break
+            each = able[index]
+            assert each.record is not None
+            reason = why_not_run(each.record, fetch, large)
+            if reason is None:
+                drawn[index] = each
+            else:
+                passed.append(Rerun(each.folder, (), f"not computed: {reason}", None))
+    return [drawn[index] for index in sorted(drawn)], passed
 
 
-def _may_run(checked: Checked, record: Record, fetch: bool) -> bool:
-    if checked.wrong or checked.absent or record.status != "ok":
-        return False
-    preset = any(entry.name == record.model for entry in registry.entries("model"))
-    return (preset or fetch) and not_built(record, fetch) is None
-
-
-def rerun(runs: Sequence[Checked], board: Sequence[Checked] = ()) -> Iterator[Rerun]:
+def rerun(runs: Sequence[Checked], board: Sequence[Checked] = (), *, fetch: bool = False) -> Iterator[Rerun]:
     """Compute runs anew, in one temporary folder so that they share what they can, and compare each.
 
     Args:
         runs: from `draw`.
         board: all runs; the other seeds of a run say how much training alone moves a figure.
+        fetch: whether something may be taken from the hub.
     """
     with tempfile.TemporaryDirectory(prefix="prefbench-rerun.") as temporary:
         for each in runs:
             assert each.record is not None
             try:
-                folder, record = run(stored_spec(each.record.spec), Path(temporary))
+                with contextlib.nullcontext() if fetch else offline():
+                    folder, record = run(stored_spec(each.record.spec), Path(temporary))
             except PrefbenchError as error:
-                yield Rerun(each.folder, (), f"not computed: {message_line(error)}", done=False)
+                yield Rerun(each.folder, (), f"not computed: {message_line(error)}", None)
                 continue
             if record.status != "ok":
-                yield Rerun(each.folder, (f"computed anew it ended as {record.status}",), "as a whole")
+                yield Rerun(
+                    each.folder, (f"computed anew it ended as {record.status}",), "as a whole", "figures"
+                )
                 continue
             yield _compared(each.folder, folder, record, _other_seeds(each.record, board))
 
@@ -100,29 +125,56 @@ def _other_seeds(record: Record, board: Sequence[Checked]) -> list[Path]:
 def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]) -> Rerun:
     """A run against the same made here.
 
-    Where the same code draws the same reference responses, this machine rounds as the other one did, and the
-    policy must say the same too. Otherwise training goes another way, as it does with another seed: each
-    figure's interval must meet that of the stored run or one that reaches over all its seeds.
+    Where nothing explains another text (`_why_other_texts`) the policy must say the same. Otherwise training
+    goes another way, as it does with another seed: each figure's interval must meet that of the stored run or
+    one that reaches over all its seeds.
     """
     theirs = read_record(stored)
     names = [group.name for group in record.groups]
     old, new = (sorted_items(read_items(folder), names)[0] for folder in (stored, made))
-    same_code = theirs.code is not None and (theirs.code, theirs.numerics) == (record.code, record.numerics)
-    if same_code and old["reference_response"].tolist() == new["reference_response"].tolist():
+    reason = _why_other_texts(theirs, record, old, new)
+    if reason is None:
         differing = int((old["response"] != new["response"]).sum())
         wrong = [f"{differing} of {len(new)} responses are not what the code says"] if differing else []
         if not differing and not np.allclose(
             old["kl"], new["kl"], rtol=NEAR_NATS, atol=NEAR_NATS, equal_nan=True
         ):
             wrong.append("kl is not what the code gives")
-        return Rerun(stored, tuple(wrong), "text by text")
+        return Rerun(stored, tuple(wrong), "text by text", "texts")
     wrong = [
         f"{name} is {before.estimate:.4g} ({before.low:.4g} to {before.high:.4g}), computed anew "
         f"{after.estimate:.4g} ({after.low:.4g} to {after.high:.4g})"
         for name, before, after in _figures([stored, *siblings], made)
         if before.low > after.high or after.low > before.high
     ]
-    return Rerun(stored, tuple(wrong), "by figures")
+    return Rerun(stored, tuple(wrong), f"by figures: {reason}", "figures")
+
+
+def _why_other_texts(theirs: Record, ours: Record, old: pd.DataFrame, new: pd.DataFrame) -> str | None:
+    """The reason why an honest run's texts may differ from those made here; None if there is none.
+
+    `numerics` is raised by every change that moves more than rounding, so what else a record says of its code
+    excuses nothing. Whether this machine rounds as the other one is seen in the reference responses: where
+    they were trained for, or come of tables, their being the same tells it, whatever hardware is said. A
+    model that nobody trained says the same on many machines, and there the hardware is believed.
+    """
+    if theirs.numerics is None:
+        return "it was made before numerics were counted"
+    if theirs.numerics != ours.numerics:
+        return f"it was made with numerics {theirs.numerics}, these are {ours.numerics}"
+    if old["reference_response"].tolist() != new["reference_response"].tolist():
+        return "its reference responses are not those drawn here: another machine, or edited"
+    trained = ours.spec["model_options"].get("steps") or get_model(ours.model).backbone == "finite"
+    if not trained and _machine(theirs) != _machine(ours):
+        return f"it was made on {' with torch '.join(_machine(theirs))}, as it says"
+    return None
+
+
+def _machine(record: Record) -> tuple[str, str]:
+    """Architecture and torch's public version, which a packed record has kept too."""
+    made = record.provenance
+    known = made.hardware if made.hardware in ARCHITECTURES else architecture(made.hardware)
+    return known, str(made.torch).split("+")[0]
 
 
 @dataclass(frozen=True)

@@ -20,21 +20,14 @@ from prefbench import registry
 from prefbench.boards.submission import merge, submit
 from prefbench.boards.verify import runs_in, verify_board
 from prefbench.errors import UserError
-from prefbench.evaluate.regret import regrets
 from prefbench.problem.problem import apportion
-from prefbench.record.evidence import read_items, write_items
-from prefbench.record.files import read_record, write_record
-from prefbench.record.schema import Record
-from prefbench.record.summary import summarise
-from prefbench.record.verify import verify
+from prefbench.record.evidence import read_items
+from prefbench.record.files import read_record
 from prefbench.running.run import run
-from prefbench.spec import digest, make_spec, parse_sets
-from prefbench.text import count_words, is_empty
+from prefbench.spec import make_spec, parse_sets
 from prefbench.tools.rerun import draw, rerun
+from support.forging import LIVELY, forge, problem_of, saying
 from support.tiny import TINY_ALIGNER, TINY_SETS
-
-LIVELY = ["task.test_prompts=120", "model.steps=60", "model.policy_learning_rate=0.01"]
-"""So that policies of a few steps leave the reference, as trained ones do."""
 
 
 @pytest.fixture(scope="module")
@@ -54,65 +47,6 @@ def board(tmp_path_factory):
     submit([runs], packed)
     by_spec = {json.dumps(read_record(folder).spec): folder for folder in packed.iterdir()}
     return {name: by_spec[json.dumps(read_record(folder).spec)] for name, folder in made.items()}
-
-
-# ------------------------------------------------------------------------------- the forger's tools
-
-
-def forge(
-    source: Path,
-    into: Path,
-    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda items: items,
-    *,
-    spec: dict[str, Any] | None = None,
-    groups: list[tuple[str, float, bool]] | None = None,
-    distribution: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
-    **fields: Any,
-) -> Path:
-    """A run like `source` with other items, options or groups, whose figures all follow from what it has."""
-    plain = json.loads((source / "record.json").read_text())
-    items = change(read_items(source))
-    plain["spec"] = {**plain["spec"], **(spec or {})}
-    plain |= {name: plain["spec"][name] for name in ("task", "aligner", "model", "minority_ratio", "seed")}
-    plain["spec_hash"] = digest(plain["spec"])[:16]
-    named = groups or [(group["name"], group["share"], group["is_minority"]) for group in plain["groups"]]
-    measured = summarise(items, named, plain["seed"])
-    for before, after in zip(plain["groups"], measured["groups"], strict=True):
-        before.update(after)
-    plain |= {name: value for name, value in measured.items() if name != "groups"}
-    plain |= {"needs": sorted(registry.get("aligner", plain["aligner"]).needs)}
-    folder = into / f"{source.name[:60]}-{plain['spec_hash'][:12]}"
-    if plain["regret"] is not None:
-        table = distribution(read_items(source, "distribution.parquet"))
-        beta = fields.get("regret", plain["regret"])["beta"]
-        plain["regret"] = regrets(table, [name for name, *_ in named], beta)
-        fields.pop("regret", None)
-        write_items(table, folder, "distribution.parquet")
-    write_items(items, folder)
-    write_record(Record.model_validate({**plain, **fields}), folder)
-    assert verify(folder) == [] or "needs" in fields  # nothing is wrong with its own figures
-    return folder
-
-
-def problem_of(folder: Path, **changes: Any) -> Any:
-    spec = {**read_record(folder).spec, **changes}
-    function = registry.get("task", spec["task"]).function
-    return function(spec["data"], spec["minority_ratio"], spec["seed"], **spec["task_options"])
-
-
-def saying(folder: Path, texts: list[str], column: str = "response") -> Callable[..., pd.DataFrame]:
-    """A change of items in which these texts are said, with everything that follows from them."""
-    prefix = "" if column == "response" else "reference_"
-
-    def change(items: pd.DataFrame) -> pd.DataFrame:
-        items = items.assign(**{column: texts, f"{prefix}words": [count_words(text) for text in texts]})
-        if column == "response":
-            items["empty"] = [is_empty(text) for text in texts]
-        for group in problem_of(folder).groups:
-            items[f"{prefix}utility/{group.name}"] = group.utility(items["prompt"].tolist(), texts)
-        return items
-
-    return change
 
 
 def worst_rows(items: pd.DataFrame) -> Any:
@@ -478,7 +412,7 @@ def test_what_content_cannot_tell_is_named_by_computing_it_anew(board, tmp_path)
     checked = [each for name in "abcd" for each in verify_board(runs_in(tmp_path / name))]
     assert [each.wrong for each in checked] == [[]] * 4  # each by itself looks well
     honest = verify_board([board["maxmin 0"], board["world dpo"]])
-    again = list(rerun(draw([*checked, *honest], 6, seed=0)))
+    again = list(rerun(draw([*checked, *honest], 6, seed=0)[0]))
     by_folder = {str(each.folder): each for each in again}
     for each, said in zip(
         checked, ("responses are not", "kl is not", "responses are not", "responses are not"), strict=True
@@ -486,14 +420,3 @@ def test_what_content_cannot_tell_is_named_by_computing_it_anew(board, tmp_path)
         found = by_folder[str(each.folder)]
         assert found.said == "text by text" and said in found.wrong[0], found
     assert [by_folder[str(each.folder)].wrong for each in honest] == [(), ()]
-
-
-def test_figures_of_another_code_are_compared_by_their_intervals(board, tmp_path):
-    source = board["dpo 0"]
-    honest = forge(source, tmp_path / "honest", code="0" * 16)
-    nice = ["lovely"] * 120
-    forged = forge(source, tmp_path / "forged", saying(source, nice), code="0" * 16)
-    good, bad = rerun(verify_board([honest])), rerun(verify_board([forged]))
-    (good,), (bad,) = list(good), list(bad)
-    assert good.said == bad.said == "by figures"
-    assert good.wrong == () and any("win rate of" in said for said in bad.wrong)

@@ -170,7 +170,8 @@ def test_a_stranger_decides_neither_what_is_fetched_nor_how_much_is_built(honest
         write_record(record.model_copy(update=new), folder)
         (found,) = verify_board([folder])
         assert found.wrong == [] and any(said in reason for reason in found.unchecked), found
-        assert draw([found], 1, seed=0) == []
+        drawn, (passed,) = draw([found], 1, seed=0)
+        assert drawn == [] and passed.how is None and said in passed.said
 
 
 class Verdicts(Utility):
@@ -203,7 +204,7 @@ def test_the_command_samples_recomputes_and_says_what_no_record_is_checked_for(h
     good = CliRunner().invoke(app, [*words, "--rerun", "1", "--sample", "1", "--seed", "7"])
     assert good.exit_code == 0, good.output
     assert "1 of 1 records follow from their evidence\n" in good.output
-    assert "1 of 1 runs are the same computed anew\n" in good.output
+    assert "1 of 1 runs are the same computed anew: 1 compared text by text, 0 by figures\n" in good.output
     assert "timings" in good.output and "text by text" in good.output
     (folder,) = runs.iterdir()
     spec = {**read_record(folder).spec, "task": "alien"}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import Plugin
+from prefbench.cli.options import Large, Plugin
 from prefbench.cli.plugins import load_and_warn
 
 
@@ -18,6 +18,7 @@ def merge(
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the records.")] = Path(
         "leaderboard/records"
     ),
+    large: Large = False,
     plugin: Plugin = None,
 ) -> None:
     """Take packed runs in, after verifying each.
@@ -27,5 +28,5 @@ def merge(
     from prefbench.boards.submission import merge
 
     load_and_warn(plugin)
-    new = merge(folders, into)
+    new = merge(folders, into, large=large)
     print(f"{len(new)} {'run' if len(new) == 1 else 'runs'} merged into {into}")

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import Plugin
+from prefbench.cli.options import Large, Plugin
 from prefbench.cli.plugins import load_and_warn
 
 
 def submit(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs, or folders with runs.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the packed runs.")],
+    large: Large = False,
     plugin: Plugin = None,
 ) -> None:
     """Pack runs for a pull request, with nothing in them that names this machine.
@@ -23,5 +24,5 @@ def submit(
     from prefbench.boards.submission import submit
 
     load_and_warn(plugin)
-    packed = submit(runs, out)
+    packed = submit(runs, out, large=large)
     print(f"{len(packed)} {'run' if len(packed) == 1 else 'runs'} packed into {out}")

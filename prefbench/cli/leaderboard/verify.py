@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import Plugin, RunsDir
+from prefbench.cli.options import Large, Plugin, RunsDir
 from prefbench.cli.plugins import load_and_warn
 from prefbench.text import one_line
 
@@ -31,22 +33,24 @@ def verify(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Also build problems whose options name files or data to fetch.")
     ] = False,
+    large: Large = False,
     plugin: Plugin = None,
 ) -> None:
     """Compute records, and a leaderboard's rows, again from their evidence.
 
     Problems are built from the specifications, utilities computed from the texts, runs held against each
-    other. Exit 1 if one does not follow, or none could be checked.
+    other. Exit 1 if one does not follow, is too large to be checked, or none could be checked.
     """
     from prefbench.boards.verify import runs_in, verify_board
     from prefbench.boards.verify_csv import verify_csv
     from prefbench.record.fields import unchecked_lines
+    from prefbench.report.hush import hush
     from prefbench.tools.rerun import draw
     from prefbench.tools.rerun import rerun as computed_anew
 
     load_and_warn(plugin)
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    found = verify_board(runs_in(runs_dir), sample=sample, seed=chosen, fetch=fetch)
+    found = verify_board(runs_in(runs_dir), sample=sample, seed=chosen, fetch=fetch, large=large)
     rows = verify_csv(csv, runs_dir) if csv is not None else {}
     lines = [(run.folder.name, said) for run in found for said in run.wrong]
     lines += [(run.folder.name, f"odd: {said}") for run in found for said in run.odd]
@@ -54,11 +58,17 @@ def verify(
     lines += [(name, said) for name, sentences in rows.items() for said in sentences]
     for name, said in lines:
         print(f"{one_line(name)}: {one_line(said)}")
-    right = sum(not run.wrong and not run.absent for run in found)
+    right = sum(not (run.wrong or run.absent or run.too_large) for run in found)
     print(f"{right} of {len(found)} records follow from their evidence")
     absent = sum(run.absent and not run.wrong for run in found)
     if absent:
         print(f"{absent} are of a plug-in that is not here and were checked in part")
+    too_large = sum(run.too_large and not run.wrong for run in found)
+    if too_large:
+        print(f"{too_large} have a problem that was not built for its size and were checked in part")
+    partly = sum(run.unbuilt is not None and not run.wrong for run in found) - too_large
+    if partly:
+        print(f"{partly} of those that follow have a problem that is not built here and were checked in part")
     if sample is not None and sample < len(found):
         print(f"problems were built for {sample} of them, drawn with --seed {chosen}")
     if csv is not None:
@@ -66,17 +76,23 @@ def verify(
         print(f"{good} of {len(rows)} rows of {csv} follow from the runs")
     differ = done = 0
     if rerun:
+        hush()
         print(f"computed anew, drawn with --seed {chosen}:")
-        for again in computed_anew(draw(found, rerun, chosen, fetch), found):
-            done += again.done
+        drawn, passed = draw(found, rerun, chosen, fetch=fetch, large=large)
+        checks = Counter[str]()
+        for again in chain(passed, computed_anew(drawn, found, fetch=fetch)):
             differ += bool(again.wrong)
-            said = "; ".join(again.wrong) or "the same" if again.done else again.said
-            how = f" ({again.said})" if again.done else ""
-            print(f"  {one_line(again.folder.name)}: {one_line(said)}{how}")
-        print(f"{done - differ} of {done} runs are the same computed anew")
+            said = again.said
+            if again.how is not None:
+                checks[again.how] += 1
+                said = f"{'; '.join(again.wrong) or 'the same'} ({again.said})"
+            print(f"  {one_line(again.folder.name)}: {one_line(said)}")
+        done = checks.total()
+        ways = f"{checks['texts']} compared text by text, {checks['figures']} by figures"
+        print(f"{done - differ} of {done} runs are the same computed anew: {ways}")
     for line in unchecked_lines():
         print(f"not checked of any record: {line}")
-    if any(run.wrong for run in found) or any(rows.values()) or differ or not right:
+    if any(run.wrong for run in found) or any(rows.values()) or differ or too_large or not right:
         raise typer.Exit(1)
     if rerun and not done:  # what was asked for has decided nothing
         raise typer.Exit(1)

@@ -76,7 +76,7 @@ def _on_backbone(
             try:
                 policy = trial.align(entry.needs, "again")
                 touched = moved()
-            except Exception as error:  # a stranger's code may raise anything
+            except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 checks.add(f"{model}: runs a second time", "failed", raised(error))
     if policy is None:
         return None
@@ -153,7 +153,7 @@ def _wants_more(entry: Entry, spec: RunSpec, folder: Path) -> str:
     for need in sorted(registry.NEEDS - entry.needs):
         try:
             trial.align(entry.needs | {need}, f"with-{need}")
-        except Exception:  # it wants something else, or is just wrong
+        except (Exception, SystemExit):  # it wants something else, or is just wrong
             continue
         names = ", ".join(repr(name) for name in sorted(entry.needs | {need}))
         return f" With {need} it runs: declare needs={{{names}}}."
@@ -166,7 +166,7 @@ def _check_needs(checks: Checks, entry: Entry, model: str, trial: Trial, policy:
         def unused(need: str = need) -> str | None:
             try:
                 without = trial.align(entry.needs - {need}, f"without-{need}")
-            except Exception:  # it cannot do without
+            except (Exception, SystemExit):  # it cannot do without
                 return None
             same = trial.difference(policy, trial.reloaded(without), "") is None
             return "the policy is the same without it: declare less." if same else None
@@ -181,7 +181,7 @@ def _check_needs(checks: Checks, entry: Entry, model: str, trial: Trial, policy:
     def peeked() -> str | None:
         try:
             made = trial.reloaded(trial.align(entry.needs, "hidden", hidden))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return f"with other utilities behind the same labels it fails: {raised(error)}"
         return trial.difference(policy, made, "with other utilities behind the same labels it")
 

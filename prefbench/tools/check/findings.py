@@ -41,13 +41,13 @@ class Checks:
         """Note a statement as passed if `wrong` returns None, else as `otherwise` with the fault returned."""
         try:
             detail = wrong()
-        except Exception as error:  # a stranger's code may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything
             self.add(words, "failed", raised(error))
             return False
         self.add(words, "passed" if detail is None else otherwise, detail or "")
         return detail is None
 
 
-def raised(error: Exception) -> str:
+def raised(error: BaseException) -> str:
     """An error in one sentence, with its class unless it is one of ours."""
     return str(error) if isinstance(error, PrefbenchError) else f"{type(error).__name__}: {error}"

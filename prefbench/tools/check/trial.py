@@ -154,7 +154,7 @@ class Trial:
                 made = self.entry.function(view, backbone, options)
                 aligned = made if isinstance(made, Aligned) else Aligned(made)
                 aligned.policy.save(Path(saved))
-            except Exception as error:  # an option that ends in an error is not without effect
+            except (Exception, SystemExit) as error:  # an option that ends in an error is not without effect
                 return raised(error)
             rewards = aligned.rewards
             told = None if rewards is None else [rewards.names, rewards.assignment, rewards.em]

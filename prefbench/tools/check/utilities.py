@@ -158,7 +158,7 @@ def _check_silence(checks: Checks, group: Group, prompts: Sequence[str], respons
     try:
         values = np.asarray(group.utility(prompts, responses))
         nothing = float(np.asarray(group.utility(prompts[:1], [""]))[0])
-    except Exception as error:  # a stranger's code may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
         checks.add(words, "failed", raised(error))
         return
     better = float((values < nothing).mean())

@@ -210,8 +210,9 @@ def write_gguf(folder, blocks, *more):
     return folder
 
 
-def test_a_gguf_file_with_weights_that_no_layer_takes_is_refused(tmp_path):
+def test_a_gguf_file_with_weights_that_no_layer_takes_is_refused(tmp_path, capfd):
     assert loaded(write_gguf(tmp_path / "whole", 2, "rope_freqs"), tmp_path, plain_problem()).reference
+    assert capfd.readouterr() == ("", ""), "a bar, which --quiet does not reach"
     fewer = refused(str(write_gguf(tmp_path / "fewer", 1)), tmp_path)
     assert "tiny.gguf holds 9 weights that the model it describes does not have, such as blk.1." in fewer
     odd = refused(str(write_gguf(tmp_path / "odd", 2, "blk.0.strange")), tmp_path)
