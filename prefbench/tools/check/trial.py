@@ -81,7 +81,7 @@ class Trial:
         return made
 
     def _view(self, needs: frozenset[str]) -> View:
-        """What the aligner sees with these needs, anew for each try: it may change what it is given."""
+        """The aligner's view with these needs, a copy for each try, since it may change what it is given."""
         if needs not in self._views:
             self._views[needs] = make_view(self.rows, self.problem, needs, self.spec.seed)
         return copy.deepcopy(self._views[needs])
