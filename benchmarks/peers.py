@@ -14,19 +14,21 @@ names an interpreter, or a folder to put first on the path, that has it.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from compared import Bench, Compared, margins
+from peer_bootstrap import bootstrap
+from peer_em import mixture
 from peer_process import agree, trainer
 from setting import (
     SIZES,
@@ -37,7 +39,6 @@ from setting import (
     interleaved,
     model_of,
     pairs_of,
-    ratio,
     seconds_of,
     tokenizer_of,
 )
@@ -51,54 +52,11 @@ from prefbench.backbone.language.sampling import sample_tokens
 from prefbench.learn.interface import Pairs, RewardFunction, RewardRequest
 from prefbench.learn.options import PairwiseOptions, PPOOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.rewards import log_likelihood, scores_of
 from prefbench.learn.welfare import population_min
-from prefbench.spec import RunSpec
-from prefbench.store.stages import Store
 
 BETA = 0.1
 ITERATIONS = 3
 """Of PPO and RLOO in a round."""
-
-
-EMRound = tuple[float, Sequence[Any], np.ndarray]
-"""Seconds until then, a reward for each cluster, and every annotator's cluster."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One stage of ours beside a peer."""
-
-    stage: str
-    size: str
-    peer: str
-    unit: str
-    """What is counted."""
-    items: float
-    """How many of them a round has."""
-    ours: list[float]
-    """Seconds of each round."""
-    theirs: list[float]
-    target: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times faster ours was, the median over rounds."""
-        return ratio(self.theirs, self.ours)
-
-    def row(self) -> list[str]:
-        a, b = (self.items / median(side) for side in (self.ours, self.theirs))
-        name = f"{self.stage} ({self.size})"
-        met = "yes" if self.ratio >= self.target else "no"
-        return [
-            name,
-            self.peer,
-            *(f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}" for rate in (a, b)),
-            self.unit,
-            f"{self.ratio:.2f}",
-            f"{self.target:g}",
-            met,
-        ]
 
 
 def texts_of(pairs: Pairs) -> dict[str, list[str]]:
@@ -163,12 +121,13 @@ def dpo(bench: Bench, size_name: str) -> Compared:
 
 def as_classifier(backbone: CausalLM, size: Size, folder: Path) -> tuple[str, LMReward]:
     """The same reward model for both: the last token's state and a head."""
-    from transformers import GPT2Config, GPT2ForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     model = backbone.new_reward(0)
-    config = GPT2Config(**{**backbone.reference.model.config.to_dict(), "num_labels": 1})
-    twin = GPT2ForSequenceClassification(config)
-    twin.transformer.load_state_dict(model.trunk.state_dict())
+    config = copy.deepcopy(backbone.reference.model.config)
+    config.num_labels = 1
+    twin = AutoModelForSequenceClassification.from_config(config)
+    twin.base_model.load_state_dict(model.trunk.state_dict())
     twin.score.weight.data.copy_(model.head.weight)
     return saved(twin, size, folder), LMReward(model, backbone)
 
@@ -301,142 +260,6 @@ def sampling(bench: Bench, size_name: str, ends: bool, n: int = 1) -> Compared:
     )
 
 
-def mixture(bench: Bench) -> Compared:
-    """EM on synthetic reviews against the published scripts' recipe for the paper's Algorithm 2.
-
-    Theirs: annotators dealt out in turn, ten iterations, in each of which every reward model goes on from
-    where it was for three passes over its annotators' pairs and then scores all pairs.
-    """
-    from prefbench.learn.em import fit_mixture
-    from prefbench.learn.options import EMOptions
-    from prefbench.running.run import labelled_pairs
-    from prefbench.spec import make_spec
-
-    spec = make_spec(task="imdb_two_group", aligner="maxmin", minority_ratio=0.2)
-    _, rows = labelled_pairs(spec, bench.folder / "em")
-    pairs, held_out = (labelled(rows[rows["split"] == split]) for split in ("train", "validation"))
-    assert pairs.user_id is not None and held_out.user_id is not None
-    users, user = np.unique(pairs.user_id, return_inverse=True)
-    held_user = np.searchsorted(users, held_out.user_id)
-    truth = rows.drop_duplicates("user_id").set_index("user_id")["group"].loc[users] == rows["group"].iloc[0]
-    backbone = reference_of(spec, bench.folder / "em")
-    found: dict[str, list[EMRound]] = {}
-
-    def judged(seconds: float, models: Sequence[Any], cluster: np.ndarray) -> list[str]:
-        right = (cluster == truth.to_numpy()).mean()
-        each = (
-            likelihood([margins(model, some) for model in models], cluster[who])
-            for some, who in ((pairs, user), (held_out, held_user))
-        )
-        return [f"{seconds:.1f}", *(f"{value:.3f}" for value in each), f"{max(right, 1 - right):.0%}"]
-
-    def ours() -> None:
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            own = fresh(backbone)
-            own.store = Store(Path(folder))
-            rewards = fit_mixture(own, pairs, EMOptions(), 0)
-        assert rewards.assignment is not None
-        cluster = np.array([rewards.assignment[int(u)] for u in users])
-        found["ours"] = [(time.perf_counter() - began, rewards.models, cluster)]
-
-    def theirs() -> None:
-        began = time.perf_counter()
-        cluster = np.arange(len(users)) % 2
-        models: list[Any] = [None, None]
-        found["theirs"] = []
-        for number in range(10):
-            for k in range(2):
-                mine = np.flatnonzero(cluster[user] == k)
-                if len(mine):
-                    three, name = RewardOptions(reward_epochs=3), f"{number}-{k}"
-                    models[k] = fresh(backbone).fit_reward(
-                        pairs[mine], three, seed=k, name=name, start=models[k]
-                    )
-            each = [np.bincount(user, weights=log_likelihood(margins(model, pairs))) for model in models]
-            cluster = np.argmax(each, axis=0)
-            found["theirs"].append((time.perf_counter() - began, list(models), cluster))
-
-    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], max(1, bench.rounds // 3))
-    table = [["ours", *judged(*found["ours"][0])]]
-    table += [[f"plain, {i} iterations", *judged(*one)] for i, one in enumerate(found["theirs"], 1)]
-    print("EM, log-likelihood of a pair in nats:")
-    header = ["", "s", "training", "held out", "annotators right"]
-    print(tabulate(table, header, tablefmt="github", disable_numparse=True), end="\n\n")
-    return Compared("EM, K=2", "nano", "10 x K warm full passes", "pairs/s", len(pairs), *times, 3)
-
-
-def labelled(rows: Any) -> Pairs:
-    columns = (rows[name].tolist() for name in ("prompt", "chosen", "rejected"))
-    return Pairs(*columns, rows["user_id"].to_numpy())
-
-
-def margins(model: Any, pairs: Pairs) -> np.ndarray:
-    chosen, rejected = scores_of(model, pairs)
-    return np.asarray(chosen - rejected)
-
-
-def likelihood(found: Sequence[np.ndarray], cluster: np.ndarray) -> float:
-    """Mean log-likelihood of the pairs, each by its annotator's cluster, in nats."""
-    return float(log_likelihood(np.stack(found)[cluster, np.arange(len(cluster))]).mean())
-
-
-def reference_of(spec: RunSpec, runs_dir: Path) -> CausalLM:
-    """The reference of a specification, stored or trained now."""
-    from prefbench.backbone.language.nano import build_nano
-    from prefbench.backbone.options import ModelRequest, NanoOptions
-
-    problem = registry.get("task", spec.task).function(
-        spec.data, spec.minority_ratio, spec.seed, **spec.task_options
-    )
-    request = ModelRequest(spec.model, problem, Store(runs_dir), spec.seed)
-    return build_nano(request, NanoOptions(**spec.model_options))
-
-
-def bootstrap(bench: Bench, continuous: bool) -> Compared:
-    """Intervals of three groups' win rates over 5 seeds of 1,000 prompts, 10,000 resamples.
-
-    scipy resamples one level: it is given each seed's prompts, and the seeds are drawn from its replicates.
-    """
-    from scipy.stats import bootstrap as of_scipy
-
-    from prefbench.stats.intervals import resample_means
-
-    rng = np.random.default_rng(0)
-    rate = np.array([0.8, 0.5, 0.3]) + rng.normal(0, 0.05, (5, 1, 3))
-    scores = (rng.random((5, 1000, 3)) < rate).astype(float)
-    if continuous:
-        scores = np.clip(rate + rng.normal(0, 0.2, (5, 1000, 3)), 0, 1)
-    found: dict[str, np.ndarray] = {}
-
-    def ours() -> None:
-        found["ours"] = resample_means(list(scores), np.random.default_rng(1), 10_000)
-
-    def theirs() -> None:
-        draws = np.random.default_rng(2)
-        each = [
-            of_scipy(
-                (seed,), np.mean, n_resamples=10_000, axis=0, method="percentile", rng=draws, batch=1000
-            ).bootstrap_distribution
-            for seed in scores
-        ]
-        drawn, which = draws.integers(5, size=(10_000, 5)), draws.integers(10_000, size=(10_000, 5))
-        found["theirs"] = np.stack(each)[drawn, :, which].mean(axis=1)
-
-    times = interleaved([partial(seconds_of, ours), partial(seconds_of, theirs)], bench.rounds)
-    ends = {name: np.quantile(means, [0.025, 0.975], axis=0) for name, means in found.items()}
-    # The standard error of a 2.5% quantile of 10,000 draws is about a fortieth of the spread.
-    apart = np.abs(ends["ours"] - ends["theirs"]) / found["ours"].std(axis=0)
-    if not (apart < 0.15).all():
-        raise SystemExit(
-            f"the intervals are {apart.max():.2f} standard errors apart, so the times say nothing."
-        )
-    kind = "scores between 0 and 1" if continuous else "wins and losses"
-    return Compared(
-        f"bootstrap, {kind}", "3 x 5 x 1,000", "scipy.stats.bootstrap", "resamples/s", 1e4, *times, 20
-    )
-
-
 STAGES: dict[str, Callable[[Bench], Compared]] = {
     "dpo-nano": partial(dpo, size_name="nano"),
     "reward-nano": partial(reward, size_name="nano"),
@@ -451,18 +274,11 @@ STAGES: dict[str, Callable[[Bench], Compared]] = {
     "reward-gpt2": partial(reward, size_name="gpt2"),
     "sampling-gpt2": partial(sampling, size_name="gpt2", ends=True),
     "sampling-gpt2-whole": partial(sampling, size_name="gpt2", ends=False),
+    "dpo-smollm2": partial(dpo, size_name="smollm2"),
+    "reward-smollm2": partial(reward, size_name="smollm2"),
+    "sampling-smollm2": partial(sampling, size_name="smollm2", ends=True),
+    "sampling-smollm2-whole": partial(sampling, size_name="smollm2", ends=False),
 }
-
-
-@dataclass(frozen=True)
-class Bench:
-    """How it is measured."""
-
-    folder: Path
-    rounds: int
-    threads: int
-    trl: str | None
-    trl_ppo: str | None
 
 
 def main() -> None:

@@ -47,13 +47,16 @@ class Size:
     """Responses of an iteration of PPO."""
     learning_rate: float
     pooling: str
+    key_heads: int | None = None
+    """Heads of keys and values of a Llama; none is a GPT-2."""
 
 
 SIZES: Mapping[str, Size] = {
     "nano": Size(2, 64, 4, 1024, 256, (4, 12), (4, 24), 1024, 32, 128, 1e-3, "sum"),
     "gpt2": Size(12, 768, 12, 50257, 1024, (8, 32), (8, 64), 16, 8, 32, 1e-5, "last"),
+    "smollm2": Size(30, 576, 9, 49152, 2048, (8, 32), (8, 64), 16, 8, 32, 1e-5, "last", 3),
 }
-"""`gpt2` is GPT-2-small: 124 million weights."""
+"""`gpt2` is GPT-2-small, 124 million weights, and `smollm2` SmolLM2-135M, a Llama of 135 million."""
 ENDING = 1 / 24
 """Chance that a sampled token ends a response, at random weights."""
 
@@ -72,7 +75,7 @@ def tokenizer_of(size: Size) -> Any:
 
 
 def llama_of(size: Size, seed: int = 0) -> Any:
-    """A Llama of this size with random weights, and a head of keys and values for every two of queries."""
+    """A Llama of this size with random weights; without `key_heads` one of them for every two of queries."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -82,7 +85,8 @@ def llama_of(size: Size, seed: int = 0) -> Any:
         intermediate_size=8 * size.width // 3,
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
-        num_key_value_heads=size.heads // 2,
+        num_key_value_heads=size.key_heads or size.heads // 2,
+        tie_word_embeddings=size.key_heads is not None,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=1,
@@ -92,8 +96,11 @@ def llama_of(size: Size, seed: int = 0) -> Any:
 
 
 def model_of(size: Size, seed: int = 0) -> Any:
-    """A GPT-2 of this size with random weights and without dropout."""
+    """A model of this size with random weights and without dropout, of the kind that the size is of."""
     from transformers import GPT2Config, GPT2LMHeadModel
+
+    if size.key_heads is not None:
+        return llama_of(size, seed)
 
     config = GPT2Config(
         vocab_size=size.vocabulary,
