@@ -42,7 +42,7 @@ class Compared:
         return [
             name,
             self.peer,
-            *(f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}" for rate in (a, b)),
+            *(f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}" for rate in (a, b)),
             self.unit,
             f"{self.ratio:.2f}",
             f"{self.target:g}",
