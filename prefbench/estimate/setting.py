@@ -216,14 +216,18 @@ def shape_of(spec: RunSpec) -> Shape | None:
     if "dtype" not in options:
         return None
     source = options.get("path")
-    return (
-        SHAPES[spec.model] if source is None and spec.model in SHAPES else _read_shape(source or spec.model)
-    )
+    if source is None and spec.model in SHAPES:
+        return SHAPES[spec.model]
+    return _read_shape(source or spec.model, options.get("gguf_file"))
 
 
-def _read_shape(source: str) -> Shape | None:
+def _read_shape(source: str, gguf_file: str | None = None) -> Shape | None:
     """Shape of a folder's model, or of a hub model whose config is in the hub's cache. Nothing is fetched."""
-    file = Path(source).expanduser() / "config.json"
+    folder = Path(source).expanduser()
+    file = folder / "config.json"
+    named = [folder / gguf_file] if gguf_file is not None else sorted(folder.glob("*.gguf"))
+    if len(named) == 1 and named[0].is_file():
+        return _read_gguf_shape(named[0])
     if not file.is_file():
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
@@ -240,3 +244,14 @@ def _read_shape(source: str) -> Shape | None:
     except (OSError, ValueError):
         return None  # loading the model says what is wrong with it
     return shape_of_config(config) if isinstance(config, dict) else None
+
+
+def _read_gguf_shape(file: Path) -> Shape | None:
+    """Shape of the model that a GGUF file's metadata describe."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    except Exception:  # a damaged file may break its reader anywhere: loading the model says what is wrong
+        return None
+    return shape_of_config(config.to_dict())

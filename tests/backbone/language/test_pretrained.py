@@ -17,6 +17,8 @@ from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.passes import call
 from prefbench.backbone.language.tokens import collate
 from prefbench.errors import UserError
+from prefbench.estimate.setting import shape_of
+from prefbench.spec import make_spec
 from support.padded import token_logprobs
 from support.pretrained import refused, responses, run_with
 from support.tiny import PPO, loaded, plain_problem, tiny_model, tiny_tokenizer
@@ -208,6 +210,15 @@ def write_gguf(folder, blocks, *more):
     writer.write_tensors_to_file()
     writer.close()
     return folder
+
+
+def test_a_gguf_file_is_estimated_before_it_is_loaded(tmp_path):
+    folder = write_gguf(tmp_path / "whole", 2)
+    shape = shape_of(make_spec(task="imdb_two_group", aligner="dpo", model=str(folder)))
+    model = loaded(folder, tmp_path, plain_problem()).reference.model
+    assert shape.layers == 2 and shape.parameters == sum(p.numel() for p in model.parameters())
+    (folder / "tiny.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
+    assert shape_of(make_spec(task="imdb_two_group", aligner="dpo", model=str(folder))) is None
 
 
 def test_a_gguf_file_with_weights_that_no_layer_takes_is_refused(tmp_path, capfd):
