@@ -102,6 +102,26 @@ def check_alike(folder: Path, model: Any) -> None:
             )
 
 
+def gguf_file(folder: Path, named: str | None) -> dict[str, str]:
+    """The `gguf_file` argument for a folder that holds its weights in that format, else nothing.
+
+    Raises:
+        UserError: no such file, or several to choose from.
+    """
+    if named is not None:
+        if Path(named).name != named or not (folder / named).is_file():
+            raise UserError(f"model.gguf_file={named}: no such file in '{folder}'.")
+        return {"gguf_file": named}
+    if any(folder.glob("*.safetensors")):
+        return {}
+    found = sorted(path.name for path in folder.glob("*.gguf"))
+    if len(found) > 1:
+        raise UserError(
+            f"'{folder}' holds several GGUF files: choose one with --set model.gguf_file={found[0]}."
+        )
+    return {"gguf_file": found[0]} if found else {}
+
+
 def describe(folder: Path) -> str:
     """A digest that changes when a file of a model folder does: names and contents, at whatever size."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in COUNTED]

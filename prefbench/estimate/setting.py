@@ -7,10 +7,13 @@ float32; `tests/estimate/test_memory.py` holds them against models.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefbench import weights
 from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
+from prefbench.errors import UserError
 from prefbench.files import read_json
 from prefbench.spec import RunSpec
 
@@ -225,9 +228,12 @@ def _read_shape(source: str, gguf_file: str | None = None) -> Shape | None:
     """Shape of a folder's model, or of a hub model whose config is in the hub's cache. Nothing is fetched."""
     folder = Path(source).expanduser()
     file = folder / "config.json"
-    named = [folder / gguf_file] if gguf_file is not None else sorted(folder.glob("*.gguf"))
-    if len(named) == 1 and named[0].is_file():
-        return _read_gguf_shape(named[0])
+    try:
+        gguf = weights.gguf_file(folder, gguf_file) if folder.is_dir() else {}
+    except UserError:
+        return None  # loading the model says what is wrong with it
+    if gguf:
+        return _read_gguf_shape(folder, gguf)
     if not file.is_file():
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
@@ -246,12 +252,12 @@ def _read_shape(source: str, gguf_file: str | None = None) -> Shape | None:
     return shape_of_config(config) if isinstance(config, dict) else None
 
 
-def _read_gguf_shape(file: Path) -> Shape | None:
+def _read_gguf_shape(folder: Path, gguf: Mapping[str, str]) -> Shape | None:
     """Shape of the model that a GGUF file's metadata describe."""
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **gguf)
     except Exception:  # a damaged file may break its reader anywhere: loading the model says what is wrong
         return None
     return shape_of_config(config.to_dict())

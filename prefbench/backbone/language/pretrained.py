@@ -61,7 +61,7 @@ def load_pretrained(
         raise UserError(f"model folder '{source}' does not exist.")
     folder = Path(source).expanduser()
     local = folder.is_dir()
-    gguf = _gguf(folder, options.gguf_file) if local else {}
+    gguf = weights.gguf_file(folder, options.gguf_file) if local else {}
     if local:
         _check_folder(folder)
     # Its attempts to reach the hub are not for a person; that they failed is said below, once.
@@ -269,22 +269,6 @@ def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOpti
     if chat:
         codec.prompts(["?"])  # a template that is broken or too long is found before anything is written
     return codec
-
-
-def _gguf(folder: Path, named: str | None) -> dict[str, str]:
-    """The `gguf_file` argument for a folder that holds its weights in that format."""
-    if named is not None:
-        if Path(named).name != named or not (folder / named).is_file():
-            raise UserError(f"model.gguf_file={named}: no such file in '{folder}'.")
-        return {"gguf_file": named}
-    if any(folder.glob("*.safetensors")):
-        return {}
-    found = sorted(path.name for path in folder.glob("*.gguf"))
-    if len(found) > 1:
-        raise UserError(
-            f"'{folder}' holds several GGUF files: choose one with --set model.gguf_file={found[0]}."
-        )
-    return {"gguf_file": found[0]} if found else {}
 
 
 def _stops(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -217,6 +217,8 @@ def test_a_gguf_file_is_estimated_before_it_is_loaded(tmp_path):
     shape = shape_of(make_spec(task="imdb_two_group", aligner="dpo", model=str(folder)))
     model = loaded(folder, tmp_path, plain_problem()).reference.model
     assert shape.layers == 2 and shape.parameters == sum(p.numel() for p in model.parameters())
+    outside = {"model": {"gguf_file": "../whole/tiny.gguf"}}
+    assert shape_of(make_spec(task="imdb_two_group", aligner="dpo", model=str(folder), sets=outside)) is None
     (folder / "tiny.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
     assert shape_of(make_spec(task="imdb_two_group", aligner="dpo", model=str(folder))) is None
 
