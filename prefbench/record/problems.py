@@ -70,7 +70,7 @@ class Problems:
     def _build(self, record: Record) -> Problem | Unbuilt:
         function = registry.get("task", record.task).function
         try:
-            with contextlib.nullcontext() if self._fetch else offline():
+            with hub(self._fetch):
                 built: Problem = function(
                     record.data, record.spec["minority_ratio"], record.seed, **record.spec["task_options"]
                 )
@@ -132,11 +132,15 @@ def _numbers(value: Any) -> Iterator[int | float]:
 
 
 @contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Take nothing from the hub, within the block, but what its cache has: any option may name a model."""
+def hub(fetch: bool) -> Iterator[None]:
+    """Unless `fetch`, take nothing from the hub, within the block, but what its cache has.
+
+    Any option may name a model.
+    """
     from huggingface_hub import constants
 
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not fetch
     try:
         yield
     finally:

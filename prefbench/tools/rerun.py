@@ -6,7 +6,6 @@ have nothing against them but that the code does not give them.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from prefbench.record.anonymous import ARCHITECTURES, architecture
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, sorted_items
 from prefbench.record.files import read_record
-from prefbench.record.problems import offline
+from prefbench.record.problems import hub
 from prefbench.record.schema import Record
 from prefbench.running.run import run
 from prefbench.seeds import rng
@@ -69,7 +68,7 @@ def draw(
     ]
     drawn: dict[int, Checked] = {}
     passed: list[Rerun] = []
-    with contextlib.nullcontext() if fetch else offline():
+    with hub(fetch):
         for index in rng(seed, "rerun").permutation(len(able)).tolist():
             if len(drawn) == count:
                 break
@@ -95,7 +94,7 @@ def rerun(runs: Sequence[Checked], board: Sequence[Checked] = (), *, fetch: bool
         for each in runs:
             assert each.record is not None
             try:
-                with contextlib.nullcontext() if fetch else offline():
+                with hub(fetch):
                     folder, record = run(stored_spec(each.record.spec), Path(temporary))
             except PrefbenchError as error:
                 yield Rerun(each.folder, (), f"not computed: {message_line(error)}", None)

@@ -40,10 +40,7 @@ def why_not_run(record: Record, fetch: bool, large: bool) -> str | None:
         return None if large else _too_much(_completed(stored_spec(record.spec)))
     except UserError as error:
         return message_line(error)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a plug-in's task, or what it declares of its work, may raise anything
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything
         return f"its work cannot be estimated ({type(error).__name__}: {message_line(error)})"
 
 
