@@ -105,7 +105,7 @@ class Pairs:
     user_id: np.ndarray | None = None
     group: np.ndarray | None = None
     weights: np.ndarray | None = field(default=None)
-    """Frequency of each pair in the draws, relative to the others; None means equal."""
+    """Weight of each pair's loss, relative to the others; None means equal."""
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -141,6 +141,8 @@ class RewardRequest:
     """Name of its checkpoints; an aligner that fits several rewards gives each its own."""
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
+    held_out: Pairs | None = None
+    """Pairs that choose between the weights of its training, if the options let them."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ class OptimiseRequest:
     """The run's; iteration t of PPO uses only children of it that are named by t."""
     names: Sequence[str] = ()
     """Names of the rewards, for progress and the training history; `Rewards` bring their own."""
+    held_out: Sequence[Pairs] = ()
+    """Pairs that choose between the policies of its training, if the options let them: those of each group or
+    cluster."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -190,6 +195,9 @@ class PairwiseRequest:
     None minimises the mean loss of all pairs."""
     name: str = "policy"
     """Name of its checkpoints; an aligner that fits several policies gives each its own."""
+    held_out: Pairs | None = None
+    """Pairs that choose between the policies of its training, if the options let them; weighed and grouped as
+    the others are."""
 
 
 @dataclass(frozen=True)

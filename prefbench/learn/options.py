@@ -22,6 +22,8 @@ class RewardOptions(Options):
     """Peak AdamW learning rate; none means the model's own default."""
     reward_weight_decay: float = Field(0.01, ge=0)
     """AdamW weight decay."""
+    reward_checkpoint: Literal["last", "best"] = "last"
+    """Weights that are kept: the last, or those on the way that explain the validation pairs best."""
 
 
 class EMOptions(RewardOptions):
@@ -82,6 +84,9 @@ class PPOOptions(Options):
     """Gradient clipping."""
     kl_limit: float = Field(200.0, gt=0)
     """Nats per response from the reference at which the run is called diverged."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Policy that is kept: the last, or the one on the way that wins most validation pairs, of the group or
+    cluster that wins least."""
 
 
 class SingleRewardOptions(RewardOptions, PPOOptions):
@@ -128,6 +133,8 @@ class PairTrainingOptions(Options):
     """Peak AdamW learning rate; none means the model's own default."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradient clipping."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Policy that is kept: the last, or the one on the way with the smallest loss of the validation pairs."""
 
 
 class PairwiseOptions(PairTrainingOptions):

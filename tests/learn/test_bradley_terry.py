@@ -8,7 +8,8 @@ from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language import training
 from prefbench.learn import rewards as bradley_terry
 from prefbench.learn.interface import Pairs, RewardRequest
-from prefbench.learn.options import RewardOptions
+from prefbench.learn.options import PairwiseOptions, RewardOptions
+from prefbench.learn.pairwise import DPO
 from prefbench.store.stages import Work
 
 
@@ -74,15 +75,35 @@ def test_stored_rewards_are_centred_scaled_and_shared(tmp_path, tiny_backbone):
     )
 
 
-def test_weights_decide_how_often_a_pair_is_drawn():
-    pairs = easy_pairs(100)
-    weights = np.r_[np.full(90, 1 / 90), np.full(10, 1 / 10)]  # two groups, drawn equally often
-    weighted = Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights)
-    rng = np.random.default_rng(0)
-    drawn = np.concatenate([training.drawn_rows(weighted, rng) for _ in range(100)])
-    # 10,000 draws at one half: standard error half a point.
-    assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.03)
-    assert training.drawn_rows(pairs, rng).tolist() == list(range(100))
+def test_an_epoch_takes_each_pair_once_and_leaves_out_those_that_weigh_nothing():
+    pairs = easy_pairs(5)
+    weights = np.array([2.0, 1.0, 1e-12, 3.0, 2.0])
+    rows, weighed = training.weighed_rows(Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights))
+    assert rows.tolist() == [0, 1, 3, 4] and weighed == pytest.approx([1.0, 0.5, 1.5, 1.0])
+    rows, weighed = training.weighed_rows(pairs)
+    assert rows.tolist() == list(range(5)) and weighed.tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("kind", ["reward", "policy"])
+def test_a_pair_of_twice_the_weight_counts_as_the_pair_twice(tmp_path, tiny_backbone, kind):
+    """One batch holds all pairs, so that their order plays no part."""
+    chosen, rejected = [" good", " was", " was", " bad"], [" was", " good", " bad", " was"]
+    pairs = Pairs(["the film"] * 4, chosen, rejected)
+    weighted = Pairs(pairs.prompts, chosen, rejected, weights=np.array([2.0, 1, 1, 2]))
+    twice = pairs[np.array([0, 0, 1, 2, 3, 3])]
+
+    def fitted(given, folder):
+        backbone = tiny_backbone(folder=tmp_path / folder)
+        if kind == "reward":
+            options = RewardOptions(reward_epochs=3, reward_batch=8)
+            reward = backbone.fit_reward(given, options, seed=0, name="r")
+            return reward.score(pairs.prompts, pairs.chosen)
+        policy = backbone.fit_pairwise(given, DPO(0.3), PairwiseOptions(epochs=3, batch=8), seed=0)
+        return policy.logprob(pairs.prompts, pairs.chosen)
+
+    plain = fitted(pairs, "plain")
+    assert fitted(weighted, "weighted") == pytest.approx(fitted(twice, "twice"), abs=1e-4)
+    assert np.abs(plain - fitted(twice, "again")).max() > 1e-3
 
 
 def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tmp_path, tiny_backbone):
