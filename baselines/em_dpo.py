@@ -55,7 +55,7 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
     known = np.flatnonzero(np.isin(held_out.user_id, users))
     checked, held_out = np.searchsorted(users, held_out.user_id[known]), held_out[known]
     responsibility = np.eye(options.clusters)[start.assignment]
-    loss = DPO(options.beta, options.label_smoothing)
+    loss = DPO.of(options, backbone)
     trace, stopped = [], f"{options.em_iterations} iterations reached"
     for iteration in range(options.em_iterations):
         share = np.maximum(responsibility.mean(axis=0), 1e-12)
@@ -71,7 +71,7 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
             for k in range(options.clusters)
         ]
         margins = [
-            options.beta
+            loss.beta
             * (
                 _log_ratio(backbone, policy, pairs.prompts, pairs.chosen)
                 - _log_ratio(backbone, policy, pairs.prompts, pairs.rejected)
@@ -103,7 +103,9 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
         "unit": "annotator",
     }
     found = pb.Clusters(dict(zip(users.tolist(), likeliest.tolist(), strict=True)), em)
-    mixture = MixturePolicy(tuple(policies), tuple(_least_regret(view, backbone, policies, options)))
+    mixture = MixturePolicy(
+        tuple(policies), tuple(_least_regret(view, backbone, policies, loss.beta, options))
+    )
     return pb.Aligned(mixture, clusters=found)
 
 
@@ -116,7 +118,11 @@ def _log_ratio(
 
 
 def _least_regret(
-    view: pb.View, backbone: pb.Backbone, policies: Sequence[pb.Policy], options: EMDPOOptions
+    view: pb.View,
+    backbone: pb.Backbone,
+    policies: Sequence[pb.Policy],
+    beta: float,
+    options: EMDPOOptions,
 ) -> list[float]:
     """Weights w of the mixture that minimise max_k sum_l R_kl w_l, by linear programming.
 
@@ -127,7 +133,7 @@ def _least_regret(
 
     def implicit(asked: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         ratios = [_log_ratio(backbone, policy, asked, responses) for policy in policies]
-        return options.beta * np.stack(ratios, axis=1)
+        return beta * np.stack(ratios, axis=1)
 
     value = np.stack(
         [

@@ -13,7 +13,7 @@ from prefbench.work import policy_by_pairs
 def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> pb.Policy:
     """DPO for the group with the largest loss: min over policies, max over weights of groups."""
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
-    loss = DPO(options.beta, options.label_smoothing)
+    loss = DPO.of(options, backbone)
     return backbone.fit_pairwise(
         train, loss, options, seed=view.seed, group_step=options.group_step, held_out=held_out
     )
@@ -23,7 +23,7 @@ def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> p
 def gr_ipo(view: pb.View, backbone: pb.Backbone, options: RobustIPOOptions) -> pb.Policy:
     """IPO for the group with the largest loss."""
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
-    loss = IPO(options.beta)
+    loss = IPO.of(options, backbone)
     return backbone.fit_pairwise(
         train, loss, options, seed=view.seed, group_step=options.group_step, held_out=held_out
     )

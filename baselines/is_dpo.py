@@ -13,5 +13,5 @@ from prefbench.work import policy_by_pairs
 def is_dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """DPO in which every group weighs the same, each pair N / N_g."""
     train, held_out = (balanced(pairs_of(view.preferences[split])) for split in ("train", "validation"))
-    loss = DPO(options.beta, options.label_smoothing)
+    loss = DPO.of(options, backbone)
     return backbone.fit_pairwise(train, loss, options, seed=view.seed, held_out=held_out)

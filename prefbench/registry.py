@@ -45,6 +45,8 @@ class Options(BaseModel):
 
     former: ClassVar[Mapping[str, str]] = {}
     """Names that options had in older versions, and today's: errors suggest them, old records are read so."""
+    former_defaults: ClassVar[Mapping[str, tuple[Any, int]]] = {}
+    """Defaults that options had, each up to these numerics: in such records they are nobody's choice."""
 
 
 class NoOptions(Options):

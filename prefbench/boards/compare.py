@@ -212,7 +212,8 @@ def _only(side: Side, boards: set[str]) -> Row:
     fitting = [row for row in side.rows if board_key(row.first) in boards]
     if len(fitting) > 1:
         listed = ", ".join(
-            f"{config_hash(r.first.spec)} ({variant(r.first.spec) or 'defaults'})" for r in fitting
+            f"{config_hash(r.first.spec)} ({variant(r.first.spec, r.first.numerics) or 'defaults'})"
+            for r in fitting
         )
         raise UserError(f"'{name}' was run with different options: say which by its hash, {listed}.")
     if not fitting[0].measurable:
@@ -288,7 +289,7 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
 
 
 def _title(row: Row) -> str:
-    options = variant(row.first.spec)
+    options = variant(row.first.spec, row.first.numerics)
     return f"{row.first.aligner} ({options})" if options else row.first.aligner
 
 

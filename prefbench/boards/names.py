@@ -43,8 +43,8 @@ def board_key(record: Record) -> str:
     return json.dumps([setting_key(record), record.numerics])
 
 
-def variant(spec: Mapping[str, Any]) -> str:
-    """The options that are not the defaults, as `aligner.beta=0.5, task.noise=2`; empty if none.
+def variant(spec: Mapping[str, Any], numerics: int | None) -> str:
+    """The options that are not the defaults of their time, as `aligner.beta=0.5, task.noise=2`, or nothing.
 
     Defaults come from the registry. The options of something that is not registered here (a plug-in
     that was not given) cannot be told from defaults, so its rows show the specification's hash.
@@ -59,7 +59,14 @@ def variant(spec: Mapping[str, Any]) -> str:
             return f"config {config_hash(spec)}"
         for name in sorted(options):
             field = known.model_fields.get(name)
-            if field is None or options[name] != _plain(field.get_default(call_default_factory=True)):
+            former, until = getattr(known, "former_defaults", {}).get(name, (None, -1))
+            if field is None:
+                usual = None
+            elif (numerics or 0) <= until:
+                usual = former
+            else:
+                usual = _plain(field.get_default(call_default_factory=True))
+            if field is None or options[name] != usual:
                 changed.append(f"{kind}.{name}={json.dumps(options[name])}")
     return ", ".join(changed)
 

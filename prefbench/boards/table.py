@@ -198,7 +198,7 @@ def _cells(row: Row, rank: int | None) -> dict[str, Any]:
         "data": first.data,
         "minority_ratio": first.minority_ratio,
         "aligner": first.aligner,
-        "variant": variant(first.spec),
+        "variant": variant(first.spec, first.numerics),
         "needs": " ".join(first.needs) or "nothing",
         "status": row.status,
         "tie_rank": rank,

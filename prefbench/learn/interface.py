@@ -260,6 +260,11 @@ class Backbone(Protocol):
     training: Mapping[str, Any]
     """Other settings of the backbone that its training loops depend on, as JSON values, for stage keys."""
 
+    dpo_beta: float
+    """Beta of DPO, and of what is built on its loss, where an aligner's options name none."""
+    ipo_beta: float
+    """Beta of IPO where an aligner's options name none."""
+
     @property
     def notes(self) -> Sequence[str]:
         """Sentences for a run's record: where memory ran out, and what was made smaller."""

@@ -123,8 +123,11 @@ class SocialWelfareOptions(EMOptions, PPOOptions):
 class PairTrainingOptions(Options):
     """Options that all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
 
-    beta: float = Field(0.1, gt=0)
-    """Strength of the implicit KL penalty."""
+    former_defaults = {"beta": (0.1, 2)}
+
+    beta: float | None = Field(None, gt=0)
+    """Strength of the implicit KL penalty, in nats of the reward per nat; none means the model's own, 0.1 for
+    language models, and in worlds the one whose optimum has the KL charge that regret is judged at."""
     epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
     batch: int = Field(32, ge=1)

@@ -94,14 +94,19 @@ def test_variant_names_what_is_not_a_default(monkeypatch):
     from prefbench.registry import Entry, Options
 
     class Toy(Options):
+        former_defaults = {"steps": (3, 2)}
+
         beta: float = 0.1
         steps: int = 5
 
     monkeypatch.setattr(registry, "_entries", {("aligner", "toy"): Entry("aligner", "toy", len, Toy)})
-    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}) == ""
-    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}) == "aligner.beta=0.5"
-    assert variant({"aligner": "toy", "evaluate_options": {"samples": 4}}) == "evaluate.samples=4"
-    assert variant({"aligner": "alien", "aligner_options": {"x": 1}}).startswith("config ")
+    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}, 3) == ""
+    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}, 3) == "aligner.beta=0.5"
+    # Three steps were the default up to numerics 2, and are a choice since.
+    old = {"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 3}}
+    assert [variant(old, numerics) for numerics in (None, 2, 3)] == ["", "", "aligner.steps=3"]
+    assert variant({"aligner": "toy", "evaluate_options": {"samples": 4}}, 3) == "evaluate.samples=4"
+    assert variant({"aligner": "alien", "aligner_options": {"x": 1}}, 3).startswith("config ")
 
 
 def test_config_hash_ignores_the_seed_only():

@@ -248,7 +248,7 @@ ALIGNER_FAULTS = {
         "",
         "tilt without a description",
     ),
-    "silent": ('    """DPO in which the pairs of smaller groups are drawn more often."""\n', "", "write one"),
+    "silent": ('    """DPO in which the pairs of smaller groups weigh more."""\n', "", "write one"),
     "peeks": (
         RETURN,
         "lean = 0.1 * backbone.world.utilities[0, :, 0].argmax()\n"

@@ -54,8 +54,24 @@ class Finite:
     notes = ()
     """Nothing goes otherwise than it was meant to."""
 
-    def __init__(self, world: World, options: FiniteOptions, store: Store, work: Work) -> None:
+    def __init__(
+        self, world: World, options: FiniteOptions, store: Store, work: Work, temperature: float
+    ) -> None:
+        """Make a world's reference policy the one to align.
+
+        Args:
+            world: responses, features, utilities and the reference policy.
+            options: what is fitted, and how.
+            store: where stages are kept.
+            work: where progress and checkpoints go.
+            temperature: label noise, in standard deviations of a group's utility.
+        """
         self.world = world
+        # DPO's reward is in log odds of a label, u / (temperature spread), and regret charges for KL in
+        # spreads. Labels without noise have no odds: then there is nothing to match.
+        self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
+        # IPO drives a margin to (p - 1/2) / beta, which near a coin's odds is a quarter of them.
+        self.ipo_beta = self.dpo_beta / 4
         self.options = options
         self.store = store
         self.work = work
@@ -192,7 +208,8 @@ class Finite:
             members = (group == np.arange(group.max() + 1)[:, None]) * weights
             members = members / members.sum(axis=1, keepdims=True)
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
-        penalty = self.options.penalty * request.options.beta**2 / len(pairs)
+        beta = request.options.beta or self.dpo_beta
+        penalty = self.options.penalty * beta**2 / len(pairs)
         theta = fit_worst(difference, members, request.loss, penalty)
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))

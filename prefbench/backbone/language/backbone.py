@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 class CausalLM:
     """The backbone: a reference language model and everything trained from it."""
 
+    dpo_beta = 0.1
+    """Usual beta of DPO (Rafailov et al. 2023)."""
+    ipo_beta = 0.1
+
     def __init__(
         self,
         model: Any,
