@@ -72,6 +72,7 @@ PUBLIC_MODULES = (
     "prefbench.problem.finite",
     "prefbench.problem.problem",
     "prefbench.problem.process",
+    "prefbench.problem.splits",
     "prefbench.problem.utilities.combined",
     "prefbench.problem.utilities.content",
     "prefbench.problem.utilities.protocol",
@@ -84,8 +85,8 @@ PUBLIC_MODULES = (
     "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, utilities, worlds, the registry, the words for what an aligner will compute,
-and the assertions for tests."""
+option classes, readers of data, splits, utilities, worlds, the registry, the words for what an aligner will
+compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),
