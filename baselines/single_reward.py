@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import prefbench as pb
 from prefbench.learn.options import SingleRewardOptions
-from prefbench.learn.rewards import balanced, fit_everybody, pairs_of
+from prefbench.learn.rewards import balanced, fit_everybody, pairs_of, say_what_was_not_learned
 from prefbench.learn.welfare import mean
 from prefbench.work import one_reward
 
@@ -31,6 +31,7 @@ def _align(
     held_out: pb.Pairs,
 ) -> pb.Aligned:
     rewards = fit_everybody(backbone, train, options, view.seed, held_out)
+    say_what_was_not_learned(backbone, rewards)
     policy = backbone.optimise(
         rewards, mean(), options, prompts=view.prompts, seed=view.seed, held_out=[held_out]
     )

@@ -133,6 +133,7 @@ class Recipe:
     def everybody(self) -> None:
         """One reward for all pairs (`rewards.fit_everybody`)."""
         self.fit_reward("reward of everybody", self.sizes.train, self.options["reward_epochs"], 1)
+        self.judge("reward of everybody", 1)
         self.rewards = 1
 
     def known_groups(self) -> None:
@@ -146,7 +147,12 @@ class Recipe:
             1 + groups,
             passes=groups,
         )
+        self.judge("rewards of groups", 1 + groups)
         self.rewards = groups
+
+    def judge(self, stage: str, held: int) -> None:
+        """Every validation pair is ordered once, by its own group's reward (`rewards.ordered`)."""
+        self.score(stage, 2 * self.sizes.validation, held=held, vocabulary=False)
 
     def features(self) -> None:
         """Score both responses of every pair, as `em.feature_differences` does."""
@@ -174,6 +180,7 @@ class Recipe:
                 1 / (rounds * share),
                 rounds * clusters,
             )
+            self.judge("rewards by EM", kept + clusters)
             if most:
                 held_out = 2 * self.sizes.validation * clusters
                 self.score("rewards by EM", held_out, held=kept + clusters, vocabulary=False)

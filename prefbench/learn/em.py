@@ -25,14 +25,17 @@ from prefbench.learn.grouping import group, starts, word_differences
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import (
+    by_cluster,
     fit_everybody,
     fit_linear,
     group_options,
     load_rewards,
     log_likelihood,
     normalised,
+    ordered,
     pairs_digest,
     save_rewards,
+    say_what_was_not_learned,
     scores_of,
 )
 from prefbench.work import em_rounds
@@ -74,12 +77,19 @@ def fit_mixture(
             f"{most} clusters are more than the {len(np.unique(pairs.user_id))} annotators: lower "
             f"aligner.{'select_clusters' if options.select_clusters else 'clusters'}."
         )
-    if options.select_clusters is not None:
+    if options.select_clusters is None:
+        rewards = _fit_stored_mixture(backbone, pairs, options, seed, held_out)
+    else:
         if held_out is None or not len(held_out):
             raise UserError("aligner.select_clusters needs held-out pairs, and this task has none.")
-        return _select_clusters(backbone, pairs, held_out, options, seed)
-    if options.reward_checkpoint == "last":
-        held_out = None
+        rewards = _select_clusters(backbone, pairs, held_out, options, seed)
+    say_what_was_not_learned(backbone, rewards)
+    return rewards
+
+
+def _fit_stored_mixture(
+    backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int, held_out: Pairs | None
+) -> Rewards:
     relevant = set(EMOptions.model_fields)
     key = {
         "reference": backbone.digest,
@@ -95,6 +105,9 @@ def fit_mixture(
 
     def compute(work: Work) -> None:
         found = _expectation_maximisation(backbone.at(work), pairs, everybody, options, seed, held_out)
+        if held_out is not None:
+            theirs = by_cluster(held_out, found)
+            found.held_out = [ordered(*each) for each in zip(found.models, theirs, strict=True)]
         save_rewards(work.path, found)
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
@@ -120,7 +133,7 @@ def _select_clusters(
     fitted, scores = [], []
     for clusters in range(1, options.select_clusters + 1):
         tried = options.model_copy(update={"clusters": clusters, "select_clusters": None})
-        rewards = fit_mixture(backbone, pairs, tried, seed, held_out)
+        rewards = _fit_stored_mixture(backbone, pairs, tried, seed, held_out)
         assert rewards.assignment is not None
         each = np.stack([scores_of(model, held_out) for model in rewards.models])
         margin = each[:, 0] - each[:, 1]

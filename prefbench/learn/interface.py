@@ -64,6 +64,8 @@ class Rewards:
     """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
     """Report of expectation-maximisation, for the record."""
+    held_out: list[tuple[int, int]] | None = None
+    """Validation pairs that each orders as labelled, of how many; None where there are no such pairs."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""
@@ -267,7 +269,10 @@ class Backbone(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences for a run's record: where memory ran out, and what was made smaller."""
+        """Sentences for a run's record: where memory ran out, what was made smaller, what was not learned."""
+
+    def note(self, message: str) -> None:
+        """Add a sentence to the notes, and tell it to whoever watches the run."""
 
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None

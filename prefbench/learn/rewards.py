@@ -17,6 +17,7 @@ import numpy as np
 
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
+from prefbench.stats.intervals import wilson
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ def fit_groups(
 def fit_known_groups(view: View, backbone: Backbone, options: RewardOptions) -> Rewards:
     """`fit_groups` on the true groups of a view that shows them."""
     held_out = pairs_by_group(view, "validation")
-    return fit_groups(backbone, pairs_by_group(view, "train"), options, view.seed, held_out)
+    rewards = fit_groups(backbone, pairs_by_group(view, "train"), options, view.seed, held_out)
+    say_what_was_not_learned(backbone, rewards)
+    return rewards
 
 
 def pairs_by_group(view: View, split: str) -> dict[str, Pairs]:
@@ -182,12 +185,12 @@ def _fit_stored(
 
     Those are samples of the reference policy, so their mean and spread are the reference's.
     """
-    checked = held_out if options.reward_checkpoint == "best" and held_out is not None else {}
+    held_out = held_out or {}
     key = {
         "reference": backbone.digest,
         "training": dict(backbone.training),
         "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
-        "held_out": {name: pairs_digest(pairs) for name, pairs in checked.items()},
+        "held_out": {name: pairs_digest(pairs) for name, pairs in held_out.items()},
         "options": _reward_options(options),
         "start": None if started_with is None else _reward_options(started_with),
         "seed": seed,
@@ -196,18 +199,43 @@ def _fit_stored(
     def compute(work: Work) -> None:
         bound = backbone.at(work)
         models = [
-            bound.fit_reward(pairs, options, seed=seed, name=name, start=start, held_out=checked.get(name))
+            bound.fit_reward(pairs, options, seed=seed, name=name, start=start, held_out=held_out.get(name))
             for name, pairs in data.items()
         ]
         scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]
         each = [np.concatenate([part.ravel() for part in parts]) for parts in scores]
-        save_rewards(work.path, normalised(models, list(data), each))
+        rewards = normalised(models, list(data), each)
+        if held_out:
+            named = zip(data, models, strict=True)
+            rewards.held_out = [ordered(model, held_out[name]) for name, model in named]
+        save_rewards(work.path, rewards)
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
 
 def _reward_options(options: RewardOptions) -> dict[str, Any]:
     return {k: v for k, v in options.model_dump().items() if k.startswith("reward_")}
+
+
+def ordered(reward: Reward, pairs: Pairs) -> tuple[int, int]:
+    """Pairs whose chosen response has the larger reward, and all pairs."""
+    if not len(pairs):
+        return 0, 0
+    chosen, rejected = scores_of(reward, pairs)
+    return int((chosen > rejected).sum()), len(pairs)
+
+
+def say_what_was_not_learned(backbone: Backbone, rewards: Rewards) -> None:
+    """A note for each reward whose 95% interval of validation pairs ordered as labelled holds one half.
+
+    A policy that is optimised for such a reward is optimised for noise.
+    """
+    for name, (right, pairs) in zip(rewards.names, rewards.held_out or (), strict=False):
+        if pairs and wilson(right, 0, pairs).low <= 0.5:
+            backbone.note(
+                f"the reward of {name} orders {right} of {pairs} validation pairs as labelled, as a coin "
+                "might: too few labels to learn from, or too noisy ones"
+            )
 
 
 def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:
@@ -232,6 +260,7 @@ def save_rewards(folder: Path, rewards: Rewards) -> None:
         "scale": rewards.scale.tolist(),
         "assignment": None if rewards.assignment is None else sorted(rewards.assignment.items()),
         "em": rewards.em,
+        "held_out": rewards.held_out,
     }
     (folder / "rewards.json").write_text(json.dumps(content, indent=1))
 
@@ -248,4 +277,5 @@ def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
         np.asarray(content["scale"]),
         None if assignment is None else dict(assignment),
         content["em"],
+        None if content["held_out"] is None else [(right, pairs) for right, pairs in content["held_out"]],
     )

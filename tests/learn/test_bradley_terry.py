@@ -7,7 +7,7 @@ import torch
 from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language import training
 from prefbench.learn import rewards as bradley_terry
-from prefbench.learn.interface import Pairs, RewardRequest
+from prefbench.learn.interface import Pairs, RewardRequest, Rewards
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.store.stages import Work
@@ -115,3 +115,36 @@ def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tm
     ]
     ours, theirs = (rewards.models[0].score(pairs.prompts, pairs.chosen) for rewards in found)
     assert np.abs(ours - theirs).max() > 1e-3
+
+
+class Talking:
+    """The part of a backbone that notes are left with."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize(("right", "pairs", "said"), [(13, 16, 0), (11, 16, 1), (220, 400, 0), (0, 0, 0)])
+def test_a_reward_that_orders_pairs_as_a_coin_might_is_said(right, pairs, said):
+    """11 of 16: Wilson's 95% interval is 0.44 to 0.86; 13 of 16: 0.57 to 0.93; 220 of 400: 0.501 to 0.598."""
+    backbone = Talking()
+    rewards = Rewards([None], ["few"], np.zeros(1), np.ones(1), held_out=[(right, pairs)])
+    bradley_terry.say_what_was_not_learned(backbone, rewards)
+    assert len(backbone.notes) == said
+    assert all(f"of few orders {right} of {pairs} validation pairs" in note for note in backbone.notes)
+
+
+def test_stored_rewards_know_how_they_order_pairs_of_their_own_groups(tmp_path, tiny_backbone):
+    backbone = tiny_backbone(folder=tmp_path)
+    pairs = easy_pairs()
+    against = Pairs(pairs.prompts[:9], pairs.rejected[:9], pairs.chosen[:9])
+    options = RewardOptions(reward_epochs=2)
+    data, held_out = {"a": pairs, "b": pairs}, {"a": pairs[np.arange(5)], "b": against}
+    rewards = bradley_terry.fit_groups(backbone, data, options, 0, held_out)
+    assert rewards.held_out == [(5, 5), (0, 9)]
+    again = bradley_terry.fit_groups(backbone, data, options, 0, held_out)  # from the stage
+    assert again.held_out == [(5, 5), (0, 9)]
+    assert bradley_terry.fit_groups(backbone, data, options, 0).held_out is None
