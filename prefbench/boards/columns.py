@@ -50,10 +50,10 @@ _SHOWN_FIRST = (
 COLUMNS = (*_SHOWN_FIRST, *(name for name in LATER if name not in _SHOWN_FIRST))
 """Columns of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds;
 `worst_group` is the group that is worst in most runs; rates are means over runs, `_sd` their standard
-deviation between runs; `mde` is the smallest difference to another row with as many seeds and this spread that
-would be found; `config_hash` names the specification without its seed; `date` is of the last run; `numerics` is
-empty for runs from before it was counted and for rows that mix several. The regrets are means over seeds, in
-standard deviations of utility, and empty where responses cannot be listed. docs/leaderboard.md explains all."""
+deviation between runs; `mde` is the smallest difference that would be found to another row with as many seeds
+and this spread; `config_hash` names the specification without its seed; `date` is of the last run; `numerics`
+is empty for runs from before it was counted and for rows that mix several. The regrets are means over seeds,
+in standard deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6
 """Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""

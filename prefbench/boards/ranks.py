@@ -13,7 +13,13 @@ from prefbench.boards.names import config_hash
 from prefbench.boards.rows import Row
 from prefbench.registry import role_of
 from prefbench.stats.rank_sets import Rank, rank_sets
-from prefbench.stats.runs import Estimate, difference_of, mean_of_figures, mean_over_prompts, mean_over_runs
+from prefbench.stats.runs import (
+    Estimate,
+    difference_of_rows,
+    mean_of_figures,
+    mean_over_prompts,
+    mean_over_runs,
+)
 
 RANKED = "worst_group_win_rate"
 
@@ -52,8 +58,8 @@ def ranked(rows: Sequence[Row]) -> list[tuple[Row, Rank | None]]:
 def compare(first: Row, second: Row, metric: str, prompts_only: bool = False) -> tuple[Estimate, bool]:
     """First minus second on a metric, and whether it could be taken prompt by prompt.
 
-    It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows' variances are
-    added.
+    It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows' variances
+    are added.
 
     Args:
         first: whole, with scores for every seed.
@@ -78,7 +84,8 @@ class _Held:
         """This less another, and whether run by run."""
         if self.of == other.of:
             return self.mean([a - b for a, b in zip(self.runs, other.runs, strict=True)]), True
-        return difference_of(self.mean(self.runs), self.mean(other.runs)), False
+        ours, theirs = self.mean(self.runs), self.mean(other.runs)
+        return difference_of_rows(ours, len(self.runs), theirs, len(other.runs)), False
 
 
 def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Estimate]) -> _Held:
@@ -89,4 +96,6 @@ def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Estimate]) -> 
 def _regrets(row: Row) -> _Held:
     """Of which less is better. A run's regret is exact and needs no prompts."""
     lost = [np.array([-each.egalitarian_regret]) for r in row.records.values() if (each := r.regret)]
-    return _Held([(seed, 0) for seed in row.records], lost, lambda runs: mean_of_figures(np.concatenate(runs)))
+    return _Held(
+        [(seed, 0) for seed in row.records], lost, lambda runs: mean_of_figures(np.concatenate(runs))
+    )

@@ -169,16 +169,16 @@ def _measured(row: Row) -> dict[str, Any]:
         lost = [getattr(record.regret, name) for record in row.records.values() if record.regret]
         if len(lost) == len(row.records):
             cells[name] = round(float(np.mean(lost)), DECIMALS)
-    lost = egalitarian_regret(row)
-    if lost is not None and len(row.records) > 1:
-        bounds = interval_of(lost, high=np.inf)
+    regret = egalitarian_regret(row)
+    if regret is not None and len(row.records) > 1:
+        bounds = interval_of(regret, high=np.inf)
         cells |= zip(REGRET_BOUNDS, (round(bound, DECIMALS) for bound in bounds), strict=True)
     cells["mde"] = round(_detectable(row), DECIMALS)
     return cells
 
 
 def _detectable(row: Row) -> float:
-    """The smallest difference to another row of as many seeds and this spread; of one seed, over prompts only."""
+    """The smallest difference to another row of as many seeds and this spread; of one seed, over prompts."""
     between = spread(row.metric_scores("worst_group_win_rate"))
     if between is None:
         return power.minimum_detectable_effect(sum(len(seed.scores) for seed in row.seeds))

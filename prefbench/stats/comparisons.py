@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from prefbench.arrays import Floats
 from prefbench.stats.intervals import z_quantile
-from prefbench.stats.runs import Estimate, difference_of, mean_over_runs, t_quantile, t_upper_tail
+from prefbench.stats.runs import Estimate, t_quantile, t_upper_tail
 
 Verdict: TypeAlias = Literal["held", "fell", "cannot tell"]
 
@@ -39,69 +38,14 @@ class DropTest(NamedTuple):
     n_needed: int | None
 
 
-def paired_drop_test(
-    baseline_scores: Sequence[ArrayLike] | Floats,
-    new_scores: Sequence[ArrayLike] | Floats,
-    margin: float,
-    level: float = 0.05,
-    power: float = 0.8,
-) -> DropTest:
-    """Test of whether a score fell by more than a margin, on the same prompts before and after.
+def binomial(rate: float, n: int) -> Estimate:
+    """A rate of so many prompts, one sample each, after adding one win and one loss to its standard error.
 
-    A one-sided t test on the differences, over runs (see `runs.mean_over_runs`).
-
-    Args:
-        baseline_scores: `[prompts]`, or one such array per seed; each prompt's mean score, 0..1.
-        new_scores: the same prompts and seeds in the same order.
-        margin: the drop that is still tolerated, a share.
-        level: one-sided significance level of each of the two answers `fell` and `held`.
-        power: for `n_needed`.
+    So a rate of 0 or 1 is not taken for certain (Agresti & Caffo 2000).
 
     Raises:
-        ValueError: if the two sides do not have the same seeds and prompts.
+        ValueError: there is no such rate.
     """
-    before, after = _per_seed(baseline_scores), _per_seed(new_scores)
-    if [len(values) for values in before] != [len(values) for values in after]:
-        raise ValueError("a paired test needs the same prompts on both sides")
-    difference = mean_over_runs([old - new for old, new in zip(before, after, strict=True)])
-    return judge_drop(difference, margin, sum(map(len, before)), level, power)
-
-
-def _per_seed(scores: Sequence[ArrayLike] | Floats) -> list[Floats]:
-    flat = isinstance(scores, np.ndarray) or all(np.ndim(value) == 0 for value in scores)
-    return [np.asarray(values, dtype=np.float64) for values in ([scores] if flat else scores)]
-
-
-def two_sample_drop_test(
-    p_base: float,
-    n_base: int,
-    p_new: float,
-    n_new: int,
-    margin: float,
-    level: float = 0.05,
-    power: float = 0.8,
-) -> DropTest:
-    """Test of whether a rate fell by more than a margin, from the counts of two policies.
-
-    A one-sided normal test. The standard errors are binomial after adding one win and one loss (Agresti &
-    Caffo 2000), so that a rate of 0 or 1 is not taken for certain.
-
-    Args:
-        p_base: the baseline's rate.
-        n_base: prompts behind it.
-        p_new: the new rate.
-        n_new: prompts behind that.
-        margin: the drop that is still tolerated, a share.
-        level: one-sided significance level of each of the two answers `fell` and `held`.
-        power: for `n_needed`.
-    """
-    old, new = binomial(p_base, n_base), binomial(p_new, n_new)
-    # Both arms as large as this (their harmonic mean) would have the variance found.
-    return judge_drop(difference_of(old, new), margin, 2 / (1 / n_base + 1 / n_new), level, power)
-
-
-def binomial(rate: float, n: int) -> Estimate:
-    """A rate of so many prompts, one sample each, with the standard error of one more win and one more loss."""
     if n < 1 or not 0 <= rate <= 1:
         raise ValueError(f"impossible rate {rate} of {n} prompts")
     smoothed = (rate * n + 1) / (n + 2)

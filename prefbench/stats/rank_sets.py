@@ -32,7 +32,8 @@ def rank_sets(
     rank.
 
     Source: Mogstad, Romano, Shaikh & Wilhelm 2024, "Inference for ranks with applications to mobility across
-    neighbourhoods and academic achievement across countries", Review of Economic Studies 91(1), with Holm's correction as the step-down method.
+    neighbourhoods and academic achievement across countries", Review of Economic Studies 91(1): sets of ranks
+    from simultaneous inference on all differences, which is Holm's step-down here.
 
     Args:
         figures: `[n]`, larger is better.

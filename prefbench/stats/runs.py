@@ -1,10 +1,10 @@
 """The mean over runs: the one figure, standard error and interval of everything that is said over seeds.
 
-A run of another seed is another draw of the whole recipe, so one run is one observation: its figure holds the
-luck of its training and of its prompts together, and runs are independent. Their mean is judged by Student's t
-with as many degrees of freedom as runs less one. A standard error put together of a part between seeds and a
-part within them covers worse in simulations (docs/statistics.md): added up, prompts count twice; subtracted,
-the part between is often found to be nothing.
+A run of another seed is another draw of the whole recipe, so one run is one observation: its figure holds
+the luck of its training and of its prompts together, and runs are independent. Their mean is judged by
+Student's t with as many degrees of freedom as runs less one. A standard error put together of a part between
+seeds and a part within them covers worse in simulations (docs/statistics.md): added up, prompts count twice;
+subtracted, the part between is often found to be nothing.
 
 One run says nothing of the spread between runs: its interval is over its prompts, and is of that policy only.
 """
@@ -88,17 +88,37 @@ def _variance_of_mean(values: Floats) -> float:
 
 def spread(scores: Sequence[ArrayLike]) -> float | None:
     """The standard deviation of runs' own means, prompts' noise within it; None for one run."""
-    means = [float(np.mean(values)) for values in scores]
+    means = [float(as_table(values)[:, 0].mean()) for values in scores]
     return float(np.std(means, ddof=1)) if len(means) > 1 else None
 
 
 def difference_of(first: Estimate, second: Estimate) -> Estimate:
-    """First minus second, of two independent means: Welch's, with Satterthwaite's degrees of freedom (1946)."""
+    """First minus second, of two independent means, with Welch's and Satterthwaite's degrees of freedom."""
     variance = first.se**2 + second.se**2
     if not 0 < variance < math.inf:
         return Estimate(first.estimate - second.estimate, math.sqrt(variance), min(first.df, second.df))
-    df = variance**2 / (first.se**4 / first.df + second.se**4 / second.df)
+    inverse = first.se**4 / first.df + second.se**4 / second.df
+    df = variance**2 / inverse if inverse else math.inf
     return Estimate(first.estimate - second.estimate, math.sqrt(variance), df)
+
+
+def difference_of_rows(first: Estimate, n_first: int, second: Estimate, n_second: int) -> Estimate:
+    """First minus second, of two rows that share no prompts.
+
+    A row of a single run does not show its spread between runs: it is taken to be the other's, where that has
+    several. Of two single runs nothing is known but their prompts.
+
+    Args:
+        first: from `mean_over_runs`.
+        n_first: runs behind it.
+        second: likewise.
+        n_second: runs behind that.
+    """
+    if (n_first > 1) == (n_second > 1):
+        return difference_of(first, second)
+    several, n, single = (first, n_first, second) if n_first > 1 else (second, n_second, first)
+    alone = max(several.se * math.sqrt(n), single.se)
+    return Estimate(first.estimate - second.estimate, math.hypot(several.se, alone), several.df)
 
 
 def interval_of(mean: Estimate, low: float = 0.0, high: float = 1.0, level: float = 0.95) -> Interval:
