@@ -95,13 +95,13 @@ class GateReport:
     @property
     def promise(self) -> str:
         """How often it errs, and on what."""
-        of = (
-            "these policies fell though they lost no more than the margins; of policies trained anew it may "
-            "say so more often, as the spread between seeds is left out"
-            if self.prompts_only
-            else "a method fell that was trained anew and lost no more than the margins"
-        )
-        return f"LEVEL: a chance of at most {self.level:g} that this gate says that {of}."
+        chance = f"no more than the margins, to be called fallen: at most {self.level:g}"
+        if self.prompts_only:
+            return (
+                f"LEVEL: chance of policies that lose {chance}. Trained anew they may be called so more often, "
+                "as the spread between seeds is left out."
+            )
+        return f"LEVEL: chance of a method that is trained anew and loses {chance}."
 
     @property
     def sum(self) -> str:
