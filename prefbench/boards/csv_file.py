@@ -12,8 +12,7 @@ import numpy as np
 from prefbench.boards.columns import (
     COLUMNS,
     LATER,
-    METRICS,
-    PROMPTED,
+    RATES,
     REGRETS,
     TEXT,
     TEXT_LAST,
@@ -118,8 +117,8 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
     if name == "minority_ratio" and not 0 < number <= 0.5:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
-    if name in REGRETS and number < 0:
+    if (name in REGRETS or name.endswith("_sd")) and number < 0:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
-    if name.removesuffix("_low").removesuffix("_high") in (*METRICS, PROMPTED) and not 0 <= number <= 1:
+    if name.removesuffix("_low").removesuffix("_high") in RATES and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import GroupRecord, Record
+from prefbench.stats.covered import said_of
 from prefbench.text import one_line, visible
 
 MOST_RUNS = 40
@@ -135,20 +136,34 @@ def runs_table(records: Sequence[Record]) -> Table:
     return table
 
 
+_BESIDE = {
+    "worst_group_of_means": "smallest of the groups' means",
+    "worst_seed": "worst group in the worst seed",
+    "worst_group_cross_fitted": "worst group, cross-fitted",
+}
+"""Figures that say more of the worst group, and their names."""
+
+
 def seeds_table(summary: Mapping[str, Any]) -> Table:
-    """`boards.table.summarise_seeds` for a reader: each measure over seeds with its two-level interval."""
+    """`boards.table.summarise_seeds` for a reader: each measure's mean over runs with its interval."""
     seeds = " ".join(str(seed) for seed in summary["seeds"])
     table = _table(f"over {summary['n_seeds']} seeds ({seeds})", ["measure", "mean over seeds"])
     for name in ("worst_group_win_rate", "minority_win_rate", "majority_win_rate", "mean_win_rate", "gap"):
         if summary[name] is not None:
             rate = _rate(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
-            whose = f" ({summary['worst_group']})" if name == "worst_group_win_rate" else ""
+            whose = f" (mostly {summary['worst_group']})" if name == "worst_group_win_rate" else ""
             table.add_row(*_texts(name.replace("_", " ") + whose, rate))
-    caption = "95% intervals over seeds and prompts"
+    for name, label in _BESIDE.items():
+        if summary[name] is not None:
+            table.add_row(*_texts(label, _number(summary[name])))
+    caption = "95% t intervals over seeds: one run is one observation"
     if summary["status"] != "ok":
         caption = str(summary["status"])
-    elif summary["n_seeds"] < 5:
-        caption += "; with so few seeds the spread between seeds is itself uncertain"
+    else:
+        few = said_of(summary["n_seeds"])
+        caption = few if summary["n_seeds"] == 1 and few else caption + (f"; {few}" if few else "")
+        seen = "prompts" if summary["n_seeds"] == 1 else "seeds"
+        caption += f"; with so many {seen}, a difference under {_number(summary['mde'])} may go unseen"
     near = near_reference(summary["kl"])
     if near is not None:
         caption += f"; on average the policy is {near}"
