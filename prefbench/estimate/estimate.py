@@ -17,7 +17,7 @@ from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, me
 from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
-from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion, without_test
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.work import Passes, Sizes
 
@@ -189,7 +189,7 @@ def problem_of(spec: RunSpec) -> Problem:
     function = registry.get("task", spec.task).function
     problem: Problem = function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
     apportion([group.share for group in problem.groups], problem.annotators)
-    return problem
+    return without_test(problem) if spec.split == "validation" else problem
 
 
 def example(model: str) -> tuple[RunSpec | None, Estimate | None]:
