@@ -17,6 +17,7 @@ METRICS = (
 )
 TEXT = ("task", "model", "data", "aligner", "variant", "needs", "status", "seeds", "worst_group")
 TEXT_LAST = ("config_hash", "version", "date")
+TEXT_LATER = ("tuning",)
 WHOLE = ("tie_rank", "n_seeds", "n_prompts", "numerics")
 NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
@@ -25,7 +26,7 @@ PROMPTED = "prompted_worst_group_win_rate"
 PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
 """Columns of answers to prompts with each group's instruction; only tasks that have instructions fill
 them."""
-LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics")
+LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *TEXT_LATER)
 """Columns added after the first boards were published; older files lack them."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
@@ -38,7 +39,8 @@ COLUMNS = (
 """Columns of the CSV, in order. `task` is task@version; `n_prompts` counts prompts over all seeds; `mde` is
 the smallest difference that as many prompts per row would show, seeds apart; `config_hash` names the
 specification without its seed; `date` is of the last run; `numerics` is empty for runs from before it was
-counted and for rows that mix several. The regrets are means over seeds, in standard deviations of utility,
+counted and for rows that mix several; `tuning` is `default`, or the rule and the number of configurations
+that `tune` chose the options by. The regrets are means over seeds, in standard deviations of utility,
 and empty where responses cannot be listed."""
 
 DECIMALS = 6
@@ -51,7 +53,7 @@ def typed_frame(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame([dict(row) for row in cells], columns=list(COLUMNS))
     for name in COLUMNS:
-        if name in (*TEXT, *TEXT_LAST):
+        if name in (*TEXT, *TEXT_LAST, *TEXT_LATER):
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str).astype("str")
         elif name in WHOLE:
             frame[name] = pd.to_numeric(frame[name]).astype("Int64")

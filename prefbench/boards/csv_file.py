@@ -17,6 +17,7 @@ from prefbench.boards.columns import (
     REGRETS,
     TEXT,
     TEXT_LAST,
+    TEXT_LATER,
     WHOLE,
     typed_frame,
 )
@@ -106,7 +107,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | None:
-    if name in (*TEXT, *TEXT_LAST):
+    if name in (*TEXT, *TEXT_LAST, *TEXT_LATER):
         return _unguard(text)
     if not text and name != "minority_ratio":
         return None

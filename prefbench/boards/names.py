@@ -52,6 +52,15 @@ def tuning_of(record: Record) -> str:
     return "default" if tuning is None else f"{tuning.rule} of {tuning.configurations}"
 
 
+def contest_of(record: Record) -> tuple[bool, int]:
+    """Whether a row's options were tuned, and how many configurations were tried for it.
+
+    Rows are rivals where both are the same: an aligner with its defaults is none of a tuned one.
+    """
+    tuning = record.tuning
+    return (False, 0) if tuning is None else (True, tuning.configurations)
+
+
 def variant(spec: Mapping[str, Any]) -> str:
     """The options that are not the defaults, as `aligner.beta=0.5, task.noise=2`; empty if none.
 

@@ -19,7 +19,7 @@ from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
 from prefbench.problem.problem import Problem, apportion, without_test
 from prefbench.spec import RunSpec, get_model, make_spec
-from prefbench.work import Passes, Sizes
+from prefbench.work import Passes, Recipe, Sizes
 
 Fit = Literal["fits", "fits in parts", "does not fit"]
 
@@ -178,6 +178,40 @@ def _stages(works: Sequence[Passes], setting: ModelSetting, sizes: Sizes) -> Ite
             tokens[work.kind] += work.rows * (response if work.kind == "sample" else prompt + response)
         total = sum(flops(work, setting, sizes) for work in mine)
         yield StageEstimate(name, tokens["sample"], tokens["score"], tokens["train"], total)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens through models."""
+
+    sampled: float
+    """Tokens of responses that are drawn."""
+    scored: float
+    """Tokens that go through a model without training it."""
+    trained: float
+    """Tokens that are trained on, counted in every pass over them."""
+
+    @property
+    def total(self) -> float:
+        """All of them, each counted once."""
+        return self.sampled + self.scored + self.trained
+
+
+def aligner_tokens(spec: RunSpec, problem: Problem) -> Tokens | None:
+    """Tokens through models that an aligner's training takes, at most, by what it declares.
+
+    A policy or a reward for each of K groups costs K. What the harness does around it, which is the same for
+    all, is left out. None of an aligner that declares no work, and of a model whose sizes are not known.
+    """
+    shape, declared = shape_of(spec), registry.get("aligner", spec.aligner).work
+    if shape is None or declared is None:
+        return None
+    sizes = sizes_of(problem)
+    recipe = Recipe(spec.aligner_options, sizes)
+    declared(recipe)
+    stages = list(_stages(recipe.works, setting_of(spec, shape), sizes))
+    each = (sum(getattr(stage, name) for stage in stages) for name in ("sampled", "scored", "trained"))
+    return Tokens(*each)
 
 
 def problem_of(spec: RunSpec) -> Problem:
