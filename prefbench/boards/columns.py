@@ -28,6 +28,8 @@ PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
 them."""
 LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *TEXT_LATER)
 """Columns added after the first boards were published; older files lack them."""
+BEFORE = {"tuning": "default"}
+"""Text of columns in rows of files that lack them."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),
     *("n_seeds", "seeds", "n_prompts", "worst_group"),

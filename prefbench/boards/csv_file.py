@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench.boards.columns import (
+    BEFORE,
     COLUMNS,
     LATER,
     METRICS,
@@ -102,7 +103,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         if len(row) != len(header):
             raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
         by_name = dict(zip(header, row, strict=True))
-        cells.append({name: _parse(name, by_name.get(name, ""), path, number) for name in COLUMNS})
+        found = {**BEFORE, **by_name}
+        cells.append({name: _parse(name, found.get(name, ""), path, number) for name in COLUMNS})
     return typed_frame(cells)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from prefbench import registry
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import build
+from prefbench.config import TuneFile
 from prefbench.estimate.estimate import aligner_tokens, problem_of
 from prefbench.record.files import find_records, read_record
 from prefbench.spec import make_spec
@@ -21,6 +23,7 @@ from prefbench.sweep.configurations import configurations, space_of
 from prefbench.sweep.sweep import Result
 from prefbench.sweep.tuned import read_tuned
 from support.commands import typed
+from support.pages import PAGES, fenced
 from support.sweeps import QUICK, WORLD, started, tables, until, written
 from support.tiny import TINY_ALIGNER, TINY_SETS
 
@@ -393,6 +396,21 @@ def test_a_sweep_takes_it_and_tuned_rows_are_no_rivals_of_defaults(chosen):
     assert betas == {0.5}
     written(WORLD + 'aligner = "maxmin"\ntuned = "tune.tuned.json"\n')
     assert "has no options for aligner 'maxmin'" in typed("sweep", "sweep.toml").error
+
+
+# ------------------------------------------------------------------------------------------- the page
+
+
+def test_the_example_of_the_page_says_what_the_page_says(here):
+    page = PAGES["docs/tuning.md"]
+    (text,) = (body for body in fenced("docs/tuning.md", "toml") if body.startswith("# tune.toml"))
+    (shown,) = re.findall(r"<!-- output: tune -->\n```text\n(.*?)^```$", page, re.M | re.S)
+    outcome = typed("tune", written(text, "tune.toml"))
+    assert outcome.code == 0, outcome.err
+    assert [line.rstrip() for line in outcome.out.splitlines()] == shown.splitlines()
+    with_keys = page.partition("| key | value |")[2].partition("\n\n")[0]
+    for key in TuneFile.model_fields.keys() - {"set", "resources"}:
+        assert f"`{key}`" in with_keys
 
 
 # ----------------------------------------------------------------------------------------- the poison
