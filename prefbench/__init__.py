@@ -80,13 +80,14 @@ PUBLIC_MODULES = (
     "prefbench.problem.utilities.sentiment",
     "prefbench.problem.world",
     "prefbench.registry",
+    "prefbench.search",
     "prefbench.testing",
     "prefbench.text",
     "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, splits, utilities, worlds, the registry, the words for what an aligner will
-compute, and the assertions for tests."""
+option classes, readers of data, splits, utilities, worlds, the registry, search distributions, the words for
+what an aligner will compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),

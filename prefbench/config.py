@@ -1,4 +1,4 @@
-"""Files that people write: what a run, a sweep and a gate may be told, and one way to say what is wrong.
+"""Files that people write, for runs, sweeps, tuning and gates, and one way to say what is wrong in them.
 
 Each is a model with a type for every key. A type refuses a value with words that follow the key's name, as in
 `seed = -1 is not a whole number from 0 up or a list of such.`; `checked` says in which file and table.
@@ -92,6 +92,12 @@ def _seeds(value: Any) -> tuple[int, ...]:
     return values
 
 
+def _one_seed(value: Any) -> int:
+    if isinstance(value, list):
+        raise _refusal(f" = {value!r} is not one whole number from 0 up.")
+    return _seeds(value)[0]
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CELLS:
         raise _refusal(
@@ -111,6 +117,12 @@ def _amount(value: Any) -> float:
 def _folder(value: Any) -> str:
     if not (isinstance(value, str) and value):
         raise _refusal(f" = {value!r} is not the name of a folder.")
+    return value
+
+
+def _file(value: Any) -> str:
+    if not (isinstance(value, str) and value and "\0" not in value):
+        raise _refusal(f" = {value!r} is not the name of a file.")
     return value
 
 
@@ -161,6 +173,7 @@ class RunFile(FileTable):
     seed: Whole | None = None
     seeds: Whole | None = None
     runs_dir: Text | None = None
+    tuned: Text | None = None
     plugin: Annotated[list[str], BeforeValidator(_files)] | None = None
     set: Sections | None = None
 
@@ -194,9 +207,33 @@ class SweepFile(GridTable):
     """`prefbench sweep`; what stands outside the tables holds for each of them."""
 
     runs_dir: Annotated[str, BeforeValidator(_folder)] | None = None
+    tuned: Annotated[str, BeforeValidator(_file)] | None = None
+    """A file that `tune` wrote, whose options its aligners take."""
     plugin: Annotated[list[str], BeforeValidator(_file_or_files)] = []
     grid: list[GridTable] = []
     exclude: list[CellsTable] = []
+    resources: Resources = Field(default_factory=Resources)
+
+
+class TuneFile(FileTable):
+    """`prefbench tune`: a problem, aligners, and how much each of them may try."""
+
+    task: Text
+    aligner: Texts = ("all",)
+    """Names, or `all`: every learner that fits the task."""
+    model: Text | None = None
+    data: Text = "synthetic"
+    minority_ratio: Share = parse_ratio("10:1")
+    """The one ratio that is tuned at, where groups are hardest to please together."""
+    configurations: Annotated[int, BeforeValidator(_count)] = 16
+    """Configurations of each aligner, its defaults among them."""
+    seed: Seeds = (100, 101, 102)
+    """Seeds of the rungs of halving, which no result is reported on."""
+    search_seed: Annotated[int, BeforeValidator(_one_seed)] = 0
+    """Seed of the draws of configurations."""
+    set: Sections = {}
+    runs_dir: Annotated[str, BeforeValidator(_folder)] | None = None
+    plugin: Annotated[list[str], BeforeValidator(_file_or_files)] = []
     resources: Resources = Field(default_factory=Resources)
 
 

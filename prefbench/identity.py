@@ -24,6 +24,7 @@ INERT = frozenset(
         "prefbench.errors",
         "prefbench.numerics",
         "prefbench.registry",  # options reach a key as values
+        "prefbench.search",  # what options may be drawn from; what was drawn is a value
         "prefbench.identity",
         "prefbench.sources",
         "prefbench.spec",

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
+from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
 
 EntryKind = Literal["task", "aligner", "model"]
@@ -47,6 +48,25 @@ class Options(BaseModel):
     """Names that options had in older versions, and today's: errors suggest them, old records are read so."""
     former_defaults: ClassVar[Mapping[str, tuple[Any, int]]] = {}
     """Defaults that options had, each up to these numerics: in such records they are nobody's choice."""
+    search: ClassVar[Search] = {}
+    """Options that `prefbench tune` searches, and what they are drawn from; classes inherit them."""
+    strength: ClassVar[str | None] = None
+    """The option that says how closely the policy is held to the reference, larger being closer: a KL
+    coefficient or a beta; None where there is none."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class that searches what it does not have.
+
+        Raises:
+            UserError: a name in `search` or `strength` is no option of it.
+        """
+        for name in (*cls.search, *filter(None, [cls.strength])):
+            if name not in cls.model_fields:
+                raise UserError(
+                    f"{cls.__name__} searches '{name}', which is no option of it."
+                    f"{suggest(name, cls.model_fields)}"
+                )
 
 
 class NoOptions(Options):
@@ -348,6 +368,19 @@ def _load_file(file: str) -> None:
 def entries(kind: EntryKind) -> list[Entry]:
     """Every registered entry of a kind, by name. Call `load_plugins` first."""
     return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
+
+
+def search_space(options: type[BaseModel], backbone: str) -> dict[str, Distribution]:
+    """Options that are searched on a backbone, in the order in which the options are declared.
+
+    A class adds to what the classes that it inherits from declare, and overrides it.
+    """
+    declared = merged(vars(kind).get("search", {}) for kind in reversed(options.__mro__))
+    return {
+        name: declared[name]
+        for name in options.model_fields
+        if name in declared and backbone in (declared[name].backbones or BACKBONES)
+    }
 
 
 def placed(kind: EntryKind, *roles: Role | None) -> list[Entry]:

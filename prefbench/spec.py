@@ -20,6 +20,10 @@ from prefbench.errors import UserError
 SECTIONS = ("task", "aligner", "model", "evaluate")
 
 
+USUAL: Mapping[str, Any] = {"split": "test", "tuning": None}
+"""Parts of a specification that are written down only where they are otherwise."""
+
+
 class EvaluateOptions(registry.Options):
     """Options of the measurement of a policy."""
 
@@ -45,11 +49,20 @@ class RunSpec:
     aligner_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
     evaluate_options: Mapping[str, Any] = field(default_factory=dict)
+    split: str = "test"
+    """Prompts that the policy is measured on, `test` or, in tuning, `validation`."""
+    tuning: Mapping[str, Any] | None = None
+    """Origin of tuned options, as `record.schema.TuningRecord` has it; None of others."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able form, as the record stores it."""
+        """Plain JSON-able form, as the record stores it.
+
+        What most runs lack is left out, so that it renames none of them.
+        """
         return {
-            key: dict(value) if isinstance(value, Mapping) else value for key, value in self.__dict__.items()
+            key: dict(value) if isinstance(value, Mapping) else value
+            for key, value in self.__dict__.items()
+            if USUAL.get(key, ...) != value
         }
 
     def sections(self) -> dict[str, Mapping[str, Any]]:
@@ -138,6 +151,8 @@ def make_spec(
     minority_ratio: str | float = 0.2,
     seed: int = 0,
     sets: Mapping[str, Mapping[str, Any]] | None = None,
+    split: str = "test",
+    tuning: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """Check every name and option against the registry and fill in the defaults.
 
@@ -171,6 +186,8 @@ def make_spec(
         aligner_options=resolve(aligner_entry.options, sets.get("aligner", {}), "aligner", aligner),
         model_options=resolve(model_entry.options, sets.get("model", {}), "model", model),
         evaluate_options=resolve(EvaluateOptions, sets.get("evaluate", {}), "evaluate", "evaluator"),
+        split=split,
+        tuning=tuning,
     )
 
 

@@ -18,6 +18,7 @@ METRICS = (
 TEXT = ("task", "model", "data", "aligner", "variant", "needs", "role", "status", "seeds", "worst_group")
 TEXT_LAST = ("config_hash", "version", "date")
 RANKS = ("rank", "rank_low", "rank_high")
+TEXT_LATER = ("tuning",)
 WHOLE = (*RANKS, "n_seeds", "n_prompts", "numerics")
 NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
@@ -38,8 +39,10 @@ OVER_SEEDS = (
 """Columns that boards lack which were made when the worst group was the smallest of means over seeds."""
 RATES = (*METRICS, PROMPTED, CROSS_FITTED, "worst_group_of_means", "worst_seed")
 """Columns between 0 and 1, most of them with `_low` and `_high`."""
-LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *OVER_SEEDS)
+LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *OVER_SEEDS, *TEXT_LATER)
 """Columns added after the first boards were published; older files lack them."""
+BEFORE = {"tuning": "default"}
+"""Text of columns in rows of files that lack them."""
 _SHOWN_FIRST = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "role", "status", *RANKS),
     *("n_seeds", "seeds", "n_prompts", "worst_group"),
@@ -52,7 +55,8 @@ COLUMNS = (*_SHOWN_FIRST, *(name for name in LATER if name not in _SHOWN_FIRST))
 `worst_group` is the group that is worst in most runs; rates are means over runs, `_sd` their standard
 deviation between runs; `mde` is the smallest difference that would be found to another row with as many seeds
 and this spread; `config_hash` names the specification without its seed; `date` is of the last run; `numerics`
-is empty for runs from before it was counted and for rows that mix several. The regrets are means over seeds,
+is empty for runs from before it was counted and for rows that mix several; `tuning` is `default`, or the rule
+and the number of configurations that `tune` chose the options by. The regrets are means over seeds,
 in standard deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6
@@ -65,7 +69,7 @@ def typed_frame(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame([dict(row) for row in cells], columns=list(COLUMNS))
     for name in COLUMNS:
-        if name in (*TEXT, *TEXT_LAST):
+        if name in (*TEXT, *TEXT_LAST, *TEXT_LATER):
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str).astype("str")
         elif name in WHOLE:
             frame[name] = pd.to_numeric(frame[name]).astype("Int64")

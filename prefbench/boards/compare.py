@@ -162,10 +162,13 @@ def side_of(name: str, runs_dir: Path, task: str | None = None, ratio: float | N
     """
     for folder in (Path(name), runs_dir / name):
         if (folder / RECORD_FILE).is_file():
-            return Side(name, rows_of([(folder, read_record(folder))]))
+            rows = rows_of([(folder, read_record(folder))])
+            if not rows:
+                raise UserError(f"'{folder}' was measured in tuning, on no test prompt: compare other runs.")
+            return Side(name, rows)
         if any(folder.glob(f"*/{RECORD_FILE}")):
             return Side(name, load_rows(folder))
-    runs = find_records(runs_dir)
+    runs = [(f, r) for f, r in find_records(runs_dir) if r.split == "test"]
     named = [(f, r) for f, r in runs if name in (r.aligner, config_hash(r.spec))]
     if not named:
         known = sorted({record.aligner for _, record in runs})
@@ -197,7 +200,7 @@ def _why_apart(ours: Record, theirs: Record) -> str:
     if setting_key(ours) == setting_key(theirs):
         made = " and ".join(made_by(record.numerics) for record in (ours, theirs))
         return f"are not comparable, they were made by {made}: run one again"
-    for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed"}):
+    for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed", "tuning"}):
         a, b = ours.spec.get(name), theirs.spec.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             differing = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))

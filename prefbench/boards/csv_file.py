@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench.boards.columns import (
+    BEFORE,
     COLUMNS,
     LATER,
     RATES,
     REGRETS,
     TEXT,
     TEXT_LAST,
+    TEXT_LATER,
     WHOLE,
     typed_frame,
 )
@@ -100,12 +102,13 @@ def read_csv(path: Path) -> pd.DataFrame:
         if len(row) != len(header):
             raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
         by_name = dict(zip(header, row, strict=True))
-        cells.append({name: _parse(name, by_name.get(name, ""), path, number) for name in COLUMNS})
+        found = {**BEFORE, **by_name}
+        cells.append({name: _parse(name, found.get(name, ""), path, number) for name in COLUMNS})
     return typed_frame(cells)
 
 
 def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | None:
-    if name in (*TEXT, *TEXT_LAST):
+    if name in (*TEXT, *TEXT_LAST, *TEXT_LATER):
         return _unguard(text)
     if not text and name != "minority_ratio":
         return None

@@ -29,7 +29,7 @@ def made_by(numerics: int | None, code: str | None = None) -> str:
 
 def setting_digest(task: str, version: int, spec: Mapping[str, Any]) -> str:
     """Names what is asked for: a specification but for the aligner, its options and the seed."""
-    asked = {k: v for k, v in spec.items() if k not in ("aligner", "aligner_options", "seed")}
+    asked = {k: v for k, v in spec.items() if k not in ("aligner", "aligner_options", "seed", "tuning")}
     return digest([task, version, asked])[:16]
 
 
@@ -41,6 +41,24 @@ def setting_key(record: Record) -> str:
 def board_key(record: Record) -> str:
     """The settings within which rows may be compared: what is asked for, and the numerics that answered."""
     return json.dumps([setting_key(record), record.numerics])
+
+
+def tuning_of(record: Record) -> str:
+    """The tuning of a row's options for a reader: `default`, or the budget and the rule that chose them.
+
+    Options that somebody set are `default` too; the variant says which.
+    """
+    tuning = record.tuning
+    return "default" if tuning is None else f"{tuning.rule} of {tuning.configurations}"
+
+
+def contest_of(record: Record) -> tuple[bool, int]:
+    """Whether a row's options were tuned, and how many configurations were tried for it.
+
+    Rows are rivals where both are the same: an aligner with its defaults is none of a tuned one.
+    """
+    tuning = record.tuning
+    return (False, 0) if tuning is None else (True, tuning.configurations)
 
 
 def variant(spec: Mapping[str, Any], numerics: int | None) -> str:

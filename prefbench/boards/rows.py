@@ -149,6 +149,8 @@ def rows_of(
     """
     found: dict[tuple[str, str, str], dict[int, tuple[Path, Record]]] = {}
     for folder, record in runs:
+        if record.split != "test":  # a run that tuned: it says nothing of test prompts
+            continue
         key = (setting_key(record), record.aligner, config_hash(record.spec))
         seeds = found.setdefault(key, {})
         known = seeds.get(record.seed)

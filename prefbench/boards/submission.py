@@ -130,6 +130,8 @@ def _packable(folder: Path, packed_before: bool) -> Record:
     record = read_record(folder)
     if record.status != "ok":
         raise UserError(f"'{folder}' ended as {record.status}: only runs that ended well can be handed in.")
+    if record.split != "test":
+        raise UserError(f"'{folder}' was measured on {record.split} prompts, in tuning: it is of no board.")
     _refuse(folder, spec_differs(record))
     packed = anonymous(record)
     if packed_before and packed != record:

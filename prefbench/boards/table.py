@@ -20,7 +20,7 @@ from prefbench.boards.columns import (
     typed_frame,
 )
 from prefbench.boards.estimates import egalitarian_regret, estimates, usual_worst, worst_seed
-from prefbench.boards.names import board_key, config_hash, joined, setting_key, variant
+from prefbench.boards.names import board_key, config_hash, contest_of, joined, setting_key, tuning_of, variant
 from prefbench.boards.ranks import ranked, role
 from prefbench.boards.rows import Row, load_rows, row_of
 from prefbench.errors import UserError
@@ -84,8 +84,8 @@ def summarise_runs(found: Iterable[tuple[Path, Record]]) -> dict[str, Any]:
 def build(runs_dir: Path) -> pd.DataFrame:
     """The leaderboard of a runs folder: one row per configuration, over seeds, in `COLUMNS`.
 
-    Rows are ordered by board, then by the figure that ranks, incomplete ones last. The same runs always give
-    the same frame.
+    Rows are ordered by board, then by the figure that ranks, incomplete ones last; tuned rows are ranked
+    among themselves, after the others. The same runs always give the same frame.
 
     Raises:
         UserError: if there is no folder or no record in it.
@@ -101,9 +101,11 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
         boards.setdefault(board_key(row.first), []).append(row)
     ordered: list[Row] = []
     for key in sorted(boards, key=lambda k: (_cell_key(boards[k][0]), k)):
-        found = ranked([row for row in boards[key] if row.status == "ok"])
-        ranks |= {id(row): rank for row, rank in found}
-        ordered += [row for row, _ in found]
+        whole = [row for row in boards[key] if row.status == "ok"]
+        for contest in sorted({contest_of(row.first) for row in whole}):
+            found = ranked([row for row in whole if contest_of(row.first) == contest])
+            ranks |= {id(row): rank for row, rank in found}
+            ordered += [row for row, _ in found]
         ordered += [row for row in boards[key] if row.status != "ok"]
     return typed_frame([_cells(row, ranks.get(id(row))) for row in ordered])
 
@@ -202,6 +204,7 @@ def _cells(row: Row, rank: Rank | None) -> dict[str, Any]:
         "role": role(row),
         **dict(zip(RANKS, rank or (None,) * len(RANKS), strict=True)),
         "numerics": row.numerics,
+        "tuning": tuning_of(first),
         "config_hash": config_hash(first.spec),
         "version": joined(sorted({r.provenance.prefbench for r in row.records.values()})),
         "date": max(record.provenance.started for record in row.records.values())[:10],

@@ -48,6 +48,18 @@ def options_of(entry: Entry) -> list[dict[str, Any]]:
     ]
 
 
+def searched(entry: Entry) -> list[dict[str, Any]]:
+    """What each option that is searched is drawn from, and the backbones on which it is."""
+    from prefbench.registry import search_space
+
+    rows: dict[str, dict[str, Any]] = {}
+    for backbone in sorted(entry.backbones) if entry.kind == "aligner" else ():
+        for name, drawn in search_space(entry.options, backbone).items():
+            row = rows.setdefault(name, {"name": name, "from": str(drawn), "backbones": []})
+            row["backbones"].append(backbone)
+    return list(rows.values())
+
+
 def _type_name(annotation: Any) -> str:
     """`int`, `float or none`, or the values to choose from."""
     import types

@@ -38,6 +38,7 @@ from prefbench.cli.schema import schema
 from prefbench.cli.show import show
 from prefbench.cli.sweep import sweep
 from prefbench.cli.theory import theory
+from prefbench.cli.tune import tune
 from prefbench.errors import UserError
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
     app: {
         "run": run,
         "sweep": sweep,
+        "tune": tune,
         "list": list_,
         "show": show,
         "check": check_,

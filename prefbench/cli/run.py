@@ -65,6 +65,12 @@ def run(
             "on. The command line overrides it.",
         ),
     ] = None,
+    tuned: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json", help="Take the options that `prefbench tune` chose; --set overrides them."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -116,6 +122,7 @@ def run(
         "seed": seed,
         "seeds": seeds,
         "runs_dir": runs_dir,
+        "tuned": tuned,
         "plugin": plugin or None,
     }
     with joined() as processes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefbench.cli.entries import listed, options_of, summary_of
+from prefbench.cli.entries import listed, options_of, searched, summary_of
 from prefbench.cli.options import AsJson, Plugin
 from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
@@ -57,6 +57,7 @@ def show(
         print_json(
             [
                 {**summary_of(entry), "doc": entry.doc, "options": options_of(entry)}
+                | ({"search": searched(entry)} if entry.kind == "aligner" else {})
                 | (_size_of(name) if entry.kind == "model" else {})
                 for entry in found
             ]
@@ -79,6 +80,10 @@ def show(
             print_table("", ["option (--set)", "default", "type", "meaning"], rows)
         else:
             print("no options")
+        space = [[f"aligner.{row['name']}", row["from"], listed(row["backbones"])] for row in searched(entry)]
+        if space:
+            print()
+            print_table("", ["searched (prefbench tune)", "drawn from", "backbones"], space)
         if entry.kind == "model":
             _print_size(name)
 

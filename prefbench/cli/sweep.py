@@ -43,6 +43,12 @@ def sweep(
     runs_dir: Annotated[
         str | None, typer.Option(help="Folder of stages and records.  [default: the file's, else runs]")
     ] = None,
+    tuned: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json", help="Take the options that `prefbench tune` chose; the file's own override."
+        ),
+    ] = None,
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,
     allow_host: AllowHost = None,
@@ -64,7 +70,7 @@ def sweep(
     with contextlib.redirect_stdout(sys.stderr):
         load_and_warn(None)
         consent.from_command_line(allow_host or [], {})
-        chosen = read_sweep(file, plugin or [], stance(dry_run, allow_plugins))
+        chosen = read_sweep(file, plugin or [], stance(dry_run, allow_plugins), tuned)
         specs = chosen.expand()
         for spec in specs:
             consent.check_options(spec.sections(), file)

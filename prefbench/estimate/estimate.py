@@ -17,9 +17,9 @@ from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, me
 from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
-from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion, without_test
 from prefbench.spec import RunSpec, get_model, make_spec
-from prefbench.work import Passes, Sizes
+from prefbench.work import Passes, Recipe, Sizes
 
 Fit = Literal["fits", "fits in parts", "does not fit"]
 
@@ -180,6 +180,40 @@ def _stages(works: Sequence[Passes], setting: ModelSetting, sizes: Sizes) -> Ite
         yield StageEstimate(name, tokens["sample"], tokens["score"], tokens["train"], total)
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens through models."""
+
+    sampled: float
+    """Tokens of responses that are drawn."""
+    scored: float
+    """Tokens that go through a model without training it."""
+    trained: float
+    """Tokens that are trained on, counted in every pass over them."""
+
+    @property
+    def total(self) -> float:
+        """All of them, each counted once."""
+        return self.sampled + self.scored + self.trained
+
+
+def aligner_tokens(spec: RunSpec, problem: Problem) -> Tokens | None:
+    """Tokens through models that an aligner's training takes, at most, by what it declares.
+
+    A policy or a reward for each of K groups costs K. What the harness does around it, which is the same for
+    all, is left out. None of an aligner that declares no work, and of a model whose sizes are not known.
+    """
+    shape, declared = shape_of(spec), registry.get("aligner", spec.aligner).work
+    if shape is None or declared is None:
+        return None
+    sizes = sizes_of(problem)
+    recipe = Recipe(spec.aligner_options, sizes)
+    declared(recipe)
+    stages = list(_stages(recipe.works, setting_of(spec, shape), sizes))
+    each = (sum(getattr(stage, name) for stage in stages) for name in ("sampled", "scored", "trained"))
+    return Tokens(*each)
+
+
 def problem_of(spec: RunSpec) -> Problem:
     """The problem of a specification, as its run would state it.
 
@@ -189,7 +223,7 @@ def problem_of(spec: RunSpec) -> Problem:
     function = registry.get("task", spec.task).function
     problem: Problem = function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
     apportion([group.share for group in problem.groups], problem.annotators)
-    return problem
+    return without_test(problem) if spec.split == "validation" else problem
 
 
 def example(model: str) -> tuple[RunSpec | None, Estimate | None]:

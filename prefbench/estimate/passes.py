@@ -32,13 +32,13 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
         chat: prompts are put in a chat template.
     """
     template = TEMPLATE_TOKENS if chat else 0
-    prompts = [*problem.prompts.train, *problem.prompts.test]
+    prompts = [*problem.prompts.train, *problem.measured]
     lengths = [template + math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in prompts]
     texts = [len(text) / CHARACTERS_PER_TOKEN for text in problem.corpus]
     return Sizes(
         train=_pairs(problem, "train"),
         validation=_pairs(problem, "validation"),
-        test=len(problem.prompts.test),
+        test=len(problem.measured),
         groups=len(problem.groups),
         instructed=sum(group.instruction is not None for group in problem.groups),
         sampled=problem.given is None,

@@ -7,10 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from prefbench.registry import Options
+from prefbench.search import LANGUAGE, Choice, LogUniform
 
 
 class RewardOptions(Options):
     """Bradley-Terry reward models (`learn/rewards.py`)."""
+
+    search = {"reward_epochs": Choice((2, 4, 8), LANGUAGE)}
 
     reward_epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
@@ -28,6 +31,13 @@ class RewardOptions(Options):
 
 class EMOptions(RewardOptions):
     """Mixture of rewards by expectation-maximisation (`learn/em.py`)."""
+
+    search = {
+        "reward_group_epochs": Choice((1, 2, 4), LANGUAGE),
+        "clusters": Choice((2, 3, 4)),
+        "em_restarts": Choice((3, 10, 30, 100)),
+        "em_assignment": Choice(("hard", "soft")),
+    }
 
     clusters: int = Field(2, ge=1, le=64)
     """Number of reward models K, the paper's |U|."""
@@ -49,6 +59,13 @@ class EMOptions(RewardOptions):
 
 class PPOOptions(Options):
     """Proximal policy optimisation (`backbone/language/ppo.py`)."""
+
+    search = {
+        "kl_coefficient": LogUniform(0.03, 1.0),
+        "iterations": Choice((30, 60, 120), LANGUAGE),
+        "learning_rate": LogUniform(0.3, 3.0, LANGUAGE, times="policy_learning_rate"),
+    }
+    strength = "kl_coefficient"
 
     iterations: int = Field(60, ge=1)
     """Rounds of sampling and updating."""
@@ -96,6 +113,8 @@ class SingleRewardOptions(RewardOptions, PPOOptions):
 class WelfareOptions(RewardOptions, PPOOptions):
     """Several reward models and PPO on their welfare."""
 
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE)}
+
     welfare: Literal["population_min", "per_sample_min", "dual"] = "population_min"
     """Welfare, which makes one number of the groups' rewards: the paper's Algorithm 1, its authors' scripts,
     or mirror descent on the groups' weights."""
@@ -112,6 +131,8 @@ class MaxMinOptions(EMOptions, WelfareOptions):
 class SocialWelfareOptions(EMOptions, PPOOptions):
     """Clusters of annotators by EM, a reward model each, and PPO on a social welfare function."""
 
+    search = {"weights": Choice(("equal", "shares"))}
+
     welfare: Literal["mean", "nash", "leximin", "alpha"] = "nash"
     """Welfare of the clusters' values, which is maximised."""
     alpha: float = Field(-1.0, lt=0)
@@ -124,6 +145,12 @@ class PairTrainingOptions(Options):
     """Options that all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
 
     former_defaults = {"beta": (0.1, 2)}
+    search = {
+        "beta": LogUniform(0.03, 3.0),
+        "epochs": Choice((1, 2, 4), LANGUAGE),
+        "learning_rate": LogUniform(0.2, 2.0, LANGUAGE, times="policy_learning_rate"),
+    }
+    strength = "beta"
 
     beta: float | None = Field(None, gt=0)
     """Strength of the implicit KL penalty, in nats of the reward per nat; none means the model's own, 0.1 for
@@ -143,6 +170,8 @@ class PairTrainingOptions(Options):
 class PairwiseOptions(PairTrainingOptions):
     """Direct preference optimisation."""
 
+    search = {"label_smoothing": Choice((0.0, 0.1))}
+
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Assumed share of flipped labels (conservative DPO)."""
 
@@ -153,6 +182,8 @@ class IPOOptions(PairTrainingOptions):
 
 class GroupStepOptions(Options):
     """Group-robust optimisation: ascent on the groups' weights."""
+
+    search = {"group_step": LogUniform(0.01, 1.0, LANGUAGE)}
 
     group_step: float = Field(0.1, gt=0)
     """Step of the exponentiated-gradient ascent; where fits are exact it plays no part."""
@@ -169,6 +200,8 @@ class RobustIPOOptions(GroupStepOptions, IPOOptions):
 class EMDPOOptions(EMOptions, PairwiseOptions):
     """A mixture of DPO policies by EM."""
 
+    search = {"reward_epochs": None, "reward_group_epochs": None, "em_assignment": None}
+
     em_iterations: int = Field(5, ge=1)
     """Most E- and M-steps; each M-step fits a policy per cluster."""
     regret_prompts: int = Field(256, ge=1)
@@ -178,12 +211,23 @@ class EMDPOOptions(EMOptions, PairwiseOptions):
 class SoupsOptions(SingleRewardOptions):
     """A policy per group, and the average of their weights."""
 
+    search = {
+        "reward_group_epochs": Choice((1, 2, 4), LANGUAGE),
+        "weights": Choice(("equal", "shares")),
+    }
+
     weights: Literal["equal", "shares"] = "equal"
     """Weigh every group's policy alike, or by its annotators."""
 
 
 class MPOOptions(SingleRewardOptions):
     """A policy per group, and mirror descent on the exponents of their product."""
+
+    search = {
+        "reward_group_epochs": Choice((1, 2, 4), LANGUAGE),
+        "mpo_steps": Choice((25, 50, 100)),
+        "mpo_step": LogUniform(0.01, 1.0),
+    }
 
     mpo_steps: int = Field(50, ge=1)
     """Steps of mirror descent."""

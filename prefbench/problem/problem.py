@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
 from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
@@ -127,6 +127,16 @@ class Problem:
             object.__setattr__(self, name, value)  # frozen for everybody else
 
     @property
+    def measured_on(self) -> Literal["test", "validation"]:
+        """The split that policies are measured on: validation where no test prompt is left."""
+        return "test" if self.prompts.test else "validation"
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The prompts that policies are measured on."""
+        return self.prompts.test or self.prompts.validation
+
+    @property
     def minority(self) -> str:
         """Name of the group with the smallest share; the last one of equals."""
         return min(reversed(self.groups), key=lambda group: group.share).name
@@ -150,6 +160,20 @@ class Problem:
             f"a minority ratio of {asked:g} was asked for, and it cannot be had of these labels: "
             f"{people} of the {self.annotators} people who gave them are of {self.minority}, {fewest:.4g}"
         )
+
+
+def without_test(problem: Problem) -> Problem:
+    """The problem as tuning sees it: no test prompt and no label of one is in it.
+
+    Raises:
+        UserError: it has no validation prompts.
+    """
+    if not problem.prompts.validation:
+        raise UserError("the task has no validation prompts, and tuning looks at no others: give it some.")
+    given = problem.given
+    if given is not None:
+        given = given[given["split"] != "test"].reset_index(drop=True)
+    return replace(problem, prompts=replace(problem.prompts, test=()), given=given)
 
 
 def apportion(shares: Sequence[float], seats: int) -> list[int]:

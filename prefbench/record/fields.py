@@ -20,6 +20,11 @@ CHECKED: Mapping[str, str] = {
     "data": "the specification",
     "minority_ratio": "the specification",
     "seed": "the specification",
+    "split": "the specification",
+    "tuning.digest": "the specification",
+    "tuning.configurations": "the specification",
+    "tuning.tokens": "the specification",
+    "tuning.rule": "the specification",
     "groups.name": "the problem",
     "groups.share": "the problem",
     "groups.is_minority": "the problem",
@@ -97,6 +102,10 @@ UNCHECKED: Mapping[str, str] = {
     "em.assignment": _STAGES,
     "em.unit": _STAGES,
     "em.held_out": _STAGES,
+    **{
+        f"selection.{name}": "of a run that tuned, which no board takes in"
+        for name in ("measure", "S0", "S1", "S2", "S3")
+    },
     "notes": "words for the reader",
     "message": "words for the reader",
     "timings": _SAID,

@@ -22,6 +22,8 @@ RECORD_FILE = "record.json"
 ITEMS_FILE = "items.parquet"
 DISTRIBUTION_FILE = "distribution.parquet"
 PROMPTED_FILE = "prompted.parquet"
+JUDGEMENTS_FILE = "judgements.parquet"
+"""Fresh labels of a policy's responses to validation prompts, of a run that `tune` made."""
 HISTORY_FILE = "history.json"
 """One row per iteration of the policy's training, where the optimiser keeps one."""
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion, without_test
 from prefbench.record.schema import Record
 from prefbench.spec import digest
 from prefbench.text import message_line
@@ -48,7 +48,7 @@ class Problems:
     def key(record: Record) -> str:
         """Names the problem that a record's specification states."""
         spec = record.spec
-        named = ("task", "data", "minority_ratio", "seed", "task_options")
+        named = ("task", "data", "minority_ratio", "seed", "task_options", "split")
         return digest([record.task_version, *(spec.get(name) for name in named)])
 
     def refused(self, record: Record) -> Unbuilt | None:
@@ -82,7 +82,7 @@ class Problems:
             if record.data == "synthetic" and not isinstance(error, MemoryError):
                 raise UserError(said) from None
             return Unbuilt(said, large=isinstance(error, MemoryError))
-        return built
+        return without_test(built) if record.split == "validation" else built
 
 
 def not_built(record: Record, fetch: bool, large: bool) -> Unbuilt | None:

@@ -161,6 +161,34 @@ class RegretRecord(_RecordPart):
     """Duality gap of the exact maxmin solution; it bounds the errors above."""
 
 
+class SelectionRecord(_RecordPart):
+    """Scores by which `tune` selects, on validation prompts; larger is better."""
+
+    measure: Literal["share won", "value"]
+    """Share of fresh judgements won against the reference; where responses are listed, E u - beta KL."""
+    S0: float
+    """Of all annotators together."""
+    S1: float
+    """Of the fifth of the annotators who fare worst."""
+    S2: float
+    """Of the worst group."""
+    S3: float
+    """Worst group's true win rate; where responses are listed, minus the egalitarian regret."""
+
+
+class TuningRecord(_RecordPart):
+    """Origin of the aligner's options where `tune` chose them."""
+
+    digest: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """First digits of the SHA-256 of the file that `tune` wrote."""
+    configurations: int = Field(ge=1)
+    """Budget: configurations that were tried for this aligner."""
+    tokens: Count | None
+    """Tokens that went through models to try them, at most; null where that is not known."""
+    rule: Literal["S0", "S1", "S2", "S3"]
+    """Rule that chose among them."""
+
+
 class PluginRecord(_RecordPart):
     """A stranger's code that the run used: a package, a file or a notebook."""
 
@@ -224,6 +252,10 @@ class Record(_RecordPart):
     found in them, to four decimals."""
     seed: Count
     """Seed of the run."""
+    split: Literal["test", "validation"] = "test"
+    """Prompts that it was measured on; `validation` for the runs of `tune`, which are on no board."""
+    tuning: TuningRecord | None = None
+    """Origin of tuned options; null for defaults and for options that somebody set."""
     groups: tuple[GroupRecord, ...]
     """One per group of the task; empty unless `ok`."""
     worst_group: str | None
@@ -273,6 +305,8 @@ class Record(_RecordPart):
     """The task's own account of how its groups conflict."""
     regret: RegretRecord | None = None
     """Loss of the policy against exact optima; null where responses cannot be listed."""
+    selection: SelectionRecord | None = None
+    """Scores that `tune` selects by; null for a run on test prompts."""
     notes: tuple[str, ...] = ()
     """Remarks for a reader on how it went, such as batches that were halved for want of memory."""
     message: str | None

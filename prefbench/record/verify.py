@@ -10,7 +10,7 @@ from prefbench.record.evidence import read_items
 from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, read_record
 from prefbench.record.schema import MEASURED, Record, RegretRecord
 from prefbench.record.summary import summarise, summarise_prompted
-from prefbench.spec import digest
+from prefbench.spec import USUAL, digest
 
 
 def comparable(record: Record) -> dict[str, Any]:
@@ -26,6 +26,11 @@ def spec_differs(record: Record) -> list[str]:
     for name in ("task", "aligner", "model", "data", "seed"):
         if record.spec.get(name) != getattr(record, name):
             wrong.append(f"{name} is {getattr(record, name)!r}, specified {record.spec.get(name)!r}")
+    tuned = None if record.tuning is None else record.tuning.model_dump()
+    for name, value in (("split", record.split), ("tuning", tuned)):
+        specified = record.spec.get(name, USUAL[name])
+        if value != specified:
+            wrong.append(f"{name} is {value!r}, specified {specified!r}")
     asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
     # Of labels that a task brought along it is the share found; a run that failed shows no groups.
     if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench import registry
 from prefbench.problem.problem import Problem, apportion
 from prefbench.record.alike import alike
 from prefbench.record.anonymous import without_paths
@@ -29,12 +28,6 @@ def check_problem(checked: Checked, record: Record, problems: Problems, build: b
     Where `build` is false, only whether it could be built is asked, so that a board of which a sample is
     built has no run that could not be drawn.
     """
-    newest = registry.get("task", record.task).version
-    if record.task_version < newest:
-        checked.unchecked.append(
-            f"problem and utilities: it was made by {record.task}@{record.task_version}, and {newest} is here"
-        )
-        return
     problem = problems.of(record) if build else problems.refused(record)
     if problem is None:
         return

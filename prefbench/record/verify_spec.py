@@ -9,12 +9,12 @@ from prefbench.numerics import NUMERICS
 from prefbench.record.alike import same
 from prefbench.record.checked import Checked
 from prefbench.record.schema import Record
-from prefbench.spec import EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, renamed, resolve
+from prefbench.spec import USUAL, EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, renamed, resolve
 
 
 def check_spec(checked: Checked, record: Record) -> None:
     """The specification against the registry, and the record against both."""
-    known = set(RunSpec.__dataclass_fields__)
+    known = set(RunSpec.__dataclass_fields__) - (USUAL.keys() - record.spec.keys())
     if set(record.spec) != known:
         apart = ", ".join(sorted(set(record.spec) ^ known))
         checked.wrong.append(f"the specification has too much or too little: {apart}")

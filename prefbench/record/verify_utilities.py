@@ -67,7 +67,7 @@ def check_prompted(checked: Checked, record: Record, problem: Problem) -> None:
     if not told or "prompted" not in checked.tables:
         return
     table = checked.tables["prompted"]
-    test = np.asarray(problem.prompts.test, dtype=object)
+    test = np.asarray(problem.measured, dtype=object)
     for group in told:
         mine = table[table["group"] == group.name].sort_values(["prompt_id", "sample"], kind="stable")
         called = f"{group.name}, prompted,"

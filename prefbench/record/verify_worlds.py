@@ -30,7 +30,7 @@ def check_world(checked: Checked, record: Record, problem: Problem) -> None:
         if record.regret is not None:
             checked.wrong.append("it has regret, but the task has no world")
         return
-    listed = world.listed(problem.prompts.test)
+    listed = world.listed(problem.measured)
     names = [group.name for group in problem.groups]
     listed = listed.rename(columns={f"utility/{i}": f"utility/{name}" for i, name in enumerate(names)})
     items = checked.tables["items"]

@@ -20,6 +20,7 @@ from prefbench.running.policy import aligned_policy
 from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.running.scores import compared_in, prompted_scores, scored
+from prefbench.running.selection import selection
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, content_digest
 
@@ -33,6 +34,7 @@ class Found:
     items: pd.DataFrame
     prompted: pd.DataFrame | None
     distribution: pd.DataFrame | None
+    judgements: pd.DataFrame | None
     history: str | None
     """The policy's training, iteration by iteration, as JSON."""
 
@@ -45,7 +47,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         Speaker("policy", policy, content_digest(policy_folder)),
         Speaker("reference", backbone.reference, backbone.digest),
     )
-    prompts = list(problem.prompts.test)
+    prompts = list(problem.measured)
     ours, theirs = (samples_of(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
     items = scored(problem, ours, theirs, store)
     prompted = prompted_scores(spec, problem, backbone, speakers, store)
@@ -67,17 +69,20 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     measured["em"] = em_report(labels.rows, evidence)
     reports = _utility_reports(problem, labels.rows, items, prompted)
     measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
-    distribution = backbone.distribution(policy, problem.prompts.test)
+    distribution = backbone.distribution(policy, problem.measured)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
         columns = {f"utility/{i}": f"utility/{group.name}" for i, group in enumerate(problem.groups)}
         distribution = distribution.rename(columns=columns)
         names = [group.name for group in problem.groups]
         measured["regret"] = regrets(distribution, names, problem.world.beta)
+    judged = None
+    if spec.split == "validation":
+        measured["selection"], judged = selection(spec, problem, items, measured)
     measured["notes"] = _notes(spec, problem, backbone, measured["em"])
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
-    return Found(measured, items, prompted, distribution, course)
+    return Found(measured, items, prompted, distribution, judged, course)
 
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:

@@ -61,7 +61,7 @@ def aligned_policy(
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
         if rewards is not None:
-            held_out = labels.rows[labels.rows["split"] == "test"]
+            held_out = labels.rows[labels.rows["split"] == problem.measured_on]
             prompts = held_out["prompt"].tolist()
             margins = rewards(prompts, held_out["chosen"].tolist()) - rewards(
                 prompts, held_out["rejected"].tolist()

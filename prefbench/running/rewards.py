@@ -25,7 +25,7 @@ def reward_accuracy(
     if evidence["rewards"] is None:
         return dict.fromkeys(names)
     margins = pd.read_parquet(policy_folder / "margins.parquet").to_numpy()
-    held_out = rows[rows["split"] == "test"]
+    held_out = rows[rows["split"] == problem.measured_on]
     result: dict[str, float | None] = {}
     for name in names:
         gain = held_out[f"chosen_utility/{name}"] - held_out[f"rejected_utility/{name}"]

@@ -17,10 +17,17 @@ from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
-from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.problem import Problem, apportion, without_test
 from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
-from prefbench.record.files import DISTRIBUTION_FILE, HISTORY_FILE, ITEMS_FILE, PROMPTED_FILE, write_record
+from prefbench.record.files import (
+    DISTRIBUTION_FILE,
+    HISTORY_FILE,
+    ITEMS_FILE,
+    JUDGEMENTS_FILE,
+    PROMPTED_FILE,
+    write_record,
+)
 from prefbench.record.schema import MEASURED, Record
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
@@ -94,13 +101,18 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, HISTORY_FILE):
+        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
             (folder / "error.txt").write_text(trace)
     else:
         write_items(found.items, folder)
-        for evidence, table in ((PROMPTED_FILE, found.prompted), (DISTRIBUTION_FILE, found.distribution)):
+        tables = {
+            PROMPTED_FILE: found.prompted,
+            DISTRIBUTION_FILE: found.distribution,
+            JUDGEMENTS_FILE: found.judgements,
+        }
+        for evidence, table in tables.items():
             if table is not None:
                 write_items(table, folder, evidence)
         if found.history is not None:
@@ -115,6 +127,8 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
     apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    if spec.split == "validation":
+        problem = without_test(problem)
     missed = problem.ratio_missed(spec.minority_ratio)
     if missed is not None:
         store.reporter.note(missed)
@@ -156,6 +170,8 @@ def _base_fields(
         "data": spec.data,
         "minority_ratio": problem.ratio(spec.minority_ratio),
         "seed": spec.seed,
+        "split": spec.split,
+        "tuning": None if spec.tuning is None else dict(spec.tuning),
         "provenance": provenance_of(started),
     }
 

@@ -49,7 +49,7 @@ def prompted_scores(
         return None
     sampled = []
     for group in told:
-        prompts = [with_instruction(prompt, str(group.instruction)) for prompt in problem.prompts.test]
+        prompts = [with_instruction(prompt, str(group.instruction)) for prompt in problem.measured]
         sampled.append(
             [
                 samples_of(spec, problem, prompts, backbone, speaker, store, told=group.name)
@@ -58,7 +58,7 @@ def prompted_scores(
         )
     texts = [text for ours, theirs in sampled for text in (*ours["response"], *theirs["response"])]
     key = {
-        "samples": text_digest([*problem.prompts.test, *texts]),
+        "samples": text_digest([*problem.measured, *texts]),
         "groups": [[group.name, group.utility.name, group.instruction] for group in told],
     }
 
@@ -82,5 +82,5 @@ def compared_in(table: pd.DataFrame, problem: Problem) -> list[list[str]]:
     if "chosen" in table:
         return [table[column].tolist() for column in ("prompt", "chosen", "rejected")]
     # Said or unsaid, an instruction is no part of what the group asked about.
-    asked = np.asarray(problem.prompts.test, dtype=object)[table["prompt_id"]].tolist()
+    asked = np.asarray(problem.measured, dtype=object)[table["prompt_id"]].tolist()
     return [asked, table["response"].tolist(), table["reference_response"].tolist()]

@@ -14,6 +14,7 @@ from prefbench.errors import PrefbenchError, UserError
 from prefbench.identity import identity_of
 from prefbench.numerics import NUMERICS
 from prefbench.record.files import ITEMS_FILE, read_record
+from prefbench.record.schema import Record
 from prefbench.spec import RunSpec, run_name
 from prefbench.store import stages as store
 from prefbench.store.files import locked
@@ -96,16 +97,22 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:
     """True if today's code ended a run of this specification well, and its record and evidence are there."""
+    record = stored_record(spec, runs_dir)
+    return record is not None and record.status == "ok"
+
+
+def stored_record(spec: RunSpec, runs_dir: Path) -> Record | None:
+    """The record that today's code made of a run of this specification; None if it or evidence is missing."""
     folder = runs_dir / run_name(spec)
-    if not (folder / ITEMS_FILE).is_file():
-        return False
     try:
         record = read_record(folder)
     except UserError:
-        return False
+        return None
+    if record.status == "ok" and not (folder / ITEMS_FILE).is_file():
+        return None
     made_by = (record.task_version, record.numerics, record.code)
     today = (registry.get("task", spec.task).version, NUMERICS, identity_of(spec).code)
-    return (record.status, record.spec_hash) == ("ok", spec.hash) and made_by == today
+    return record if record.spec_hash == spec.hash and made_by == today else None
 
 
 @contextlib.contextmanager

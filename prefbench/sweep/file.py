@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefbench import registry
@@ -11,15 +12,22 @@ from prefbench.config import GridTable, SweepFile, read
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, get_model
 from prefbench.sweep.grid import NAMED, Exclude, Grid, Setting, SweepSpec, names_of, toml_key
+from prefbench.sweep.tuned import Tuned, read_tuned
 
 
-def read_sweep(path: str, plugins: Sequence[str] = (), stance: registry.Stance = "refuse") -> SweepSpec:
+def read_sweep(
+    path: str,
+    plugins: Sequence[str] = (),
+    stance: registry.Stance = "refuse",
+    tuned: str | None = None,
+) -> SweepSpec:
     """Read a sweep file, check its keys and types, and load plug-ins.
 
     Args:
         path: the file.
         plugins: Python files that whoever runs the sweep named.
         stance: what becomes of plug-ins that only the file names.
+        tuned: a file of tuned options in place of the one that the sweep file names.
 
     Raises:
         UserError: one line on the first thing that is wrong.
@@ -28,11 +36,13 @@ def read_sweep(path: str, plugins: Sequence[str] = (), stance: registry.Stance =
     files, left_out = registry.plugins_of_file(file.plugin, plugins, path, stance)
     registry.load_plugins(files)
     top = {key: value for key, value in file.given().items() if key in GridTable.model_fields}
-    base = _settings(top.pop("set", {}), path)
+    tuned = tuned or file.tuned
+    options = None if tuned is None else (tuned, read_tuned(Path(tuned)))
+    base = settings_of(top.pop("set", {}), path)
     with registry.knowing_nothing_of(left_out):
-        made = [_grid(top, {}, base, path)] if not file.grid else []
+        made = [_grid(top, {}, base, path, options)] if not file.grid else []
         for number, grid in enumerate(file.grid, 1):
-            made.append(_grid(top, grid.given(), base, f"{path}: [[grid]] {number}"))
+            made.append(_grid(top, grid.given(), base, f"{path}: [[grid]] {number}", options))
     for setting in base:
         _check_owner(setting, made, path)
     return SweepSpec(
@@ -50,13 +60,19 @@ def read_sweep(path: str, plugins: Sequence[str] = (), stance: registry.Stance =
     )
 
 
-def _grid(top: Mapping[str, Any], own: Mapping[str, Any], base: Sequence[Setting], where: str) -> Grid:
+def _grid(
+    top: Mapping[str, Any],
+    own: Mapping[str, Any],
+    base: Sequence[Setting],
+    where: str,
+    tuned: tuple[str, Tuned] | None,
+) -> Grid:
     """A grid from its own table, and from the top of the file where it says nothing."""
     merged = dict(top)
     if own.keys() & {"seed", "seeds"}:  # two ways to say one thing
         merged = {key: value for key, value in merged.items() if key not in ("seed", "seeds")}
     merged |= {key: value for key, value in own.items() if key != "set"}
-    mine = _settings(own.get("set", {}), where)
+    mine = settings_of(own.get("set", {}), where)
     settings = {(s.section, s.owner, s.option): s for s in (*base, *mine)}
     for key in ("task", "aligner"):
         if key not in merged:
@@ -70,6 +86,7 @@ def _grid(top: Mapping[str, Any], own: Mapping[str, Any], base: Sequence[Setting
         minority_ratio=merged.get("minority_ratio", (0.2,)),
         seed=_seeds(merged, where),
         settings=tuple(settings.values()),
+        tuned=tuned,
     )
     for names in grid.names():  # unknown names come before what is wrong with their options
         _registered(names, where)
@@ -99,7 +116,7 @@ def _check_owner(setting: Setting, grids: Sequence[Grid], where: str) -> None:
         )
 
 
-def _settings(table: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Setting, ...]:
+def settings_of(table: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Setting, ...]:
     """`[set.task]`, `[set.aligner.NAME]` and so on, flattened."""
     found: list[Setting] = []
     for section, options in table.items():
@@ -144,7 +161,7 @@ def _seeds(table: Mapping[str, Any], where: str) -> Sequence[int]:
 
 def _exclude(table: Mapping[str, Any], where: str, path: str) -> Exclude:
     keys = {key: value for key, value in table.items() if key != "set"}
-    settings = _settings(table.get("set", {}), where)
+    settings = settings_of(table.get("set", {}), where)
     if not keys and not settings:
         raise UserError(f"{where} says nothing, and would leave out every cell of {path}.")
     return Exclude(where, keys, settings)

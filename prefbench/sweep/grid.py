@@ -12,6 +12,7 @@ from prefbench import registry
 from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
 from prefbench.spec import RunSpec, get_model, make_spec
+from prefbench.sweep.tuned import Tuned, chosen_options, refuse_other_problem
 
 NAMED = ("task", "aligner", "model")
 """Sections whose options may be given for one name only, as in [set.aligner.maxmin]."""
@@ -61,6 +62,8 @@ class Grid:
     minority_ratio: tuple[float, ...]
     seed: Sequence[int]
     settings: tuple[Setting, ...] = ()
+    tuned: tuple[str, Tuned] | None = None
+    """A file of tuned options and what it says; its aligners take them."""
 
     def size(self) -> int:
         """Cells, before exclusions and duplicates."""
@@ -156,8 +159,16 @@ def _checked(
     for setting, value in zip(settings, values, strict=True):
         _check_owned(grid, setting, names)
         sets.setdefault(setting.section, {})[setting.option] = value
+    tuning = None
     try:
-        return make_spec(**names, sets=sets)
+        if grid.tuned is not None:
+            path, tuned = grid.tuned
+            aligner = sets.get("aligner", {})
+            sets["aligner"], tuning = chosen_options(tuned, path, names["aligner"], aligner)
+        spec = make_spec(**names, sets=sets, tuning=tuning)
+        if grid.tuned is not None:
+            refuse_other_problem(tuned, path, spec)
+        return spec
     except UserError as error:
         raise UserError(f"{grid.where}: {error}") from None
 

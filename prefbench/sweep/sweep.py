@@ -156,6 +156,8 @@ def _seeds_of_boards(specs: Sequence[RunSpec]) -> dict[str, set[int]]:
     """The seeds of each board that the cells are on, as the leaderboard keeps them."""
     seeds: dict[str, set[int]] = {}
     for spec in specs:
+        if spec.split != "test":  # runs that tune are on no board
+            continue
         version = registry.get("task", spec.task).version
         seeds.setdefault(setting_digest(spec.task, version, spec.to_dict()), set()).add(spec.seed)
     return seeds

@@ -57,7 +57,8 @@ def honest(tmp_path_factory):
     tiny, persona = parse_sets([*TINY_SETS, *quick]), parse_sets(TINY_SETS)
     specs = [make_spec(task="imdb_two_group", aligner="maxmin", seed=seed, sets=tiny) for seed in (0, 1)]
     specs += [make_spec(task="tulu_style", aligner="reference", sets=persona)]
-    specs += [make_spec(task="bandit_two_group", aligner="dpo")]
+    tuning = {"digest": "0" * 16, "configurations": 16, "tokens": 5, "rule": "S0"}
+    specs += [make_spec(task="bandit_two_group", aligner="dpo", tuning=tuning)]
     return [run(spec, runs)[0] for spec in specs]
 
 

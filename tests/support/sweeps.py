@@ -82,9 +82,9 @@ def swept_waits(view, backbone, options: NoOptions):
 '''
 
 
-def started(*words: object, **more) -> subprocess.Popen:
+def started(*words: object, command: str = "sweep", **more) -> subprocess.Popen:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "prefbench", "sweep", *map(str, words)]
+    command = [sys.executable, "-m", "prefbench", command, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **(pipes | more))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench import registry
+from prefbench.backbone.options import NanoOptions
 from prefbench.errors import UserError
 from prefbench.learn.interface import Policy
 from prefbench.record.verify import verify
@@ -21,12 +22,16 @@ from prefbench.tools.check.tiny import TASKS, TINY_ALIGNER, TINY_MODEL, Sets
 from prefbench.tools.check.trial import Trial
 from prefbench.tools.check.words import check_words
 
+USUAL = NanoOptions.model_validate({}).model_dump()
+"""Options of a model, which searched rates are multiples of."""
+
 
 def check_aligner(
     checks: Checks, entry: Entry, task: str | None, data: str, sets: Sets, folder: Path
 ) -> None:
     """Everything that an aligner promises, in runs in `folder`, on `task` or else on tiny ones."""
     check_words(checks, entry)
+    _check_search(checks, entry)
     if task is not None:
         backbone = registry.get("task", task).backbone
         trial = _on_backbone(checks, entry, backbone, [task], data, sets, folder / backbone)
@@ -39,6 +44,29 @@ def check_aligner(
         names = [TASKS[backbone], *(name for name in others if name not in TASKS.values())]
         trials.append(_on_backbone(checks, entry, backbone, names, data, sets, folder / backbone))
     _check_options(checks, entry, trials)
+
+
+def _check_search(checks: Checks, entry: Entry) -> None:
+    """Warn of a learner that tuning has nothing to draw for, and refuse draws that its options refuse."""
+    if entry.role is not None or not entry.options.model_fields:
+        return
+    spaces = {backbone: registry.search_space(entry.options, backbone) for backbone in entry.backbones}
+    if not any(spaces.values()):
+        checks.add(
+            "options declare what tuning draws them from",
+            "warned",
+            "its options have no `search`, so `prefbench tune` can only run their defaults.",
+        )
+        return
+
+    def refused() -> str | None:
+        for space in spaces.values():
+            for name, drawn in space.items():
+                for end in drawn.ends:
+                    resolve(entry.options, {name: drawn.given(end, USUAL)}, "aligner", entry.name)
+        return None
+
+    checks.that("options declare what tuning draws them from", refused)
 
 
 def _on_backbone(

@@ -15,10 +15,14 @@ import prefbench as pb
 from prefbench.learn.options import PairwiseOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import pairs_of
+from prefbench.search import Choice
 
 
 class TITLEOptions(PairwiseOptions):
     """DPO's options and one of its own."""
+
+    # What `prefbench tune` draws the new option from; DPO's own are searched as DPO declares them.
+    search = {"tilt": Choice((0.0, 0.5, 1.0, 2.0))}
 
     tilt: float = Field(1.0, ge=0, le=4)
     """A pair weighs (pairs of its annotator's group) ** -tilt: 0 is plain DPO, 1 weighs groups alike."""
