@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from prefbench.boards.beyond import BEYOND
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,7 +27,7 @@ PROMPTED = "prompted_worst_group_win_rate"
 PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
 """Columns of answers to prompts with each group's instruction; only tasks that have instructions fill
 them."""
-LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics")
+LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *BEYOND)
 """Columns added after the first boards were published; older files lack them."""
 COLUMNS = (
     *("task", "model", "data", "minority_ratio", "aligner", "variant", "needs", "status", "tie_rank"),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from prefbench.boards.beyond import BEYOND_SHOWN, shown_beyond
 from prefbench.boards.columns import METRICS, PROMPTED
 from prefbench.boards.csv_file import to_csv
 from prefbench.errors import UserError
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("rank", "task", "model", "data", "ratio", "aligner", "needs", "seeds"),
-    *("worst group", "minority", "majority", "mean", "gap", "worst, told", "KL", "words", "status"),
+    *("worst group", "minority", "majority", "mean", "gap", "worst, told", "KL", "words"),
+    *BEYOND_SHOWN,
+    "status",
 )
 
-_EXPENDABLE = ("words", "mean", "KL", "gap", "data", "model", "majority", "seeds", "worst, told", "minority")
+_EXPENDABLE = (
+    *("log p/token", "relevant", "distinct", "words", "mean", "KL", "kept", "gap", "data", "model"),
+    *("majority", "seeds", "non-words", "worst, told", "minority"),
+)
 """Columns that a narrow terminal does without, first to go first. The worst group always stays."""
 _WRAPPED = {"aligner": 32, "status": 32}
 """Columns whose cells may take several lines, and their widest word before it is broken."""
@@ -54,8 +60,10 @@ def show(
         raise UserError(f"unknown format '{fmt}': choose rich, markdown or csv.")
     rows = shown_rows(frame)
     if fmt == "markdown":
-        clean = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
-        return tabulate(clean, headers=SHOWN, tablefmt="github", disable_numparse=True)
+        said = [i for i, name in enumerate(SHOWN) if name not in BEYOND_SHOWN or any(row[i] for row in rows)]
+        clean = [[one_line(row[i]).replace("|", "\\|") for i in said] for row in rows]
+        heads = [SHOWN[i] for i in said]
+        return tabulate(clean, headers=heads, tablefmt="github", disable_numparse=True)
 
     return _rich_table(rows, console or Console())
 
@@ -74,7 +82,7 @@ def _rich_table(rows: Sequence[Sequence[str]], console: Console) -> str:
     for i, name in enumerate(SHOWN):
         cells = [name, *(row[i] for row in rows)]
         whole = [word for cell in cells for word in cell.split()] if name in _WRAPPED else cells
-        if i not in same:
+        if i not in same and not (name in BEYOND_SHOWN and not any(row[i] for row in rows)):
             widths[i] = max(map(cell_len, whole))
             if name in _WRAPPED:  # a long list of options must not push the results out
                 widths[i] = min(widths[i], _WRAPPED[name])
@@ -130,5 +138,6 @@ def _shown(row: Mapping[Any, Any]) -> list[str]:
         *(interval(metric) for metric in (*METRICS[1:], PROMPTED)),
         number("kl", 2),
         number("mean_length", 1),
+        *shown_beyond(row),
         str(row["status"]),
     ]

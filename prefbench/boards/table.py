@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from prefbench.boards.beyond import beyond_cells
 from prefbench.boards.columns import DECIMALS, LATER, METRICS, NUMBERS, PROMPTED, REGRETS, typed_frame
 from prefbench.boards.names import board_key, config_hash, joined, setting_key, variant
 from prefbench.boards.ranks import tie_ranks
@@ -186,6 +187,8 @@ def _measured(row: Row) -> dict[str, Any]:
         lost = [getattr(record.regret, name) for record in row.records.values() if record.regret]
         if len(lost) == len(row.records):
             cells[name] = round(float(np.mean(lost)), DECIMALS)
+    for name, value in beyond_cells(row.records.values()).items():
+        cells[name] = None if value is None else round(value, DECIMALS)
     cells["mde"] = round(power.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
     return cells
 

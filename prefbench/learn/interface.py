@@ -256,6 +256,9 @@ class Backbone(Protocol):
     def notes(self) -> Sequence[str]:
         """Sentences for a run's record: where memory ran out, and what was made smaller."""
 
+    def tokens(self, responses: Sequence[str]) -> np.ndarray | None:
+        """Length of responses in the model's tokens, with their end, [n]; None where it has no tokens."""
+
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None
     ) -> np.ndarray:

@@ -21,7 +21,7 @@ from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
 from prefbench.record.files import DISTRIBUTION_FILE, HISTORY_FILE, ITEMS_FILE, PROMPTED_FILE, write_record
-from prefbench.record.schema import MEASURED, Record
+from prefbench.record.schema import LATER_MEASURED, MEASURED, Record
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed
@@ -161,7 +161,8 @@ def _base_fields(
 
 
 def _unmeasured() -> dict[str, Any]:
-    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "regret": None, "task_report": {}}
+    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret"))
+    return {**nothing, "groups": [], "task_report": {}}
 
 
 def _timings(store: Store) -> dict[str, float]:

@@ -73,6 +73,9 @@ class Finite:
         """The folder of a stage; see `prefbench.store.stages.Store.stage`."""
         return self.store.stage(name, key, compute)
 
+    def tokens(self, responses: Sequence[str]) -> None:
+        """None: a response of a world is one thing."""
+
     def places(self, pairs: Pairs) -> tuple[Ints, Ints]:
         """Chosen and rejected responses as positions in a flattened [S, R] table, [pairs] each."""
         rows = self.world.rows(pairs.prompts)
