@@ -129,10 +129,12 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
 
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
 """Roles of the aligners that every board should have beside its learners."""
+_CALLED: dict[Role, str] = {"floor": "floor", "ceiling": "row that was told the true utilities"}
+"""Roles for a reader: what is told the truth is no ceiling unless it is exact."""
 
 
 def missing_controls(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each board that lacks a floor or a ceiling.
+    """A sentence for each board that lacks a floor or a row that was told the true utilities.
 
     An aligner is what it is declared to be; only complete rows count. The one to run is the one that is shown
     first.
@@ -146,7 +148,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
         there = {
             role_of(name, needs.split()) for name, needs in zip(whole["aligner"], whole["needs"], strict=True)
         }
-        lacking = [f"{role}{_how(role)}" for role in CONTROLS if role not in there]
+        lacking = [f"{_CALLED[role]}{_how(role)}" for role in CONTROLS if role not in there]
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")

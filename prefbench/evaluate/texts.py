@@ -1,4 +1,4 @@
-"""What a win rate does not see in responses: words that are none, sameness, and loss of what all agree on.
+"""Figures beside a win rate, which does not see them: words that are none, sameness, loss of common ground.
 
 Nothing here asks a group. Each figure is computed of the policy's responses and of the reference's alike, so
 that what a task or a model does to all policies is seen beside what an aligner did.
@@ -15,7 +15,7 @@ from prefbench.arrays import Floats
 from prefbench.text import lower_words
 
 _BEFORE = ""
-"""What stands before the first word of a response in its n-grams."""
+"""The word before the first one of a response, in its n-grams."""
 
 
 def count_nonwords(texts: Sequence[str], lexicon: Collection[str]) -> list[int]:

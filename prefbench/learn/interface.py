@@ -93,6 +93,8 @@ class Aligned:
     rewards: Rewards | None = None
     clusters: Clusters | None = None
     """Clusters of an aligner that fits no reward for each of them; else its rewards know them."""
+    notes: Sequence[str] = ()
+    """Remarks for a reader of the record."""
 
 
 @dataclass(frozen=True)

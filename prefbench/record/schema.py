@@ -163,7 +163,7 @@ class RegretRecord(_RecordPart):
 
 
 class TextRecord(_RecordPart):
-    """What a win rate does not see in responses that are texts, of the policy's and of the reference's."""
+    """Figures that a win rate does not see, of the policy's responses and of the reference's."""
 
     nonword_rate: RateShare | None
     """Share of responses with a word that the task's lexicon does not have; null where it has no lexicon."""
@@ -301,7 +301,7 @@ class Record(_RecordPart):
     retention: RateShare | None = None
     """Share of those won: what is kept of what everybody wants; null where there are none."""
     text: TextRecord | None = None
-    """What a win rate does not see in responses; null where they are no texts, as in a world."""
+    """Figures that a win rate does not see; null where responses are no texts, as in a world."""
     em: EmRecord | None
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]
@@ -403,7 +403,7 @@ MEASURED = (
 )
 """The record's fields that `summarise` fills, beside `groups`; null for a run that did not end well."""
 LATER_MEASURED = ("agreed", "retention", "text")
-"""Those that it fills too, and that versions before `LATER_VERSION` lack."""
+"""Fields that it fills too, and that versions before `LATER_VERSION` lack."""
 LATER_VERSION = 5
 """Version of the record's format from which on it has those."""
 

@@ -73,7 +73,7 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
 
 
 def _later_differs(record: Record, found: Mapping[str, Any], tolerance: float) -> list[str]:
-    """What older versions lack, against the items."""
+    """Fields that older versions lack, against the items."""
     wrong: list[str] = []
     for name in ("agreed", "retention"):
         wrong += _differs(name, getattr(record, name), found[name], tolerance)

@@ -76,7 +76,7 @@ def result_table(record: Record) -> Table:
 
 
 def _beyond(record: Record) -> list[str]:
-    """What a win rate does not see, where this run has it; the reference's figures in brackets."""
+    """Lines on what a win rate does not see, where this run has it; the reference's figures in brackets."""
     lines, text = [], record.text
     if record.retention is not None:
         lines.append(f"{record.agreed} comparisons that all groups decide alike: {record.retention:.1%} won")

@@ -51,7 +51,7 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
 
 
 def _numbers(table: pd.DataFrame) -> str:
-    """What is known of samples beside their texts, as one text."""
+    """Numbers beside the texts of samples, as one text."""
     known = table[[name for name in ("kl", *READ) if name in table]]
     return str(known.to_json(double_precision=15))
 
