@@ -66,6 +66,7 @@ PUBLIC_MODULES = (
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
     "prefbench.learn.rewards",
+    "prefbench.learn.selection",
     "prefbench.learn.simple_policies",
     "prefbench.learn.welfare",
     "prefbench.problem.corpus",

@@ -21,7 +21,7 @@ from prefbench.problem.corpus import Corpus
 from prefbench.problem.splits import deal
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.problem.utilities.sentiment import VaderSum
-from prefbench_tasks.synthetic_reviews import synthetic_reviews
+from prefbench_tasks.synthetic_reviews import REVIEW_WORDS, synthetic_reviews
 
 TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 OPENING_SENTENCES = 3
@@ -100,6 +100,7 @@ def imdb_two_group(
         pairs_per_annotator=pairs_per_annotator,
         temperature=temperature,
         response_tokens=response_tokens,
+        lexicon=REVIEW_WORDS if data == "synthetic" else None,
         report={
             "source": corpus.source,
             "reviews": len(corpus.texts),

@@ -33,7 +33,13 @@ from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
 from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import suggest
-from prefbench_tasks.synthetic_personas import Attribute, Instructed, Request, synthetic_instructions
+from prefbench_tasks.synthetic_personas import (
+    Attribute,
+    Instructed,
+    Request,
+    instruction_words,
+    synthetic_instructions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,6 +257,7 @@ def _problem(
         response_tokens=options.response_tokens,
         chat=True,
         given=source.given,
+        lexicon=source.lexicon,
         origin=_ORIGIN,
         report={
             "personas": {PERSONAS[code].name: code for code in codes},
@@ -277,6 +284,8 @@ class _Source:
     """Utilities by persona code."""
     report: Mapping[str, Any]
     given: pd.DataFrame | None = None
+    lexicon: frozenset[str] | None = None
+    """Every word of a grammar's texts."""
 
 
 def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _Source:
@@ -301,7 +310,8 @@ def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _S
             )
             for code, teacher in utilities.items()
         }
-    return _Source(prompts, corpus, utilities, {"source": "synthetic", "texts": len(texts.texts)})
+    report = {"source": "synthetic", "texts": len(texts.texts)}
+    return _Source(prompts, corpus, utilities, report, lexicon=instruction_words(requests))
 
 
 def _given(folder: str, shares: Mapping[str, float], seed: int, options: PersonaOptions) -> _Source:

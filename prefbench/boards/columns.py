@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from prefbench.boards.beyond import BEYOND
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -39,7 +41,7 @@ OVER_SEEDS = (
 """Columns that boards lack which were made when the worst group was the smallest of means over seeds."""
 RATES = (*METRICS, PROMPTED, CROSS_FITTED, "worst_group_of_means", "worst_seed")
 """Columns between 0 and 1, most of them with `_low` and `_high`."""
-LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *OVER_SEEDS, *TEXT_LATER)
+LATER = (*REGRETS, *PROMPTED_COLUMNS, "numerics", *OVER_SEEDS, *TEXT_LATER, *BEYOND)
 """Columns added after the first boards were published; older files lack them."""
 BEFORE = {"tuning": "default"}
 """Text of columns in rows of files that lack them."""

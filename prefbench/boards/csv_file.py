@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.boards.beyond import BEYOND_RATES
 from prefbench.boards.columns import (
     BEFORE,
     COLUMNS,
@@ -122,6 +123,7 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
     if (name in REGRETS or name.endswith("_sd")) and number < 0:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
-    if name.removesuffix("_low").removesuffix("_high") in RATES and not 0 <= number <= 1:
+    rates = (*RATES, *BEYOND_RATES)
+    if name.removesuffix("_low").removesuffix("_high") in rates and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number

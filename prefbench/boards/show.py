@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from prefbench.boards.beyond import BEYOND_SHOWN, shown_beyond
 from prefbench.boards.columns import METRICS, PROMPTED, is_old
 from prefbench.boards.csv_file import to_csv
 from prefbench.errors import UserError
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 SHOWN = (
     *("rank", "task", "model", "data", "ratio", "aligner", "needs", "seeds"),
     *("worst group", "worst seed", "regret"),
-    *("minority", "majority", "mean", "gap", "worst, told", "KL", "words", "status"),
+    *("minority", "majority", "mean", "gap", "worst, told", "KL", "words"),
+    *BEYOND_SHOWN,
+    "status",
 )
-_WHERE_KNOWN = ("regret", "worst, told")
+_WHERE_KNOWN = ("regret", "worst, told", *BEYOND_SHOWN)
 """Columns that only some tasks fill; left out where no row has them."""
 
 _EXPENDABLE = (
-    *("words", "mean", "KL", "gap", "data", "model", "majority", "worst seed", "seeds"),
-    *("worst, told", "minority", "regret"),
+    *("log p/token", "relevant", "distinct", "words", "mean", "KL", "kept", "gap", "data", "model"),
+    *("majority", "worst seed", "seeds", "non-words", "worst, told", "minority", "regret"),
 )
 """Columns that a narrow terminal does without, first to go first. The worst group always stays."""
 _WRAPPED = {"aligner": 32, "status": 32}
@@ -169,5 +172,6 @@ def _shown(row: Mapping[Any, Any]) -> list[str]:
         *(interval(metric) for metric in (*METRICS[1:], PROMPTED)),
         number("kl", 2),
         number("mean_length", 1),
+        *shown_beyond(row),
         str(row["status"]),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from prefbench.boards.beyond import beyond_cells
 from prefbench.boards.columns import (
     CROSS_FITTED,
     DECIMALS,
@@ -112,10 +113,12 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
 
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
 """Roles of the aligners that every board should have beside its learners."""
+_CALLED: dict[Role, str] = {"floor": "floor", "ceiling": "row that was told the true utilities"}
+"""Roles for a reader: what is told the truth is no ceiling unless it is exact."""
 
 
 def missing_controls(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each board that lacks a floor or a ceiling.
+    """A sentence for each board that lacks a floor or a row that was told the true utilities.
 
     An aligner is what it is declared to be; only complete rows count. The one to run is the one that is shown
     first.
@@ -129,7 +132,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
         there = {
             role_of(name, needs.split()) for name, needs in zip(whole["aligner"], whole["needs"], strict=True)
         }
-        lacking = [f"{role}{_how(role)}" for role in CONTROLS if role not in there]
+        lacking = [f"{_CALLED[role]}{_how(role)}" for role in CONTROLS if role not in there]
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
@@ -175,6 +178,8 @@ def _measured(row: Row) -> dict[str, Any]:
     if regret is not None and len(row.records) > 1:
         bounds = interval_of(regret, high=np.inf)
         cells |= zip(REGRET_BOUNDS, (round(bound, DECIMALS) for bound in bounds), strict=True)
+    for name, value in beyond_cells(row.records.values()).items():
+        cells[name] = None if value is None else round(value, DECIMALS)
     cells["mde"] = round(_detectable(row), DECIMALS)
     return cells
 

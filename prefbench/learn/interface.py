@@ -95,6 +95,8 @@ class Aligned:
     rewards: Rewards | None = None
     clusters: Clusters | None = None
     """Clusters of an aligner that fits no reward for each of them; else its rewards know them."""
+    notes: Sequence[str] = ()
+    """Remarks for a reader of the record."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,9 @@ class Backbone(Protocol):
 
     def note(self, message: str) -> None:
         """Add a sentence to the notes, and tell it to whoever watches the run."""
+
+    def tokens(self, responses: Sequence[str]) -> np.ndarray | None:
+        """Length of responses in the model's tokens, with their end, [n]; None where it has no tokens."""
 
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None

@@ -12,6 +12,7 @@ from prefbench.record.anonymous import without_paths
 from prefbench.record.checked import Checked
 from prefbench.record.problems import Problems, Unbuilt
 from prefbench.record.schema import Record
+from prefbench.record.verify_texts import lexicon_differs
 from prefbench.record.verify_utilities import check_prompted, check_utility
 from prefbench.record.verify_worlds import check_world
 
@@ -37,7 +38,7 @@ def check_problem(checked: Checked, record: Record, problems: Problems, build: b
         return
     items = checked.tables["items"]
     wrong = _groups_differ(record, problem) or _prompts_differ(items, record, problem)
-    wrong += _em_differs(record, problem)
+    wrong += _em_differs(record, problem) + lexicon_differs(items, record, problem)
     extra = sorted(record.task_report.keys() - {*problem.report, *MEASURED_REPORTS})
     wrong += [f"task_report.{name} is nothing that the task says of itself" for name in extra]
     for name, value in problem.report.items():

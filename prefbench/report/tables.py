@@ -54,6 +54,7 @@ def result_table(record: Record) -> Table:
             *([f"this policy is {near}: read its win rates as one half"] if near else []),
             f"KL {kl}; {_number(record.mean_length)} words a response, reference "
             f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty",
+            *_beyond(record),
             f"{record.n_prompts} prompts: between two such runs, differences under "
             f"{_number(record.mde)} may go unseen",
         ]
@@ -73,6 +74,35 @@ def result_table(record: Record) -> Table:
             )
         table.caption = Text("\n".join(lines))
     return table
+
+
+def _beyond(record: Record) -> list[str]:
+    """Lines on what a win rate does not see, where this run has it; the reference's figures in brackets."""
+    lines, text = [], record.text
+    if record.retention is not None:
+        lines.append(f"{record.agreed} comparisons that all groups decide alike: {record.retention:.1%} won")
+    if text is None:
+        return lines
+    difference = None
+    if text.logprob_per_token is not None and text.reference_logprob_per_token is not None:
+        difference = text.logprob_per_token - text.reference_logprob_per_token
+    for said in (
+        [
+            _beside("responses with non-words", text.nonword_rate, text.reference_nonword_rate),
+            _beside("distinct pairs of words", text.distinct_2, text.reference_distinct_2),
+        ],
+        [
+            _beside("relevance", text.relevance, text.reference_relevance),
+            None if difference is None else f"{difference:+.2f} nats a token by the reference",
+        ],
+    ):
+        known = [part for part in said if part is not None]
+        lines += ["; ".join(known)] if known else []
+    return lines
+
+
+def _beside(name: str, ours: float | None, theirs: float | None) -> str | None:
+    return None if ours is None else f"{name} {ours:.2f} ({_number(theirs)})"
 
 
 def verdict(record: Record) -> str:

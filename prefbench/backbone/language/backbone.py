@@ -169,6 +169,10 @@ class CausalLM:
             found[places] = values.double().cpu().numpy()
         return share.whole(torch.from_numpy(found)).numpy()
 
+    def tokens(self, responses: Sequence[str]) -> np.ndarray:
+        """Length of responses in tokens, cut as the model reads them and with their end, [n]."""
+        return np.array([len(ids) for ids in self.codec.responses(responses)], dtype=np.int64)
+
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None
     ) -> np.ndarray:
