@@ -139,7 +139,7 @@ def assert_win_rate(
         level: one-sided significance level.
         allow_undecided: warn instead of failing where it cannot be told.
         prompts_only: with `baseline`, judge these very policies by their prompts, with one seed too. Without
-            it a comparison of one seed with one seed cannot be told, as their spread is unknown.
+            it a comparison with one seed on a side cannot be told, as its spread is unknown.
 
     Raises:
         AssertionError: in plain words.

@@ -114,7 +114,9 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
     if not text and name != "minority_ratio":
         return None
     try:
-        number = int(text) if name in WHOLE else float(text)
+        number = float(text)
+        if name in WHOLE:  # pandas and spreadsheets write 3.0 where a column has gaps
+            number = int(text) if "." not in text else int(number) if number.is_integer() else float("nan")
     except ValueError:
         number = float("nan")
     if not (0 < number < 2**53 if name in WHOLE else np.isfinite(number)):

@@ -45,8 +45,8 @@ def gate(
     Rows are matched on task@version, model, data, minority ratio, aligner and the hash of all
     options. A match is compared prompt by prompt if `baseline_runs` has the items that the CSV's row
     was made from and the seeds and prompts are the same; otherwise by the two rows' rates and their
-    spread. Either is a t test over seeds. With one seed on each side the spread between seeds is unknown
-    and nothing is said; with one on one side it is taken to be the other side's.
+    spread. Either is a t test over seeds. With one seed on a side the spread between its seeds is unknown
+    and nothing is decided.
 
     `fell` needs a p value below `level` after Holm's correction over all rows of all checks and a lower
     bound of the drop beyond the margin, so a false alarm anywhere has chance `level` at most. `held` needs

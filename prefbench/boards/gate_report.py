@@ -98,8 +98,8 @@ class GateReport:
         chance = f"no more than the margins, to be called fallen: at most {self.level:g}"
         if self.prompts_only:
             return (
-                f"LEVEL: chance of policies that lose {chance}. Trained anew they may be called so more often, "
-                "as the spread between seeds is left out."
+                f"LEVEL: chance of policies that lose {chance}. Trained anew they may be called so more "
+                "often, as the spread between seeds is left out."
             )
         return f"LEVEL: chance of a method that is trained anew and loses {chance}."
 

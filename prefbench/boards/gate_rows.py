@@ -19,11 +19,9 @@ from prefbench.config import Check
 from prefbench.record.near_reference import near_reference
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.comparisons import DropTest, Verdict
-from prefbench.stats.runs import Estimate, difference_of_rows, mean_over_prompts, mean_over_runs
+from prefbench.stats.runs import Estimate, difference_of, mean_over_prompts, mean_over_runs
 
-ONE_SEED = (
-    "one seed on each side: the spread between seeds is unknown, so the method may be as good as before"
-)
+ONE_SEED = "one seed on a side: the spread between seeds is unknown, so the method may be as good as before"
 SEEDS_WOULD = (
     "two or more seeds on each side would tell (or --prompts-only, for policies that are what they are)"
 )
@@ -88,7 +86,7 @@ def tested_row(
     made = partial(
         Tested, old, new, prompts=(n_old, n_new), seeds=seeds, near=near, prompts_only=prompts_only
     )
-    if max(seeds) == 1 and not prompts_only:
+    if min(seeds) == 1 and not prompts_only:
         return made(test=None, paired=False, note=ONE_SEED)
 
     note = ""
@@ -108,7 +106,7 @@ def tested_row(
                 return made(test=test, paired=paired, note=note)
     before = _published(cells, metric, prompts_only)
     now = (mean_over_prompts if prompts_only else mean_over_runs)(fresh.metric_scores(metric))
-    difference = difference_of_rows(before, seeds[0], now, seeds[1])
+    difference = difference_of(before, now)
     # Both sides as large as this (their harmonic mean) would have the variance found.
     test = comparisons.judge_drop(difference, check.margin, 2 / (1 / n_old + 1 / n_new), level)
     return made(test=test, paired=False, note=note)
@@ -168,8 +166,6 @@ def judged_row(key: Key, check: Check, tested: Tested, p: float | None, level: f
         counts += f", by a policy that is {tested.near}"
     if tested.prompts_only:
         counts += ", prompts only: of these policies, not of the method"
-    elif min(tested.seeds) == 1:
-        counts += ", one seed on a side, taken to vary as the other side's do"
     if verdict == "fell":
         rest = f"a drop of at least {max(test.low, margin):.3f}, beyond the margin of {margin:g} ({counts})"
     elif verdict == "held":

@@ -15,7 +15,7 @@ from prefbench.registry import role_of
 from prefbench.stats.rank_sets import Rank, rank_sets
 from prefbench.stats.runs import (
     Estimate,
-    difference_of_rows,
+    difference_of,
     mean_of_figures,
     mean_over_prompts,
     mean_over_runs,
@@ -84,8 +84,7 @@ class _Held:
         """This less another, and whether run by run."""
         if self.of == other.of:
             return self.mean([a - b for a, b in zip(self.runs, other.runs, strict=True)]), True
-        ours, theirs = self.mean(self.runs), self.mean(other.runs)
-        return difference_of_rows(ours, len(self.runs), theirs, len(other.runs)), False
+        return difference_of(self.mean(self.runs), self.mean(other.runs)), False
 
 
 def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Estimate]) -> _Held:

@@ -68,7 +68,7 @@ def gate(
 ) -> None:
     """Compare runs with a published leaderboard.
 
-    Exit 1 if a result fell by more than the margin, or if nothing was decided: one seed on each side decides
+    Exit 1 if a result fell by more than the margin, or if nothing was decided: one seed on a side decides
     nothing of a method.
     """
     from prefbench.boards.gate import gate

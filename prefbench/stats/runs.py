@@ -102,25 +102,6 @@ def difference_of(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(first.estimate - second.estimate, math.sqrt(variance), df)
 
 
-def difference_of_rows(first: Estimate, n_first: int, second: Estimate, n_second: int) -> Estimate:
-    """First minus second, of two rows that share no prompts.
-
-    A row of a single run does not show its spread between runs: it is taken to be the other's, where that has
-    several. Of two single runs nothing is known but their prompts.
-
-    Args:
-        first: from `mean_over_runs`.
-        n_first: runs behind it.
-        second: likewise.
-        n_second: runs behind that.
-    """
-    if (n_first > 1) == (n_second > 1):
-        return difference_of(first, second)
-    several, n, single = (first, n_first, second) if n_first > 1 else (second, n_second, first)
-    alone = max(several.se * math.sqrt(n), single.se)
-    return Estimate(first.estimate - second.estimate, math.hypot(several.se, alone), several.df)
-
-
 def interval_of(mean: Estimate, low: float = 0.0, high: float = 1.0, level: float = 0.95) -> Interval:
     """The two-sided t interval of a mean, cut at what it can be."""
     half = t_quantile((1 + level) / 2, mean.df) * mean.se

@@ -97,16 +97,14 @@ def test_one_seed_on_each_side_decides_nothing_of_a_method(tmp_path):
         assert "the spread between seeds is left out" in report.promise and report.to_dict()["prompts_only"]
 
 
-def test_one_new_seed_is_taken_to_vary_as_the_baselines_do(tmp_path):
+def test_one_new_seed_decides_nothing_either(tmp_path):
+    """Of a method whose seeds are as unlike as can be, one is no news."""
     for seed, few in enumerate((0.9, 0.5, 0.8, 0.6, 0.7)):
         make_run(tmp_path / "old", {"many": 0.95, "few": few}, n=300, seed=seed)
     write_csv(build(tmp_path / "old"), tmp_path / "results.csv")
     new = rerun(tmp_path, {"many": 0.95, "few": 0.4}, seeds=1)
     (row,) = gate(tmp_path / "results.csv", new, margin=0.05).rows
-    few = [seed.scores[:, 1].mean() for seed in load_rows(tmp_path / "old")[0].seeds]
-    bound = stats.t.ppf(0.95, 4) * np.std(few, ddof=1) * np.sqrt(1 / 5 + 1)
-    assert row.test.high - row.test.drop == pytest.approx(bound, rel=1e-3)
-    assert row.verdict == "cannot tell" and "one seed on a side, taken to vary" in row.sentence
+    assert row.verdict == "cannot tell" and "one seed on a side" in row.sentence
     assert gate(tmp_path / "results.csv", new, margin=0.05, prompts_only=True).rows[0].verdict == "fell"
 
 
@@ -446,9 +444,9 @@ def test_the_same_method_trained_anew_seldom_closes(spread, seeds):
     """At most as often as the gate states, where one seed judged by its prompts closes one time in three."""
     errors = simulation("gate_errors")
     for paired in (True, False):
-        closed = errors.closed_for_nothing(paired, seeds, seeds, spread, 200)
+        closed = errors.closed_for_nothing(paired, seeds, spread, 200)
         assert closed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
-    assert errors.closed_for_nothing(True, 1, 1, spread, 100, prompts_only=True) > 0.15
+    assert errors.closed_for_nothing(True, 1, spread, 100, prompts_only=True) > 0.15
 
 
 @pytest.mark.slow

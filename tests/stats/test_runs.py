@@ -14,7 +14,6 @@ from prefbench.stats.intervals import Interval
 from prefbench.stats.runs import (
     Estimate,
     difference_of,
-    difference_of_rows,
     interval_of,
     mean_of_figures,
     mean_over_prompts,
@@ -76,17 +75,6 @@ def test_welch_is_scipys():
     certain = difference_of(Estimate(0.5, 0.0, 2), Estimate(0.4, 0.0, 3))
     assert certain == (pytest.approx(0.1), 0.0, 2)
     assert two_sided_p(difference_of(mean_of_figures([1.0]), mean_of_figures(b))) == 1
-
-
-def test_a_single_run_is_taken_to_vary_as_the_others():
-    several, single = Estimate(0.7, 0.05, 4), Estimate(0.5, 0.02, 399)
-    ours = difference_of_rows(several, 5, single, 1)
-    assert ours == pytest.approx((0.2, math.hypot(0.05, 0.05 * math.sqrt(5)), 4))
-    back = difference_of_rows(single, 1, several, 5)
-    assert back == pytest.approx((-0.2, ours.se, 4))
-    # Its own prompts are the least that it varies by.
-    assert difference_of_rows(Estimate(0.7, 0.0, 4), 5, single, 1).se == pytest.approx(0.02)
-    assert difference_of_rows(several, 5, single, 3) == difference_of(several, single)
 
 
 @given(
