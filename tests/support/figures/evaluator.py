@@ -9,7 +9,9 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.record.summary import summarise, summarise_prompted
-from prefbench.stats import comparisons, intervals, power
+from prefbench.stats import comparisons, intervals, power, runs
+from prefbench.stats.rank_sets import rank_sets
+from prefbench.stats.worst import cross_fitted_worst
 from support.figures.numbers import flat
 from support.figures.sections import EXACT, Figures, section
 
@@ -53,13 +55,19 @@ def evaluated(folder: Path) -> Figures:
         "cluster": list(intervals.cluster_bootstrap(old[0], seeds.rng(0, "figures"))),
         "detectable": power.minimum_detectable_effect(400),
         "needed": power.prompts_needed(0.05),
-        "paired": list(comparisons.paired_drop_test(list(old), list(new), 0.02)),
-        "two_sample": list(comparisons.two_sample_drop_test(0.6, 400, 0.5, 300, 0.02)),
-        "seeds": list(
-            comparisons.two_sample_drop_test(
-                0.6, 400, 0.5, 300, 0.02, se_base=0.03, se_new=0.02, seeds_base=3, seeds_new=3
+        "paired": list(comparisons.judge_drop(runs.mean_over_prompts([old[0] - new[0]]), 0.02, 40)),
+        "two_sample": list(
+            comparisons.judge_drop(
+                runs.difference_of(comparisons.binomial(0.6, 400), comparisons.binomial(0.5, 300)), 0.02, 343
             )
         ),
+        "seeds": list(runs.mean_over_runs(list(old - new))),
+        "over_runs": list(runs.interval_of(runs.mean_over_runs(list(old)))),
+        "ranks": [
+            list(rank)
+            for rank in rank_sets([0.6, 0.5, 0.3], lambda i, j: runs.Estimate(0.1 * (j - i), 0.05, 8.0))
+        ],
+        "cross_fitted": cross_fitted_worst(old.T, seeds.rng(0, "figures")).tolist(),
         "holm": np.asarray(comparisons.holm([0.01, 0.04, 0.03])).tolist(),
     }
     return flat({"items": summarise(items, groups, 0), "prompted": prompted, "worst": worst, "tests": tests})
