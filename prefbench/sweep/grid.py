@@ -11,6 +11,7 @@ from typing import Any
 from prefbench import registry
 from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
+from prefbench.search import LogUniform, spaced
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.sweep.tuned import Tuned, chosen_options, refuse_other_problem
 
@@ -64,6 +65,8 @@ class Grid:
     settings: tuple[Setting, ...] = ()
     tuned: tuple[str, Tuned] | None = None
     """A file of tuned options and what it says; its aligners take them."""
+    strengths: int | tuple[float, ...] | None = None
+    """Values of each aligner's strength, or how many of them; None leaves it as it is."""
 
     def size(self) -> int:
         """Cells, before exclusions and duplicates."""
@@ -84,7 +87,25 @@ class Grid:
         for setting in sorted(self.settings, key=lambda s: s.owner is not None):
             if setting.owner in (None, owners.get(setting.section)):
                 found[setting.section, setting.option] = setting
+        strength = getattr(registry.get("aligner", aligner).options, "strength", None)
+        if self.strengths is not None and strength is not None:
+            key = ("aligner", strength)
+            if key not in found:
+                found[key] = Setting(*key, self._strengths_of(aligner, strength, model), aligner)
         return list(found.values())
+
+    def _strengths_of(self, aligner: str, strength: str, model: str) -> tuple[float, ...]:
+        """The values of an aligner's strength; a number of them lies evenly in log over its declared range."""
+        if isinstance(self.strengths, tuple):
+            return self.strengths
+        assert self.strengths is not None
+        entry = registry.get("aligner", aligner)
+        declared = registry.search_space(entry.options, get_model(model).backbone).get(strength)
+        if not isinstance(declared, LogUniform) or declared.times is not None:
+            raise UserError(
+                f"{self.where}: aligner '{aligner}' declares no range of its {strength}: list the strengths."
+            )
+        return spaced(declared.low, declared.high, self.strengths)
 
 
 @dataclass(frozen=True)
