@@ -1,9 +1,9 @@
 """The frontier of an aligner: its worst group against its divergence, as its strength goes.
 
-A policy that drifts farther from the reference wins more and breaks more, so that aligners are compared at equal
-KL. Runs that differ in nothing but the strength (`Options.strength`) make a curve for each seed: the run's own
-worst group against its KL. A value at some KL is interpolated, linear in log KL, and only between two runs
-that were measured on either side.
+A policy that drifts farther from the reference wins more and breaks more, so that aligners are compared at
+equal KL. Runs that differ in nothing but the strength (`Options.strength`) make a curve for each seed: the
+run's own worst group against its KL. A value at some KL is interpolated, linear in log KL, and only between
+two runs that were measured on either side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NATS = (1.0, 2.0, 4.0, 8.0)
-"""Divergences at which frontiers are read off, nats per response; the area goes from the first to the last."""
+"""Divergences at which frontiers are read off, nats per response; areas go from the first to the last."""
 Point = tuple[float, float]
 """KL in nats per response, and a worst group's win rate."""
 
@@ -43,20 +43,20 @@ class Frontier:
     """The option that is its strength."""
     strengths: tuple[float, ...]
     points: Mapping[int, tuple[Point, ...]]
-    """By seed, a point for each strength in the order of KL."""
+    """By seed, a point for each strength, in their order."""
 
     def at(self, nats: float) -> list[float]:
         """Worst group's win rate at a divergence, one for each seed; empty unless every seed has it."""
         return _of_all(value_at(points, nats) for points in self.points.values())
 
     def areas(self) -> list[float]:
-        """Mean worst group over log KL from 1 to 8 nats, one for each seed; empty unless every seed has it."""
+        """Mean worst group over log KL from 1 to 8 nats, one a seed; empty unless every seed has it."""
         return _of_all(mean_over(points, NATS[0], NATS[-1]) for points in self.points.values())
 
     def means(self) -> list[Point]:
-        """KL and worst group of each strength, averaged over seeds, in the order of KL; for a figure."""
+        """KL and worst group of each strength, averaged over seeds; the smallest KL first."""
         each = np.array([[*points] for points in self.points.values()])
-        return [(float(x), float(y)) for x, y in each.mean(axis=0)]
+        return sorted((float(x), float(y)) for x, y in each.mean(axis=0))
 
 
 def _of_all(values: Iterable[float | None]) -> list[float]:
@@ -67,7 +67,7 @@ def _of_all(values: Iterable[float | None]) -> list[float]:
 
 def value_at(points: Sequence[Point], nats: float) -> float | None:
     """A curve's value at a divergence, linear in log KL; None where it was not measured on both sides."""
-    for (low, before), (high, after) in itertools.pairwise(points):
+    for (low, before), (high, after) in itertools.pairwise(sorted(points)):
         if 0 < low <= nats <= high:
             if low == high:
                 return (before + after) / 2
@@ -81,7 +81,7 @@ def mean_over(points: Sequence[Point], first: float, last: float) -> float | Non
     start, end = value_at(points, first), value_at(points, last)
     if start is None or end is None:
         return None
-    inner = [(x, y) for x, y in points if first < x < last]
+    inner = sorted((x, y) for x, y in points if first < x < last)
     x, y = zip((first, start), *inner, (last, end), strict=True)
     return float(np.trapezoid(y, np.log(x)) / math.log(last / first))
 
@@ -98,12 +98,17 @@ def frontiers_of(rows: Iterable[Row]) -> list[Frontier]:
         options = record.spec.get("aligner_options", {})
         if option not in options or row.status != "ok":
             continue
-        if any(each.kl is None for each in row.records.values()):
+        if any(_divergence(each) is None for each in row.records.values()):
             continue
         rest = json.dumps({k: v for k, v in options.items() if k != option}, sort_keys=True)
         key = (_board(record), board_key(record), record.aligner, contest_of(record), rest)
         found.setdefault(key, []).append((float(options[option]), row))
     return [_frontier(found[key]) for key in sorted(found) if len(found[key]) > 1]
+
+
+def _divergence(record: Record) -> float | None:
+    """KL from the reference in nats per response, the exact one where responses are listed."""
+    return record.kl if record.regret is None else record.regret.kl
 
 
 def _board(record: Record) -> tuple[str, str, str, float]:
@@ -126,10 +131,10 @@ def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
         each = []
         for _, row in runs:
             scores = next(found.scores for found in row.seeds if found.seed == seed)
-            divergence = row.records[seed].kl
+            divergence = _divergence(row.records[seed])
             assert divergence is not None
             each.append((divergence, float(scores.mean(axis=0).min())))
-        points[seed] = tuple(sorted(each))
+        points[seed] = tuple(each)
     option = _strength_of(first.aligner)
     assert option is not None
     return Frontier(first, option, tuple(strength for strength, _ in runs), points)

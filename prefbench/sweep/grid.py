@@ -95,7 +95,7 @@ class Grid:
         return list(found.values())
 
     def _strengths_of(self, aligner: str, strength: str, model: str) -> tuple[float, ...]:
-        """The values of an aligner's strength; a number of them lies evenly in log over its declared range."""
+        """The values of an aligner's strength; so many of them lie evenly in log over its declared range."""
         if isinstance(self.strengths, tuple):
             return self.strengths
         assert self.strengths is not None

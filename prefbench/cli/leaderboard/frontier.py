@@ -31,7 +31,8 @@ def frontier(
     frame = frontier_frame(load_rows(runs_dir))
     if frame.empty:
         raise UserError(
-            f"no aligner in '{runs_dir}' has whole rows of two strengths: run a sweep file with strengths = 6."
+            f"no aligner in '{runs_dir}' has whole rows of two strengths: run a sweep file with "
+            "strengths = 6."
         )
     write_csv(frame, out)
     print(f"{len(frame)} {'frontier' if len(frame) == 1 else 'frontiers'} written to {out}")
