@@ -399,10 +399,14 @@ def _frontier(label: str, frontiers: Sequence[Frontier]) -> Figure:
         points = [(x, y) for x, y in found.means() if x > 0]
         look = _look(Line(f"{found.record.aligner}{more}", "", index))
         axes.plot([x for x, _ in points], [y for _, y in points], linewidth=1.6, **look)
-    for nats in NATS:
-        axes.axvline(nats, color="0.85", linewidth=0.8, zorder=0)
     axes.axhline(0.5, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     axes.set(xscale="log", ylim=(0, 1), xlabel="KL (nats per response)", ylabel="worst group's win rate")
+    known = [x for found in frontiers for x, _ in found.means() if x > 0]
+    low, high = (min(known) / 1.2, max(known) * 1.2) if known else (0.1, 10.0)
+    axes.set_xlim(low, high)
+    ticks = [nats for nats in (0.01, 0.03, 0.1, 0.3, *NATS, 16.0, 32.0, 64.0) if low <= nats <= high]
+    axes.set_xticks(ticks, [f"{nats:g}" for nats in ticks])
+    axes.minorticks_off()
     axes.set_title(f"{label}\nmeans over seeds of each run's own worst group", fontsize=8)
     _tidy(axes)
     _legend(figure, axes)

@@ -15,6 +15,7 @@ from prefbench.boards.table import build
 from prefbench.config import TuneFile
 from prefbench.estimate.estimate import aligner_tokens, problem_of
 from prefbench.record.files import find_records, read_record
+from prefbench.report.figures import settings_of
 from prefbench.spec import make_spec
 from prefbench.store.progress import Silent
 from prefbench.sweep import tuning
@@ -388,6 +389,9 @@ def test_a_sweep_takes_it_and_tuned_rows_are_no_rivals_of_defaults(chosen):
     rows = board[board["aligner"] == "dpo"]
     assert sorted(rows["tuning"]) == ["S0 of 6", "default"] and rows["config_hash"].nunique() == 2
     assert set(board["status"]) == {"ok"}
+    assert sorted(rows["variant"].str.startswith("tuned")) == [False, True]
+    lines = [line.name for setting in settings_of(board, load_rows(Path("runs"))) for line in setting.lines]
+    assert len(lines) == len(set(lines)) == 5 and sum('tuned="S0 of 6"' in line for line in lines) == 2
     assert 1 in set(board.loc[board["tuning"] == "S0 of 6", "tie_rank"])
     assert 1 in set(board.loc[board["tuning"] == "default", "tie_rank"])
     written(grid + "[set.aligner.dpo]\nbeta = 0.5\n")
