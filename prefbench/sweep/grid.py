@@ -12,8 +12,8 @@ from prefbench import registry
 from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
 from prefbench.search import LogUniform, spaced
-from prefbench.spec import RunSpec, get_model, make_spec
-from prefbench.sweep.tuned import Tuned, chosen_options, refuse_other_problem
+from prefbench.spec import RunSpec, get_model
+from prefbench.sweep.tuned import Tuned, make_tuned_spec
 
 NAMED = ("task", "aligner", "model")
 """Sections whose options may be given for one name only, as in [set.aligner.maxmin]."""
@@ -180,16 +180,8 @@ def _checked(
     for setting, value in zip(settings, values, strict=True):
         _check_owned(grid, setting, names)
         sets.setdefault(setting.section, {})[setting.option] = value
-    tuning = None
     try:
-        if grid.tuned is not None:
-            path, tuned = grid.tuned
-            aligner = sets.get("aligner", {})
-            sets["aligner"], tuning = chosen_options(tuned, path, names["aligner"], aligner)
-        spec = make_spec(**names, sets=sets, tuning=tuning)
-        if grid.tuned is not None:
-            refuse_other_problem(tuned, path, spec)
-        return spec
+        return make_tuned_spec(grid.tuned, **names, sets=sets)
     except UserError as error:
         raise UserError(f"{grid.where}: {error}") from None
 

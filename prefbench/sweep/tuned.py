@@ -13,7 +13,7 @@ from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.evaluate.selection import RULES, Rule
 from prefbench.files import UnfitFile, read_json
-from prefbench.spec import RunSpec, digest, resolve
+from prefbench.spec import RunSpec, digest, make_spec, resolve
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
@@ -221,7 +221,29 @@ def chosen_options(
     return {**options, **given}, tuning if plain == whole else None
 
 
-def refuse_other_problem(tuned: Tuned, path: str, spec: RunSpec) -> None:
+def make_tuned_spec(
+    tuned: tuple[str, Tuned] | None, *, sets: Mapping[str, Mapping[str, Any]], **asked: Any
+) -> RunSpec:
+    """A specification whose aligner has the options that tuning chose, where `sets` says no others.
+
+    Args:
+        tuned: a file's name in messages and what it says; None for defaults.
+        sets: options by section, as `prefbench.spec.make_spec` takes them.
+        asked: its other arguments.
+
+    Raises:
+        UserError: one line on the first thing that is wrong, or that the file does not fit.
+    """
+    if tuned is None or asked.get("aligner") is None:
+        return make_spec(sets=sets, **asked)
+    path, found = tuned
+    options, tuning = chosen_options(found, path, asked["aligner"], sets.get("aligner", {}))
+    spec = make_spec(sets={**sets, "aligner": options}, tuning=tuning, **asked)
+    _refuse_other_problem(found, path, spec)
+    return spec
+
+
+def _refuse_other_problem(tuned: Tuned, path: str, spec: RunSpec) -> None:
     """Refuse options that were tuned for another problem; the minority ratio may be another.
 
     Raises:

@@ -77,8 +77,8 @@ def make_seeds(root: Path) -> None:
     )
     (root / "tune.toml").write_text(
         'task = "bandit_two_group"\naligner = ["dpo", "maxmin"]\nminority_ratio = "10:1"\n'
-        'configurations = 4\nseed = [100, 101]\nsearch_seed = 3\nruns_dir = "runs"\n[set.task]\nannotators = 20\n'
-        "[set.aligner.dpo]\nlabel_smoothing = 0.1\n[resources]\ncpus = 1\n"
+        'configurations = 4\nseed = [100, 101]\nsearch_seed = 3\nruns_dir = "runs"\n'
+        "[set.task]\nannotators = 20\n[set.aligner.dpo]\nlabel_smoothing = 0.1\n[resources]\ncpus = 1\n"
     )
     (root / "tuned.json").write_text(json.dumps(_tuned(), indent=1))
     (root / "gate.toml").write_text(

@@ -95,11 +95,10 @@ def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps, tuning and gates; nothing in them is run."""
     from prefbench.boards.gate_file import read_gate_file
     from prefbench.cli.run_file import read_config, specs_of
-    from prefbench.spec import make_spec
     from prefbench.sweep.extending import choice_rows
     from prefbench.sweep.file import read_sweep
     from prefbench.sweep.tune_file import read_tune
-    from prefbench.sweep.tuned import chosen_options, read_tuned, refuse_other_problem
+    from prefbench.sweep.tuned import make_tuned_spec, read_tuned
 
     def run() -> None:
         settings = read_config(str(root / "run.toml"))
@@ -111,9 +110,7 @@ def judge_toml(root: Path, draw: random.Random) -> None:
 
     def tuned() -> None:
         found = read_tuned(root / "tuned.json")
-        options, tuning = chosen_options(found, "tuned.json", "dpo", {})
-        spec = make_spec(task="bandit_two_group", aligner="dpo", sets={"aligner": options}, tuning=tuning)
-        refuse_other_problem(found, "tuned.json", spec)
+        make_tuned_spec(("tuned.json", found), task="bandit_two_group", aligner="dpo", sets={})
         choice_rows(found)
 
     gate = [lambda: read_gate_file(root / "gate.toml"), lambda: read_tune(str(root / "tune.toml"))]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import prefbench as pb
 from prefbench import registry
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import build
@@ -219,6 +220,15 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_if_it_had_not(here, monke
     assert Path("tune.tuned.json").read_bytes() == whole
 
 
+def test_sources_that_change_meanwhile_are_no_bad_configuration(monkeypatch):
+    monkeypatch.setattr(tuning, "run_sweep", lambda plan, *more: Result(2, 2, 0, (), 0.0))  # and left nothing
+    outcome = typed(
+        "tune", written(WORLD + 'aligner = "dpo"\nconfigurations = 2\n' + SMALL, "tune.toml"), "--quiet"
+    )
+    assert outcome.code == 3 and "were changed while it tuned; say the same command again" in outcome.error
+    assert not Path("tune.tuned.json").exists()
+
+
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on():
     text = WORLD + 'aligner = ["dpo", "gr_dpo"]\nconfigurations = 6\nseed = [7, 8]\n' + SMALL
@@ -363,6 +373,17 @@ def test_run_takes_the_chosen_options_and_says_so(chosen):
     same = json.loads(run_tuned("--aligner", "dpo", "--set", f"aligner.beta={chosen['beta']}").out)
     assert same["spec_hash"] == record["spec_hash"]
     assert json.loads(run_tuned("--aligner", "reference").out)["tuning"] is None
+
+
+def test_python_takes_it_too(chosen):
+    task = {name: int(value) for name, value in (item.removeprefix("task.").split("=") for item in QUICK)}
+    more = {"task_options": task, "quiet": True}
+    record = pb.run("bandit_two_group", "dpo", tuned="tune.tuned.json", **more).record
+    assert record.tuning.rule == "S0" and record.spec["aligner_options"]["beta"] == chosen["beta"]
+    by_hand = pb.run(
+        "bandit_two_group", "dpo", tuned="tune.tuned.json", aligner_options={"beta": 0.9}, **more
+    )
+    assert by_hand.record.tuning is None and by_hand.record.spec["aligner_options"]["beta"] == 0.9
 
 
 def test_what_was_not_tuned_is_refused_in_one_line(chosen):
