@@ -159,7 +159,7 @@ def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Trial:
     record = stored_record(spec, runs_dir)
     if record is None and outcome is None:
         raise PrefbenchError(
-            f"'{runs_dir / run_name(spec)}' is no record of this code: sources, a plug-in or data were changed "
+            f"'{runs_dir / run_name(spec)}' is no record of this code: sources, a plug-in or data changed "
             "while it tuned; say the same command again."
         )
     if record is None or (outcome is not None and record.status == "ok"):

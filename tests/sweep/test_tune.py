@@ -225,7 +225,7 @@ def test_sources_that_change_meanwhile_are_no_bad_configuration(monkeypatch):
     outcome = typed(
         "tune", written(WORLD + 'aligner = "dpo"\nconfigurations = 2\n' + SMALL, "tune.toml"), "--quiet"
     )
-    assert outcome.code == 3 and "were changed while it tuned; say the same command again" in outcome.error
+    assert outcome.code == 3 and "changed while it tuned; say the same command again" in outcome.error
     assert not Path("tune.tuned.json").exists()
 
 
