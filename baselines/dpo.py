@@ -12,5 +12,6 @@ from prefbench.work import policy_by_pairs
 @pb.aligner("dpo", work=policy_by_pairs, place=3)
 def dpo(view: pb.View, backbone: pb.Backbone, options: PairwiseOptions) -> pb.Policy:
     """A policy fitted to the pairs directly, without a reward model."""
-    loss = DPO(options.beta, options.label_smoothing)
-    return backbone.fit_pairwise(pairs_of(view.preferences["train"]), loss, options, seed=view.seed)
+    loss = DPO.of(options, backbone)
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    return backbone.fit_pairwise(train, loss, options, seed=view.seed, held_out=held_out)

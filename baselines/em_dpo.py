@@ -27,7 +27,7 @@ def policies_by_em(recipe: Recipe) -> None:
     recipe.features()
     held = 1 + 2 * clusters
     stage = "policies by EM"
-    recipe.pairwise(stage, rounds * clusters, held, 1 / rounds)
+    recipe.pairwise(stage, rounds * clusters, held, 1 / (rounds * clusters))
     # Both responses of every pair by the policy and by the reference, for the E-step.
     recipe.score(stage, 2 * 2 * sizes.train * rounds * clusters, 1 / rounds, held=held)
     asked = min(options["regret_prompts"], sizes.train) * clusters
@@ -43,8 +43,8 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
     E-step: g_ik ~ eta_k prod_j sigmoid(beta D_k(ij)). M-step: DPO on all pairs weighted by g. It starts where
     reward EM would, from linear rewards on features.
     """
-    pairs = pairs_of(view.preferences["train"])
-    assert pairs.user_id is not None
+    pairs, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    assert pairs.user_id is not None and held_out.user_id is not None
     users, user = np.unique(pairs.user_id, return_inverse=True)
     if options.clusters > len(users):
         raise pb.UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
@@ -52,8 +52,10 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
         fit_everybody(backbone, pairs, options, view.seed).models[0] if options.em == "plain" else None
     )
     start = first_grouping(backbone, pairs, everybody, user, options, view.seed)
+    known = np.flatnonzero(np.isin(held_out.user_id, users))
+    checked, held_out = np.searchsorted(users, held_out.user_id[known]), held_out[known]
     responsibility = np.eye(options.clusters)[start.assignment]
-    loss = DPO(options.beta, options.label_smoothing)
+    loss = DPO.of(options, backbone)
     trace, stopped = [], f"{options.em_iterations} iterations reached"
     for iteration in range(options.em_iterations):
         share = np.maximum(responsibility.mean(axis=0), 1e-12)
@@ -64,11 +66,12 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
                 options,
                 seed=view.seed,
                 name=f"{iteration}-{k}",
+                held_out=replace(held_out, weights=np.maximum(responsibility[checked, k], 1e-12)),
             )
             for k in range(options.clusters)
         ]
         margins = [
-            options.beta
+            loss.beta
             * (
                 _log_ratio(backbone, policy, pairs.prompts, pairs.chosen)
                 - _log_ratio(backbone, policy, pairs.prompts, pairs.rejected)
@@ -100,7 +103,9 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
         "unit": "annotator",
     }
     found = pb.Clusters(dict(zip(users.tolist(), likeliest.tolist(), strict=True)), em)
-    mixture = MixturePolicy(tuple(policies), tuple(_least_regret(view, backbone, policies, options)))
+    mixture = MixturePolicy(
+        tuple(policies), tuple(_least_regret(view, backbone, policies, loss.beta, options))
+    )
     return pb.Aligned(mixture, clusters=found)
 
 
@@ -113,7 +118,11 @@ def _log_ratio(
 
 
 def _least_regret(
-    view: pb.View, backbone: pb.Backbone, policies: Sequence[pb.Policy], options: EMDPOOptions
+    view: pb.View,
+    backbone: pb.Backbone,
+    policies: Sequence[pb.Policy],
+    beta: float,
+    options: EMDPOOptions,
 ) -> list[float]:
     """Weights w of the mixture that minimise max_k sum_l R_kl w_l, by linear programming.
 
@@ -124,7 +133,7 @@ def _least_regret(
 
     def implicit(asked: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         ratios = [_log_ratio(backbone, policy, asked, responses) for policy in policies]
-        return options.beta * np.stack(ratios, axis=1)
+        return beta * np.stack(ratios, axis=1)
 
     value = np.stack(
         [

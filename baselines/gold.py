@@ -1,4 +1,7 @@
-"""Ceilings: the same optimiser on the groups' true utilities, which no aligner could see."""
+"""Gold: the same optimiser on the groups' true utilities, which no aligner could see.
+
+Where responses can be listed it is exact, and a ceiling; on a language model it is gold PPO and no bound.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def gold_utilitarian(view: pb.View, backbone: pb.Backbone, options: PPOOptions) 
 
 @pb.aligner("gold_maxmin", needs={"oracle"}, role="ceiling", work=policy_alone, place=4)
 def gold_maxmin(view: pb.View, backbone: pb.Backbone, options: PPOOptions) -> pb.Policy:
-    """PPO on the true utility of the group that is worst off: the ceiling for maxmin."""
+    """PPO on the true utility of the group that is worst off; exact where responses can be listed."""
     return _optimise(view, backbone, population_min, options)
 
 

@@ -12,22 +12,18 @@ from prefbench.work import policy_by_pairs
 @pb.aligner("gr_dpo", needs={"group"}, work=policy_by_pairs)
 def gr_dpo(view: pb.View, backbone: pb.Backbone, options: RobustDPOOptions) -> pb.Policy:
     """DPO for the group with the largest loss: min over policies, max over weights of groups."""
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    loss = DPO.of(options, backbone)
     return backbone.fit_pairwise(
-        pairs_of(view.preferences["train"]),
-        DPO(options.beta, options.label_smoothing),
-        options,
-        seed=view.seed,
-        group_step=options.group_step,
+        train, loss, options, seed=view.seed, group_step=options.group_step, held_out=held_out
     )
 
 
 @pb.aligner("gr_ipo", needs={"group"}, work=policy_by_pairs)
 def gr_ipo(view: pb.View, backbone: pb.Backbone, options: RobustIPOOptions) -> pb.Policy:
     """IPO for the group with the largest loss."""
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    loss = IPO.of(options, backbone)
     return backbone.fit_pairwise(
-        pairs_of(view.preferences["train"]),
-        IPO(options.beta),
-        options,
-        seed=view.seed,
-        group_step=options.group_step,
+        train, loss, options, seed=view.seed, group_step=options.group_step, held_out=held_out
     )

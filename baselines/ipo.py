@@ -12,5 +12,5 @@ from prefbench.work import policy_by_pairs
 @pb.aligner("ipo", work=policy_by_pairs)
 def ipo(view: pb.View, backbone: pb.Backbone, options: IPOOptions) -> pb.Policy:
     """DPO with a squared loss: log-ratios are driven to a margin instead of apart without end."""
-    pairs = pairs_of(view.preferences["train"])
-    return backbone.fit_pairwise(pairs, IPO(options.beta), options, seed=view.seed)
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    return backbone.fit_pairwise(train, IPO.of(options, backbone), options, seed=view.seed, held_out=held_out)

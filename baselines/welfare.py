@@ -7,7 +7,7 @@ import numpy as np
 import prefbench as pb
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import SocialWelfareOptions
-from prefbench.learn.rewards import pairs_of
+from prefbench.learn.rewards import by_cluster, pairs_of
 from prefbench.work import rewards_by_cluster
 
 
@@ -25,5 +25,12 @@ def welfare(view: pb.View, backbone: pb.Backbone, options: SocialWelfareOptions)
     # A cluster that lost all its annotators keeps a reward but has nobody to speak for.
     shares = tuple(sizes / sizes.sum()) if options.weights == "shares" else None
     aim = pb.Welfare(options.welfare, shares=shares, alpha=options.alpha)
-    policy = backbone.optimise(rewards, aim, options, prompts=view.prompts, seed=view.seed)
+    policy = backbone.optimise(
+        rewards,
+        aim,
+        options,
+        prompts=view.prompts,
+        seed=view.seed,
+        held_out=by_cluster(held_out, rewards),
+    )
     return pb.Aligned(policy, rewards)

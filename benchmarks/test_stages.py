@@ -293,7 +293,7 @@ def test_dpo_epoch(
 ) -> None:
     """The reference's log-probabilities, and one pass over the pairs."""
     options = PairwiseOptions(epochs=1, batch=SIZES[size].batch)
-    loss = DPO(options.beta)
+    loss = DPO(0.1)
     measured("DPO epoch", size, lambda: fresh(backbone).fit_pairwise(pairs, loss, options, seed=0))
     texts = lengths(backbone, pairs)
     flops = (1 + BACKWARD) * forward_flops(SIZES[size], *texts, "predictions")

@@ -66,12 +66,14 @@ PUBLIC_MODULES = (
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
     "prefbench.learn.rewards",
+    "prefbench.learn.selection",
     "prefbench.learn.simple_policies",
     "prefbench.learn.welfare",
     "prefbench.problem.corpus",
     "prefbench.problem.finite",
     "prefbench.problem.problem",
     "prefbench.problem.process",
+    "prefbench.problem.splits",
     "prefbench.problem.utilities.combined",
     "prefbench.problem.utilities.content",
     "prefbench.problem.utilities.protocol",
@@ -85,8 +87,8 @@ PUBLIC_MODULES = (
     "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, utilities, worlds, the registry, search distributions, the words for what an
-aligner will compute, and the assertions for tests."""
+option classes, readers of data, splits, utilities, worlds, the registry, search distributions, the words for
+what an aligner will compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),

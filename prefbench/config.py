@@ -271,6 +271,7 @@ class GateFile(FileTable):
     level: Number | None = None
     strict: Flag | None = None
     allow_undecided: Flag | None = None
+    prompts_only: Flag | None = None
     check: list[Check] = []
 
 

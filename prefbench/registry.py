@@ -30,7 +30,8 @@ from prefbench.work import Recipe
 
 EntryKind = Literal["task", "aligner", "model"]
 Role = Literal["floor", "ceiling"]
-"""An aligner that learns nothing from labels: a floor knows nothing, a ceiling the true utilities."""
+"""An aligner that learns nothing from labels. A floor shows what a measure lets pass without learning; a
+ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
@@ -46,6 +47,8 @@ class Options(BaseModel):
 
     former: ClassVar[Mapping[str, str]] = {}
     """Names that options had in older versions, and today's: errors suggest them, old records are read so."""
+    former_defaults: ClassVar[Mapping[str, tuple[Any, int]]] = {}
+    """Defaults that options had, each up to these numerics: in such records they are nobody's choice."""
     search: ClassVar[Search] = {}
     """Options that `prefbench tune` searches, and what they are drawn from; classes inherit them."""
     strength: ClassVar[str | None] = None
@@ -87,7 +90,7 @@ class Entry:
     backbones: frozenset[str] = frozenset(BACKBONES)
     """Backbones that an aligner runs on; the one that a task is for or that a model is."""
     role: Role | None = None
-    """Role of an aligner, floor or ceiling of others; None of one that learns."""
+    """Role of an aligner, floor or ceiling beside others; None of one that learns."""
     work: Callable[[Recipe], None] | None = None
     """Declaration of what an aligner will compute; None of one that has none."""
     place: int | None = None
@@ -196,8 +199,8 @@ def aligner(
     """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner.
 
     `backbones` names those it applies to, where these are not all. `role` says that it learns nothing: a
-    `floor` such as the reference policy, or a `ceiling` that is told the true utilities. `work` says what it
-    will compute on a language model, so that its memory and its time are known before (`prefbench.work`).
+    `floor` such as the reference policy, or a `ceiling` that optimises the true utilities. `work` says what
+    it will compute on a language model, so that its memory and its time are known before (`prefbench.work`).
     `place` is for the few that are shown first.
     """
 

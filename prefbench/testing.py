@@ -24,7 +24,8 @@ import pytest
 if TYPE_CHECKING:
     from prefbench.boards.rows import Row
     from prefbench.record.schema import Record
-    from prefbench.stats.comparisons import Difference, DropTest
+    from prefbench.stats.comparisons import DropTest
+    from prefbench.stats.runs import Estimate
 
 __all__ = ["CannotTell", "assert_minority_win_rate", "assert_win_rate", "prefbench_run"]
 
@@ -93,6 +94,7 @@ def assert_minority_win_rate(
     margin: float = 0.03,
     level: float = 0.05,
     allow_undecided: bool = False,
+    prompts_only: bool = False,
 ) -> None:
     """Fail if the minority's win rate is too low: see `assert_win_rate`."""
     __tracebackhide__ = True
@@ -104,6 +106,7 @@ def assert_minority_win_rate(
         margin=margin,
         level=level,
         allow_undecided=allow_undecided,
+        prompts_only=prompts_only,
     )
 
 
@@ -116,6 +119,7 @@ def assert_win_rate(
     margin: float = 0.03,
     level: float = 0.05,
     allow_undecided: bool = False,
+    prompts_only: bool = False,
 ) -> None:
     """Fail if a win rate is below a bound, or fell against a baseline, beyond what chance explains.
 
@@ -134,6 +138,8 @@ def assert_win_rate(
         margin: with `baseline`, the drop that is tolerated, a share.
         level: one-sided significance level.
         allow_undecided: warn instead of failing where it cannot be told.
+        prompts_only: with `baseline`, judge these very policies by their prompts, with one seed too. Without
+            it a comparison with one seed on a side cannot be told, as its spread is unknown.
 
     Raises:
         AssertionError: in plain words.
@@ -150,7 +156,7 @@ def assert_win_rate(
         verdict, said = _against_bound(runs, metric, at_least, level)
     else:
         assert baseline is not None
-        verdict, said = _against_baseline(runs, metric, baseline, margin, level)
+        verdict, said = _against_baseline(runs, metric, baseline, margin, level, prompts_only)
     if verdict == "fell" or (verdict == "cannot tell" and not allow_undecided):
         raise AssertionError(said)
     if verdict == "cannot tell":
@@ -161,6 +167,7 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     from prefbench.errors import UserError
     from prefbench.record.schema import Record
     from prefbench.stats import comparisons, intervals
+    from prefbench.stats.runs import mean_over_runs
 
     if not 0 < at_least < 1:
         raise UserError(f"at_least {at_least} is not in (0, 1): half is 0.5.")
@@ -170,7 +177,7 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     else:
         row = _row(runs)
         scores = row.metric_scores(_known(metric, row))
-        difference = comparisons.mean_difference([at_least - values for values in scores], unbiased=True)
+        difference = mean_over_runs([at_least - values for values in scores])
         rate, n, seeds = at_least - difference.estimate, sum(map(len, scores)), len(scores)
         name = f"{row.first.aligner} on {row.first.task}@{row.first.task_version}"
     test: DropTest = comparisons.judge_drop(difference, 0.0, n, level)
@@ -192,11 +199,11 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     )
 
 
-def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Difference]:
+def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Estimate]:
     """Rate, prompts and the bound minus the rate, from a record's counts."""
     from prefbench.errors import UserError
     from prefbench.evaluate.win_rate import ScoredGroup, minority_and_majority
-    from prefbench.stats.comparisons import Difference
+    from prefbench.stats.runs import Estimate
 
     if record.status != "ok":
         raise AssertionError(f"the run {record.status}: {record.message}.")
@@ -211,10 +218,12 @@ def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int
     n = group.n_prompts
     smoothed = (group.win_rate * n + 1) / (n + 2)
     se = (smoothed * (1 - smoothed) / (n + 2)) ** 0.5
-    return group.win_rate, n, Difference(at_least - group.win_rate, se, float("inf"))
+    return group.win_rate, n, Estimate(at_least - group.win_rate, se, float("inf"))
 
 
-def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, level: float) -> tuple[str, str]:
+def _against_baseline(
+    runs: Any, metric: str, baseline: Any, margin: float, level: float, prompts_only: bool
+) -> tuple[str, str]:
     from prefbench.boards.csv_file import read_csv
     from prefbench.boards.gate import by_key, judge_rows, row_key
     from prefbench.boards.gate_file import parse_checks
@@ -242,7 +251,9 @@ def _against_baseline(runs: Any, metric: str, baseline: Any, margin: float, leve
         if row_key(old) != key:
             raise UserError("the baseline's runs are of another specification: run the same one.")
         published, behind = by_key(frame_of([old]), Path("baseline")), {key: old}
-    (judged,) = judge_rows([check], {key: published[key]}, {key: row}, behind, level, False).rows
+    one = {key: published[key]}
+    report = judge_rows([check], one, {key: row}, behind, level, False, prompts_only=prompts_only)
+    (judged,) = report.rows
     return judged.verdict, judged.sentence
 
 

@@ -14,6 +14,11 @@ from typing import Any, Literal
 ROWS_AT_ONCE = 256
 """Rows that are sampled together, as in `backbone/language/memory.py`, which needs torch."""
 
+LOOKS = 2
+"""Times an epoch that held-out pairs choose between the weights of a training, where they do."""
+PPO_LOOKS = 12
+"""Times that they do in the course of PPO."""
+
 
 def em_rounds(em: str, most: int) -> int:
     """Most rounds of trained rewards that EM takes.
@@ -118,12 +123,17 @@ class Recipe:
         """A reward is trained on pairs and then scores both responses of all train pairs `passes` times."""
         batch = 2 * self.options["reward_batch"]
         more = {"held": held, "vocabulary": False}
+        if self.options["reward_checkpoint"] == "best":
+            more["held"] += 1
+            checked = self.sizes.validation * pairs / self.sizes.train
+            self.score(stage, 2 * checked * (LOOKS * epochs + 1), least, **more)
         self.add(stage, "train", 2 * pairs * epochs, batch, least, unit=2, optimised=True, **more)
         self.score(stage, 2 * self.sizes.train * passes, least, **more)
 
     def everybody(self) -> None:
         """One reward for all pairs (`rewards.fit_everybody`)."""
         self.fit_reward("reward of everybody", self.sizes.train, self.options["reward_epochs"], 1)
+        self.judge("reward of everybody", 1)
         self.rewards = 1
 
     def known_groups(self) -> None:
@@ -137,14 +147,19 @@ class Recipe:
             1 + groups,
             passes=groups,
         )
+        self.judge("rewards of groups", 1 + groups)
         self.rewards = groups
+
+    def judge(self, stage: str, held: int) -> None:
+        """Every validation pair is ordered once, by its own group's reward (`rewards.ordered`)."""
+        self.score(stage, 2 * self.sizes.validation, held=held, vocabulary=False)
 
     def features(self) -> None:
         """Score both responses of every pair, as `em.feature_differences` does."""
         self.score("rewards by EM", 2 * self.sizes.train, held=1, vocabulary=False)
 
     def mixture(self) -> None:
-        """A reward for each cluster by EM (`em.fit_mixture`); hard EM splits the pairs, soft EM does not.
+        """A reward for each cluster by EM (`em.fit_mixture`); hard EM splits the pairs, soft EM need not.
 
         At least one round of fits is made and at most `em_rounds`. The rewards of the round before are kept,
         should the round make things worse.
@@ -162,21 +177,31 @@ class Recipe:
                 rounds * share * self.sizes.train,
                 self.options["reward_group_epochs"],
                 kept + 2 * clusters,
-                1 / rounds,
+                1 / (rounds * share),
                 rounds * clusters,
             )
+            self.judge("rewards by EM", kept + clusters)
             if most:
                 held_out = 2 * self.sizes.validation * clusters
                 self.score("rewards by EM", held_out, held=kept + clusters, vocabulary=False)
                 kept += clusters
         self.rewards = max(tried)
 
-    def optimise(self, stage: str, rewards: int) -> None:
-        """PPO against this many rewards (`ppo.train`), no iteration's updates stopped early."""
+    def optimise(self, stage: str, rewards: int, each: bool = False) -> None:
+        """PPO against this many rewards (`ppo.train`), no iteration's updates stopped early.
+
+        `each` says that it is for one of the groups, and only its own pairs are held out.
+        """
         sampled = self.options["iterations"] * self.options["batch"]
         step = -(-self.options["batch"] // self.options["minibatches"])
         self.policies += 1
         held = {"held": self.rewards + self.policies, "optimised": True}
+        if self.options["checkpoint"] == "best":
+            held["held"] += 1
+            looks = min(self.options["iterations"], PPO_LOOKS) + 1
+            checked = self.sizes.validation / (self.sizes.groups if each else 1)
+            # The reference once, and the policy at each look.
+            self.score(stage, 2 * checked * (1 + looks), **held)
         self.add(stage, "sample", sampled, min(self.options["batch"], ROWS_AT_ONCE), **held)
         batch = self.options["batch"]
         # The policy and the reference.
@@ -192,6 +217,9 @@ class Recipe:
         more = {"held": held}
         self.score(stage, pairs, least, **more)
         epochs, batch = self.options["epochs"], 2 * self.options["batch"]
+        if self.options["checkpoint"] == "best":
+            more["held"] += 1
+            self.score(stage, 2 * self.sizes.validation * fits * (LOOKS * epochs + 2), least, **more)
         self.add(stage, "train", pairs * epochs, batch, least, unit=2, optimised=True, **more)
         self.policies = 1
 
@@ -221,4 +249,4 @@ def policies_by_group(recipe: Recipe) -> None:
     """A reward and a policy for each group (`experts.group_policies`)."""
     recipe.known_groups()
     for _ in range(recipe.sizes.groups):
-        recipe.optimise("policies of groups", 1)
+        recipe.optimise("policies of groups", 1, each=True)

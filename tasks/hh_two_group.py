@@ -20,6 +20,7 @@ from prefbench.data.given import Given, assemble
 from prefbench.data.hh import read_hh
 from prefbench.evaluate.gold import GoldReward
 from prefbench.problem.problem import Origin
+from prefbench.problem.splits import deal
 from prefbench.problem.utilities.protocol import Scores
 from prefbench.problem.world import Annotators, PairsPerAnnotator
 from prefbench.text import count_words, is_empty, lower_words, text_digest
@@ -28,7 +29,7 @@ TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 CORPUS_TEXTS = 16_000  # more than nano meets twice in its training
 
 
-@pb.task("hh_two_group", version=1)
+@pb.task("hh_two_group", version=2)
 def hh_two_group(
     data: str,
     minority_ratio: float,
@@ -125,9 +126,14 @@ def _written(sizes: tuple[int, int], seed: int) -> tuple[pb.Prompts, tuple[str, 
         )
     size = min(REQUESTS, max(needed, testing + CORPUS_TEXTS))
     prompts, answers = synthetic_requests(size, pb.seeds.rng(seed, "corpus"))
-    test, rest = prompts[:testing], prompts[testing:]
-    texts = tuple(f"{prompt} {answer}" for prompt, answer in zip(rest, answers[testing:], strict=True))
-    return pb.Prompts(rest[checking : checking + training], rest[:checking], test), texts
+    dealt = deal(prompts, (training, checking, testing), pb.seeds.rng(seed, "prompts"))
+    held_out = set(dealt.test)
+    texts = (
+        f"{prompt} {answer}"
+        for prompt, answer in zip(prompts, answers, strict=True)
+        if prompt not in held_out
+    )
+    return dealt, tuple(texts)
 
 
 # --- requests and answers ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ there is nothing to disagree about.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
 
@@ -17,9 +18,10 @@ import prefbench as pb
 from prefbench.data.reviews import load_reviews
 from prefbench.evaluate.classifiers import fit_review_classifier, load_hub_classifier
 from prefbench.problem.corpus import Corpus
+from prefbench.problem.splits import deal
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.problem.utilities.sentiment import VaderSum
-from prefbench_tasks.synthetic_reviews import synthetic_reviews
+from prefbench_tasks.synthetic_reviews import REVIEW_WORDS, synthetic_reviews
 
 TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 OPENING_SENTENCES = 3
@@ -27,7 +29,7 @@ SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 EMPTY_SENTIMENT = -10.0  # below almost any review, so that silence pleases nobody
 
 
-@pb.task("imdb_two_group", version=1, place=1)
+@pb.task("imdb_two_group", version=2, place=1)
 def imdb_two_group(
     data: str,
     minority_ratio: float,
@@ -98,6 +100,7 @@ def imdb_two_group(
         pairs_per_annotator=pairs_per_annotator,
         temperature=temperature,
         response_tokens=response_tokens,
+        lexicon=REVIEW_WORDS if data == "synthetic" else None,
         report={
             "source": corpus.source,
             "reviews": len(corpus.texts),
@@ -111,15 +114,9 @@ def _split(
     corpus: Corpus, prompt_words: int, sizes: tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[pb.Prompts, tuple[str, ...]]:
     """Prompts of the three splits, and the texts whose reviews gave no test prompt."""
-    first: dict[str, int] = {}  # de-duplicated by prompt, in random order
-    for index in rng.permutation(len(corpus.texts)).tolist():
-        words = corpus.texts[index].split()
-        if len(words) <= prompt_words:
-            continue  # nothing left to continue
-        prompt = " ".join(words[:prompt_words])
-        first.setdefault(prompt, index)
-    prompts = list(first)
-    _, checking, testing = sizes
+    words = [text.split() for text in corpus.texts]
+    # Of a review of so many words there is nothing left to continue.
+    prompts = {" ".join(each[:prompt_words]) for each in words if len(each) > prompt_words}
     needed = sum(sizes)
     if len(prompts) < needed:
         raise pb.UserError(
@@ -127,12 +124,10 @@ def _split(
             f"{needed} are needed: lower task.pairs_per_annotator or task.test_prompts, or raise "
             "task.prompt_words."
         )
-    test = tuple(prompts[:testing])
-    validation = tuple(prompts[testing : testing + checking])
-    train = tuple(prompts[testing + checking : needed])
-    held_out = set(test)
-    kept = tuple(text for text in corpus.texts if " ".join(text.split()[:prompt_words]) not in held_out)
-    return pb.Prompts(train, validation, test), kept
+    dealt = deal(prompts, sizes, rng)
+    held_out = set(dealt.test)
+    kept = (" ".join(each[:prompt_words]) not in held_out for each in words)
+    return dealt, tuple(itertools.compress(corpus.texts, kept))
 
 
 def _openings(texts: tuple[str, ...], prompt_words: int, rng: np.random.Generator) -> tuple[str, ...]:

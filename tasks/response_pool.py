@@ -16,6 +16,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.data.pool import Answer, Pool, make_pool, read_answers, text_features
 from prefbench.problem.finite import finite_problem
+from prefbench.problem.splits import by_place
 from prefbench.problem.utilities.content import Conciseness, Coverage
 from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
@@ -34,7 +35,7 @@ UTILITIES: dict[str, Callable[[], pb.Utility]] = {
 }
 
 
-@pb.task("response_pool", version=1, backbone="finite")
+@pb.task("response_pool", version=2, backbone="finite")
 def response_pool(
     data: str,
     minority_ratio: float,
@@ -101,19 +102,17 @@ def response_pool(
 
 
 def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) -> pb.Prompts:
-    """Prompts in random order: the test share, a sixth of the others, and the rest over and over for pairs.
+    """The test share, the same for every seed; a random sixth of the others; the rest, repeated, for pairs.
 
     Raises:
         UserError: more pairs are asked for than the train prompts have.
     """
-    order = [pool.prompts[index] for index in rng.permutation(len(pool.prompts)).tolist()]
+    order = by_place(pool.prompts)
     testing = round(test_share * len(order))
-    checking = max(1, (len(order) - testing) // PROMPTS_PER_VALIDATION)
-    test, validation, train = (
-        order[:testing],
-        order[testing : testing + checking],
-        order[testing + checking :],
-    )
+    test, rest = order[:testing], order[testing:]
+    rest = [rest[index] for index in rng.permutation(len(rest)).tolist()]
+    checking = max(1, len(rest) // PROMPTS_PER_VALIDATION)
+    validation, train = rest[:checking], rest[checking:]
     models = len(pool.models)
     different = len(train) * (models * (models - 1) // 2)
     if pairs > different:

@@ -22,9 +22,10 @@ from typing import Literal
 
 import numpy as np
 
+from prefbench.text import lower_words
 from prefbench_tasks.drawing import Leaning, chances, pick
 
-__all__ = ["Instructed", "Request", "synthetic_instructions"]
+__all__ = ["Instructed", "Request", "instruction_words", "synthetic_instructions"]
 
 Attribute = Literal["expertise", "length", "tone"]
 
@@ -60,6 +61,15 @@ def synthetic_instructions(n: int, rng: np.random.Generator, requests: Sequence[
     chance = chances(rng)
     written = [_text(requests, chance) for _ in range(n)]
     return Instructed(tuple(text for text, _ in written), tuple(prompt for _, prompt in written))
+
+
+def instruction_words(requests: Sequence[Request] = ()) -> frozenset[str]:
+    """Every word that a text with these requests can have, in lower case."""
+    ladders = (_VERBS, *_ADJECTIVES.values())
+    spoken = [*_FRAMES, *(request.text for request in requests), "and the is"]
+    plain = (word for text in spoken for word in lower_words(text))
+    slots = (*_TOPICS, *_FILLERS, *_OWNERS, *_STATES, *_TASKS)
+    return frozenset([*plain, *slots]).union(*(rung for ladder in ladders for rung in ladder))
 
 
 # --- words ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 
 from prefbench_tasks.drawing import Leaning, chances, pick
 
-__all__ = ["Labelled", "synthetic_reviews"]
+__all__ = ["REVIEW_WORDS", "Labelled", "synthetic_reviews"]
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,17 @@ _CLAUSE_COUNT_CDF = (0.27, 0.50, 0.69, 0.84, 0.94, 1.0)
 _LEANING = Leaning(floor=0.1, slope=0.75, against=0.08)  # of a clause; the tone is uniform in [-1, 1]
 _DRIFT = 0.25  # half-width of the uniform step of the tone from one clause to the next
 
+
+def _lexicon() -> frozenset[str]:
+    """Every word that a review can have."""
+    slots = [words for sides in _VALENCED.values() for shades in sides.values() for words in shades]
+    templates = (*_OPENINGS, *_PREDICATES, *_NEUTRAL_PREDICATES, *_CLAUSES, *_NEUTRAL_CLAUSES)
+    plain = (word for template in templates for word in template if word.islower())
+    return frozenset(("a", "an", "and", "but", *plain)).union(*slots, *_NEUTRAL.values())
+
+
+REVIEW_WORDS = _lexicon()
+"""Every word of the grammar."""
 
 # --- drawing ----------------------------------------------------------------------------------------------
 

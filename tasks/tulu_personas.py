@@ -27,12 +27,19 @@ from prefbench.data.personas import read_personas
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
 from prefbench.problem.problem import Origin
+from prefbench.problem.splits import deal
 from prefbench.problem.utilities.combined import Negated, Weighted
 from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance
 from prefbench.problem.utilities.readability import Readability
 from prefbench.problem.utilities.sentiment import Warmth
 from prefbench.registry import suggest
-from prefbench_tasks.synthetic_personas import Attribute, Instructed, Request, synthetic_instructions
+from prefbench_tasks.synthetic_personas import (
+    Attribute,
+    Instructed,
+    Request,
+    instruction_words,
+    synthetic_instructions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +186,7 @@ class AnyPersonasOptions(PersonaOptions):
     """Persona of the minority."""
 
 
-@pb.task("tulu_expertise", version=1)
+@pb.task("tulu_expertise", version=2)
 def tulu_expertise(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants answers for a child (P1A), the minority answers for an expert (P1B).
 
@@ -189,7 +196,7 @@ def tulu_expertise(data: str, minority_ratio: float, seed: int, options: Persona
     return _problem(data, ("P1A", "P1B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_informativeness", version=1)
+@pb.task("tulu_informativeness", version=2)
 def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants brief answers (P2A), the minority informative ones (P2B).
 
@@ -199,7 +206,7 @@ def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: P
     return _problem(data, ("P2A", "P2B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_style", version=1)
+@pb.task("tulu_style", version=2)
 def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants friendly answers (P3A), the minority unfriendly ones (P3B).
 
@@ -209,7 +216,7 @@ def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOpti
     return _problem(data, ("P3A", "P3B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_personas", version=1)
+@pb.task("tulu_personas", version=2)
 def tulu_personas(data: str, minority_ratio: float, seed: int, options: AnyPersonasOptions) -> pb.Problem:
     """Instructions, and any two or more persona groups: one minority, and a majority of one or several.
 
@@ -250,6 +257,7 @@ def _problem(
         response_tokens=options.response_tokens,
         chat=True,
         given=source.given,
+        lexicon=source.lexicon,
         origin=_ORIGIN,
         report={
             "personas": {PERSONAS[code].name: code for code in codes},
@@ -276,6 +284,8 @@ class _Source:
     """Utilities by persona code."""
     report: Mapping[str, Any]
     given: pd.DataFrame | None = None
+    lexicon: frozenset[str] | None = None
+    """Every word of a grammar's texts."""
 
 
 def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _Source:
@@ -300,7 +310,8 @@ def _synthetic(codes: tuple[str, ...], seed: int, options: PersonaOptions) -> _S
             )
             for code, teacher in utilities.items()
         }
-    return _Source(prompts, corpus, utilities, {"source": "synthetic", "texts": len(texts.texts)})
+    report = {"source": "synthetic", "texts": len(texts.texts)}
+    return _Source(prompts, corpus, utilities, report, lexicon=instruction_words(requests))
 
 
 def _given(folder: str, shares: Mapping[str, float], seed: int, options: PersonaOptions) -> _Source:
@@ -400,11 +411,10 @@ def _split(
             f"{len(texts.prompts)} texts have {len(different)} different prompts, but {sum(sizes)} are "
             "needed: lower task.annotators, task.pairs_per_annotator or task.test_prompts."
         )
-    order = [different[index] for index in rng.permutation(len(different)).tolist()]
-    test, rest = order[:testing], order[testing:]
-    held_out = set(test)
+    dealt = deal(different, (training + gold, checking, testing), rng)
+    held_out = set(dealt.test)
     kept = tuple(
         text for text, prompt in zip(texts.texts, texts.prompts, strict=True) if prompt not in held_out
     )
-    train, after = rest[checking : checking + training], rest[checking + training :]
-    return pb.Prompts(tuple(train), tuple(rest[:checking]), tuple(test)), tuple(after[:gold]), kept
+    train, kept_apart = dealt.train[:training], dealt.train[training:]
+    return pb.Prompts(train, dealt.validation, dealt.test), kept_apart, kept

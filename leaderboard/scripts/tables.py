@@ -1,6 +1,6 @@
 """Print the tables of docs/results.md from a runs folder: `python leaderboard/scripts/tables.py runs`.
 
-Means over seeds; intervals are those of `prefbench leaderboard build` (seeds and prompts).
+Means over runs; intervals are those of `prefbench leaderboard build`, over seeds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from prefbench.record.schema import Record
 
 
 def win_rates(frame: pd.DataFrame) -> str:
-    """One row per aligner and ratio: majority, minority, worst group with its interval, gap, KL, length."""
+    """One row per aligner and ratio: rank, majority, minority, worst group with its interval, KL, length."""
     table = pd.DataFrame(
         {
             "ratio": frame["minority_ratio"].map(lambda r: f"{1 / r - 1:.0f}:1"),
             "aligner": frame["aligner"],
             "needs": frame["needs"],
-            "rank": frame["tie_rank"],
+            "rank": [
+                f"{r.rank} [{r.rank_low}, {r.rank_high}]" if pd.notna(r.rank) else r.role
+                for r in frame.itertuples()
+            ],
             "majority": frame["majority_win_rate"].map("{:.2f}".format),
             "minority": frame["minority_win_rate"].map("{:.2f}".format),
             "worst [95%]": [
@@ -32,6 +35,8 @@ def win_rates(frame: pd.DataFrame) -> str:
                 f"{r.worst_group_win_rate_high:.2f}]"
                 for r in frame.itertuples()
             ],
+            "worst seed": frame["worst_seed"].map("{:.2f}".format),
+            "of means": frame["worst_group_of_means"].map("{:.2f}".format),
             "KL": frame["kl"].map(lambda v: "" if pd.isna(v) else f"{v:.1f}"),
             "words": frame["mean_length"].map("{:.1f}".format),
             "seeds": frame["n_seeds"],

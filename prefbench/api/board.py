@@ -13,7 +13,7 @@ from prefbench.api.shown import Shown, know_plugins, path_of, plain_console
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.declared import read_declared
 from prefbench.boards.rows import Row, rows_of
-from prefbench.boards.show import SHOWN, show, shown_rows
+from prefbench.boards.show import notes, show, shown_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.record.files import RECORD_FILE
@@ -46,10 +46,10 @@ class Leaderboard(Shown):
         return show(self._frame, console=plain_console())
 
     def _tables(self) -> list[Table]:
-        return [rows_table("", SHOWN, shown_rows(self._frame))]
+        return [rows_table("", *shown_rows(self._frame))]
 
     def _sentences(self) -> list[str]:
-        return []
+        return notes(self._frame)
 
     def _rows(self) -> list[Row]:
         if self._found is None:

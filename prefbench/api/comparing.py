@@ -24,6 +24,7 @@ from prefbench.boards.rows import Row
 from prefbench.registry import name_of
 from prefbench.report.tables import rows_table
 from prefbench.spec import parse_ratio
+from prefbench.stats.covered import said_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,9 @@ class Compared(Shown):
 
     def _sentences(self) -> list[str]:
         left_out = ", ".join(map(str, self.statistics.left_out))
-        return [f"only one of the two has seed {left_out}: not compared"] if left_out else []
+        said = [f"only one of the two has seed {left_out}: not compared"] if left_out else []
+        few = said_of(len(self.statistics.seeds))
+        return [*said, few] if few else said
 
     def _rows(self) -> list[Row]:
         return [self._match.first, self._match.second]
@@ -70,7 +73,7 @@ def compare(
 ) -> Compared:
     """Compare two aligners in every group and in what sums them up, as `prefbench leaderboard compare` does.
 
-    The difference on each prompt is tested by a t test over seeds and prompts.
+    The difference is tested by a t test over seeds; of one seed, over its prompts.
 
     Args:
         first: what `run` or `load` returned, a folder with runs, or the name of an aligner, its function or

@@ -174,7 +174,7 @@ def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
         "data": record.data,
         "minority_ratio": record.minority_ratio,
         "aligner": record.aligner,
-        "variant": variant(record.spec),
+        "variant": variant(record.spec, record.numerics),
         "seed": record.seed,
         "status": record.status,
     }

@@ -67,4 +67,4 @@ def finite(request: ModelRequest, options: FiniteOptions) -> Backbone:
 
     assert request.problem.world is not None, "a task for the finite backbone gives a world"
     work = Work("reference", request.store.root)
-    return Finite(request.problem.world, options, request.store, work)
+    return Finite(request.problem.world, options, request.store, work, request.problem.temperature)

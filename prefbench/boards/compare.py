@@ -17,6 +17,7 @@ from prefbench.record.files import RECORD_FILE, find_records, read_record
 from prefbench.record.schema import Record
 from prefbench.registry import suggest
 from prefbench.stats import comparisons
+from prefbench.stats.runs import interval_of, mean_over_runs, two_sided_p
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def compare_aligners(
 ) -> Comparison:
     """Compare two aligners, prompt by prompt and seed by seed, in every group and in what sums them up.
 
-    The differences are judged as the gate's are, by a t test over seeds and prompts
-    (`comparisons.mean_difference`, unbiased). The worst group is each side's own.
+    The differences are judged as the board's are, by a t test over seeds (`stats.runs.mean_over_runs`); with
+    one seed, over its prompts. The worst group is each side's own in each run.
 
     Args:
         first: an aligner of the runs folder, a configuration's hash from the CSV, a run's folder, or a
@@ -215,7 +216,8 @@ def _only(side: Side, boards: set[str]) -> Row:
     fitting = [row for row in side.rows if board_key(row.first) in boards]
     if len(fitting) > 1:
         listed = ", ".join(
-            f"{config_hash(r.first.spec)} ({variant(r.first.spec) or 'defaults'})" for r in fitting
+            f"{config_hash(r.first.spec)} ({variant(r.first.spec, r.first.numerics) or 'defaults'})"
+            for r in fitting
         )
         raise UserError(f"'{name}' was run with different options: say which by its hash, {listed}.")
     if not fitting[0].measurable:
@@ -262,16 +264,15 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
     for measure in (*(f"group/{group.name}" for group in a.groups), *COMPARED):
         ours, theirs = a.metric_scores(measure), b.metric_scores(measure)
         by_seed = [x - y for x, y in zip(ours, theirs, strict=True)]
-        found = comparisons.mean_difference(by_seed, unbiased=True)
+        found = mean_over_runs(by_seed)
         every = np.concatenate(by_seed)
-        tail = comparisons.t_upper_tail(abs(found.estimate) / found.se, found.df)
         # The minority is one of the groups and so may the worst one be: the same test is not paid for twice.
         same = every.tobytes()
-        tests[same] = min(1.0, 2 * tail)
+        tests[same] = two_sided_p(found)
         means = [float(np.mean([values.mean() for values in side])) for side in (ours, theirs)]
-        half = comparisons.t_quantile(0.975, found.df) * found.se
+        bounds = interval_of(found, low=-1.0)
         counts = [int(count) for count in ((every > 0).sum(), (every == 0).sum(), (every < 0).sum())]
-        raw.append((measure, means, found.estimate, half, same, counts))
+        raw.append((measure, means, found.estimate, bounds, same, counts))
     adjusted = dict(zip(tests, comparisons.holm(list(tests.values())).tolist(), strict=True))
     return tuple(
         MeasureDifference(
@@ -279,19 +280,19 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
             first=means[0],
             second=means[1],
             difference=estimate,
-            low=max(-1.0, estimate - half),
-            high=min(1.0, estimate + half),
+            low=bounds.low,
+            high=bounds.high,
             p_value=adjusted[same],
             wins=counts[0],
             ties=counts[1],
             losses=counts[2],
         )
-        for measure, means, estimate, half, same, counts in raw
+        for measure, means, estimate, bounds, same, counts in raw
     )
 
 
 def _title(row: Row) -> str:
-    options = variant(row.first.spec)
+    options = variant(row.first.spec, row.first.numerics)
     return f"{row.first.aligner} ({options})" if options else row.first.aligner
 
 

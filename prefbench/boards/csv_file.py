@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.boards.beyond import BEYOND_RATES
 from prefbench.boards.columns import (
     BEFORE,
     COLUMNS,
     LATER,
-    METRICS,
-    PROMPTED,
+    RATES,
     REGRETS,
     TEXT,
     TEXT_LAST,
@@ -114,15 +114,18 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
     if not text and name != "minority_ratio":
         return None
     try:
-        number = int(text) if name in WHOLE else float(text)
+        number = float(text)
+        if name in WHOLE:  # pandas and spreadsheets write 3.0 where a column has gaps
+            number = int(text) if "." not in text else int(number) if number.is_integer() else float("nan")
     except ValueError:
         number = float("nan")
     if not (0 < number < 2**53 if name in WHOLE else np.isfinite(number)):
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
     if name == "minority_ratio" and not 0 < number <= 0.5:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
-    if name in REGRETS and number < 0:
+    if (name in REGRETS or name.endswith("_sd")) and number < 0:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
-    if name.removesuffix("_low").removesuffix("_high") in (*METRICS, PROMPTED) and not 0 <= number <= 1:
+    rates = (*RATES, *BEYOND_RATES)
+    if name.removesuffix("_low").removesuffix("_high") in rates and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number

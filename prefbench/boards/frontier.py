@@ -22,7 +22,7 @@ from prefbench.boards.columns import DECIMALS
 from prefbench.boards.names import board_key, contest_of, joined, tuning_of
 from prefbench.boards.rows import Row
 from prefbench.record.schema import Record
-from prefbench.stats.comparisons import t_quantile
+from prefbench.stats.runs import interval_of, mean_of_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ def frontiers_of(rows: Iterable[Row]) -> list[Frontier]:
         record = row.first
         option = _strength_of(record.aligner)
         options = record.spec.get("aligner_options", {})
-        if option not in options or row.status != "ok":
-            continue
+        if not isinstance(options.get(option), int | float) or row.status != "ok":
+            continue  # also where the model's own strength was taken, which the record does not tell
         if any(_divergence(each) is None for each in row.records.values()):
             continue
         rest = json.dumps({k: v for k, v in options.items() if k != option}, sort_keys=True)
@@ -181,11 +181,9 @@ def _interval(name: str, values: Sequence[float]) -> dict[str, float | None]:
     """Mean of values, one for each seed, and a 95% interval within [0, 1] where there are several."""
     if not values:
         return {}
-    mean = float(np.mean(values))
-    cells: dict[str, float | None] = {name: round(mean, DECIMALS)}
+    mean = mean_of_figures(values)
+    cells: dict[str, float | None] = {name: round(mean.estimate, DECIMALS)}
     if len(values) > 1:
-        error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        half = t_quantile(0.975, len(values) - 1) * error
-        cells[f"{name}_low"] = round(max(0.0, mean - half), DECIMALS)
-        cells[f"{name}_high"] = round(min(1.0, mean + half), DECIMALS)
+        for end, bound in zip(("low", "high"), interval_of(mean), strict=True):
+            cells[f"{name}_{end}"] = round(bound, DECIMALS)
     return cells

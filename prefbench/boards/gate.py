@@ -38,13 +38,15 @@ def gate(
     baseline_runs: Path | None = None,
     checks: Sequence[Check] = (),
     allow_undecided: bool = False,
+    prompts_only: bool = False,
 ) -> GateReport:
     """Compare fresh runs with a published leaderboard, row by row and check by check.
 
     Rows are matched on task@version, model, data, minority ratio, aligner and the hash of all
     options. A match is compared prompt by prompt if `baseline_runs` has the items that the CSV's row
-    was made from and the seeds and prompts are the same; otherwise by the two rows' rates and
-    intervals, which include the variance of seeds.
+    was made from and the seeds and prompts are the same; otherwise by the two rows' rates and their
+    spread. Either is a t test over seeds. With one seed on a side the spread between its seeds is unknown
+    and nothing is decided.
 
     `fell` needs a p value below `level` after Holm's correction over all rows of all checks and a lower
     bound of the drop beyond the margin, so a false alarm anywhere has chance `level` at most. `held` needs
@@ -62,6 +64,7 @@ def gate(
         baseline_runs: the runs folder behind the CSV, if it is at hand.
         checks: further checks, which may be for some rows only.
         allow_undecided: leave the gate open where nothing was decided.
+        prompts_only: judge these policies by their prompts alone, whatever other seeds would give.
 
     Raises:
         UserError: if an argument is wrong, a file is missing, or no row matches.
@@ -80,7 +83,7 @@ def gate(
             f"no row of '{baseline_csv}' was run again in '{runs_dir}': run one of the baseline's "
             f"configurations. The baseline has {_listed(published)}; the runs have {_listed(fresh)}."
         )
-    report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided)
+    report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided, prompts_only)
     if not report.rows:
         raise UserError(
             f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}."
@@ -96,6 +99,7 @@ def judge_rows(
     level: float,
     strict: bool,
     allow_undecided: bool = False,
+    prompts_only: bool = False,
 ) -> GateReport:
     """Every check of every row that both sides have, corrected together.
 
@@ -107,6 +111,7 @@ def judge_rows(
         level: one-sided significance level.
         strict: as in `gate`.
         allow_undecided: likewise.
+        prompts_only: likewise.
     """
     for check in checks:
         _check_group(check, [behind[key] for key in fresh if key in behind and fits(check, key)])
@@ -116,7 +121,10 @@ def judge_rows(
         for key in published
         if key in fresh and fits(check, key) and _has_group(check, behind.get(key))
     ]
-    tested = [tested_row(published[key], fresh[key], behind.get(key), check, level) for check, key in pairs]
+    tested = [
+        tested_row(published[key], fresh[key], behind.get(key), check, level, prompts_only)
+        for check, key in pairs
+    ]
     with_p = [number for number, one in enumerate(tested) if one.test is not None]
     adjusted = comparisons.holm([test.p_value for number in with_p if (test := tested[number].test)])
     corrected = dict(zip(with_p, adjusted.tolist(), strict=True))
@@ -134,6 +142,7 @@ def judge_rows(
             if key not in fresh and any(fits(check, key) for check in checks)
         ),
         allow_undecided=allow_undecided,
+        prompts_only=prompts_only,
     )
 
 

@@ -29,7 +29,7 @@ def fits(check: Check, key: Key) -> bool:
 
 
 def read_gate_file(path: Path) -> GateFile:
-    """A gate file: `level`, `strict`, `allow_undecided` and tables `[[check]]` with the fields of `Check`.
+    """A gate file: `level`, `strict`, `allow_undecided`, `prompts_only` and tables `[[check]]` as `Check`.
 
     Raises:
         UserError: if it is no TOML, or has a key or a value that does not fit.

@@ -37,7 +37,8 @@ def summary_markdown(report: GateReport) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| not run | {_escaped(name)} | | | | | | | |" for name in report.unmatched]
-    lines += ["", f"Level {report.level:g} one-sided, {'strict' if report.strict else 'not strict'}.", ""]
+    strict = "strict" if report.strict else "not strict"
+    lines += ["", f"{_escaped(report.promise)} One-sided, {strict}.", ""]
     return "\n".join(lines)
 
 

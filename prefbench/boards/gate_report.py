@@ -49,6 +49,8 @@ class GateReport:
     """Baseline rows that nothing was run for."""
     allow_undecided: bool = False
     """True if a gate that decided nothing may stay open."""
+    prompts_only: bool = False
+    """True if the spread between seeds is left out."""
 
     @property
     def decided(self) -> bool:
@@ -75,6 +77,8 @@ class GateReport:
         nearest = min((row for row in self.rows if row.n_needed), key=_needed, default=None)
         if nearest is not None:
             what = f"{nearest.would} for {nearest.check.metric} of {row_name(nearest.key)}"
+        elif asked := next((row.would for row in self.rows if row.would), None):
+            what = asked
         elif any(row.test for row in self.rows):
             what = "no number of prompts would, but another margin, such as 0.05"
         else:
@@ -83,10 +87,21 @@ class GateReport:
 
     @property
     def sentences(self) -> list[str]:
-        """One per row, one per baseline row that was not run, whether nothing was decided, and the sum."""
+        """One per row and per baseline row that was not run; if nothing was decided; its errors; the sum."""
         lines = [row.sentence for row in self.rows]
         lines += [f"NOT RUN: {name} is in the baseline only." for name in self.unmatched]
-        return [*lines, *([self.undecided] if self.undecided else []), self.sum]
+        return [*lines, *([self.undecided] if self.undecided else []), self.promise, self.sum]
+
+    @property
+    def promise(self) -> str:
+        """How often it errs, and on what."""
+        chance = f"no more than the margins, to be called fallen: at most {self.level:g}"
+        if self.prompts_only:
+            return (
+                f"LEVEL: chance of policies that lose {chance}. Trained anew they may be called so more "
+                "often, as the spread between seeds is left out."
+            )
+        return f"LEVEL: chance of a method that is trained anew and loses {chance}."
 
     @property
     def sum(self) -> str:
@@ -107,6 +122,7 @@ class GateReport:
             "level": self.level,
             "strict": self.strict,
             "allow_undecided": self.allow_undecided,
+            "prompts_only": self.prompts_only,
             "decided": self.decided,
             "exit_code": self.exit_code,
             "rows": [

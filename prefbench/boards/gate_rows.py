@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,16 @@ from prefbench.boards.gate_report import GateRow, row_name
 from prefbench.boards.names import made_by
 from prefbench.boards.ranks import compare
 from prefbench.boards.rows import Row
-from prefbench.boards.table import two_level_intervals
 from prefbench.config import Check
-from prefbench.evaluate.win_rate import fairness_statistics
 from prefbench.record.near_reference import near_reference
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.comparisons import DropTest, Verdict
+from prefbench.stats.runs import Estimate, difference_of, mean_over_prompts, mean_over_runs
+
+ONE_SEED = "one seed on a side: the spread between seeds is unknown, so the method may be as good as before"
+SEEDS_WOULD = (
+    "two or more seeds on each side would tell (or --prompts-only, for policies that are what they are)"
+)
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,22 @@ class Tested:
     prompts: tuple[int, int]
     note: str = ""
     diverged: bool = False
-    seeds: int = 1
-    """Number of seeds on the side that has fewer."""
+    seeds: tuple[int, int] = (1, 1)
+    """Numbers of seeds of the baseline and of the new row."""
     near: str | None = None
     """Word for the new policies where they are no farther than a hair from the reference."""
+    prompts_only: bool = False
+    """True if the spread between seeds is left out, as the user says."""
 
 
-def tested_row(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Check, level: float) -> Tested:
+def tested_row(
+    cells: dict[str, Any],
+    fresh: Row,
+    behind: Row | None,
+    check: Check,
+    level: float,
+    prompts_only: bool = False,
+) -> Tested:
     """A row of the baseline, its cells and as far as they are at hand its runs, against the fresh one."""
     import pandas as pd
 
@@ -61,11 +75,19 @@ def tested_row(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Che
         ours, theirs = made_by(numerics), made_by(fresh.numerics)
         note = f"the baseline was made by {ours} and the new row by {theirs}: make the baseline anew"
         return Tested(old, None, None, False, (n_old, 0), note)
+    if metric == "worst_group_win_rate" and pd.isna(cells["worst_group_of_means"]):
+        note = "the baseline's is the smallest of means over seeds, as older files have it: build it anew"
+        return Tested(old, None, None, False, (n_old, 0), note)
     if grouped and metric.removeprefix(GROUP) not in [group.name for group in fresh.groups]:
         return Tested(old, None, None, False, (n_old, 0), "the new row lacks that group")
     new, n_new = _mean(fresh, metric), sum(len(seed.scores) for seed in fresh.seeds)
     near = near_reference(_kl(fresh))
-    seeds = min(int(cells["n_seeds"]), len(fresh.seeds))
+    seeds = (int(cells["n_seeds"]), len(fresh.seeds))
+    made = partial(
+        Tested, old, new, prompts=(n_old, n_new), seeds=seeds, near=near, prompts_only=prompts_only
+    )
+    if min(seeds) == 1 and not prompts_only:
+        return made(test=None, paired=False, note=ONE_SEED)
 
     note = ""
     if behind is not None:
@@ -75,34 +97,40 @@ def tested_row(cells: dict[str, Any], fresh: Row, behind: Row | None, check: Che
             if grouped:
                 return Tested(None, new, None, False, (n_old, n_new), note)
         else:
-            difference, paired = compare(behind, fresh, metric, unbiased=True)
+            difference, paired = compare(behind, fresh, metric, prompts_only)
             if not paired:
                 note = "seeds or prompts differ from the baseline's"
             if paired or grouped:
                 n = n_new if paired else 2 / (1 / n_old + 1 / n_new)
                 test = comparisons.judge_drop(difference, check.margin, n, level)
-                return Tested(old, new, test, paired, (n_old, n_new), note, seeds=seeds, near=near)
-    interval = two_level_intervals(fresh)[metric][1]
-    test = comparisons.two_sample_drop_test(
-        old,
-        n_old,
-        new,
-        n_new,
-        check.margin,
-        se_base=_standard_error(cells[f"{metric}_low"], cells[f"{metric}_high"]),
-        se_new=_standard_error(*interval),
-        seeds_base=int(cells["n_seeds"]),
-        seeds_new=len(fresh.seeds),
-        level=level,
-    )
-    return Tested(old, new, test, False, (n_old, n_new), note, seeds=seeds, near=near)
+                return made(test=test, paired=paired, note=note)
+    before = _published(cells, metric, prompts_only)
+    now = (mean_over_prompts if prompts_only else mean_over_runs)(fresh.metric_scores(metric))
+    difference = difference_of(before, now)
+    # Both sides as large as this (their harmonic mean) would have the variance found.
+    test = comparisons.judge_drop(difference, check.margin, 2 / (1 / n_old + 1 / n_new), level)
+    return made(test=test, paired=False, note=note)
+
+
+def _published(cells: dict[str, Any], metric: str, prompts_only: bool) -> Estimate:
+    """A baseline's rate with its standard error, from the cells of its row."""
+    import pandas as pd
+
+    rate, n_prompts, n = float(cells[metric]), int(cells["n_prompts"]), int(cells["n_seeds"])
+    counted = comparisons.binomial(rate, n_prompts)
+    between = cells[f"{metric}_sd"]
+    if n == 1 or prompts_only:
+        return counted
+    if pd.isna(between):  # an older file, whose bootstrap showed (n - 1) / n of the variance between seeds
+        low, high = cells[f"{metric}_low"], cells[f"{metric}_high"]
+        se = (high - low) / (2 * intervals.z_quantile(0.975)) * math.sqrt(n / (n - 1))
+        return Estimate(rate, float(se) if se > 0 else counted.se, n - 1.0)
+    each = max(2.0, n_prompts / n)
+    return Estimate(rate, math.sqrt((between**2 + 1 / (each * (each - 1))) / n), n - 1.0)
 
 
 def _mean(row: Row, metric: str) -> float:
-    if metric.startswith(GROUP) or metric == "worst_group_win_rate":
-        return float(np.mean([scores.mean() for scores in row.metric_scores(metric)]))
-
-    return float(fairness_statistics(row.groups)[metric](row.means))
+    return float(np.mean([scores.mean() for scores in row.metric_scores(metric)]))
 
 
 def _kl(row: Row) -> float | None:
@@ -111,18 +139,15 @@ def _kl(row: Row) -> float | None:
     return sum(each) / len(each) if len(each) == len(row.records) else None
 
 
-def _standard_error(low: float, high: float) -> float | None:
-    """Standard error of the rate that a 95% interval is for; None if the interval is missing."""
-    se = (high - low) / (2 * intervals.z_quantile(0.975))
-    return se if se > 0 else None  # also when it is NaN
-
-
 def judged_row(key: Key, check: Check, tested: Tested, p: float | None, level: float, tests: int) -> GateRow:
     """The verdict on a comparison, with p corrected for so many tests, and the sentence that says it."""
     test, metric, margin = tested.test, check.metric, check.margin
     if test is None:
         verdict: Verdict = "fell" if tested.diverged else "cannot tell"
         said = f"{metric} cannot be compared, {tested.note}"
+        if tested.note == ONE_SEED:
+            said = f"{metric} went from {tested.old:.3f} to {tested.new:.3f}, {ONE_SEED}; {SEEDS_WOULD}"
+            return _gate_row(key, check, verdict, f"{said}.", tested, None, would=SEEDS_WOULD)
         if tested.diverged:
             said = f"{metric} was {tested.old:.3f} and now the run diverged"
         return _gate_row(key, check, verdict, f"{said}.", tested, None)
@@ -139,8 +164,8 @@ def judged_row(key: Key, check: Check, tested: Tested, p: float | None, level: f
         counts += f" because {tested.note}"
     if tested.near is not None:
         counts += f", by a policy that is {tested.near}"
-    if tested.seeds == 1:
-        counts += ", one seed: of these policies, not of the method"
+    if tested.prompts_only:
+        counts += ", prompts only: of these policies, not of the method"
     if verdict == "fell":
         rest = f"a drop of at least {max(test.low, margin):.3f}, beyond the margin of {margin:g} ({counts})"
     elif verdict == "held":
@@ -158,9 +183,9 @@ def judged_row(key: Key, check: Check, tested: Tested, p: float | None, level: f
 
 def _would(needed: int, tested: Tested) -> str:
     """A sentence that says how many prompts, and seeds, would decide a row."""
-    if tested.seeds == 1:
+    if tested.prompts_only:
         return f"about {needed:,} prompts on each side would do"
-    each = max(1, min(tested.prompts) // tested.seeds)
+    each = max(1, min(n // seeds for n, seeds in zip(tested.prompts, tested.seeds, strict=True)))
     return f"about {needed:,} prompts on each side would do, on {math.ceil(needed / each)} seeds of {each:,}"
 
 

@@ -61,8 +61,8 @@ def contest_of(record: Record) -> tuple[bool, int]:
     return (False, 0) if tuning is None else (True, tuning.configurations)
 
 
-def variant(spec: Mapping[str, Any]) -> str:
-    """The options that are not the defaults, as `aligner.beta=0.5, task.noise=2`; empty if none.
+def variant(spec: Mapping[str, Any], numerics: int | None) -> str:
+    """The options that are not the defaults of their time, as `aligner.beta=0.5, task.noise=2`, or nothing.
 
     What tuning chose has the word `tuned` before it, also where it chose the defaults.
 
@@ -79,7 +79,14 @@ def variant(spec: Mapping[str, Any]) -> str:
             return f"config {config_hash(spec)}"
         for name in sorted(options):
             field = known.model_fields.get(name)
-            if field is None or options[name] != _plain(field.get_default(call_default_factory=True)):
+            former, until = getattr(known, "former_defaults", {}).get(name, (None, -1))
+            if field is None:
+                usual = None
+            elif (numerics or 0) <= until:
+                usual = former
+            else:
+                usual = _plain(field.get_default(call_default_factory=True))
+            if field is None or options[name] != usual:
                 changed.append(f"{kind}.{name}={json.dumps(options[name])}")
     return ", ".join(changed)
 

@@ -1,73 +1,100 @@
-"""Rows of a board held against each other, and ranks that admit ties."""
+"""Rows of a board held against each other, and the ranks of its learners."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from prefbench.arrays import Floats
+from prefbench.boards.estimates import egalitarian_regret
 from prefbench.boards.names import config_hash
 from prefbench.boards.rows import Row
-from prefbench.stats import comparisons
+from prefbench.registry import role_of
+from prefbench.stats.rank_sets import Rank, rank_sets
+from prefbench.stats.runs import (
+    Estimate,
+    difference_of,
+    mean_of_figures,
+    mean_over_prompts,
+    mean_over_runs,
+)
 
-RANK_LEVEL = 0.05
+RANKED = "worst_group_win_rate"
 
 
-def tie_ranks(rows: Sequence[Row]) -> list[tuple[Row, int]]:
-    """Rank the complete rows of one board by worst-group win rate, with ties where noise allows one.
+def role(row: Row) -> str:
+    """`learner`, `floor` or `ceiling`."""
+    return role_of(row.first.aligner, row.first.needs) or "learner"
 
-    The best row is compared with each of the others, prompt by prompt within seeds; the p values
-    (two-sided, from `comparisons.mean_difference`) are corrected by Holm. It and all rows that it does
-    not beat at 5% share its rank; the rest are ranked again the same way, after as many places. So a
-    noisy row may share a rank that a slightly better but more certain one just misses.
 
-    Returns:
-        Rows with ranks, best first within a rank.
+def ranked(rows: Sequence[Row]) -> list[tuple[Row, Rank | None]]:
+    """The complete rows of one board from the best down, its learners with ranks and their sets.
+
+    Learners are ranked among learners: floors and ceilings stand beside them and are not among the compared.
+    The figure is the mean over seeds of each run's worst group, or, where every row has it, egalitarian
+    regret, of which less is better. The order is that of the estimates; the sets tell the doubt.
     """
-    left = sorted(rows, key=lambda row: (-_worst(row), row.first.aligner, config_hash(row.first.spec)))
-    result: list[tuple[Row, int]] = []
-    while left:
-        best, others = left[0], left[1:]
-        adjusted = comparisons.holm([_p_value(best, other) for other in others])
-        tied = [best, *(row for row, p in zip(others, adjusted, strict=True) if p >= RANK_LEVEL)]
-        rank = len(result) + 1
-        result += [(row, rank) for row in tied]
-        left = [row for row, p in zip(others, adjusted, strict=True) if p < RANK_LEVEL]
-    return result
+    regrets = [egalitarian_regret(row) for row in rows]
+    known = [regret for regret in regrets if regret is not None]
+    by_regret = bool(rows) and len(known) == len(rows)
+    figures = (
+        [-regret.estimate for regret in known]
+        if by_regret
+        else [float(np.mean([scores.mean() for scores in row.metric_scores(RANKED)])) for row in rows]
+    )
+    figure_of = {id(row): round(figure, 12) for row, figure in zip(rows, figures, strict=True)}
+    ordered = sorted(
+        rows, key=lambda row: (-figure_of[id(row)], row.first.aligner, config_hash(row.first.spec))
+    )
+    learners = [row for row in ordered if role(row) == "learner"]
+    held = [_regrets(row) if by_regret else _scores(row, RANKED, mean_over_runs) for row in learners]
+    sets = rank_sets([figure_of[id(row)] for row in learners], lambda i, j: held[i].less(held[j])[0])
+    rank_of = {id(row): rank for row, rank in zip(learners, sets, strict=True)}
+    return [(row, rank_of.get(id(row))) for row in ordered]
 
 
-def _worst(row: Row) -> float:
-    return round(float(row.means.min()), 12)
-
-
-def compare(
-    first: Row, second: Row, metric: str, unbiased: bool = False
-) -> tuple[comparisons.Difference, bool]:
+def compare(first: Row, second: Row, metric: str, prompts_only: bool = False) -> tuple[Estimate, bool]:
     """First minus second on a metric, and whether it could be taken prompt by prompt.
 
-    It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows'
-    variances are added.
+    It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows' variances
+    are added.
 
     Args:
         first: whole, with scores for every seed.
         second: likewise.
         metric: one of `METRICS`, or `group/NAME` for a group's own win rate.
-        unbiased: as in `comparisons.mean_difference`.
+        prompts_only: leave the spread between seeds out, for policies that are what they are.
     """
-    ours, theirs = first.metric_scores(metric), second.metric_scores(metric)
-    same = [s.seed for s in first.seeds] == [s.seed for s in second.seeds] and all(
-        a.prompts == b.prompts for a, b in zip(first.seeds, second.seeds, strict=True)
+    mean = mean_over_prompts if prompts_only else mean_over_runs
+    return _scores(first, metric, mean).less(_scores(second, metric, mean))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A row's runs, ready to be held against those of other rows."""
+
+    of: list[tuple[int, int]]
+    """Each run's seed and what stands for its prompts: rows that have the same are compared run by run."""
+    runs: list[Floats]
+    mean: Callable[[list[Floats]], Estimate]
+
+    def less(self, other: _Held) -> tuple[Estimate, bool]:
+        """This less another, and whether run by run."""
+        if self.of == other.of:
+            return self.mean([a - b for a, b in zip(self.runs, other.runs, strict=True)]), True
+        return difference_of(self.mean(self.runs), self.mean(other.runs)), False
+
+
+def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Estimate]) -> _Held:
+    of = [(seed.seed, hash(seed.prompts)) for seed in row.seeds]
+    return _Held(of, row.metric_scores(metric), mean)
+
+
+def _regrets(row: Row) -> _Held:
+    """Of which less is better. A run's regret is exact and needs no prompts."""
+    lost = [np.array([-each.egalitarian_regret]) for r in row.records.values() if (each := r.regret)]
+    return _Held(
+        [(seed, 0) for seed in row.records], lost, lambda runs: mean_of_figures(np.concatenate(runs))
     )
-    if same:
-        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-        return comparisons.mean_difference(differences, unbiased), True
-    a, b = comparisons.mean_difference(ours, unbiased), comparisons.mean_difference(theirs, unbiased)
-    se = float(np.hypot(a.se, b.se))
-    df = se**4 / (a.se**4 / a.df + b.se**4 / b.df)
-    return comparisons.Difference(a.estimate - b.estimate, se, df), False
-
-
-def _p_value(best: Row, other: Row) -> float:
-    difference, _ = compare(best, other, "worst_group_win_rate")
-    tail = comparisons.t_upper_tail(abs(difference.estimate) / difference.se, difference.df)
-    return min(1.0, 2 * tail)

@@ -1,9 +1,9 @@
 """Rows of a leaderboard: configurations over their seeds.
 
 A board is what may be compared: one task@version with its options, model, data, minority ratio and
-way of measuring. A row is one aligner with its options on a board, over seeds. Its worst group is the
-one whose win rate, averaged over seeds, is lowest (the smallest of the means; averaging each seed's
-own minimum would mix groups).
+way of measuring. A row is one aligner with its options on a board, over seeds. Its figure is the mean over
+seeds of what each run's own worst group won: what is deployed is one run, and a group that is sacrificed on
+one seed gets nothing back from another.
 
 A board's seeds are those that its sweep declared or, where none did, those that most of its rows have; a
 seed or a group beyond them is left out and named. A row that lacks one of them, or the evidence for it, is
@@ -22,13 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from prefbench.arrays import Floats
+from prefbench.boards.columns import CROSS_FITTED
 from prefbench.boards.declared import read_declared
 from prefbench.boards.names import board_name, config_hash, joined, made_by, setting_key
 from prefbench.errors import UserError
-from prefbench.evaluate.win_rate import ScoredGroup, fairness, fairness_statistics
+from prefbench.evaluate.win_rate import ScoredGroup, fairness_statistics
 from prefbench.record.evidence import item_outcomes, prompted_outcomes, read_items, sorted_items
 from prefbench.record.files import PROMPTED_FILE, find_records
 from prefbench.record.schema import Record
+from prefbench.seeds import rng
+from prefbench.stats.worst import cross_fitted_worst, own_worst
 
 
 @dataclass(frozen=True)
@@ -99,17 +102,23 @@ class Row:
         return np.asarray(np.mean([seed.scores.mean(axis=0) for seed in self.seeds], axis=0))
 
     def metric_scores(self, metric: str) -> list[Floats]:
-        """Per seed, the prompts' scores whose mean is the metric, `[prompts]`.
+        """Per seed, the prompts' scores whose mean is that run's figure, `[prompts]`.
 
-        For the worst group it is the column of the group that is worst in this row: the choice is
-        taken as given, which is right unless two groups are about equally badly off.
+        For the worst group it is the column of the group that is worst in that run.
+
+        Args:
+            metric: one of `METRICS`, `CROSS_FITTED`, or `group/NAME` for a group's own win rate.
         """
         if metric.startswith("group/"):
             column = [group.name for group in self.groups].index(metric.removeprefix("group/"))
             return [seed.scores[:, column] for seed in self.seeds]
-        measures = fairness(self.means, self.groups)
         if metric == "worst_group_win_rate":
-            return [seed.scores[:, measures.worst] for seed in self.seeds]
+            return [own_worst(seed.scores) for seed in self.seeds]
+        if metric == CROSS_FITTED:
+            # By the run's seed alone, so that rows of one board are split alike.
+            return [cross_fitted_worst(seed.scores, rng(seed.seed, "worst group")) for seed in self.seeds]
+        if metric == "gap":
+            return [own_worst(-seed.scores) * -1 - own_worst(seed.scores) for seed in self.seeds]
         statistic = fairness_statistics(self.groups)[metric]
         return [statistic(seed.scores) for seed in self.seeds]
 

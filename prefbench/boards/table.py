@@ -1,7 +1,4 @@
-"""The leaderboard: every configuration over its seeds, with intervals and ranks.
-
-Intervals come from a bootstrap over seeds and then prompts.
-"""
+"""The leaderboard: every configuration over its seeds, with intervals and ranks."""
 
 from __future__ import annotations
 
@@ -11,60 +8,45 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from prefbench.boards.columns import DECIMALS, LATER, METRICS, NUMBERS, PROMPTED, REGRETS, typed_frame
+from prefbench.boards.beyond import beyond_cells
+from prefbench.boards.columns import (
+    CROSS_FITTED,
+    DECIMALS,
+    LATER,
+    METRICS,
+    NUMBERS,
+    RANKS,
+    REGRET_BOUNDS,
+    REGRETS,
+    typed_frame,
+)
+from prefbench.boards.estimates import egalitarian_regret, estimates, usual_worst, worst_seed
 from prefbench.boards.names import board_key, config_hash, contest_of, joined, setting_key, tuning_of, variant
-from prefbench.boards.ranks import tie_ranks
+from prefbench.boards.ranks import ranked, role
 from prefbench.boards.rows import Row, load_rows, row_of
 from prefbench.errors import UserError
-from prefbench.evaluate.win_rate import fairness_statistics
 from prefbench.record.files import read_record
 from prefbench.record.schema import Record
 from prefbench.registry import Role, placed, role_of
-from prefbench.seeds import rng
-from prefbench.stats import intervals, power
-from prefbench.stats.intervals import Interval
+from prefbench.stats import power
+from prefbench.stats.rank_sets import Rank
+from prefbench.stats.runs import interval_of, spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def two_level_intervals(row: Row) -> dict[str, tuple[float, Interval]]:
-    """Every metric of a row with its two-level interval; deterministic.
-
-    All metrics share their resamples, which are drawn from the configuration's own hash.
-    """
-    draws = rng(int(config_hash(row.first.spec), 16), "leaderboard")
-    replicates = intervals.resample_means([seed.scores for seed in row.seeds], draws)
-    n_prompts = sum(len(seed.scores) for seed in row.seeds)
-    result = {}
-    for name, statistic in fairness_statistics(row.groups).items():
-        estimate = float(statistic(row.means))
-        interval = intervals.percentile_interval(statistic(replicates), estimate, n_prompts)
-        result[name] = (estimate, interval)
-    return result
-
-
-def prompted_interval(row: Row) -> tuple[float, Interval] | None:
-    """The worst group's win rate of policies that are told what is wanted; None unless every seed has it."""
-    told = [seed.prompted for seed in row.seeds if seed.prompted is not None]
-    if len(told) < len(row.seeds) or len({scores.shape[1] for scores in told}) > 1:
-        return None
-    draws = rng(int(config_hash(row.first.spec), 16), "leaderboard", "prompted")
-    estimate = float(np.mean([scores.mean(axis=0) for scores in told], axis=0).min())
-    replicates = intervals.resample_means(told, draws).min(axis=-1)
-    return estimate, intervals.percentile_interval(replicates, estimate, sum(map(len, told)))
-
-
 def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
-    """One specification over seeds: each metric's mean and two-level 95% interval.
+    """One specification over seeds: each metric's mean over runs and its 95% interval.
 
     Args:
         folders: of the runs, which differ in their seed only.
 
     Returns:
         `n_seeds`, `seeds`, `n_prompts` (over seeds), `status`, `worst_group`, `groups` (win rate by
-        name, averaged over seeds), `kl` (averaged), and for each metric its value, `_low` and `_high`. The
-        measured values are None unless every seed is whole.
+        name, averaged over seeds), `kl` (averaged), for each metric its value, `_low` and `_high`, and the
+        columns of the board that say more of the worst group: `worst_group_of_means`, `worst_seed`, the
+        cross-fitted one and `mde`. The measured values are None unless every seed is whole.
 
     Raises:
         UserError: if the runs are not of one specification, or none is given.
@@ -95,14 +77,15 @@ def summarise_runs(found: Iterable[tuple[Path, Record]]) -> dict[str, Any]:
         "worst_group": cells["worst_group"],
         "groups": by_group if row.measurable else {},
         "kl": cells["kl"],
-        **{name: cells[name] for m in METRICS for name in (m, f"{m}_low", f"{m}_high")},
+        **{name: cells[name] for m in (*METRICS, CROSS_FITTED) for name in (m, f"{m}_low", f"{m}_high")},
+        **{name: cells[name] for name in ("worst_group_of_means", "worst_seed", "mde")},
     }
 
 
 def build(runs_dir: Path) -> pd.DataFrame:
     """The leaderboard of a runs folder: one row per configuration, over seeds, in `COLUMNS`.
 
-    Rows are ordered by board, then rank, then worst-group win rate, unranked ones last; tuned rows are ranked
+    Rows are ordered by board, then by the figure that ranks, incomplete ones last; tuned rows are ranked
     among themselves, after the others. The same runs always give the same frame.
 
     Raises:
@@ -113,7 +96,7 @@ def build(runs_dir: Path) -> pd.DataFrame:
 
 def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     """The leaderboard of rows that are loaded, ranked and ordered as `build` does."""
-    ranks: dict[int, int] = {}
+    ranks: dict[int, Rank | None] = {}
     boards: dict[str, list[Row]] = {}
     for row in rows:
         boards.setdefault(board_key(row.first), []).append(row)
@@ -121,19 +104,21 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     for key in sorted(boards, key=lambda k: (_cell_key(boards[k][0]), k)):
         whole = [row for row in boards[key] if row.status == "ok"]
         for contest in sorted({contest_of(row.first) for row in whole}):
-            ranked = tie_ranks([row for row in whole if contest_of(row.first) == contest])
-            ranks |= {id(row): rank for row, rank in ranked}
-            ordered += [row for row, _ in ranked]
+            found = ranked([row for row in whole if contest_of(row.first) == contest])
+            ranks |= {id(row): rank for row, rank in found}
+            ordered += [row for row, _ in found]
         ordered += [row for row in boards[key] if row.status != "ok"]
     return typed_frame([_cells(row, ranks.get(id(row))) for row in ordered])
 
 
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
 """Roles of the aligners that every board should have beside its learners."""
+_CALLED: dict[Role, str] = {"floor": "floor", "ceiling": "row that was told the true utilities"}
+"""Roles for a reader: what is told the truth is no ceiling unless it is exact."""
 
 
 def missing_controls(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each board that lacks a floor or a ceiling.
+    """A sentence for each board that lacks a floor or a row that was told the true utilities.
 
     An aligner is what it is declared to be; only complete rows count. The one to run is the one that is shown
     first.
@@ -147,7 +132,7 @@ def missing_controls(frame: pd.DataFrame) -> list[str]:
         there = {
             role_of(name, needs.split()) for name, needs in zip(whole["aligner"], whole["needs"], strict=True)
         }
-        lacking = [f"{role}{_how(role)}" for role in CONTROLS if role not in there]
+        lacking = [f"{_CALLED[role]}{_how(role)}" for role in CONTROLS if role not in there]
         if lacking:
             task, model, data, ratio = cast(tuple[str, str, str, float], board)
             said.append(f"{task} {model} {data} {ratio:g} has no complete {' and no '.join(lacking)}")
@@ -171,16 +156,17 @@ def _measured(row: Row) -> dict[str, Any]:
     cells: dict[str, Any] = dict.fromkeys(["n_prompts", "worst_group", *names, *NUMBERS, *LATER])
     if not row.measurable:
         return cells
-    intervals = two_level_intervals(row)
-    told = prompted_interval(row)
-    if told is not None:
-        intervals[PROMPTED] = told
-    for name, (estimate, interval) in intervals.items():
+    for name, (estimate, interval) in estimates(row).items():
         cells[name], cells[f"{name}_low"], cells[f"{name}_high"] = (
             round(value, DECIMALS) for value in (estimate, *interval)
         )
+    for name in METRICS:
+        between = spread(row.metric_scores(name))
+        cells[f"{name}_sd"] = None if between is None else round(between, DECIMALS)
     cells["n_prompts"] = sum(len(seed.scores) for seed in row.seeds)
-    cells["worst_group"] = row.groups[int(row.means.argmin())].name
+    cells["worst_group"] = usual_worst(row)
+    cells["worst_group_of_means"] = round(float(row.means.min()), DECIMALS)
+    cells["worst_seed"] = round(worst_seed(row), DECIMALS)
     for name in ("kl", "mean_length", "reference_length", "empty_rate"):
         values = [getattr(record, name) for record in row.records.values()]
         cells[name] = None if None in values else round(float(np.mean(values)), DECIMALS)
@@ -188,11 +174,25 @@ def _measured(row: Row) -> dict[str, Any]:
         lost = [getattr(record.regret, name) for record in row.records.values() if record.regret]
         if len(lost) == len(row.records):
             cells[name] = round(float(np.mean(lost)), DECIMALS)
-    cells["mde"] = round(power.minimum_detectable_effect(cells["n_prompts"]), DECIMALS)
+    regret = egalitarian_regret(row)
+    if regret is not None and len(row.records) > 1:
+        bounds = interval_of(regret, high=np.inf)
+        cells |= zip(REGRET_BOUNDS, (round(bound, DECIMALS) for bound in bounds), strict=True)
+    for name, value in beyond_cells(row.records.values()).items():
+        cells[name] = None if value is None else round(value, DECIMALS)
+    cells["mde"] = round(_detectable(row), DECIMALS)
     return cells
 
 
-def _cells(row: Row, rank: int | None) -> dict[str, Any]:
+def _detectable(row: Row) -> float:
+    """The smallest difference to another row of as many seeds and this spread; of one seed, over prompts."""
+    between = spread(row.metric_scores("worst_group_win_rate"))
+    if between is None:
+        return power.minimum_detectable_effect(sum(len(seed.scores) for seed in row.seeds))
+    return power.detectable_over_runs(between, len(row.seeds))
+
+
+def _cells(row: Row, rank: Rank | None) -> dict[str, Any]:
     first = row.first
     return {
         "task": f"{first.task}@{first.task_version}",
@@ -200,13 +200,14 @@ def _cells(row: Row, rank: int | None) -> dict[str, Any]:
         "data": first.data,
         "minority_ratio": first.minority_ratio,
         "aligner": first.aligner,
-        "variant": variant(first.spec),
+        "variant": variant(first.spec, first.numerics),
         "needs": " ".join(first.needs) or "nothing",
         "status": row.status,
-        "tie_rank": rank,
         "n_seeds": len(row.records),
         "seeds": joined(row.records),
         **_measured(row),
+        "role": role(row),
+        **dict(zip(RANKS, rank or (None,) * len(RANKS), strict=True)),
         "numerics": row.numerics,
         "tuning": tuning_of(first),
         "config_hash": config_hash(first.spec),

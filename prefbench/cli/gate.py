@@ -30,13 +30,21 @@ def gate(
         typer.Option(help="The drop that is tolerated where --metric names none: 0.03 is three points."),
     ] = 0.03,
     level: Annotated[
-        float, typer.Option(help="Chance of a false alarm, over all rows and metrics together.")
+        float,
+        typer.Option(help="Chance of a false alarm, over all rows and metrics together, seeds included."),
     ] = 0.05,
     strict: Annotated[
         bool, typer.Option("--strict", help="Close also for undecided rows and for those not run again.")
     ] = False,
     allow_undecided: Annotated[
         bool, typer.Option("--allow-undecided", help="Stay open where not one check held or fell.")
+    ] = False,
+    prompts_only: Annotated[
+        bool,
+        typer.Option(
+            "--prompts-only",
+            help="Judge these very policies, with one seed too: the spread between seeds is left out.",
+        ),
     ] = False,
     baseline_runs: Annotated[
         Path | None, typer.Option(help="The runs behind the baseline, to compare prompt by prompt.")
@@ -45,8 +53,8 @@ def gate(
         Path | None,
         typer.Option(
             metavar="GATE.toml",
-            help="A file with level, strict, allow_undecided and tables [[check]]. What is given on the "
-            "command line counts instead.",
+            help="A file with level, strict, allow_undecided, prompts_only and tables [[check]]. What is "
+            "given on the command line counts instead.",
         ),
     ] = None,
     summary: Annotated[
@@ -60,7 +68,8 @@ def gate(
 ) -> None:
     """Compare runs with a published leaderboard.
 
-    Exit 1 if a result fell by more than the margin, or if nothing was decided.
+    Exit 1 if a result fell by more than the margin, or if nothing was decided: one seed on a side decides
+    nothing of a method.
     """
     from prefbench.boards.gate import gate
     from prefbench.boards.gate_file import LEVEL, read_gate_file
@@ -74,7 +83,19 @@ def gate(
         level = said.level if said.level is not None and level == LEVEL else level
         strict = strict or bool(said.strict)
         allow_undecided = allow_undecided or bool(said.allow_undecided)
-    report = gate(baseline, runs_dir, metric, margin, level, strict, baseline_runs, checks, allow_undecided)
+        prompts_only = prompts_only or bool(said.prompts_only)
+    report = gate(
+        baseline,
+        runs_dir,
+        metric,
+        margin,
+        level,
+        strict,
+        baseline_runs,
+        checks,
+        allow_undecided,
+        prompts_only,
+    )
     if summary is not None:
         write_summary(report, summary)
     if junit is not None:

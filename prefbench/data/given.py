@@ -18,6 +18,7 @@ from prefbench import seeds
 from prefbench.data.comparisons import COLUMNS, Comparisons, tuples, unordered
 from prefbench.errors import UserError
 from prefbench.problem.problem import HELD_OUT_PAIRS, Prompts, apportion
+from prefbench.problem.splits import by_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def assemble(
             f"{source!r} has comparisons of {len(order)} different prompts, and {test_prompts} are asked for "
             "to evaluate on alone: lower task.test_prompts."
         )
-    testing = order[:test_prompts]
+    testing = by_place(order)[:test_prompts]
     on_test = rows["prompt"].isin(set(testing))
     test = _in_turn(rows[on_test]).head(held_out_pairs)
     rest = rows[~on_test]

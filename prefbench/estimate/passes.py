@@ -119,7 +119,7 @@ def _gold(recipe: Recipe) -> None:
 
 
 def _evaluation(recipe: Recipe, samples: int) -> None:
-    """Responses to the test prompts by the policy and by the reference, and both log-probabilities of them.
+    """Responses to the test prompts by the policy and by the reference, and their log-probabilities.
 
     What trained the policy is gone by then.
     """
@@ -131,6 +131,8 @@ def _evaluation(recipe: Recipe, samples: int) -> None:
             product = min(models, recipe.product)
             batch = min(rows, ROWS_AT_ONCE)
             recipe.add("evaluation", "sample", rows, batch, drawn=drawn, product=product, **held)
+    # The reference reads its own responses and the policy's, after their own prompts and after others.
+    recipe.score("evaluation", 4 * answers, **held)
     if recipe.answers and recipe.speakers:
-        recipe.score("evaluation", answers * (recipe.speakers + 1), product=recipe.product, **held)
+        recipe.score("evaluation", answers * recipe.speakers, product=recipe.product, **held)
     _judge(recipe, "evaluation", 2 * answers)

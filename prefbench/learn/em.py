@@ -25,14 +25,17 @@ from prefbench.learn.grouping import group, starts, word_differences
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import EMOptions
 from prefbench.learn.rewards import (
+    by_cluster,
     fit_everybody,
     fit_linear,
     group_options,
     load_rewards,
     log_likelihood,
     normalised,
+    ordered,
     pairs_digest,
     save_rewards,
+    say_what_was_not_learned,
     scores_of,
 )
 from prefbench.work import em_rounds
@@ -58,7 +61,8 @@ def fit_mixture(
         pairs: preference pairs with `user_id`.
         options: number of clusters, restarts and the reward models' options.
         seed: the run's seed.
-        held_out: pairs of the same annotators that choose the number of clusters, where it is to be chosen.
+        held_out: pairs of the same annotators that choose the number of clusters, or between the weights of
+            a reward's training, where the options let them.
 
     Returns:
         Normalised rewards with the annotators' assignment and a report of how EM went.
@@ -73,24 +77,38 @@ def fit_mixture(
             f"{most} clusters are more than the {len(np.unique(pairs.user_id))} annotators: lower "
             f"aligner.{'select_clusters' if options.select_clusters else 'clusters'}."
         )
-    if options.select_clusters is not None:
+    if options.select_clusters is None:
+        rewards = _fit_stored_mixture(backbone, pairs, options, seed, held_out)
+    else:
         if held_out is None or not len(held_out):
             raise UserError("aligner.select_clusters needs held-out pairs, and this task has none.")
-        return _select_clusters(backbone, pairs, held_out, options, seed)
+        rewards = _select_clusters(backbone, pairs, held_out, options, seed)
+    say_what_was_not_learned(backbone, rewards)
+    return rewards
+
+
+def _fit_stored_mixture(
+    backbone: Backbone, pairs: Pairs, options: EMOptions, seed: int, held_out: Pairs | None
+) -> Rewards:
     relevant = set(EMOptions.model_fields)
     key = {
         "reference": backbone.digest,
         "training": dict(backbone.training),
         "pairs": pairs_digest(pairs),
+        "held_out": None if held_out is None else pairs_digest(held_out),
         "options": {k: v for k, v in options.model_dump().items() if k in relevant},
         "seed": seed,
     }
 
     # The same stage as single_reward's: neither needs to know whose labels they are.
-    everybody = fit_everybody(backbone, pairs, options, seed).models[0]
+    everybody = fit_everybody(backbone, pairs, options, seed, held_out).models[0]
 
     def compute(work: Work) -> None:
-        save_rewards(work.path, _expectation_maximisation(backbone.at(work), pairs, everybody, options, seed))
+        found = _expectation_maximisation(backbone.at(work), pairs, everybody, options, seed, held_out)
+        if held_out is not None:
+            theirs = by_cluster(held_out, found)
+            found.held_out = [ordered(*each) for each in zip(found.models, theirs, strict=True)]
+        save_rewards(work.path, found)
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
@@ -115,7 +133,7 @@ def _select_clusters(
     fitted, scores = [], []
     for clusters in range(1, options.select_clusters + 1):
         tried = options.model_copy(update={"clusters": clusters, "select_clusters": None})
-        rewards = fit_mixture(backbone, pairs, tried, seed)
+        rewards = _fit_stored_mixture(backbone, pairs, tried, seed, held_out)
         assert rewards.assignment is not None
         each = np.stack([scores_of(model, held_out) for model in rewards.models])
         margin = each[:, 0] - each[:, 1]
@@ -132,7 +150,12 @@ def _select_clusters(
 
 
 def _expectation_maximisation(
-    backbone: Backbone, pairs: Pairs, everybody: Reward, options: EMOptions, seed: int
+    backbone: Backbone,
+    pairs: Pairs,
+    everybody: Reward,
+    options: EMOptions,
+    seed: int,
+    held_out: Pairs | None,
 ) -> Rewards:
     assert pairs.user_id is not None
     users, user_of_pair = np.unique(pairs.user_id, return_inverse=True)
@@ -143,10 +166,22 @@ def _expectation_maximisation(
     options = options.model_copy(update={"em_iterations": iterations})
     rounds = _soft_rounds if options.em_assignment == "soft" else _hard_rounds
 
-    def m_step(mine: Pairs, before: _Fit | None, name: str) -> _Fit:
+    def checked(weight: np.ndarray) -> Pairs | None:
+        """The held-out pairs of a cluster's annotators; None where single pairs are placed."""
+        if held_out is None or options.em_unit == "pair":
+            return None
+        assert held_out.user_id is not None
+        known = held_out[np.flatnonzero(np.isin(held_out.user_id, users))]
+        assert known.user_id is not None
+        each = weight[np.searchsorted(users, known.user_id)]
+        return replace(known, weights=each)[np.flatnonzero(each > 0)]
+
+    def m_step(mine: Pairs, weight: np.ndarray, before: _Fit | None, name: str) -> _Fit:
         """A cluster's reward on its pairs, warm from the one before."""
         warm = everybody if before is None else before.reward
-        reward = backbone.fit_reward(mine, group_options(options), seed=seed, name=name, start=warm)
+        reward = backbone.fit_reward(
+            mine, group_options(options), seed=seed, name=name, start=warm, held_out=checked(weight)
+        )
         return _Fit(reward, scores_of(reward, pairs))
 
     found = rounds(pairs, unit_of_pair, start, m_step, options)
@@ -193,8 +228,9 @@ class _Fit:
         return np.asarray(np.bincount(unit_of_pair, weights=each, minlength=units))
 
 
-_MStep = Callable[[Pairs, "_Fit | None", str], _Fit]
-"""A cluster's pairs, its fit of the round before and a name for checkpoints, to its new fit."""
+_MStep = Callable[[Pairs, np.ndarray, "_Fit | None", str], _Fit]
+"""A cluster's pairs, each unit's weight in it, its fit of the round before and a name for checkpoints, to its
+new fit."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +264,12 @@ def _hard_rounds(
     for iteration in range(options.em_iterations):
         previous = list(fits), per_unit.copy()
         for cluster in np.flatnonzero(changed):
-            mine = np.flatnonzero(assignment[unit_of_pair] == cluster)
+            members = assignment == cluster
+            mine = np.flatnonzero(members[unit_of_pair])
             if len(mine) == 0:
                 continue  # nobody prefers it: it keeps its reward, and the E-step may send it someone
-            fits[cluster] = fit = m_step(pairs[mine], fits[cluster], f"em-{iteration}-{cluster}")
+            name = f"em-{iteration}-{cluster}"
+            fits[cluster] = fit = m_step(pairs[mine], members.astype(float), fits[cluster], name)
             per_unit[:, cluster] = fit.likelihood(unit_of_pair, units)
         fitted = [cluster for cluster, fit in enumerate(fits) if fit is not None]
         likelihood = float(per_unit[np.arange(units), assignment].sum())
@@ -275,8 +313,9 @@ def _soft_rounds(
         per_unit = np.full((units, count), -np.inf)
         share = responsibility.mean(axis=0)
         for cluster in np.flatnonzero(share > 0):
-            weighted = replace(pairs, weights=responsibility[unit_of_pair, cluster])
-            fits[cluster] = fit = m_step(weighted, fits[cluster], f"em-{iteration}-{cluster}")
+            weight = responsibility[:, cluster]
+            weighted = replace(pairs, weights=weight[unit_of_pair])
+            fits[cluster] = fit = m_step(weighted, weight, fits[cluster], f"em-{iteration}-{cluster}")
             likelihood = fit.likelihood(unit_of_pair, units)
             per_unit[:, cluster] = np.log(share[cluster]) + likelihood + start.prior[:, cluster]
         top = per_unit.max(axis=1, keepdims=True)

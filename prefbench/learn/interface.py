@@ -64,6 +64,8 @@ class Rewards:
     """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
     """Report of expectation-maximisation, for the record."""
+    held_out: list[tuple[int, int]] | None = None
+    """Validation pairs that each orders as labelled, of how many; None where there are no such pairs."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""
@@ -93,6 +95,8 @@ class Aligned:
     rewards: Rewards | None = None
     clusters: Clusters | None = None
     """Clusters of an aligner that fits no reward for each of them; else its rewards know them."""
+    notes: Sequence[str] = ()
+    """Remarks for a reader of the record."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Pairs:
     user_id: np.ndarray | None = None
     group: np.ndarray | None = None
     weights: np.ndarray | None = field(default=None)
-    """Frequency of each pair in the draws, relative to the others; None means equal."""
+    """Weight of each pair's loss, relative to the others; None means equal."""
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -141,6 +145,8 @@ class RewardRequest:
     """Name of its checkpoints; an aligner that fits several rewards gives each its own."""
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
+    held_out: Pairs | None = None
+    """Pairs that choose between the weights of its training, if the options let them."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,9 @@ class OptimiseRequest:
     """The run's; iteration t of PPO uses only children of it that are named by t."""
     names: Sequence[str] = ()
     """Names of the rewards, for progress and the training history; `Rewards` bring their own."""
+    held_out: Sequence[Pairs] = ()
+    """Pairs that choose between the policies of its training, if the options let them: those of each group or
+    cluster."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -190,6 +199,9 @@ class PairwiseRequest:
     None minimises the mean loss of all pairs."""
     name: str = "policy"
     """Name of its checkpoints; an aligner that fits several policies gives each its own."""
+    held_out: Pairs | None = None
+    """Pairs that choose between the policies of its training, if the options let them; weighed and grouped as
+    the others are."""
 
 
 @dataclass(frozen=True)
@@ -252,9 +264,20 @@ class Backbone(Protocol):
     training: Mapping[str, Any]
     """Other settings of the backbone that its training loops depend on, as JSON values, for stage keys."""
 
+    dpo_beta: float
+    """Beta of DPO, and of what is built on its loss, where an aligner's options name none."""
+    ipo_beta: float
+    """Beta of IPO where an aligner's options name none."""
+
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences for a run's record: where memory ran out, and what was made smaller."""
+        """Sentences for a run's record: where memory ran out, what was made smaller, what was not learned."""
+
+    def note(self, message: str) -> None:
+        """Add a sentence to the notes, and tell it to whoever watches the run."""
+
+    def tokens(self, responses: Sequence[str]) -> np.ndarray | None:
+        """Length of responses in the model's tokens, with their end, [n]; None where it has no tokens."""
 
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None

@@ -13,7 +13,10 @@ from prefbench.search import LANGUAGE, Choice, LogUniform
 class RewardOptions(Options):
     """Bradley-Terry reward models (`learn/rewards.py`)."""
 
-    search = {"reward_epochs": Choice((2, 4, 8), LANGUAGE)}
+    search = {
+        "reward_epochs": Choice((2, 4, 8), LANGUAGE),
+        "reward_checkpoint": Choice(("last", "best"), LANGUAGE),
+    }
 
     reward_epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
@@ -25,6 +28,8 @@ class RewardOptions(Options):
     """Peak AdamW learning rate; none means the model's own default."""
     reward_weight_decay: float = Field(0.01, ge=0)
     """AdamW weight decay."""
+    reward_checkpoint: Literal["last", "best"] = "last"
+    """Weights that are kept: the last, or those on the way that explain the validation pairs best."""
 
 
 class EMOptions(RewardOptions):
@@ -62,6 +67,7 @@ class PPOOptions(Options):
         "kl_coefficient": LogUniform(0.03, 1.0),
         "iterations": Choice((30, 60, 120), LANGUAGE),
         "learning_rate": LogUniform(0.3, 3.0, LANGUAGE, times="policy_learning_rate"),
+        "checkpoint": Choice(("last", "best"), LANGUAGE),
     }
     strength = "kl_coefficient"
 
@@ -99,6 +105,9 @@ class PPOOptions(Options):
     """Gradient clipping."""
     kl_limit: float = Field(200.0, gt=0)
     """Nats per response from the reference at which the run is called diverged."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Policy that is kept: the last, or the one on the way that wins most validation pairs, of the group or
+    cluster that wins least."""
 
 
 class SingleRewardOptions(RewardOptions, PPOOptions):
@@ -139,15 +148,18 @@ class SocialWelfareOptions(EMOptions, PPOOptions):
 class PairTrainingOptions(Options):
     """Options that all fits of a policy to pairs have in common (`learn/pairwise.py`)."""
 
+    former_defaults = {"beta": (0.1, 2)}
     search = {
         "beta": LogUniform(0.03, 3.0),
         "epochs": Choice((1, 2, 4), LANGUAGE),
         "learning_rate": LogUniform(0.2, 2.0, LANGUAGE, times="policy_learning_rate"),
+        "checkpoint": Choice(("last", "best"), LANGUAGE),
     }
     strength = "beta"
 
-    beta: float = Field(0.1, gt=0)
-    """Strength of the implicit KL penalty."""
+    beta: float | None = Field(None, gt=0)
+    """Strength of the implicit KL penalty, in nats of the reward per nat; none means the model's own, 0.1 for
+    language models, and in worlds the one whose optimum has the KL charge that regret is judged at."""
     epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
     batch: int = Field(32, ge=1)
@@ -156,6 +168,8 @@ class PairTrainingOptions(Options):
     """Peak AdamW learning rate; none means the model's own default."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradient clipping."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Policy that is kept: the last, or the one on the way with the smallest loss of the validation pairs."""
 
 
 class PairwiseOptions(PairTrainingOptions):
@@ -191,7 +205,7 @@ class RobustIPOOptions(GroupStepOptions, IPOOptions):
 class EMDPOOptions(EMOptions, PairwiseOptions):
     """A mixture of DPO policies by EM."""
 
-    search = {"reward_epochs": None, "reward_group_epochs": None, "em_assignment": None}
+    search = dict.fromkeys(("reward_epochs", "reward_checkpoint", "reward_group_epochs", "em_assignment"))
 
     em_iterations: int = Field(5, ge=1)
     """Most E- and M-steps; each M-step fits a policy per cluster."""

@@ -17,6 +17,9 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from prefbench.learn.interface import Backbone
+    from prefbench.learn.options import PairTrainingOptions, PairwiseOptions
+
 
 @dataclass(frozen=True)
 class DPO:
@@ -27,6 +30,11 @@ class DPO:
 
     beta: float
     label_smoothing: float = 0.0
+
+    @classmethod
+    def of(cls, options: PairwiseOptions, backbone: Backbone) -> DPO:
+        """The loss that an aligner's options ask for, with the backbone's own beta where they name none."""
+        return cls(options.beta or backbone.dpo_beta, options.label_smoothing)
 
     def __call__(self, difference: torch.Tensor) -> torch.Tensor:
         """Losses [pairs]."""
@@ -51,6 +59,11 @@ class IPO:
     """
 
     beta: float
+
+    @classmethod
+    def of(cls, options: PairTrainingOptions, backbone: Backbone) -> IPO:
+        """The loss that an aligner's options ask for, with the backbone's own beta where they name none."""
+        return cls(options.beta or backbone.ipo_beta)
 
     def __call__(self, difference: torch.Tensor) -> torch.Tensor:
         """Losses [pairs]."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
+from prefbench.stats.intervals import wilson
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ def pairs_of(rows: Dataset) -> Pairs:
     )
 
 
+def balanced(pairs: Pairs) -> Pairs:
+    """The pairs with weights N / N_g, so that every group weighs the same."""
+    assert pairs.group is not None
+    _, group, count = np.unique(pairs.group.astype(str), return_inverse=True, return_counts=True)
+    return replace(pairs, weights=len(pairs) / count[group])
+
+
+def by_cluster(pairs: Pairs, rewards: Rewards) -> list[Pairs]:
+    """Each cluster's pairs, by where their annotators were placed, without those of people not placed."""
+    assert rewards.assignment is not None and pairs.user_id is not None
+    cluster = np.array([rewards.assignment.get(user, -1) for user in pairs.user_id.tolist()])
+    return [pairs[np.flatnonzero(cluster == k)] for k in range(len(rewards.names))]
+
+
 def _ids(values: Sequence[int] | Sequence[str]) -> np.ndarray:
     """Annotators' ids: whole numbers, or text of any length."""
     return np.asarray(values, dtype=object if values and isinstance(values[0], str) else np.int64)
@@ -52,14 +67,16 @@ def pairs_digest(pairs: Pairs) -> str:
     return text_digest(parts)
 
 
-def loss(margin: torch.Tensor, total: int | None = None) -> torch.Tensor:
+def loss(margin: torch.Tensor, total: int | None = None, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs].
 
-    Of a part of a batch that has `total` pairs it is the part's share of that average.
+    Of a part of a batch that has `total` pairs it is the part's share of that average. `weights` [pairs] are
+    1 on average.
     """
     from torch.nn import functional
 
-    return -functional.logsigmoid(margin).sum() / (total or len(margin))
+    each = -functional.logsigmoid(margin)
+    return (each if weights is None else weights * each).sum() / (total or len(margin))
 
 
 def log_likelihood(margin: np.ndarray) -> np.ndarray:
@@ -95,32 +112,57 @@ def fit_linear(
     return np.asarray(found.x)
 
 
-def fit_everybody(backbone: Backbone, pairs: Pairs, options: RewardOptions, seed: int) -> Rewards:
-    """One stored reward for all pairs, blind to whose they are; single_reward and EM share it."""
-    return _fit_stored(backbone, {"everybody": replace(pairs, user_id=None, group=None)}, options, seed, None)
+def fit_everybody(
+    backbone: Backbone, pairs: Pairs, options: RewardOptions, seed: int, held_out: Pairs | None = None
+) -> Rewards:
+    """One stored reward for all pairs, blind to whose they are; single_reward and EM share it.
+
+    `held_out` pairs choose between the weights of its training where the options let them.
+    """
+    blind = {"everybody": replace(pairs, user_id=None, group=None)}
+    checked = None if held_out is None else {"everybody": replace(held_out, user_id=None, group=None)}
+    return _fit_stored(backbone, blind, options, seed, checked)
 
 
-def fit_groups(backbone: Backbone, data: Mapping[str, Pairs], options: RewardOptions, seed: int) -> Rewards:
+def fit_groups(
+    backbone: Backbone,
+    data: Mapping[str, Pairs],
+    options: RewardOptions,
+    seed: int,
+    held_out: Mapping[str, Pairs] | None = None,
+) -> Rewards:
     """One stored reward per group (its name to its pairs), each starting from everybody's.
 
-    A small group has few pairs; what everybody attends to need not be learned from those alone.
+    A small group has few pairs; what everybody attends to need not be learned from those alone. `held_out`
+    pairs of each group choose between the weights of its training where the options let them.
     """
-    parts = list(data.values())
-    pooled = Pairs(
-        [text for part in parts for text in part.prompts],
-        [text for part in parts for text in part.chosen],
-        [text for part in parts for text in part.rejected],
-    )
-    start = fit_everybody(backbone, pooled, options, seed).models[0]
-    return _fit_stored(backbone, data, group_options(options), seed, start, _reward_options(options))
+    checked = None if held_out is None else _pooled(held_out)
+    everybody = fit_everybody(backbone, _pooled(data), options, seed, checked).models[0]
+    return _fit_stored(backbone, data, group_options(options), seed, held_out, everybody, options)
 
 
 def fit_known_groups(view: View, backbone: Backbone, options: RewardOptions) -> Rewards:
     """`fit_groups` on the true groups of a view that shows them."""
-    pairs = pairs_of(view.preferences["train"])
-    assert view.shares is not None
-    members = {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
-    return fit_groups(backbone, members, options, view.seed)
+    held_out = pairs_by_group(view, "validation")
+    rewards = fit_groups(backbone, pairs_by_group(view, "train"), options, view.seed, held_out)
+    say_what_was_not_learned(backbone, rewards)
+    return rewards
+
+
+def pairs_by_group(view: View, split: str) -> dict[str, Pairs]:
+    """The pairs of a split by the true group that labelled them, of a view that shows the groups."""
+    pairs = pairs_of(view.preferences[split])
+    assert view.shares is not None and pairs.group is not None
+    return {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
+
+
+def _pooled(data: Mapping[str, Pairs]) -> Pairs:
+    parts = list(data.values())
+    return Pairs(
+        [text for part in parts for text in part.prompts],
+        [text for part in parts for text in part.chosen],
+        [text for part in parts for text in part.rejected],
+    )
 
 
 def group_options(options: RewardOptions) -> RewardOptions:
@@ -133,8 +175,9 @@ def _fit_stored(
     data: Mapping[str, Pairs],
     options: RewardOptions,
     seed: int,
-    start: Reward | None,
-    started_with: Mapping[str, Any] | None = None,
+    held_out: Mapping[str, Pairs] | None,
+    start: Reward | None = None,
+    started_with: RewardOptions | None = None,
 ) -> Rewards:
     """Fit as a stage, normalised on all responses of the pairs.
 
@@ -142,30 +185,57 @@ def _fit_stored(
 
     Those are samples of the reference policy, so their mean and spread are the reference's.
     """
+    held_out = held_out or {}
     key = {
         "reference": backbone.digest,
         "training": dict(backbone.training),
         "pairs": {name: pairs_digest(pairs) for name, pairs in data.items()},
+        "held_out": {name: pairs_digest(pairs) for name, pairs in held_out.items()},
         "options": _reward_options(options),
-        "start": started_with,
+        "start": None if started_with is None else _reward_options(started_with),
         "seed": seed,
     }
 
     def compute(work: Work) -> None:
         bound = backbone.at(work)
         models = [
-            bound.fit_reward(pairs, options, seed=seed, name=name, start=start)
+            bound.fit_reward(pairs, options, seed=seed, name=name, start=start, held_out=held_out.get(name))
             for name, pairs in data.items()
         ]
         scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]
         each = [np.concatenate([part.ravel() for part in parts]) for parts in scores]
-        save_rewards(work.path, normalised(models, list(data), each))
+        rewards = normalised(models, list(data), each)
+        if held_out:
+            named = zip(data, models, strict=True)
+            rewards.held_out = [ordered(model, held_out[name]) for name, model in named]
+        save_rewards(work.path, rewards)
 
     return load_rewards(backbone, backbone.cached("rewards", key, compute))
 
 
 def _reward_options(options: RewardOptions) -> dict[str, Any]:
     return {k: v for k, v in options.model_dump().items() if k.startswith("reward_")}
+
+
+def ordered(reward: Reward, pairs: Pairs) -> tuple[int, int]:
+    """Pairs whose chosen response has the larger reward, and all pairs."""
+    if not len(pairs):
+        return 0, 0
+    chosen, rejected = scores_of(reward, pairs)
+    return int((chosen > rejected).sum()), len(pairs)
+
+
+def say_what_was_not_learned(backbone: Backbone, rewards: Rewards) -> None:
+    """A note for each reward whose 95% interval of validation pairs ordered as labelled holds one half.
+
+    A policy that is optimised for such a reward is optimised for noise.
+    """
+    for name, (right, pairs) in zip(rewards.names, rewards.held_out or (), strict=False):
+        if pairs and wilson(right, 0, pairs).low <= 0.5:
+            backbone.note(
+                f"the reward of {name} orders {right} of {pairs} validation pairs as labelled, as a coin "
+                "might: too few labels to learn from, or too noisy ones"
+            )
 
 
 def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:
@@ -190,6 +260,7 @@ def save_rewards(folder: Path, rewards: Rewards) -> None:
         "scale": rewards.scale.tolist(),
         "assignment": None if rewards.assignment is None else sorted(rewards.assignment.items()),
         "em": rewards.em,
+        "held_out": rewards.held_out,
     }
     (folder / "rewards.json").write_text(json.dumps(content, indent=1))
 
@@ -206,4 +277,5 @@ def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
         np.asarray(content["scale"]),
         None if assignment is None else dict(assignment),
         content["em"],
+        None if content["held_out"] is None else [(right, pairs) for right, pairs in content["held_out"]],
     )

@@ -13,6 +13,7 @@ import numpy as np
 from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.learn.interface import Backbone, Policy
+from prefbench.learn.selection import BestOfPolicy, load_criterion, write_policy
 from prefbench.text import count_words
 
 
@@ -31,7 +32,7 @@ class ConstantPolicy(Policy):
 
     def save(self, folder: Path) -> None:
         """A line of JSON."""
-        _write(folder, {"kind": "constant", "text": self.text})
+        write_policy(folder, {"kind": "constant", "text": self.text})
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ExtremeLengthPolicy(Policy):
 
     def save(self, folder: Path) -> None:
         """A line of JSON."""
-        _write(folder, {"kind": self.which, "candidates": self.candidates})
+        write_policy(folder, {"kind": self.which, "candidates": self.candidates})
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ReferencePolicy(Policy):
 
     def save(self, folder: Path) -> None:
         """A line of JSON."""
-        _write(folder, {"kind": "reference"})
+        write_policy(folder, {"kind": "reference"})
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,33 @@ class MixturePolicy(Policy):
         for k, part in enumerate(self.parts):
             (folder / f"part-{k}").mkdir(exist_ok=True)
             part.save(folder / f"part-{k}")
-        _write(folder, {"kind": "mixture", "weights": list(self.weights)})
+        write_policy(folder, {"kind": "mixture", "weights": list(self.weights)})
 
 
-def _write(folder: Path, content: dict[str, object]) -> None:
-    (folder / "policy.json").write_text(json.dumps(content))
+@dataclass(frozen=True)
+class TemperedPolicy(Policy):
+    """Another policy at another temperature: pi ~ base ** (1 / temperature), by token in a language model."""
+
+    powered: Policy
+    """The policy to that power, as `Backbone.log_linear` gives it."""
+    temperature: float
+
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """`n` responses to each prompt."""
+        return self.powered.sample(prompts, n, draw)
+
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:
+        """Log-probabilities at that temperature."""
+        return self.powered.logprob(prompts, responses)
+
+    def save(self, folder: Path) -> None:
+        """A line of JSON: the base is the reference, whose weights are nobody's to keep."""
+        write_policy(folder, {"kind": "temperature", "temperature": self.temperature})
+
+
+def tempered_reference(backbone: Backbone, temperature: float) -> TemperedPolicy:
+    """The reference policy at another temperature."""
+    return TemperedPolicy(backbone.log_linear([backbone.reference], [1 / temperature]), temperature)
 
 
 def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
@@ -131,6 +154,11 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
                 weights = tuple(float(weight) for weight in content["weights"])
                 parts = [backbone.load_policy(folder / f"part-{k}") for k in range(len(weights))]
                 return MixturePolicy(tuple(parts), weights)
+            case "temperature":
+                return tempered_reference(backbone, float(content["temperature"]))
+            case "best_of":
+                criterion = load_criterion(folder, content, backbone)
+                return BestOfPolicy(backbone.reference, criterion, int(content["candidates"]))
             case "longest" | "shortest" as which:
                 return ExtremeLengthPolicy(backbone.reference, which, int(content["candidates"]))
     except (ValueError, KeyError, TypeError):

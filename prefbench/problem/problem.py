@@ -106,6 +106,9 @@ class Problem:
     found among the train rows."""
     origin: Origin = Origin()
     """The origin of brought labels."""
+    lexicon: frozenset[str] | None = None
+    """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
+    it is none, and responses that hold one are counted."""
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]

@@ -37,6 +37,20 @@ ITEM_COLUMNS: Mapping[str, tuple[str, str]] = {
     "reference_utility/<group>": ("float64", "one column per group: of the reference response"),
 }
 """Columns of `items.parquet`: type and meaning."""
+READ: Mapping[str, tuple[str, str]] = {
+    "tokens": ("float64", "length in the model's tokens, the end among them; null if it has none"),
+    "logprob": ("float64", "log pi_ref(response | its prompt), nats; null where responses have no tokens"),
+    "logprob_elsewhere": ("float64", "the same after another prompt, half of all prompts away"),
+}
+"""Facts of a response that only the reference model knows."""
+TEXT_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "nonwords": ("float64", "words that the task's lexicon does not have; null if it has no lexicon"),
+    **READ,
+}
+"""More columns of `items.parquet`, of the response and with `reference_` before the name of the reference
+response; runs of older versions lack them. One is null in all rows or in none."""
+LATER_COLUMNS = tuple(f"{prefix}{name}" for prefix in ("", "reference_") for name in TEXT_COLUMNS)
+"""Their names in order."""
 
 
 def item_columns(groups: Iterable[str]) -> list[str]:
@@ -102,7 +116,7 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
 
 def _is_known(column: str) -> bool:
     """True if some file of evidence has a column of this name."""
-    known = column in (*ITEM_COLUMNS, *PROMPTED_COLUMNS, *STATES)
+    known = column in (*ITEM_COLUMNS, *LATER_COLUMNS, *PROMPTED_COLUMNS, *STATES)
     return known or column.startswith(("utility/", "reference_utility/"))
 
 
@@ -120,6 +134,9 @@ def sorted_items(items: pd.DataFrame, groups: Sequence[str]) -> tuple[pd.DataFra
             raise UserError(f"{ITEMS_FILE} has no column '{name}': run it again.")
         unknown_kl = name == "kl" and items[name].isna().all()
         if name not in texts and not unknown_kl and not is_numeric_dtype(items[name]):
+            raise UserError(f"{ITEMS_FILE}: column '{name}' is not numeric: run it again.")
+    for name in LATER_COLUMNS:
+        if name in items.columns and not items[name].isna().all() and not is_numeric_dtype(items[name]):
             raise UserError(f"{ITEMS_FILE}: column '{name}' is not numeric: run it again.")
     if items.empty:
         raise UserError(f"{ITEMS_FILE} has no rows: run it again.")

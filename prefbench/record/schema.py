@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from prefbench.spec import SECTIONS
 
-SCHEMA_VERSION = 4
-READABLE_VERSIONS = (1, 2, 3, 4)
+SCHEMA_VERSION = 5
+READABLE_VERSIONS = (1, 2, 3, 4, 5)
 """Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
-`numerics` nor `code`, `plugins` and `stages`; all have defaults."""
+`numerics` nor `code`, `plugins` and `stages`, version 4 neither `agreed` and `retention` nor `text`; all have
+defaults."""
 
 RateShare = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -189,6 +190,34 @@ class TuningRecord(_RecordPart):
     """Rule that chose among them."""
 
 
+class TextRecord(_RecordPart):
+    """Figures that a win rate does not see, of the policy's responses and of the reference's."""
+
+    nonword_rate: RateShare | None
+    """Share of responses with a word that the task's lexicon does not have; null where it has no lexicon."""
+    reference_nonword_rate: RateShare | None
+    """The same of the reference's."""
+    logprob_per_token: float | None
+    """Mean log-probability of a token of the policy's responses under the reference policy, nats; null where
+    responses have no tokens."""
+    reference_logprob_per_token: float | None
+    """The same of the reference's: their difference is what the policy says less as the reference would."""
+    distinct_1: RateShare | None
+    """Different words in as many words as there are responses, as a share, whatever the length of responses;
+    null where they have fewer words in all."""
+    reference_distinct_1: RateShare | None
+    """The same of the reference's."""
+    distinct_2: RateShare | None
+    """The same of pairs of neighbouring words."""
+    reference_distinct_2: RateShare | None
+    """The same of the reference's."""
+    relevance: RateShare | None
+    """Share of responses that the reference policy finds likelier after their own prompt than after another
+    one, ties one half and so one without a word: one half is none; null where responses have no tokens."""
+    reference_relevance: RateShare | None
+    """The same of the reference's."""
+
+
 class PluginRecord(_RecordPart):
     """A stranger's code that the run used: a package, a file or a notebook."""
 
@@ -227,7 +256,7 @@ class Provenance(_RecordPart):
 class Record(_RecordPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2, 3, 4] = 4
+    schema_version: Literal[1, 2, 3, 4, 5] = 5
     """Version of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -299,6 +328,12 @@ class Record(_RecordPart):
     """Words per response of the reference policy."""
     empty_rate: RateShare | None
     """Share of responses without text; each is counted as a loss."""
+    agreed: Count | None = None
+    """Comparisons that all groups decide alike, none of them a tie; null in older versions."""
+    retention: RateShare | None = None
+    """Share of those won: what is kept of what everybody wants; null where there are none."""
+    text: TextRecord | None = None
+    """Figures that a win rate does not see; null where responses are no texts, as in a world."""
     em: EmRecord | None
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]
@@ -401,6 +436,10 @@ MEASURED = (
     "empty_rate",
 )
 """The record's fields that `summarise` fills, beside `groups`; null for a run that did not end well."""
+LATER_MEASURED = ("agreed", "retention", "text")
+"""Fields that it fills too, and that versions before `LATER_VERSION` lack."""
+LATER_VERSION = 5
+"""Version of the record's format from which on it has those."""
 
 
 def json_schema() -> dict[str, Any]:

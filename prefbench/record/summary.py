@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefbench.errors import UserError
+from prefbench.evaluate.texts import agreed
 from prefbench.evaluate.win_rate import (
     GroupResult,
     ScoredGroup,
@@ -21,6 +22,7 @@ from prefbench.evaluate.win_rate import (
 )
 from prefbench.record.evidence import item_outcomes, prompted_outcomes, sorted_items
 from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
+from prefbench.record.summary_texts import summarise_texts
 from prefbench.seeds import rng
 from prefbench.stats import intervals, power
 
@@ -40,9 +42,9 @@ def summarise(
 
     Returns:
         `groups`, a list of dictionaries with the fields of `GroupRecord` except `utility`, `unit`
-        and `reward_accuracy`, and every field named in `MEASURED`. Intervals are 95%. The intervals
-        of the minority and the majority are those groups' own; of the worst group, mean and gap,
-        which depend on several groups, a bootstrap over prompts.
+        and `reward_accuracy`, and every field named in `MEASURED` and `LATER_MEASURED`. Intervals are
+        95%: of the minority and the majority those groups' own; of the worst group, mean and gap, which
+        depend on several groups, a bootstrap over prompts.
 
     Raises:
         UserError: if the items are incomplete.
@@ -79,6 +81,7 @@ def summarise(
         interval = own.get(name) or intervals.percentile_interval(statistic(replicates), estimate, n_prompts)
         summary[name] = estimate
         summary[f"{name}_ci"] = (interval.low, interval.high)
+    decided, kept = agreed(scores)
     summary |= {
         "mde": power.minimum_detectable_effect(n_prompts),
         "n_prompts": n_prompts,
@@ -87,6 +90,9 @@ def summarise(
         "mean_length": _mean(ordered["words"]),
         "reference_length": _mean(ordered["reference_words"]),
         "empty_rate": _mean(ordered["empty"]),
+        "agreed": decided,
+        "retention": kept / decided if decided else None,
+        "text": summarise_texts(ordered),
     }
     return summary
 

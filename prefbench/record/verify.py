@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefbench.evaluate.regret import COLUMNS, regrets
 from prefbench.record.evidence import read_items
 from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, read_record
-from prefbench.record.schema import MEASURED, Record, RegretRecord
+from prefbench.record.schema import LATER_VERSION, MEASURED, Record, RegretRecord, TextRecord
 from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.spec import USUAL, digest
 
@@ -60,6 +61,8 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     items = read_items(folder)
     groups = [(group.name, group.share, group.is_minority) for group in record.groups]
     found = summarise(items, groups, record.seed)
+    if record.schema_version >= LATER_VERSION:
+        wrong += _later_differs(record, found, tolerance)
     for name in MEASURED:
         wrong += _differs(name, getattr(record, name), found[name], tolerance)
     for group, values in zip(record.groups, found["groups"], strict=True):
@@ -71,6 +74,20 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     unflagged = int((blank & ~items["empty"].astype(bool)).sum())
     if unflagged:
         wrong.append(f"{unflagged} responses without text are not marked empty")
+    return wrong
+
+
+def _later_differs(record: Record, found: Mapping[str, Any], tolerance: float) -> list[str]:
+    """Fields that older versions lack, against the items."""
+    wrong: list[str] = []
+    for name in ("agreed", "retention"):
+        wrong += _differs(name, getattr(record, name), found[name], tolerance)
+    if record.text is None or found["text"] is None:
+        if record.text is not None or found["text"] is not None:
+            wrong.append("text is missing in the record or in the items")
+        return wrong
+    for name in TextRecord.model_fields:
+        wrong += _differs(f"text.{name}", getattr(record.text, name), found["text"][name], tolerance)
     return wrong
 
 

@@ -12,6 +12,7 @@ from prefbench.record.anonymous import without_paths
 from prefbench.record.checked import Checked
 from prefbench.record.problems import Problems, Unbuilt
 from prefbench.record.schema import Record
+from prefbench.record.verify_texts import lexicon_differs
 from prefbench.record.verify_utilities import check_prompted, check_utility
 from prefbench.record.verify_worlds import check_world
 
@@ -37,7 +38,7 @@ def check_problem(checked: Checked, record: Record, problems: Problems, build: b
         return
     items = checked.tables["items"]
     wrong = _groups_differ(record, problem) or _prompts_differ(items, record, problem)
-    wrong += _em_differs(record, problem)
+    wrong += _em_differs(record, problem) + lexicon_differs(items, record, problem)
     extra = sorted(record.task_report.keys() - {*problem.report, *MEASURED_REPORTS})
     wrong += [f"task_report.{name} is nothing that the task says of itself" for name in extra]
     for name, value in problem.report.items():
@@ -86,12 +87,12 @@ def _groups_differ(record: Record, problem: Problem) -> list[str]:
 
 
 def _prompts_differ(items: pd.DataFrame, record: Record, problem: Problem) -> list[str]:
-    test = problem.measured
+    test = problem.prompts.test
     samples = record.spec["evaluate_options"].get("samples", record.samples_per_prompt)
     if record.samples_per_prompt != samples:
         return [f"samples_per_prompt is {record.samples_per_prompt}, specified {samples}"]
     if record.n_prompts != len(test):
-        return [f"n_prompts is {record.n_prompts}, the task has {len(test)} {problem.measured_on} prompts"]
+        return [f"n_prompts is {record.n_prompts}, the task has {len(test)} test prompts"]
     ids = np.repeat(np.arange(len(test)), record.samples_per_prompt or 1)
     if (items["prompt_id"].to_numpy() != ids).any():
         return ["prompt_id does not count the test prompts"]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefbench.record.schema import Record
+import numpy as np
+
+from prefbench.evaluate.texts import count_nonwords
+from prefbench.problem.problem import Problem
+from prefbench.record.schema import LATER_VERSION, Record
 from prefbench.text import count_words, is_empty
 
 if TYPE_CHECKING:
@@ -27,6 +31,27 @@ def texts_differ(items: pd.DataFrame, record: Record) -> list[str]:
         if differing:
             wrong.append(f"{words} is not the number of words of {text} in {differing} rows")
     return wrong + empty_differs(items, "response", "empty")
+
+
+def lexicon_differs(items: pd.DataFrame, record: Record, problem: Problem) -> list[str]:
+    """Disagreements with the task's lexicon; a record of an older version has nothing to disagree with."""
+    if record.schema_version < LATER_VERSION:
+        return []
+    if (problem.world is None) != (record.text is not None):
+        return ["text is there for a world, or missing where responses are texts"]
+    if record.text is None:
+        return []
+    wrong = []
+    for prefix in ("", "reference_"):
+        counted = items[f"{prefix}nonwords"].to_numpy(dtype=np.float64)
+        if problem.lexicon is None:
+            differing = int((~np.isnan(counted)).sum())
+        else:
+            found = count_nonwords(items[f"{prefix}response"].tolist(), problem.lexicon)
+            differing = int((counted != found).sum())
+        if differing:
+            wrong.append(f"{prefix}nonwords is not what the task's lexicon says in {differing} rows")
+    return wrong
 
 
 def empty_differs(table: pd.DataFrame, text: str, flag: str) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench.boards.columns import PROMPTED
+from prefbench.boards.columns import CROSS_FITTED, PROMPTED, RANKS
 from prefbench.errors import UserError
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import Record
@@ -36,6 +36,7 @@ from prefbench.report.figures import (
 )
 from prefbench.report.markup import escape
 from prefbench.report.page_reader import shelves
+from prefbench.stats.covered import said_of_all
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 from prefbench.version import __version__
@@ -77,6 +78,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         "measures": MEASURES,
         "curves": CURVES,
         "filters": _FILTERS,
+        "few": said_of_all(int(n) for n in frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"]),
         "settings": [_setting(setting, runs_dir, prompts) for setting in settings],
     }
     css, js = _template("page.css"), _template("page.js")
@@ -136,11 +138,14 @@ _FILTERS: list[dict[str, Any]] = [
     {"key": "status", "label": "Rows"},
 ]
 _TABLE_HOW = (
-    "One row per aligner and split (majority : minority), over seeds. Within a task, model, data and split, "
-    "rows that share a rank cannot be told apart on the worst group (5%, corrected for the number of "
-    "comparisons). Brackets are 95% intervals over seeds and prompts; &ldquo;least seen&rdquo; is the "
-    "smallest difference between two rows that so many prompts would show. What an aligner needs to see "
-    "decides whom it may be compared with. Incomplete rows have no rank."
+    "One row per aligner and split (majority : minority), over seeds. &ldquo;worst&rdquo; is the mean over "
+    "runs of what each run&rsquo;s own worst group won, and the named group is the one that is worst in most "
+    "runs. Within a task, model, data and split, learners are ranked by it (where regret is known, by "
+    "egalitarian regret); in brackets stand the ranks that cannot be ruled out, for all learners at once "
+    "(95%). Floors and ceilings stand beside them, and incomplete rows have no rank. Brackets of rates are "
+    "95% t intervals over seeds, of one seed over its prompts; &ldquo;least seen&rdquo; is the smallest "
+    "difference to another row with as many seeds and this spread that would be found. What an aligner needs "
+    "to see decides whom it may be compared with."
 )
 _RATES = {
     "worst_group_win_rate": "worst",
@@ -156,6 +161,8 @@ _MORE = {
     "empty_rate": "empty",
     "mde": "least seen",
 }
+_BARE = (CROSS_FITTED, "egalitarian_regret")
+"""Columns that are shown without their intervals, for want of room."""
 _ONCE = ("task", "model", "data")
 """Columns that a table with one value of each says once, above."""
 
@@ -173,7 +180,8 @@ def _table(frame: pd.DataFrame) -> str:
     # A leaderboard may have learned new columns: they are shown as they come.
     told = PROMPTED in frame.columns and bool(frame[PROMPTED].notna().any())
     rates = _RATES | ({PROMPTED: "worst, told what is wanted"} if told else {})
-    known = {*_ONCE, *rates, *_MORE, *_PLAIN, *(f"{m}{end}" for m in rates for end in ("_low", "_high"))}
+    known = {*_ONCE, *rates, *_MORE, *_PLAIN}
+    known |= {f"{m}{end}" for m in (*rates, *_BARE) for end in ("_low", "_high", "_sd")}
     new = {
         str(name): any(isinstance(row[str(name)], float) for row in rows)
         for name in frame.columns
@@ -204,7 +212,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 _PLAIN = (
-    *("aligner", "variant", "needs", "tie_rank", "minority_ratio", "worst_group", "status"),
+    *("aligner", "variant", "needs", "role", *RANKS, "minority_ratio", "worst_group", "status"),
     *("n_seeds", "seeds", "n_prompts", "config_hash", "version", "date"),
 )
 
@@ -225,7 +233,7 @@ def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new
     variant = "".join(f' <span class="tag">{escape(tag)}</span>' for tag in tags if tag)
     cells = [
         f'<th scope="row"><bdi>{_breakable(row["aligner"])}</bdi>{variant}</th>',
-        _td(row["tie_rank"], "" if row["tie_rank"] is None else str(row["tie_rank"])),
+        _rank(row),
         _td(row["minority_ratio"], ratio_label(row["minority_ratio"])),
         f"<td>{escape(row['needs'])}</td>",
         _words(row["worst_group"]),
@@ -252,6 +260,15 @@ def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new
     attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in names.items())
     kind = "" if whole else ' class="unranked"'
     return f"<tr{kind}{attributes}>{''.join(cells)}</tr>"
+
+
+def _rank(row: Mapping[str, Any]) -> str:
+    """The rank with its set; a floor or a ceiling is called that."""
+    if row["rank"] is None:
+        named = row["status"] == "ok" and row["role"] != "learner"
+        return f'<td class="number" data-v="">{escape(row["role"] if named else "")}</td>'
+    bounds = f'<span class="ci">[{row["rank_low"]}, {row["rank_high"]}]</span>'
+    return f'<td class="number" data-v="{float(row["rank"])!r}">{row["rank"]} {bounds}</td>'
 
 
 def _td(value: float | None, text: str, title: str = "") -> str:
@@ -312,7 +329,8 @@ def _cell(cell: Cell, ratios: Sequence[float], curves: Mapping[str, Curve]) -> d
         "r": ratios.index(cell.ratio),
         "ok": cell.complete,
         "status": one_line(row["status"]),
-        "rank": row["tie_rank"],
+        "rank": None if row["rank"] is None else [row[name] for name in RANKS],
+        "role": row["role"],
         "seeds": row["n_seeds"],
         "prompts": row["n_prompts"],
         "mde": row["mde"],

@@ -42,7 +42,7 @@ _MATPLOTLIB_MARKERS = {
     "plus": "P",
     "cross": "X",
 }
-CAPTION = "means over seeds with 95% intervals over seeds and prompts"
+CAPTION = "means over runs with 95% t intervals over seeds (of one seed: over its prompts)"
 
 
 def save_figures(

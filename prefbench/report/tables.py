@@ -15,6 +15,7 @@ from rich.text import Text
 
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import GroupRecord, Record
+from prefbench.stats.covered import said_of
 from prefbench.text import one_line, visible
 
 MOST_RUNS = 40
@@ -53,6 +54,7 @@ def result_table(record: Record) -> Table:
             *([f"this policy is {near}: read its win rates as one half"] if near else []),
             f"KL {kl}; {_number(record.mean_length)} words a response, reference "
             f"{_number(record.reference_length)}; {record.empty_rate or 0:.1%} empty",
+            *_beyond(record),
             f"{record.n_prompts} prompts: between two such runs, differences under "
             f"{_number(record.mde)} may go unseen",
         ]
@@ -72,6 +74,35 @@ def result_table(record: Record) -> Table:
             )
         table.caption = Text("\n".join(lines))
     return table
+
+
+def _beyond(record: Record) -> list[str]:
+    """Lines on what a win rate does not see, where this run has it; the reference's figures in brackets."""
+    lines, text = [], record.text
+    if record.retention is not None:
+        lines.append(f"{record.agreed} comparisons that all groups decide alike: {record.retention:.1%} won")
+    if text is None:
+        return lines
+    difference = None
+    if text.logprob_per_token is not None and text.reference_logprob_per_token is not None:
+        difference = text.logprob_per_token - text.reference_logprob_per_token
+    for said in (
+        [
+            _beside("responses with non-words", text.nonword_rate, text.reference_nonword_rate),
+            _beside("distinct pairs of words", text.distinct_2, text.reference_distinct_2),
+        ],
+        [
+            _beside("relevance", text.relevance, text.reference_relevance),
+            None if difference is None else f"{difference:+.2f} nats a token by the reference",
+        ],
+    ):
+        known = [part for part in said if part is not None]
+        lines += ["; ".join(known)] if known else []
+    return lines
+
+
+def _beside(name: str, ours: float | None, theirs: float | None) -> str | None:
+    return None if ours is None else f"{name} {ours:.2f} ({_number(theirs)})"
 
 
 def verdict(record: Record) -> str:
@@ -135,20 +166,34 @@ def runs_table(records: Sequence[Record]) -> Table:
     return table
 
 
+_BESIDE = {
+    "worst_group_of_means": "smallest of the groups' means",
+    "worst_seed": "worst group in the worst seed",
+    "worst_group_cross_fitted": "worst group, cross-fitted",
+}
+"""Figures that say more of the worst group, and their names."""
+
+
 def seeds_table(summary: Mapping[str, Any]) -> Table:
-    """`boards.table.summarise_seeds` for a reader: each measure over seeds with its two-level interval."""
+    """`boards.table.summarise_seeds` for a reader: each measure's mean over runs with its interval."""
     seeds = " ".join(str(seed) for seed in summary["seeds"])
     table = _table(f"over {summary['n_seeds']} seeds ({seeds})", ["measure", "mean over seeds"])
     for name in ("worst_group_win_rate", "minority_win_rate", "majority_win_rate", "mean_win_rate", "gap"):
         if summary[name] is not None:
             rate = _rate(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
-            whose = f" ({summary['worst_group']})" if name == "worst_group_win_rate" else ""
+            whose = f" (mostly {summary['worst_group']})" if name == "worst_group_win_rate" else ""
             table.add_row(*_texts(name.replace("_", " ") + whose, rate))
-    caption = "95% intervals over seeds and prompts"
+    for name, label in _BESIDE.items():
+        if summary[name] is not None:
+            table.add_row(*_texts(label, _number(summary[name])))
+    caption = "95% t intervals over seeds: one run is one observation"
     if summary["status"] != "ok":
         caption = str(summary["status"])
-    elif summary["n_seeds"] < 5:
-        caption += "; with so few seeds the spread between seeds is itself uncertain"
+    else:
+        few = said_of(summary["n_seeds"])
+        caption = few if summary["n_seeds"] == 1 and few else caption + (f"; {few}" if few else "")
+        seen = "prompts" if summary["n_seeds"] == 1 else "seeds"
+        caption += f"; with so many {seen}, a difference under {_number(summary['mde'])} may go unseen"
     near = near_reference(summary["kl"])
     if near is not None:
         caption += f"; on average the policy is {near}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from prefbench import registry
 from prefbench.evaluate.gold import FittedGold
 from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Backbone
@@ -21,7 +23,7 @@ from prefbench.running.rewards import em_report, reward_accuracy, too_few_cluste
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.running.scores import compared_in, prompted_scores, scored
 from prefbench.running.selection import selection
-from prefbench.spec import RunSpec
+from prefbench.spec import RunSpec, digest
 from prefbench.store.stages import Store, content_digest
 
 
@@ -44,7 +46,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     labels = labels_of(spec, problem, backbone, store)
     policy, policy_folder = aligned_policy(spec, problem, backbone, labels, store)
     speakers = (
-        Speaker("policy", policy, content_digest(policy_folder)),
+        Speaker("policy", policy, _digest(spec, problem, policy_folder)),
         Speaker("reference", backbone.reference, backbone.digest),
     )
     prompts = list(problem.measured)
@@ -79,10 +81,18 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     judged = None
     if spec.split == "validation":
         measured["selection"], judged = selection(spec, problem, items, measured)
-    measured["notes"] = _notes(spec, problem, backbone, measured["em"])
+    measured["notes"] = [*evidence["notes"], *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
     return Found(measured, items, prompted, distribution, judged, course)
+
+
+def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:
+    """Identifies what a policy says: its files and, where it may ask for them, the true utilities."""
+    content = content_digest(policy_folder)
+    if "oracle" not in registry.get("aligner", spec.aligner).needs:
+        return content
+    return digest([content, *(group.utility.name for group in problem.groups)])
 
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:

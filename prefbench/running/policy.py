@@ -13,8 +13,9 @@ import pandas as pd
 from prefbench import registry
 from prefbench.errors import PrefbenchError
 from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
-from prefbench.problem.view import make_view
+from prefbench.problem.view import make_view, true_utilities
 from prefbench.running.labels import Labels
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
@@ -60,6 +61,7 @@ def aligned_policy(
         aligned.policy.save(work.path)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
+        notes = list(aligned.notes)
         if rewards is not None:
             held_out = labels.rows[labels.rows["split"] == problem.measured_on]
             prompts = held_out["prompt"].tolist()
@@ -73,10 +75,13 @@ def aligned_policy(
         elif aligned.clusters is not None:
             evidence["assignment"] = sorted(aligned.clusters.assignment.items())
             evidence["em"] = aligned.clusters.em
-        (work.path / "evidence.json").write_text(json.dumps(evidence, indent=1))
+        (work.path / "evidence.json").write_text(json.dumps(evidence | {"notes": notes}, indent=1))
 
     folder = store.stage("policy", key, compute)
-    return backbone.load_policy(folder), folder
+    policy = backbone.load_policy(folder)
+    if "oracle" in entry.needs:
+        policy = with_utilities(policy, lambda: true_utilities(problem))
+    return policy, folder
 
 
 _ALIGNERS_OWN = (

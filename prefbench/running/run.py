@@ -28,7 +28,7 @@ from prefbench.record.files import (
     PROMPTED_FILE,
     write_record,
 )
-from prefbench.record.schema import MEASURED, Record
+from prefbench.record.schema import LATER_MEASURED, MEASURED, Record
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
 from prefbench.running.policy import AlignerFailed
@@ -177,7 +177,8 @@ def _base_fields(
 
 
 def _unmeasured() -> dict[str, Any]:
-    return {**dict.fromkeys(MEASURED), "groups": [], "em": None, "regret": None, "task_report": {}}
+    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret"))
+    return {**nothing, "groups": [], "task_report": {}}
 
 
 def _timings(store: Store) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +35,15 @@ def samples_of(
     *,
     told: str | None = None,
 ) -> pd.DataFrame:
-    """Responses to test prompts, and what the policy's cost in KL where they were put as they are.
+    """Responses to test prompts and, where these were put as they are, what the reference thinks of them.
 
-    `told` names the group whose instruction is in the prompts, if one is.
+    Columns `kl` (of the policy's alone), `tokens`, `logprob` and `logprob_elsewhere`, as
+    `record.evidence` says. `told` names the group whose instruction is in the prompts, if one is.
     """
     n, role = spec.evaluate_options["samples"], speaker.role
     key = {
         "policy": speaker.digest,
+        "reference": backbone.digest,
         "role": role,
         "prompts": text_digest(prompts),
         "samples": n,
@@ -58,12 +61,32 @@ def samples_of(
                 "response": [text for row in sampled for text in row],
             }
         )
-        if role == "policy" and told is None:
-            texts = frame["prompt"].tolist(), frame["response"].tolist()
-            ours = speaker.policy.logprob(*texts)
-            reference = None if ours is None else backbone.reference.logprob(*texts)
-            frame["kl"] = np.nan if ours is None or reference is None else ours - reference
+        if told is None:
+            _measure(frame, role, speaker.policy, backbone, prompts)
         frame.to_parquet(work.path / "samples.parquet", index=False)
 
     folder = store.stage("samples", key, compute, part=role if told is None else f"{role}/{told}")
     return pd.read_parquet(folder / "samples.parquet")
+
+
+def _measure(
+    frame: pd.DataFrame, role: str, policy: Policy, backbone: Backbone, prompts: Sequence[str]
+) -> None:
+    """Log-probabilities of the responses in a frame, put beside them; NaN where they are not known.
+
+    The other prompt is half of all prompts away: one that the response does not answer, and the same one in
+    every run.
+    """
+    asked, said = frame["prompt"].tolist(), frame["response"].tolist()
+    reference, tokens = backbone.reference, backbone.tokens(said)
+    ours = policy.logprob(asked, said) if role == "policy" else None
+    theirs = None if ours is None and tokens is None else reference.logprob(asked, said)
+    if role == "policy":
+        frame["kl"] = np.nan if ours is None or theirs is None else ours - theirs
+    elsewhere = None
+    if tokens is not None and len(prompts) > 1:
+        places = (frame["prompt_id"].to_numpy() + len(prompts) // 2) % len(prompts)
+        elsewhere = reference.logprob([prompts[place] for place in places], said)
+    frame["tokens"] = np.nan if tokens is None else tokens.astype(np.float64)
+    frame["logprob"] = np.nan if tokens is None or theirs is None else theirs
+    frame["logprob_elsewhere"] = np.nan if elsewhere is None else elsewhere

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from prefbench.evaluate.texts import count_nonwords
 from prefbench.learn.interface import Backbone
 from prefbench.problem.labels import utilities_of_pairs
 from prefbench.problem.problem import Problem, with_instruction
+from prefbench.record.evidence import READ
 from prefbench.record.files import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.spec import RunSpec
@@ -19,8 +21,9 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
     """Every group's utility of every response: the evidence behind the record."""
     key = {
         "samples": text_digest(
-            [*ours["prompt"], *ours["response"], *theirs["response"], ours["kl"].to_json(double_precision=15)]
+            [*ours["prompt"], *ours["response"], *theirs["response"], *map(_numbers, (ours, theirs))]
         ),
+        "lexicon": None if problem.lexicon is None else text_digest(sorted(problem.lexicon)),
         "groups": [[group.name, group.utility.name] for group in problem.groups],
     }
 
@@ -31,6 +34,13 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
         items["words"] = [count_words(text) for text in items["response"]]
         items["reference_words"] = [count_words(text) for text in items["reference_response"]]
         items["kl"] = ours["kl"]
+        if problem.world is None:
+            lexicon = problem.lexicon
+            for prefix, table in (("", ours), ("reference_", theirs)):
+                said = table["response"].tolist()
+                items[f"{prefix}nonwords"] = np.nan if lexicon is None else count_nonwords(said, lexicon)
+                for name in READ:
+                    items[f"{prefix}{name}"] = table[name].astype(np.float64)
         values = utilities_of_pairs(problem, *compared_in(items, problem))
         for prefix, matrix in zip(("utility", "reference_utility"), values, strict=True):
             for index, group in enumerate(problem.groups):
@@ -38,6 +48,12 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
         items.to_parquet(work.path / "items.parquet", index=False)
 
     return pd.read_parquet(store.stage("scores", key, compute) / "items.parquet")
+
+
+def _numbers(table: pd.DataFrame) -> str:
+    """Numbers beside the texts of samples, as one text."""
+    known = table[[name for name in ("kl", *READ) if name in table]]
+    return str(known.to_json(double_precision=15))
 
 
 def prompted_scores(

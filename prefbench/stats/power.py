@@ -6,6 +6,7 @@ import math
 
 from prefbench.stats.comparisons import DropTest
 from prefbench.stats.intervals import z_quantile
+from prefbench.stats.runs import t_quantile
 
 
 def minimum_detectable_effect(
@@ -36,6 +37,32 @@ def minimum_detectable_effect(
     if root <= 0:
         return 1.0
     return min(1.0, (a * math.sqrt(effective) + b * math.sqrt(root)) / (effective + b * b))
+
+
+def detectable_over_runs(spread: float, n: int, power: float = 0.8, level: float = 0.05) -> float:
+    """The smallest difference of two rows' means over `n` runs each that Student's t tells from none.
+
+    The test is the one that is used (`runs.mean_over_runs` of the differences, run by run), the two rows'
+    runs are taken as unrelated, and the alternative follows the noncentral t (Johnson & Welch 1940).
+
+    Args:
+        spread: standard deviation of a run's figure, its prompts' noise within it.
+        n: runs of each row, at least 2.
+        power: the chance to find a difference of that size.
+        level: two-sided significance level.
+
+    Returns:
+        A difference of shares, at most 1.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    if n < 2:
+        raise ValueError(f"{n} run: nothing is known of the spread")
+    quantile = t_quantile(1 - level / 2, n - 1)
+    # What is found on the wrong side is no find; at 80% it would not count anyway.
+    shift = brentq(lambda moved: nct.sf(quantile, n - 1, moved) - power, 0.0, 4.0 * quantile + 8.0)
+    return float(min(1.0, shift * spread * math.sqrt(2 / n)))
 
 
 def prompts_needed(

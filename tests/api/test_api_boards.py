@@ -76,7 +76,7 @@ def test_a_leaderboard_is_that_of_the_command(
     assert read.frame().equals(read_csv(tmp_path / "board.csv"))
     assert repr(read) == repr(board) == show(board.frame())
     page = board._repr_html_()
-    assert page.count("<tr>") == 3 and "worst, told" in page  # every column, however narrow a terminal
+    assert page.count("<tr>") == 3 and "worst seed" in page  # every column, however narrow a terminal
     assert board.plot("scatter").axes
     with pytest.raises(pb.UserError, match="from a CSV file has no runs to draw"):
         read.plot("scatter")

@@ -14,10 +14,10 @@ def test_a_board_without_floor_or_ceiling_is_named(tmp_path):
     make_run(tmp_path, GOOD, aligner="gold_maxmin", needs=("oracle",), minority_ratio=0.1, seed=1)
     make_run(tmp_path, GOOD, minority_ratio=0.3)
     assert missing_controls(build(tmp_path)) == [
-        "toy@1 nano synthetic 0.3 has no complete floor (run --aligner reference) and no ceiling "
-        "(run --aligner gold_maxmin)",
-        "toy@1 nano synthetic 0.1 has no complete floor (run --aligner reference) and no ceiling "
-        "(run --aligner gold_maxmin)",
+        "toy@1 nano synthetic 0.3 has no complete floor (run --aligner reference) and no row "
+        "that was told the true utilities (run --aligner gold_maxmin)",
+        "toy@1 nano synthetic 0.1 has no complete floor (run --aligner reference) and no row "
+        "that was told the true utilities (run --aligner gold_maxmin)",
     ]
 
 
@@ -35,7 +35,7 @@ def test_floors_and_ceilings_are_those_that_declare_it(tmp_path):
         make_run(tmp_path, GOOD, aligner="their_floor")
         make_run(tmp_path, GOOD, aligner="their_learner", needs=told)
         (said,) = missing_controls(build(tmp_path))
-        assert "no complete ceiling" in said and "floor" not in said
+        assert "no complete row that was told the true utilities" in said and "floor" not in said
         make_run(tmp_path, GOOD, aligner="their_ceiling")
         assert missing_controls(build(tmp_path)) == []
     make_run(tmp_path, GOOD, aligner="reference")

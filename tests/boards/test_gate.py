@@ -1,6 +1,5 @@
 """The gate: its three answers, what it matches, and that it rarely cries wolf."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -10,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
+from prefbench.boards.columns import OVER_SEEDS
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
 from prefbench.boards.gate_file import read_gate_file
@@ -19,6 +20,7 @@ from prefbench.boards.rows import load_rows
 from prefbench.boards.table import build
 from prefbench.errors import UserError
 from support.records import make_run
+from support.simulated import simulation
 
 OLD = {"many": 0.85, "few": 0.75}
 
@@ -66,14 +68,70 @@ def test_a_real_drop_falls(published):
 def test_too_few_prompts_cannot_tell_and_says_how_many_would(tmp_path):
     publish(tmp_path, OLD, seeds=1, n=40)
     new = rerun(tmp_path, {"many": 0.85, "few": 0.7}, seeds=1, n=40, items_seed=5)
-    report = gate(tmp_path / "results.csv", new)
+    report = gate(tmp_path / "results.csv", new, prompts_only=True)
     (row,) = report.rows
     assert (row.verdict, report.exit_code) == ("cannot tell", 1)
     assert f"about {row.test.n_needed:,} prompts on each side would do" in row.sentence
     assert row.test.n_needed > 500
-    assert "one seed: of these policies, not of the method" in row.sentence
-    assert gate(tmp_path / "results.csv", new, allow_undecided=True).exit_code == 0
-    assert gate(tmp_path / "results.csv", new, strict=True, allow_undecided=True).exit_code == 1
+    assert "prompts only: of these policies, not of the method" in row.sentence
+    for strict in (False, True):
+        report = gate(tmp_path / "results.csv", new, strict=strict, allow_undecided=True, prompts_only=True)
+        assert report.exit_code == int(strict)
+
+
+def test_one_seed_on_each_side_decides_nothing_of_a_method(tmp_path):
+    """However far apart the two are: nothing is known of how far seeds lie apart."""
+    publish(tmp_path, OLD, seeds=1)
+    new = rerun(tmp_path, {"many": 0.85, "few": 0.2}, seeds=1)
+    csv, old = tmp_path / "results.csv", tmp_path / "old"
+    for runs in (None, old):
+        report = gate(csv, new, baseline_runs=runs)
+        (row,) = report.rows
+        assert (row.verdict, row.test, report.exit_code) == ("cannot tell", None, 1)
+        assert "went from 0.7" in row.sentence and "the spread between seeds is unknown" in row.sentence
+        assert "two or more seeds on each side would tell" in report.undecided
+        assert gate(csv, new, baseline_runs=runs, allow_undecided=True).exit_code == 0
+        # Said to be the outputs of policies that are what they are, prompts decide.
+        report = gate(csv, new, baseline_runs=runs, prompts_only=True)
+        assert (report.rows[0].verdict, report.rows[0].paired) == ("fell", runs is not None)
+        assert "the spread between seeds is left out" in report.promise and report.to_dict()["prompts_only"]
+
+
+def test_one_new_seed_decides_nothing_either(tmp_path):
+    """Of a method whose seeds are as unlike as can be, one is no news."""
+    for seed, few in enumerate((0.9, 0.5, 0.8, 0.6, 0.7)):
+        make_run(tmp_path / "old", {"many": 0.95, "few": few}, n=300, seed=seed)
+    write_csv(build(tmp_path / "old"), tmp_path / "results.csv")
+    new = rerun(tmp_path, {"many": 0.95, "few": 0.4}, seeds=1)
+    (row,) = gate(tmp_path / "results.csv", new, margin=0.05).rows
+    assert row.verdict == "cannot tell" and "one seed on a side" in row.sentence
+    assert gate(tmp_path / "results.csv", new, margin=0.05, prompts_only=True).rows[0].verdict == "fell"
+
+
+def test_the_spread_of_an_unpaired_baseline_is_the_files(published):
+    """Welch's test of both sides' runs, also where the published interval is cut at 1."""
+    new = rerun(published, {"many": 0.85, "few": 0.6}, n=200)
+    (row,) = gate(published / "results.csv", new).rows
+    sides = [load_rows(published / name)[0].metric_scores("minority_win_rate") for name in ("old", "new")]
+    means = [[run.mean() for run in side] for side in sides]
+    theirs = stats.ttest_ind(*means, equal_var=False)
+    assert row.test.drop == pytest.approx(np.mean(means[0]) - np.mean(means[1]), abs=1e-5)
+    # Half a prompt of doubt in each run is the rest.
+    assert row.test.drop - row.test.low == pytest.approx(
+        theirs.confidence_interval(0.9).high - row.test.drop, rel=0.05
+    )
+
+
+def test_an_older_baseline_is_read_but_for_its_worst_group(published):
+    """Without the columns of today: a bootstrap's interval shows two thirds of three seeds' variance."""
+    frame = read_csv(published / "results.csv")
+    frame.drop(columns=list(OVER_SEEDS)).to_csv(published / "older.csv", index=False)
+    (row,) = gate(published / "older.csv", published / "old", margin=0.3).rows
+    assert row.test is not None
+    report = gate(published / "older.csv", published / "old", metric="worst_group_win_rate", margin=0.3)
+    assert report.exit_code == 1 and "the smallest of means over seeds" in report.rows[0].sentence
+    same = gate(published / "results.csv", published / "old", metric="worst_group_win_rate", margin=0.3)
+    assert same.exit_code == 0
 
 
 def test_a_gate_that_decided_nothing_is_closed_and_says_what_would_decide(tmp_path):
@@ -86,7 +144,8 @@ def test_a_gate_that_decided_nothing_is_closed_and_says_what_would_decide(tmp_pa
     assert (report.decided, report.exit_code) == (False, 1)
     nearest = min(report.rows, key=lambda row: row.n_needed)
     seeds = -(-nearest.n_needed // 40)
-    said = report.sentences[-2]
+    said = report.sentences[-3]
+    assert report.sentences[-2].startswith("LEVEL: chance of a method that is trained anew")
     assert said.startswith("UNDECIDED: no check held or fell, so this gate guards nothing: about ")
     assert f"about {nearest.n_needed:,} prompts on each side would do, on {seeds} seeds of 40" in said
     assert f"for minority_win_rate of toy@1 nano synthetic 0.2 {nearest.key[4]}" in said and "\n" not in said
@@ -125,15 +184,16 @@ def test_a_policy_that_is_the_reference_is_called_that(published):
 def test_pairing_decides_what_two_samples_cannot(tmp_path):
     publish(tmp_path, OLD, seeds=1)
     new = rerun(tmp_path, {"many": 0.85, "few": 0.74}, seeds=1)
-    assert gate(tmp_path / "results.csv", new).rows[0].verdict == "cannot tell"
-    (row,) = gate(tmp_path / "results.csv", new, baseline_runs=tmp_path / "old").rows
+    only = {"prompts_only": True}
+    assert gate(tmp_path / "results.csv", new, **only).rows[0].verdict == "cannot tell"
+    (row,) = gate(tmp_path / "results.csv", new, baseline_runs=tmp_path / "old", **only).rows
     assert (row.verdict, row.paired) == ("held", True)
     assert "prompt by prompt" in row.sentence
 
 
 def test_other_prompts_or_other_runs_are_not_paired(tmp_path):
-    publish(tmp_path, OLD, seeds=1)
-    new = rerun(tmp_path, OLD, seeds=1, n=200)
+    publish(tmp_path, OLD)
+    new = rerun(tmp_path, OLD, n=200)
     (row,) = gate(tmp_path / "results.csv", new, baseline_runs=tmp_path / "old").rows
     assert not row.paired and "seeds or prompts differ" in row.sentence
     stranger = rerun(tmp_path, {"many": 0.5, "few": 0.5}, name="stranger", seeds=1)
@@ -205,7 +265,7 @@ def test_many_rows_are_corrected_together(tmp_path):
     new = tmp_path / "new"
     for index in range(6):
         make_run(new, OLD if index else {"many": 0.85, "few": 0.5}, n=300, aligner=f"a{index}")
-    report = gate(tmp_path / "results.csv", new)
+    report = gate(tmp_path / "results.csv", new, prompts_only=True)
     assert [row.verdict == "fell" for row in report.rows].count(True) == 1
     fell = next(row for row in report.rows if row.verdict == "fell")
     assert fell.p_value == pytest.approx(6 * fell.test.p_value)
@@ -224,7 +284,8 @@ def test_false_alarms_and_power_end_to_end(tmp_path):
             # Empty responses lose one in fifty, so that the rate of utilities is a little higher.
             rate = (published_rate - drop) / 0.98
             make_run(runs, {"many": 0.95, "few": rate}, n=400, draws=draws, items_seed=sim)
-            report = gate(tmp_path / "results.csv", runs, margin=0.05, allow_undecided=True)
+            only = {"allow_undecided": True, "prompts_only": True}
+            report = gate(tmp_path / "results.csv", runs, margin=0.05, **only)
             closed += report.exit_code
         return closed / sims
 
@@ -266,7 +327,7 @@ def test_what_the_correction_leaves_undecided_says_how_many_prompts(tmp_path):
     new = tmp_path / "new"
     for index in range(8):
         make_run(new, OLD if index else {"many": 0.85, "few": 0.65}, n=300, aligner=f"a{index}")
-    rows = gate(tmp_path / "results.csv", new).rows
+    rows = gate(tmp_path / "results.csv", new, prompts_only=True).rows
     alone = [row for row in rows if row.test.verdict == "fell"]
     assert len(alone) == 1 and alone[0].verdict == "cannot tell"
     assert alone[0].n_needed > 300 and f"about {alone[0].n_needed:,} prompts" in alone[0].sentence
@@ -278,12 +339,14 @@ def test_a_gate_file(published):
     rerun(published, OLD, aligner="other")
     path = published / "gate.toml"
     path.write_text(
-        'level = 0.01\nstrict = true\nallow_undecided = false\n[[check]]\naligner = "plain"\nmargin = 0.4\n'
+        "level = 0.01\nstrict = true\nallow_undecided = false\nprompts_only = false\n"
+        '[[check]]\naligner = "plain"\nmargin = 0.4\n'
         '[[check]]\nmetric = "majority_win_rate"\nmargin = 0.2\ntask = "toy@1"\nminority_ratio = "4:1"\n'
         '[[check]]\nmetric = "mean_win_rate"\ntask = "elsewhere"\n'
     )
     config = read_gate_file(path)
     assert (config.level, config.strict, config.allow_undecided, len(config.check)) == (0.01, True, False, 3)
+    assert config.prompts_only is False
     report = gate(published / "results.csv", new, checks=config.check)
     assert [(row.check.metric, row.key[4]) for row in report.rows] == [
         ("minority_win_rate", "plain"),
@@ -319,7 +382,7 @@ VALUE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 @given(data=st.data())
 def test_any_gate_file_is_judged(tmp_path, data):
     names = ["metric", "margin", "task", "aligner", "minority_ratio", "level", "strict", "check", "x"]
-    names.append("allow_undecided")
+    names += ["allow_undecided", "prompts_only"]
     lines = []
     for _ in range(data.draw(st.integers(0, 4))):
         if data.draw(st.booleans()):
@@ -343,7 +406,7 @@ def test_summary_and_junit_hold_whatever_names_say(tmp_path, monkeypatch):
     new = rerun(tmp_path, {"many": 0.85, "few": 0.4}, seeds=1, aligner=odd)
     rerun(tmp_path, OLD, seeds=1, n=20, aligner="small")
     for strict, failures, skipped in ((False, 1, 2), (True, 3, 0)):
-        report = gate(tmp_path / "results.csv", new, strict=strict)
+        report = gate(tmp_path / "results.csv", new, strict=strict, prompts_only=True)
         root = ElementTree.fromstring(junit_xml(report))
         suite = root.find("testsuite")
         assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == (
@@ -370,15 +433,28 @@ def test_summary_and_junit_hold_whatever_names_say(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (5, 0.0), (5, 0.05)])
 def test_false_alarms_keep_the_level(paired, seeds, spread):
     """At a true drop of just the margin; four standard errors above the level are let pass."""
-    spec = importlib.util.spec_from_file_location(
-        "gate_errors", Path(__file__).parents[2] / "benchmarks" / "gate_errors.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    alarm, power, held = module.row(paired, seeds, spread, 400, 300)
+    alarm, power, held = simulation("gate_errors").row(paired, seeds, spread, 400, 300)
     assert alarm <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
     assert power > (0.25 if spread else 0.45)
     assert held <= 1
+
+
+@pytest.mark.parametrize(("spread", "seeds"), [(0.1, 3), (0.3, 5)])
+def test_the_same_method_trained_anew_seldom_closes(spread, seeds):
+    """At most as often as the gate states, where one seed judged by its prompts closes one time in three."""
+    errors = simulation("gate_errors")
+    for paired in (True, False):
+        closed = errors.closed_for_nothing(paired, seeds, spread, 200)
+        assert closed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    assert errors.closed_for_nothing(True, 1, spread, 100, prompts_only=True) > 0.15
+
+
+@pytest.mark.slow
+def test_the_gates_errors_are_what_the_page_says():
+    errors = simulation("gate_errors")
+    page = errors.PAGE.read_text(encoding="utf-8")
+    for name, text in errors.tables().items():
+        assert f"<!-- {name} -->\n{text}\n<!-- /{name} -->" in page
 
 
 def test_other_numerics_decide_nothing(published):

@@ -24,8 +24,8 @@ def test_a_row_of_two_codes_is_mixed_and_unranked(tmp_path):
     assert edited["status"] == (
         "mixed: seeds 0 1 by numerics 1, code aaaaaaaa; seeds 2 by numerics 1, code bbbbbbbb"
     )
-    assert pd.isna(edited["tie_rank"]) and pd.isna(edited["worst_group_win_rate"])
-    assert only(frame, aligner="good")["tie_rank"] == 1
+    assert pd.isna(edited["rank"]) and pd.isna(edited["worst_group_win_rate"])
+    assert only(frame, aligner="good")["rank"] == 1
     with pytest.raises(UserError, match="cannot be compared, it is mixed"):
         compare_aligners("good", "edited", tmp_path)
 
@@ -35,7 +35,7 @@ def test_rows_of_different_numerics_are_not_compared(tmp_path):
     board(tmp_path, {"bad": BAD}, numerics=2, code="b" * 16)
     board(tmp_path, {"old": BAD})
     frame = build(tmp_path)
-    assert frame["tie_rank"].tolist() == [1, 1, 1]  # each is alone on its board
+    assert frame["rank"].tolist() == [1, 1, 1]  # each is alone on its board
     assert only(frame, aligner="bad")["numerics"] == 2
     assert pd.isna(only(frame, aligner="old")["numerics"])
     with pytest.raises(UserError, match="made by numerics 1 and numerics 2: run one again"):

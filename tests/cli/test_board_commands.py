@@ -70,13 +70,24 @@ def test_gate(board):
     usual = typed(*words)
     assert (usual.code, usual.err) == (1, "")
     assert "CANNOT TELL: imdb_two_group@" in usual.out
-    assert "UNDECIDED: no check held or fell, so this gate guards nothing: about " in usual.out
+    assert "one seed on a side: the spread between seeds is unknown" in usual.out
+    assert "UNDECIDED: no check held or fell, so this gate guards nothing: two or more seeds" in usual.out
+    alone = typed(*words, "--prompts-only")
+    assert (
+        alone.code == 1
+        and "guards nothing: about " in alone.out
+        and "spread between seeds is left" in alone.out
+    )
     assert typed(*words, "--allow-undecided").code == 0
     assert typed(*words, "--allow-undecided", "--strict").code == 1
     file = folder.parent / "gate.toml"
     file.write_text("allow_undecided = true")
     assert typed(*words, "--config", file).code == 0
-    paired = typed(*words[:-1], "0.1", "--baseline-runs", folder, "--json")  # the same runs: no drop
+    file.write_text("allow_undecided = true\nprompts_only = true")
+    assert "prompts only: of these policies" in typed(*words, "--config", file).out
+    paired = typed(
+        *words[:-1], "0.1", "--baseline-runs", folder, "--prompts-only", "--json"
+    )  # the same runs: no drop
     report = json.loads(paired.out)
     assert (paired.code, report["metric"], report["margin"]) == (0, "minority_win_rate", 0.1)
     assert report["decided"] and {row["verdict"] for row in report["rows"]} == {"held"}
@@ -84,7 +95,7 @@ def test_gate(board):
     for end in ("", "_low", "_high"):
         frame[f"minority_win_rate{end}"] = 0.999
     frame.to_csv(csv, index=False)
-    assert typed(*words).code == 1
+    assert typed(*words, "--prompts-only").code == 1
     wrong = typed("gate", "--baseline", csv, "--runs-dir", folder, "--metric", "minority")
     assert wrong.code == 2
     assert "unknown metric 'minority'" in wrong.error
@@ -94,5 +105,5 @@ def test_the_gate_has_the_defaults_of_the_library():
     from prefbench.boards.gate import gate as library
 
     ours, theirs = inspect.signature(gate).parameters, inspect.signature(library).parameters
-    for name in ("metric", "margin", "level", "strict", "baseline_runs", "allow_undecided"):
+    for name in ("metric", "margin", "level", "strict", "baseline_runs", "allow_undecided", "prompts_only"):
         assert ours[name].default == theirs[name].default

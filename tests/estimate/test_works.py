@@ -90,13 +90,14 @@ SMALL = {
     "early_stop_kl": None,
     "reward_epochs": 1,
     "reward_group_epochs": 1,
-    "reward_batch": 8,
+    "reward_batch": 4,
     "em_restarts": 1,
     "em_iterations": 2,
     "mpo_steps": 2,
     "mpo_batch": 6,
     "regret_prompts": 5,
 }
+BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
 
 
 @pytest.mark.parametrize(
@@ -112,12 +113,21 @@ SMALL = {
         ("maxmin", {"em_assignment": "soft"}, False),
         ("maxmin", {"select_clusters": 2}, False),
         ("em_dpo", {}, False),
+        ("single_reward", BEST, True),
+        ("maxmin_known_groups", BEST, True),
+        ("dpo", BEST, True),
+        ("gr_dpo", BEST, True),
+        ("soups", BEST, True),
+        ("maxmin", BEST, False),
+        ("maxmin", BEST | {"em_assignment": "soft"}, False),
+        ("em_dpo", BEST, False),
     ],
 )
 def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, changes, exact):
     """Exactly, or between one round of EM and all of them."""
     entry = registry.get("aligner", name)
-    chosen = {key: value for key, value in SMALL.items() if key in entry.options.model_fields} | changes
+    known = entry.options.model_fields
+    chosen = {key: value for key, value in (SMALL | changes).items() if key in known}
     counted = count(tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}), name, chosen)
     recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6))
     entry.work(recipe)

@@ -7,8 +7,9 @@ import torch
 from prefbench.backbone.language import reward as language_reward
 from prefbench.backbone.language import training
 from prefbench.learn import rewards as bradley_terry
-from prefbench.learn.interface import Pairs, RewardRequest
-from prefbench.learn.options import RewardOptions
+from prefbench.learn.interface import Pairs, RewardRequest, Rewards
+from prefbench.learn.options import PairwiseOptions, RewardOptions
+from prefbench.learn.pairwise import DPO
 from prefbench.store.stages import Work
 
 
@@ -74,15 +75,35 @@ def test_stored_rewards_are_centred_scaled_and_shared(tmp_path, tiny_backbone):
     )
 
 
-def test_weights_decide_how_often_a_pair_is_drawn():
-    pairs = easy_pairs(100)
-    weights = np.r_[np.full(90, 1 / 90), np.full(10, 1 / 10)]  # two groups, drawn equally often
-    weighted = Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights)
-    rng = np.random.default_rng(0)
-    drawn = np.concatenate([training.drawn_rows(weighted, rng) for _ in range(100)])
-    # 10,000 draws at one half: standard error half a point.
-    assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.03)
-    assert training.drawn_rows(pairs, rng).tolist() == list(range(100))
+def test_an_epoch_takes_each_pair_once_and_leaves_out_those_that_weigh_nothing():
+    pairs = easy_pairs(5)
+    weights = np.array([2.0, 1.0, 1e-12, 3.0, 2.0])
+    rows, weighed = training.weighed_rows(Pairs(pairs.prompts, pairs.chosen, pairs.rejected, weights=weights))
+    assert rows.tolist() == [0, 1, 3, 4] and weighed == pytest.approx([1.0, 0.5, 1.5, 1.0])
+    rows, weighed = training.weighed_rows(pairs)
+    assert rows.tolist() == list(range(5)) and weighed.tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("kind", ["reward", "policy"])
+def test_a_pair_of_twice_the_weight_counts_as_the_pair_twice(tmp_path, tiny_backbone, kind):
+    """One batch holds all pairs, so that their order plays no part."""
+    chosen, rejected = [" good", " was", " was", " bad"], [" was", " good", " bad", " was"]
+    pairs = Pairs(["the film"] * 4, chosen, rejected)
+    weighted = Pairs(pairs.prompts, chosen, rejected, weights=np.array([2.0, 1, 1, 2]))
+    twice = pairs[np.array([0, 0, 1, 2, 3, 3])]
+
+    def fitted(given, folder):
+        backbone = tiny_backbone(folder=tmp_path / folder)
+        if kind == "reward":
+            options = RewardOptions(reward_epochs=3, reward_batch=8)
+            reward = backbone.fit_reward(given, options, seed=0, name="r")
+            return reward.score(pairs.prompts, pairs.chosen)
+        policy = backbone.fit_pairwise(given, DPO(0.3), PairwiseOptions(epochs=3, batch=8), seed=0)
+        return policy.logprob(pairs.prompts, pairs.chosen)
+
+    plain = fitted(pairs, "plain")
+    assert fitted(weighted, "weighted") == pytest.approx(fitted(twice, "twice"), abs=1e-4)
+    assert np.abs(plain - fitted(twice, "again")).max() > 1e-3
 
 
 def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tmp_path, tiny_backbone):
@@ -94,3 +115,36 @@ def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tm
     ]
     ours, theirs = (rewards.models[0].score(pairs.prompts, pairs.chosen) for rewards in found)
     assert np.abs(ours - theirs).max() > 1e-3
+
+
+class Talking:
+    """The part of a backbone that notes are left with."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize(("right", "pairs", "said"), [(13, 16, 0), (11, 16, 1), (220, 400, 0), (0, 0, 0)])
+def test_a_reward_that_orders_pairs_as_a_coin_might_is_said(right, pairs, said):
+    """11 of 16: Wilson's 95% interval is 0.44 to 0.86; 13 of 16: 0.57 to 0.93; 220 of 400: 0.501 to 0.598."""
+    backbone = Talking()
+    rewards = Rewards([None], ["few"], np.zeros(1), np.ones(1), held_out=[(right, pairs)])
+    bradley_terry.say_what_was_not_learned(backbone, rewards)
+    assert len(backbone.notes) == said
+    assert all(f"of few orders {right} of {pairs} validation pairs" in note for note in backbone.notes)
+
+
+def test_stored_rewards_know_how_they_order_pairs_of_their_own_groups(tmp_path, tiny_backbone):
+    backbone = tiny_backbone(folder=tmp_path)
+    pairs = easy_pairs()
+    against = Pairs(pairs.prompts[:9], pairs.rejected[:9], pairs.chosen[:9])
+    options = RewardOptions(reward_epochs=2)
+    data, held_out = {"a": pairs, "b": pairs}, {"a": pairs[np.arange(5)], "b": against}
+    rewards = bradley_terry.fit_groups(backbone, data, options, 0, held_out)
+    assert rewards.held_out == [(5, 5), (0, 9)]
+    again = bradley_terry.fit_groups(backbone, data, options, 0, held_out)  # from the stage
+    assert again.held_out == [(5, 5), (0, 9)]
+    assert bradley_terry.fit_groups(backbone, data, options, 0).held_out is None

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from prefbench.errors import UserError
 from prefbench.record.evidence import item_columns, read_items, write_items
 from prefbench.record.files import find_records, read_record, write_record
-from prefbench.record.schema import Record, json_schema
+from prefbench.record.schema import SCHEMA_VERSION, Record, json_schema
 from prefbench.record.summary import summarise
 from prefbench.record.verify import comparable, verify
 from support.records import GROUPS, PROVENANCE, RATES, make_items, make_record, make_run
@@ -168,7 +168,7 @@ def test_unreadable_records_say_what_to_do(tmp_path, made):
         "not JSON": "{",
         "NaN is no JSON number": json.dumps(data | {"kl": math.nan}),
         "not a JSON object": "[]",
-        "upgrade prefbench": json.dumps(data | {"schema_version": 5}),
+        "upgrade prefbench": json.dumps(data | {"schema_version": SCHEMA_VERSION + 1}),
         "run it again": json.dumps(data | {"schema_version": None}),
         "field surprise": json.dumps(data | {"surprise": 1}),
         "field groups.0.wins": json.dumps(data | {"groups": [data["groups"][0] | {"wins": -1}]}),
@@ -239,3 +239,57 @@ def test_items_have_the_documented_columns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(make_items(RATES).columns) == item_columns(RATES)
+
+
+def as_texts(items, **columns):
+    """Items of responses that are texts: known to the reference model, of a task with a lexicon."""
+    known = {"nonwords": 0.0, "tokens": 2.0, "logprob": -3.0, "logprob_elsewhere": -4.0}
+    return items.assign(**known | {f"reference_{name}": value for name, value in known.items()} | columns)
+
+
+def test_what_a_win_rate_does_not_see_by_hand():
+    items = as_texts(make_items({"many": 1.0, "few": 1.0}, n=4, seed=3))
+    items["empty"], items["words"] = [False, False, False, True], [1, 2, 1, 0]
+    items["response"], items["reference_response"] = ["a", "a b", "a", ""], ["a", "b", "c", "d"]
+    items["utility/few"] = [1.0, 0.0, -1.0, 5.0]
+    items["nonwords"] = [0, 2, 1, 0]
+    items["tokens"], items["logprob"] = [2, 3, 2, 1], [-1.0, -6.0, -2.0, -3.0]
+    items["logprob_elsewhere"] = [-2.0, -6.0, -1.0, -9.0]
+    found = summarise(items, GROUPS, 0)
+    assert (found["agreed"], found["retention"]) == (2, 0.5)  # all win the first and lose the last
+    text = found["text"]
+    assert (text["nonword_rate"], text["reference_nonword_rate"]) == (0.5, 0.0)
+    assert (text["logprob_per_token"], text["reference_logprob_per_token"]) == (-12 / 8, -1.5)
+    assert text["relevance"] == (1 + 0.5 + 0 + 0.5) / 4  # nearer, a tie, further off, silent
+    assert text["reference_relevance"] == 1
+    assert (text["distinct_1"], text["reference_distinct_1"]) == (0.5, 1.0)  # all of "a", "a", "a", "b"
+    without = as_texts(make_items(RATES), nonwords=np.nan, logprob=np.nan, tokens=np.nan)
+    text = summarise(without, GROUPS, 0)["text"]
+    assert [text[name] for name in ("nonword_rate", "logprob_per_token", "relevance")] == [None] * 3
+
+
+def test_older_items_and_worlds_have_no_text_and_half_a_column_is_refused():
+    items = make_items(RATES)
+    assert summarise(items, GROUPS, 0)["text"] is None
+    known = as_texts(items)
+    for frame, said in (
+        (known.drop(columns="reference_tokens"), "no column 'reference_tokens'"),
+        (
+            known.assign(logprob=[np.nan, *[-1.0] * (len(items) - 1)]),
+            "logprob' has a value that is not finite",
+        ),
+        (known.assign(nonwords="none"), "'nonwords' is not numeric"),
+    ):
+        with pytest.raises(UserError, match=said):
+            summarise(frame, GROUPS, 0)
+
+
+def test_a_record_of_an_older_version_is_held_against_what_it_has(tmp_path):
+    folder = make_run(tmp_path, RATES)
+    old = read_record(folder).model_dump(mode="json") | {"schema_version": 4}
+    for name in ("agreed", "retention", "text"):
+        del old[name]
+    write_record(Record.model_validate(old), folder)
+    assert verify(folder) == []
+    write_record(Record.model_validate(old | {"schema_version": 5}), folder)
+    assert any(line.startswith("agreed is None") for line in verify(folder))

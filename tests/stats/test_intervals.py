@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from prefbench.stats.comparisons import mean_difference
 from prefbench.stats.intervals import (
     cluster_bootstrap,
     first_column,
@@ -127,7 +126,9 @@ def test_two_level_spread_is_the_formulas():
     rng = np.random.default_rng(7)
     seeds = [rng.binomial(1, p, 150).astype(float) for p in (0.3, 0.5, 0.6)]
     simulated = resample_means(seeds, rng, 40_000)[:, 0].std()
-    assert mean_difference(seeds).se == pytest.approx(simulated, rel=0.02)
+    between = np.var([values.mean() for values in seeds])  # n seeds show (n - 1) / n of it
+    within = np.mean([values.var() / len(values) for values in seeds])
+    assert np.sqrt((between + within) / 3) == pytest.approx(simulated, rel=0.02)
 
 
 def test_statistics_of_several_groups():

@@ -88,7 +88,7 @@ def test_several_grids_take_from_the_top_what_they_do_not_say():
         [[grid]]
         task = "bandit_two_group"
         aligner = "dpo"
-        set.aligner.beta = [0.1, 0.5]
+        set.aligner.label_smoothing = [0.0, 0.1]
         [[grid]]
         task = ["bandit_two_group", "worst_case_two_group"]
         aligner = "dpo"
@@ -97,9 +97,10 @@ def test_several_grids_take_from_the_top_what_they_do_not_say():
         """
     )
     first, second = specs[:4], specs[4:]
-    assert [(s.aligner_options["beta"], s.seed) for s in first] == [(0.1, 0), (0.1, 1), (0.5, 0), (0.5, 1)]
+    smoothed = [(s.aligner_options["label_smoothing"], s.seed) for s in first]
+    assert smoothed == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
     assert {s.seed for s in second} == {7, 0}
-    assert len(second) == 7  # one of the eight is in the first grid already: beta is 0.1 by default
+    assert len(second) == 7  # one of the eight is in the first grid already: nothing is smoothed by default
     assert {s.evaluate_options["samples"] for s in specs} == {2}
 
 
@@ -128,7 +129,7 @@ def test_exclusions_match_names_ratios_seeds_and_options():
     )
     assert not [s for s in specs if s.task == "imdb_two_group" and s.minority_ratio == 0.5]
     assert not [s for s in specs if s.aligner in ("dpo", "ipo") and (s.minority_ratio, s.seed) == (0.2, 1)]
-    assert {s.aligner_options["beta"] for s in specs if s.aligner == "dpo"} == {0.1}
+    assert {s.aligner_options["beta"] for s in specs if s.aligner == "dpo"} == {None}
     assert len(specs) == 4 * 3 - 2 + (2 * 2 - 2)
 
 

@@ -163,7 +163,7 @@ def test_more_requests_than_the_grammar_has():
 
 def test_it_is_registered():
     entry = registry.get("task", "hh_two_group")
-    assert entry.version == 1 and entry.backbone == "causal_lm"
+    assert entry.version == 2 and entry.backbone == "causal_lm"
     options = entry.options()
     assert (options.minority, options.annotators, options.response_tokens) == ("harmless", 40, 32)
 

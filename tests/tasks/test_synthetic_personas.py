@@ -6,8 +6,14 @@ import pytest
 from prefbench.problem.utilities.content import Conciseness, Coverage, Relevance, content_words
 from prefbench.problem.utilities.readability import Readability, count_syllables
 from prefbench.problem.utilities.sentiment import Warmth
+from prefbench.text import lower_words
 from prefbench_tasks import synthetic_personas
-from prefbench_tasks.synthetic_personas import Instructed, Request, synthetic_instructions
+from prefbench_tasks.synthetic_personas import (
+    Instructed,
+    Request,
+    instruction_words,
+    synthetic_instructions,
+)
 
 REQUESTS = (
     Request("Use easy words.", "expertise", up=False),
@@ -141,3 +147,10 @@ def test_a_request_stands_before_the_prompt_and_the_response_mostly_heeds_it(mea
         name, up = sign[request.attribute]
         against = (found[name][asked] - np.median(measured[name])) * up * (1 if request.up else -1)
         assert (against < 0).mean() > 0.005
+
+
+def test_the_lexicon_is_every_word_that_is_written():
+    written = synthetic_instructions(12_000, np.random.default_rng(2), REQUESTS)
+    words = {word for text in written.texts for word in lower_words(text)}
+    assert words == instruction_words(REQUESTS)
+    assert {"easy", "warm"} <= words and "easy" not in instruction_words()

@@ -7,7 +7,8 @@ import pytest
 
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.problem.utilities.sentiment import VaderSum
-from prefbench_tasks.synthetic_reviews import Labelled, synthetic_reviews
+from prefbench.text import lower_words
+from prefbench_tasks.synthetic_reviews import REVIEW_WORDS, Labelled, synthetic_reviews
 
 OPENING_WORDS = 6
 
@@ -109,3 +110,7 @@ def test_fast_enough_to_write_anew_on_each_run():
     start = time.perf_counter()
     synthetic_reviews(20_000, np.random.default_rng(0))
     assert time.perf_counter() - start < 2.0  # measured at 0.2 s
+
+
+def test_the_lexicon_is_every_word_that_is_written(reviews):
+    assert {word for text in reviews.texts for word in lower_words(text)} == REVIEW_WORDS

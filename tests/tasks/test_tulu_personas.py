@@ -223,7 +223,7 @@ def test_the_tasks_are_registered_with_the_same_options():
     load_plugins()
     names = ["tulu_expertise", "tulu_informativeness", "tulu_style"]
     entries = [get("task", name) for name in names]
-    assert {entry.version for entry in entries} == {1}
+    assert {entry.version for entry in entries} == {2}
     fields = [{name: str(field) for name, field in e.options.model_fields.items()} for e in entries]
     assert fields[0] == fields[1] == fields[2]
     personas = get("task", "tulu_personas")

@@ -28,7 +28,8 @@ def test_group_robust_dpo_has_the_lowest_worst_group_loss(features, tmp_path):
             )
             frame = pd.read_parquet(folder / "distribution.parquet")
             names = [group.name for group in record.groups]
-            losses.append(max(preference_losses(frame, names, beta=0.1, temperature=0.5).values()))
+            beta = record.regret.beta / 0.5  # the family's own in this world
+            losses.append(max(preference_losses(frame, names, beta=beta, temperature=0.5).values()))
         worst[aligner] = np.array(losses)
     for other in ("dpo", "is_dpo"):
         assert (worst["gr_dpo"] < worst[other]).sum() >= 15

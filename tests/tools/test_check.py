@@ -250,7 +250,7 @@ ALIGNER_FAULTS = {
         "tilt without a description",
     ),
     "draws": ("Choice((0.0, 0.5, 1.0, 2.0))", "Choice((0.0, 9.0))", "option aligner.tilt=9.0"),
-    "silent": ('    """DPO in which the pairs of smaller groups are drawn more often."""\n', "", "write one"),
+    "silent": ('    """DPO in which the pairs of smaller groups weigh more."""\n', "", "write one"),
     "peeks": (
         RETURN,
         "lean = 0.1 * backbone.world.utilities[0, :, 0].argmax()\n"

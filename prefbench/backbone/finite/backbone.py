@@ -37,6 +37,7 @@ from prefbench.learn.interface import (
     called_with,
 )
 from prefbench.learn.rewards import fit_linear
+from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
 from prefbench.problem.world import World
 from prefbench.text import count_words
@@ -51,11 +52,26 @@ if TYPE_CHECKING:
 class Finite:
     """The backbone: a world, its reference policy, and exact fits."""
 
-    notes = ()
-    """Nothing goes otherwise than it was meant to."""
+    def __init__(
+        self, world: World, options: FiniteOptions, store: Store, work: Work, temperature: float
+    ) -> None:
+        """Make a world's reference policy the one to align.
 
-    def __init__(self, world: World, options: FiniteOptions, store: Store, work: Work) -> None:
+        Args:
+            world: responses, features, utilities and the reference policy.
+            options: what is fitted, and how.
+            store: where stages are kept.
+            work: where progress and checkpoints go.
+            temperature: label noise, in standard deviations of a group's utility.
+        """
         self.world = world
+        self.notes: list[str] = []
+        """Remarks for a reader of the run."""
+        # DPO's reward is in log odds of a label, u / (temperature spread), and regret charges for KL in
+        # spreads. Labels without noise have no odds: then there is nothing to match.
+        self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
+        # IPO drives a margin to (p - 1/2) / beta, which near a coin's odds is a quarter of them.
+        self.ipo_beta = self.dpo_beta / 4
         self.options = options
         self.store = store
         self.work = work
@@ -72,6 +88,14 @@ class Finite:
     def cached(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
         """The folder of a stage; see `prefbench.store.stages.Store.stage`."""
         return self.store.stage(name, key, compute)
+
+    def note(self, message: str) -> None:
+        """Add a sentence to the notes, and tell it to whoever watches the run."""
+        self.notes.append(message)
+        self.store.reporter.note(message)
+
+    def tokens(self, responses: Sequence[str]) -> None:
+        """None: a response of a world is one thing."""
 
     def places(self, pairs: Pairs) -> tuple[Ints, Ints]:
         """Chosen and rejected responses as positions in a flattened [S, R] table, [pairs] each."""
@@ -192,7 +216,8 @@ class Finite:
             members = (group == np.arange(group.max() + 1)[:, None]) * weights
             members = members / members.sum(axis=1, keepdims=True)
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
-        penalty = self.options.penalty * request.options.beta**2 / len(pairs)
+        beta = request.options.beta or self.dpo_beta
+        penalty = self.options.penalty * beta**2 / len(pairs)
         theta = fit_worst(difference, members, request.loss, penalty)
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
@@ -232,9 +257,9 @@ class Finite:
         """pi(y | x) of every response of every state, [S, R]; None where they are not known."""
         if isinstance(policy, FinitePolicy):
             return np.exp(policy.table)
-        if isinstance(policy, ExtremeLengthPolicy):
+        if isinstance(policy, ExtremeLengthPolicy | BestOfPolicy):
             base = self.probabilities(policy.base)
-            return None if base is None else self._selected(base, policy)
+            return None if base is None else _selected(base, self._scores(policy), policy.candidates)
         logprob = policy.logprob(*self._everything)
         return None if logprob is None else np.exp(logprob).reshape(self.world.reference.shape)
 
@@ -253,14 +278,20 @@ class Finite:
         frame.insert(4, "policy", probability[np.unique(self.world.rows(prompts))].ravel())
         return frame
 
-    def _selected(self, base: Floats, policy: ExtremeLengthPolicy) -> Floats:
-        """Chances of the longest (or shortest) of n draws; equals have it in proportion to base."""
-        sign = 1 if policy.which == "longest" else -1
-        length = np.array([[sign * count_words(text) for text in row] for row in self.world.responses])
-        below = (base[:, None, :] * (length[:, None, :] < length[:, :, None])).sum(axis=2)
-        equal = (base[:, None, :] * (length[:, None, :] == length[:, :, None])).sum(axis=2)
-        n = policy.candidates
-        return np.asarray(base / equal * ((below + equal) ** n - below**n))
+    def _scores(self, policy: ExtremeLengthPolicy | BestOfPolicy) -> Floats:
+        """Scores of which a policy selects the largest, [S, R]."""
+        if isinstance(policy, BestOfPolicy):
+            scores = policy.criterion.score(*self._everything)
+            return np.asarray(scores, dtype=np.float64).reshape(self.world.reference.shape)
+        sign = 1.0 if policy.which == "longest" else -1.0
+        return np.array([[sign * count_words(text) for text in row] for row in self.world.responses])
+
+
+def _selected(base: Floats, score: Floats, n: int) -> Floats:
+    """Chances of the best of n draws, [S, R]; equals have it in proportion to base."""
+    below = (base[:, None, :] * (score[:, None, :] < score[:, :, None])).sum(axis=2)
+    equal = (base[:, None, :] * (score[:, None, :] == score[:, :, None])).sum(axis=2)
+    return np.asarray(base / equal * ((below + equal) ** n - below**n))
 
 
 def _log(probability: Floats) -> Floats:

@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 class CausalLM:
     """The backbone: a reference language model and everything trained from it."""
 
+    dpo_beta = 0.1
+    """Usual beta of DPO (Rafailov et al. 2023)."""
+    ipo_beta = 0.1
+
     def __init__(
         self,
         model: Any,
@@ -107,7 +111,7 @@ class CausalLM:
         self.gradient_checkpointing = gradient_checkpointing
         self.notes: list[str] = []
         """Remarks for a reader of the run: where memory ran out, and what was made smaller."""
-        self.limits = Limits.of(self._note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
+        self.limits = Limits.of(self.note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
         self.device = next(model.parameters()).device
         model.eval()  # no dropout anywhere: the sampled distribution is the trained one
         model.requires_grad_(False)
@@ -116,7 +120,8 @@ class CausalLM:
         if self.base is not None and gradient_checkpointing:
             checkpoint_layers(model, self.base.contexts)
 
-    def _note(self, message: str) -> None:
+    def note(self, message: str) -> None:
+        """Add a sentence to the notes, and tell it to whoever watches the run."""
         self.notes.append(message)
         self.store.reporter.note(message)
 
@@ -163,6 +168,10 @@ class CausalLM:
         for places, values in in_batches(share.lengths, self.limits.scoring, compute):
             found[places] = values.double().cpu().numpy()
         return share.whole(torch.from_numpy(found)).numpy()
+
+    def tokens(self, responses: Sequence[str]) -> np.ndarray:
+        """Length of responses in tokens, cut as the model reads them and with their end, [n]."""
+        return np.array([len(ids) for ids in self.codec.responses(responses)], dtype=np.int64)
 
     def features(
         self, prompts: Sequence[str], responses: Sequence[str], reward: Reward | None = None

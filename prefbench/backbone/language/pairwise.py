@@ -11,12 +11,15 @@ import numpy as np
 import torch
 
 from prefbench.backbone.language.batches import Part
+from prefbench.backbone.language.best import best_of
 from prefbench.backbone.language.forward import logprobs
+from prefbench.backbone.language.held_out import pairwise_score
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
 from prefbench.learn.interface import PairwiseRequest
 from prefbench.team import Once
+from prefbench.work import LOOKS
 
 
 def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
@@ -43,7 +46,8 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
         batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
         each = logprobs(model, batch).sum(1)
         difference = each[: len(rows)] - each[len(rows) :]
-        return part.weight * request.loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        losses = request.loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        return part.weight * order.weights(step, part.rows) * losses
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         for part in parts:
@@ -77,5 +81,8 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
         backbone.work,
         f"pairwise-{request.name}",
         max_grad_norm=options.max_grad_norm,
+        best=best_of(
+            state.parameters, pairwise_score(backbone, model, request), len(order), LOOKS * options.epochs
+        ),
     )
     return LMPolicy(model.requires_grad_(False), backbone)

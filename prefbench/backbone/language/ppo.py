@@ -22,7 +22,9 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.batches import deal
+from prefbench.backbone.language.best import best_of
 from prefbench.backbone.language.forward import logprobs, logprobs_and_states
+from prefbench.backbone.language.held_out import ppo_score
 from prefbench.backbone.language.memory import in_batches
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
@@ -34,6 +36,7 @@ from prefbench.learn.interface import OptimiseRequest
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import scores_of
 from prefbench.team import Once, team
+from prefbench.work import PPO_LOOKS
 
 
 def kl_penalised(
@@ -169,10 +172,14 @@ def train(backbone: LanguageModel, request: OptimiseRequest) -> LMPolicy:
     encoded = backbone.codec.prompts(prompts)
     coefficient = options.kl_coefficient
     history: list[dict[str, float]] = []
+    best = best_of(state.parameters, ppo_score(backbone, model, request), options.iterations, PPO_LOOKS)
     saved = work.load("ppo")
-    if saved is not None:
+    if saved is None:
+        best.look(0)
+    else:
         tensors, meta = saved
         state.restore(tensors)
+        best.restore(tensors, meta["scores"])
         coefficient, history = meta["coefficient"], list(meta["history"])
     for iteration in range(len(history), options.iterations):
         chosen = seeds.rng(seed, "ppo", "prompts", iteration).choice(
@@ -211,9 +218,12 @@ def train(backbone: LanguageModel, request: OptimiseRequest) -> LMPolicy:
         lengths = rollout.mask.sum(1).float()
         row = {**means, "kl": kl, "tokens": float(lengths.mean()), "coefficient": coefficient, **losses}
         history.append(row)
+        best.look(iteration + 1)
         work.report(iteration + 1, options.iterations, **means, kl=kl)
         if work.due():
-            work.save("ppo", state.tensors(), {"coefficient": coefficient, "history": history})
+            meta = {"coefficient": coefficient, "history": history, "scores": best.scores}
+            work.save("ppo", state.tensors() | best.tensors(), meta)
+    best.take()
     state.optimiser.zero_grad(set_to_none=True)
     (work.path / "history.json").write_text(json.dumps(history, indent=0))
     return LMPolicy(model.requires_grad_(False), backbone)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
+from prefbench.backbone.language.best import best_of
+from prefbench.backbone.language.held_out import reward_score
 from prefbench.backbone.language.policies import LMReward
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
 from prefbench.learn.interface import RewardRequest
 from prefbench.learn.rewards import loss
+from prefbench.work import LOOKS
 
 
 def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
@@ -28,10 +31,24 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
         for part in parts:
             scores = model(order.batch(step, part.rows))
             margin = scores[: len(part.rows)] - scores[len(part.rows) :]
-            yield part.weight * loss(margin, len(order.rows[step]))
+            weighed = order.weights(step, part.rows)
+            yield part.weight * loss(margin, len(order.rows[step]), weighed)
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
     state = State([model], rate, options.reward_weight_decay)
-    limit = backbone.limits.training
-    minimise(state, order.lengths, losses_at, len(order), limit, backbone.work, f"reward-{name}")
+    minimise(
+        state,
+        order.lengths,
+        losses_at,
+        len(order),
+        backbone.limits.training,
+        backbone.work,
+        f"reward-{name}",
+        best=best_of(
+            state.parameters,
+            reward_score(backbone, model, request),
+            len(order),
+            LOOKS * options.reward_epochs,
+        ),
+    )
     return LMReward(model, backbone)

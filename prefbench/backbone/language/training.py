@@ -14,6 +14,7 @@ from torch import nn
 
 from prefbench import seeds
 from prefbench.backbone.language.batches import Part, deal
+from prefbench.backbone.language.best import Best, best_of
 from prefbench.backbone.language.memory import Limit, attempt, is_out_of_memory
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.tokens import Batch, collate
@@ -43,11 +44,21 @@ def bucketed_batches(lengths: Sequence[int], size: int, rng: np.random.Generator
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def drawn_rows(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
-    """The pairs of one epoch: each once, or as many drawn in proportion to the weights."""
+NEGLIGIBLE = 1e-3
+"""Weight, relative to the largest, under which a pair is left out of training."""
+
+
+def weighed_rows(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs that one epoch goes through, once each, and the weights of their losses, 1 on average.
+
+    Drawn in proportion to its weight instead, a small group's pair would come up ten times an epoch and be
+    learned by heart.
+    """
     if pairs.weights is None:
-        return np.arange(len(pairs))
-    return rng.choice(len(pairs), size=len(pairs), p=pairs.weights / pairs.weights.sum())
+        return np.arange(len(pairs)), np.ones(len(pairs))
+    rows = np.flatnonzero(pairs.weights > NEGLIGIBLE * pairs.weights.max())
+    kept = pairs.weights[rows]
+    return rows, kept / kept.mean()
 
 
 class PairBatches:
@@ -68,11 +79,13 @@ class PairBatches:
         lengths = [len(p) + max(len(a), len(b)) for p, a, b in texts]
         self.tokens = [2 * length for length in lengths]
         self.rows: list[np.ndarray] = []
+        used, weights = weighed_rows(pairs)
+        self._weights = np.zeros(len(pairs), dtype=np.float32)
+        self._weights[used] = weights
         for epoch in range(epochs):
             rng = seeds.rng(seed, *names, epoch)
-            drawn = drawn_rows(pairs, rng)
-            cut = bucketed_batches([lengths[i] for i in drawn], size, rng)
-            self.rows.extend(drawn[positions] for positions in cut)
+            cut = bucketed_batches([lengths[i] for i in used], size, rng)
+            self.rows.extend(used[positions] for positions in cut)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -80,6 +93,10 @@ class PairBatches:
     def lengths(self, step: int) -> list[int]:
         """Tokens of each of a step's pairs, both responses together."""
         return [self.tokens[i] for i in self.rows[step]]
+
+    def weights(self, step: int, part: np.ndarray) -> torch.Tensor:
+        """Weights of the losses of the pairs at these positions of a step."""
+        return torch.from_numpy(self._weights[self.rows[step][part]]).to(self.device)
 
     def batch(self, step: int, part: np.ndarray) -> Batch:
         """The pairs at these positions of a step."""
@@ -230,6 +247,7 @@ def minimise(
     name: str,
     *,
     max_grad_norm: float = 1.0,
+    best: Best | None = None,
 ) -> list[float]:
     """Take `steps` gradient steps, resuming from a checkpoint called `name`.
 
@@ -243,26 +261,33 @@ def minimise(
         work: takes checkpoints and progress.
         name: of the checkpoint.
         max_grad_norm: of the whole batch's gradient.
+        best: chooses which of the weights on the way are the model's in the end; None for the last.
 
     Returns:
         The loss of every step.
     """
     losses: list[float] = []
+    best = best or best_of({}, None, steps, 1)
     saved = work.load(name)
     if saved is not None:
         tensors, meta = saved
         state.restore(tensors)
+        best.restore(tensors, meta["scores"])
         losses = list(meta["losses"])
+    else:
+        best.look(0)
     warmup = max(1, steps // 20)
     for step in range(len(losses), steps):
         rate = schedule(step, steps, warmup)
         losses.append(descend(state, lengths_at(step), partial(losses_at, step), limit, rate, max_grad_norm))
+        best.look(step + 1)
         work.report(step + 1, steps, loss=float(np.mean(losses[-20:])))
         if work.due():
-            work.save(name, state.tensors(), {"losses": losses})
+            work.save(name, state.tensors() | best.tensors(), {"losses": losses, "scores": best.scores})
     if saved is None or len(saved[1]["losses"]) < steps:
         # A stage may fit many models: what is finished must not be done again after a kill.
-        work.save(name, state.tensors(), {"losses": losses})
+        work.save(name, state.tensors() | best.tensors(), {"losses": losses, "scores": best.scores})
+    best.take()
     state.optimiser.zero_grad(set_to_none=True)  # gradients of a model that is done are as large as it is
     return losses
 

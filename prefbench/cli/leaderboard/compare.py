@@ -28,6 +28,7 @@ def compare(
     A folder with several runs of one configuration may stand for them.
     """
     from prefbench.boards.compare import compare_aligners, comparison_rows
+    from prefbench.stats.covered import said_of
 
     load_and_warn(plugin)
     ratio = None
@@ -42,3 +43,5 @@ def compare(
         print_json(comparison.to_dict())
     else:
         print_table(*comparison_rows(comparison))
+        if said := said_of(len(comparison.seeds)):
+            print(said)

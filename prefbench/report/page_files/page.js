@@ -218,10 +218,11 @@
     put(figure, box.svg, lines, ["aligner", ...ratios.map((r) => r.label)], rows, cells.some((c) => !c.ok));
     const seeds = cells.map((c) => c.seeds), few = Math.min(...seeds), many = Math.max(...seeds);
     $("caveat").textContent = `${few === many ? few : `${few} to ${many}`} seed${many === 1 ? "" : "s"} per point` +
-      (few < 5 ? ", too few to say much about a method" : "") +
-      `. With so many prompts, differences under ${two(Math.max(...cells.map((c) => c.mde)))} between two aligners may go unseen, and more where seeds disagree.`;
+      (few < 5 ? ", too few to say much about a method" : "") + (data.few ? `; ${data.few}` : "") +
+      `. Differences under ${two(Math.max(...cells.map((c) => c.mde)))} between two aligners may go unseen where their seeds disagree most.`;
   }
-  const about = (c) => (c.ok ? `rank ${c.rank} of its board; ` : `${c.status}; `) + `${c.seeds} seed${c.seeds === 1 ? "" : "s"}, ${c.prompts} prompts, differences under ${two(c.mde)} may go unseen${c.near ? `; ${c.near}` : ""}`;
+  const rank = (c) => (c.rank ? `rank ${c.rank[0]} of the learners, not ruled out ${c.rank[1]} to ${c.rank[2]}` : `${c.role}, not ranked`);
+  const about = (c) => (c.ok ? `${rank(c)}; ` : `${c.status}; `) + `${c.seeds} seed${c.seeds === 1 ? "" : "s"}, ${c.prompts} prompts, differences under ${two(c.mde)} may go unseen${c.near ? `; ${c.near}` : ""}`;
 
   function whiskers(group, box, x, y) {
     if (x[1] !== x[2]) group.append(sv("line", { class: "whisker", x1: box.x(x[1]), x2: box.x(x[2]), y1: box.y(y[0]), y2: box.y(y[0]) }));
@@ -352,17 +353,13 @@
     const label = (c) => el("p", null, swatch(setting().lines[c.l]), " ", name(setting().lines[c.l].name));
     const tile = (title, c, v, small) => el("div", { class: "tile" }, el("h3", null, title),
       el("div", { class: "big" }, two(v[0]), " ", el("span", { class: "small" }, `[${two(v[1])}, ${two(v[2])}]`)), label(c), el("p", { class: "small" }, small));
-    const best = (cells) => cells.reduce((a, c) => (!a || worst(c)[0] > worst(a)[0] ? c : a), null);
+    const best = (cells) => cells.filter((c) => c.rank).reduce((a, c) => (!a || c.rank[0] < a.rank[0] ? c : a), null);
     const tiles = [];
-    const ties = (c) => {
-      const n = ranked.filter((one) => one.rank === c.rank).length - 1;
-      return n ? `; ties with ${n} other${n > 1 ? "s" : ""}` : "";
-    };
     // An aligner that was told the groups is no rival of one that was not, so each has its own tile.
     const blind = best(ranked.filter((c) => !/group|oracle/.test(setting().lines[c.l].needs)));
     const told = best(ranked.filter((c) => /group|oracle/.test(setting().lines[c.l].needs)));
-    if (blind) tiles.push(tile("Best for the worst-off group, groups unknown", blind, worst(blind), `needs ${setting().lines[blind.l].needs}; rank ${blind.rank}${ties(blind)}`));
-    if (told) tiles.push(tile("Best for the worst-off group, told the groups", told, worst(told), `needs ${setting().lines[told.l].needs}; rank ${told.rank}${ties(told)}`));
+    if (blind) tiles.push(tile("Best for the worst-off group, groups unknown", blind, worst(blind), `needs ${setting().lines[blind.l].needs}; ${rank(blind)}`));
+    if (told) tiles.push(tile("Best for the worst-off group, told the groups", told, worst(told), `needs ${setting().lines[told.l].needs}; ${rank(told)}`));
     const gap = ranked.reduce((a, c) => (!a || c.v.gap[0] > a.v.gap[0] ? c : a), null);
     if (gap) tiles.push(tile("Widest gap between groups", gap, gap.v.gap, `left behind: ${gap.worst}, which wins ${two(worst(gap)[0])}`));
     $("tiles").replaceChildren(...(tiles.length ? tiles : [el("p", { class: "note" }, "No complete row at this split: nothing is ranked.")]));

@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from prefbench import seeds
 from prefbench.backbone.options import ModelRequest
 from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
-from prefbench.problem.view import View, make_view
+from prefbench.problem.view import View, make_view, true_utilities
 from prefbench.registry import Entry
 from prefbench.running.run import labelled_pairs
 from prefbench.sources import path_digest
@@ -164,12 +165,18 @@ class Trial:
         """The policy, saved and loaded."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         policy.save(folder)
-        return self.backbone("loading", self.problem).load_policy(folder)
+        return self._loaded(folder)
 
     def stored(self) -> Policy:
         """The policy of the whole run before."""
         (folder,) = [p.parent for p in (self.folder / "runs/stages/policy").glob("*/done.json")]
-        return self.backbone("loading", self.problem).load_policy(folder)
+        return self._loaded(folder)
+
+    def _loaded(self, folder: Path) -> Policy:
+        """A saved policy, told the utilities if the aligner is."""
+        policy = self.backbone("loading", self.problem).load_policy(folder)
+        told = "oracle" in self.entry.needs
+        return with_utilities(policy, lambda: true_utilities(self.problem)) if told else policy
 
     def difference(self, one: Policy, other: Policy, what: str) -> str | None:
         """A sentence if two policies say different things, or find them differently likely; else None."""

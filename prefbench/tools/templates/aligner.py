@@ -31,10 +31,10 @@ class TITLEOptions(PairwiseOptions):
 # needs: what it must see beyond prompt, chosen and rejected; user_id, group or oracle. All else is removed.
 @pb.aligner("NAME", needs={"group"})
 def NAME(view: pb.View, backbone: pb.Backbone, options: TITLEOptions) -> pb.Policy:
-    """DPO in which the pairs of smaller groups are drawn more often."""
+    """DPO in which the pairs of smaller groups weigh more."""
     pairs = pairs_of(view.preferences["train"])
     assert pairs.group is not None  # it was declared, so it is there
     _, group, count = np.unique(pairs.group, return_inverse=True, return_counts=True)
     weighted = replace(pairs, weights=count[group] ** -options.tilt)
-    loss = DPO(options.beta, options.label_smoothing)
+    loss = DPO.of(options, backbone)
     return backbone.fit_pairwise(weighted, loss, options, seed=view.seed)

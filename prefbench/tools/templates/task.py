@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
+from prefbench.problem.splits import deal
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.text import lower_words
 
@@ -60,14 +61,9 @@ def NAME(
         for place in PLACES
         for night in range(1, 9)
     ]
-    prompts = [every[i] for i in rng.permutation(len(every))]  # all different: a Problem insists on it
-    training = annotators * pairs_per_annotator
-    if test_prompts + training + 50 > len(prompts):
-        raise pb.UserError(
-            f"there are {len(prompts)} prompts: lower task.pairs_per_annotator or test_prompts."
-        )
-    test, rest = prompts[:test_prompts], prompts[test_prompts:]  # the corpus must not hold a test prompt
-    train, validation = rest[:training], rest[training : training + 50]
+    # No seed tests on what another trains on; the corpus must not hold a test prompt either.
+    prompts = deal(every, (annotators * pairs_per_annotator, 50, test_prompts), rng)
+    rest = [prompt for prompt in every if prompt not in set(prompts.test)]
     texts = [
         f"{prompt} {' and '.join(rng.choice(REMARKS, size=rng.integers(1, 5)))} ."
         for prompt in rest
@@ -78,7 +74,7 @@ def NAME(
             pb.Group("praise", 1 - minority_ratio, Praise("good")),
             pb.Group("brevity", minority_ratio, Conciseness(empty=-20.0)),  # silence pleases nobody
         ),
-        prompts=pb.Prompts(train=tuple(train), validation=tuple(validation), test=tuple(test)),
+        prompts=prompts,
         corpus=tuple(texts),
         annotators=annotators,
         pairs_per_annotator=pairs_per_annotator,

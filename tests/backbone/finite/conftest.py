@@ -12,6 +12,6 @@ def finite(tmp_path):
     def make(world, **options):
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
-        return Finite(world, FiniteOptions(**options), Store(tmp_path), Work("policy", work))
+        return Finite(world, FiniteOptions(**options), Store(tmp_path), Work("policy", work), 0.5)
 
     return make

@@ -1,5 +1,6 @@
 """The finite backbone: tables that sample what they say, and optimal fits."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import expit, log_softmax
 from prefbench import seeds
 from prefbench.backbone.finite.policies import FinitePolicy
 from prefbench.errors import UserError
+from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import IPOOptions, PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO, IPO
@@ -127,6 +129,36 @@ def test_dpo_is_the_bradley_terry_reward_in_other_words(finite, kind):
     policy = backbone.fit_pairwise(pairs, DPO(0.2), PairwiseOptions(beta=0.2), seed=0)
     implicit = 0.2 * (policy.table - np.log(world.reference))
     assert np.allclose(np.diff(implicit, axis=1), np.diff(reward.table, axis=1), atol=1e-4)
+
+
+def test_dpo_at_its_own_beta_is_the_optimum_that_regret_is_measured_from(finite):
+    """Labels of one group without end: every pair of responses, weighed by how often each way is labelled."""
+    world, prompts = make_world()
+    backbone = finite(world, policy="tabular", penalty=1e-9)  # labels of temperature 0.5
+    distribution = backbone.distribution(backbone.reference, prompts)
+    mass = distribution["state_weight"] * distribution["reference"]
+    utility = distribution["utility/0"]
+    spread = np.sqrt((mass * (utility - (mass * utility).sum()) ** 2).sum())
+    asked, chosen, rejected, weights = [], [], [], []
+    for state, texts in enumerate(world.responses):
+        for a, b in itertools.permutations(range(len(texts)), 2):
+            asked.append(prompts[state])
+            chosen.append(texts[a])
+            rejected.append(texts[b])
+            apart = world.utilities[state, a, 0] - world.utilities[state, b, 0]
+            weights.append(expit(apart / (0.5 * spread)))
+    pairs = Pairs(asked, chosen, rejected, weights=np.array(weights))
+
+    def regret(loss):
+        policy = backbone.fit_pairwise(pairs, loss, PairwiseOptions(), seed=0)
+        found = regrets(backbone.distribution(policy, prompts), ["0", "1"], world.beta)
+        return found["groups"][0]["regret"]
+
+    assert backbone.dpo_beta == world.beta / 0.5
+    assert regret(DPO.of(PairwiseOptions(), backbone)) < 1e-4
+    assert regret(DPO.of(PairwiseOptions(beta=0.1), backbone)) > 0.01
+    # Squares do not see odds as logarithms do: IPO's own is near, and nearer than DPO's.
+    assert regret(IPO.of(IPOOptions(), backbone)) < regret(IPO(backbone.dpo_beta))
 
 
 def test_ipo_is_least_squares(finite):

@@ -61,7 +61,8 @@ def test_em_dpo_mixes_for_the_least_regret():
         View,
         Backbone(),
         [Fixed([2.0, 0.0]), Fixed([0.0, 1.0])],
-        type("O", (), {"beta": 1, "regret_prompts": 1}),
+        1.0,
+        type("O", (), {"regret_prompts": 1}),
     )
     assert weights == pytest.approx([2 / 3, 1 / 3])
 

@@ -14,6 +14,7 @@ import prefbench.store.stages
 from prefbench.backbone.language import ppo
 from prefbench.backbone.language.training import schedule
 from prefbench.errors import Diverged, UserError
+from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PPOOptions
 from prefbench.learn.welfare import Welfare, mean, population_min
 from prefbench.store.progress import Silent
@@ -303,10 +304,12 @@ class Stopper(Silent):
             raise Interrupted
 
 
-@pytest.mark.parametrize("lora", [None, {"r": 2, "lora_alpha": 4}])
-def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, monkeypatch, lora):
+@pytest.mark.parametrize(("lora", "kept"), [(None, "last"), ({"r": 2, "lora_alpha": 4}, "best")])
+def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, monkeypatch, lora, kept):
+    held_out = Pairs(["left"], ["red"], ["red green"])
     monkeypatch.setattr(prefbench.store.stages, "CHECKPOINT_SECONDS", 0)
     options = PPOOptions(**QUICK | {"iterations": 7, "epochs": 2, "kl_target": 0.5, "kl_horizon": 50})
+    options = options.model_copy(update={"checkpoint": kept})
 
     def optimise(folder, stops):
         backbone = tiny_backbone(
@@ -322,6 +325,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tiny_backbone, tmp_path, mon
                     prompts=["red green", "left", "up"],
                     seed=0,
                     names=["x"],
+                    held_out=[held_out],
                 )
             except Interrupted:
                 continue

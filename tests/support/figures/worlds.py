@@ -32,7 +32,7 @@ def world_bench(task: str, folder: Path, model: Mapping[str, Any] | None = None)
     problem, store = stated(spec), Store(folder)
     assert problem.world is not None
     options = registry.get("model", spec.model).options(**spec.model_options)
-    backbone = Finite(problem.world, options, store, Work("figures", folder))
+    backbone = Finite(problem.world, options, store, Work("figures", folder), problem.temperature)
     return Bench(problem, labels_of(spec, problem, backbone, store).rows, backbone, folder)
 
 

@@ -1,0 +1,100 @@
+"""Scores of what is being trained by pairs that were held out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from prefbench.backbone.language.policies import LMPolicy, LMReward
+from prefbench.errors import UserError
+from prefbench.learn.rewards import log_likelihood, scores_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prefbench.backbone.language.networks import RewardModel
+    from prefbench.backbone.language.protocol import LanguageModel, Reference
+    from prefbench.learn.interface import OptimiseRequest, Pairs, PairwiseRequest, RewardRequest
+
+NOTHING_HELD_OUT = (
+    "aligner.checkpoint=best needs validation pairs, and there are none: set aligner.checkpoint=last."
+)
+
+
+def reward_score(
+    backbone: LanguageModel, model: RewardModel, request: RewardRequest
+) -> Callable[[], float] | None:
+    """Mean log-likelihood of the held-out pairs under a reward model, nats; None where the last is kept."""
+    held_out = request.held_out
+    if request.options.reward_checkpoint == "last" or held_out is None or not len(held_out):
+        return None
+
+    def score() -> float:
+        chosen, rejected = scores_of(LMReward(model, backbone), held_out)
+        return float(np.average(log_likelihood(chosen - rejected), weights=held_out.weights))
+
+    return score
+
+
+def pairwise_score(
+    backbone: LanguageModel, model: nn.Module, request: PairwiseRequest
+) -> Callable[[], float] | None:
+    """Minus the loss of the held-out pairs, of the group that has the largest where groups are weighed."""
+    held_out = request.held_out
+    if request.options.checkpoint == "last":
+        return None
+    if held_out is None or not len(held_out):
+        raise UserError(NOTHING_HELD_OUT)
+    difference = _log_ratio_differences(backbone, model, held_out)
+
+    def score() -> float:
+        losses = request.loss(torch.from_numpy(difference())).numpy()
+        if request.group_step is None:
+            return -float(np.average(losses, weights=held_out.weights))
+        assert held_out.group is not None
+        group = held_out.group.astype(str)
+        return -max(float(losses[group == name].mean()) for name in np.unique(group))
+
+    return score
+
+
+def ppo_score(
+    backbone: LanguageModel, model: nn.Module, request: OptimiseRequest
+) -> Callable[[], float] | None:
+    """The least share of held-out pairs that a policy wins, over the rewards' pairs; None for the last.
+
+    Both responses of a pair are draws of the reference. A policy that may only weigh these two anew,
+    each by pi / pi_ref, answers with the chosen one with chance sigmoid(D), D the pair's difference of
+    log-ratios. The reference has 0.5.
+    """
+    if request.options.checkpoint == "last":
+        return None
+    sets = [pairs for pairs in request.held_out if len(pairs)]
+    if not sets:
+        raise UserError(NOTHING_HELD_OUT)
+    differences = [_log_ratio_differences(backbone, model, pairs) for pairs in sets]
+
+    def score() -> float:
+        shares = [
+            np.average(np.exp(log_likelihood(difference())), weights=pairs.weights)
+            for difference, pairs in zip(differences, sets, strict=True)
+        ]
+        return float(min(shares))
+
+    return score
+
+
+def _log_ratio_differences(
+    backbone: LanguageModel, model: nn.Module, pairs: Pairs
+) -> Callable[[], np.ndarray]:
+    """Differences of log pi / pi_ref between chosen and rejected, [pairs], of a model as it is when asked."""
+
+    def apart(policy: Reference) -> np.ndarray:
+        chosen = policy.logprob(pairs.prompts, pairs.chosen)
+        return np.asarray(chosen - policy.logprob(pairs.prompts, pairs.rejected))
+
+    reference = apart(backbone.reference)
+    return lambda: apart(LMPolicy(model, backbone)) - reference
