@@ -15,6 +15,7 @@ from prefbench.learn.simple_policies import (
     ReferencePolicy,
     tempered_reference,
 )
+from prefbench.search import Choice
 from prefbench.work import ROWS_AT_ONCE, Recipe, train_nothing
 
 
@@ -52,6 +53,8 @@ class BestOfOptions(pb.Options):
 
 class BestOfRewardOptions(BestOfOptions, RewardOptions):
     """A reward model, and the strength of the selection by it."""
+
+    search = {"candidates": Choice((2, 4, 8, 16, 32, 64))}
 
 
 class TemperatureOptions(pb.Options):

@@ -107,6 +107,17 @@ def _count(value: Any) -> int:
     return value
 
 
+def _strengths(value: Any) -> int | tuple[float, ...]:
+    words = "a whole number from 2 up, or a list of positive numbers"
+    if isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST_CELLS:
+        return value
+    numbers = value if isinstance(value, list) else []
+    good = [isinstance(one, int | float) and not isinstance(one, bool) for one in numbers]
+    if not numbers or not all(good) or not all(0 < one < 1e18 for one in numbers):
+        raise _refusal(f" = {value!r} is not {words}.")
+    return tuple(float(one) for one in numbers)
+
+
 def _amount(value: Any) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 <= value < 10_000:
@@ -194,6 +205,8 @@ class GridTable(CellsTable):
     """`[[grid]]`: every combination of its values."""
 
     seeds: Annotated[int, BeforeValidator(_count)] | None = None
+    strengths: Annotated[int | tuple[float, ...], BeforeValidator(_strengths)] | None = None
+    """Values of each aligner's strength, or how many of them over the range that it declares."""
 
 
 class Resources(FileTable):

@@ -126,5 +126,12 @@ def decades(drawn: Distribution) -> float:
     return math.log10(max(numbers) / min(numbers))
 
 
+def spaced(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Numbers from `low` to `high`, both among them, in equal ratios, to three significant digits."""
+    ratio = (high / low) ** (1 / (count - 1))
+    inner = (_rounded(low * ratio**index) for index in range(1, count - 1))
+    return (low, *inner, high)
+
+
 def _rounded(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")

@@ -65,7 +65,12 @@ def test_the_seeds_are_good(seeds: Path) -> None:
     from prefbench.data.reviews import load_reviews
     from prefbench.record.verify import verify
     from prefbench.sweep.file import read_sweep
+    from prefbench.sweep.tune_file import read_tune
+    from prefbench.sweep.tuned import chosen_options, read_tuned
 
+    assert read_tune(str(seeds / "tune.toml")).aligners == ("dpo", "maxmin")
+    options, tuning = chosen_options(read_tuned(seeds / "tuned.json"), "tuned.json", "dpo", {})
+    assert options == {"label_smoothing": 0.1, "beta": 0.7} and tuning is not None
     assert verify(seeds / RUN) == []
     assert len(read_csv(seeds / "board.csv")) == 2
     assert len(read_sweep(str(seeds / "sweep.toml")).expand()) > 4

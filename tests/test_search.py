@@ -129,7 +129,7 @@ def test_every_learner_declares_a_space_within_the_bounds_of_its_options(entry):
 def test_the_strength_of_a_learner_is_searched_on_every_backbone(entry):
     strength = entry.options.strength
     if strength is None:
-        assert entry.name in {"occupancy_maxmin", "preference_matching"}
+        assert entry.name in {"best_of_n", "occupancy_maxmin", "preference_matching"}
         return
     for backbone in entry.backbones:
         assert decades(search_space(entry.options, backbone)[strength]) >= 1

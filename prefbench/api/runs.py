@@ -21,8 +21,9 @@ from prefbench.registry import EntryKind, name_of
 from prefbench.report import live
 from prefbench.report.hush import hush
 from prefbench.report.tables import verdict
-from prefbench.spec import RunSpec, make_spec
+from prefbench.spec import RunSpec
 from prefbench.store.progress import Reporter
+from prefbench.sweep.tuned import make_tuned_spec, read_tuned
 from prefbench.team import joined, team
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def run(
     aligner_options: Mapping[str, Any] | None = None,
     model_options: Mapping[str, Any] | None = None,
     evaluate_options: Mapping[str, Any] | None = None,
+    tuned: str | os.PathLike[str] | None = None,
     allow_host: Iterable[str] = (),
     quiet: bool = False,
 ) -> Results:
@@ -74,6 +76,8 @@ def run(
         aligner_options: likewise.
         model_options: likewise.
         evaluate_options: likewise, such as `{"samples": 4}`.
+        tuned: a file of `prefbench tune`, whose options the aligner takes where `aligner_options` says no
+            others.
         allow_host: servers off this machine that may be sent prompts and responses, as `HOST` or
             `HOST=VARIABLE` with the environment variable that holds the key.
         quiet: say nothing of how it goes.
@@ -94,8 +98,10 @@ def run(
             "model": None if model is None else _named("model", model),
             "data": str(path_of(data, "data")) if isinstance(data, os.PathLike) else data,
         }
+        path = None if tuned is None else path_of(tuned, "tuned")
+        found = None if path is None else (str(path), read_tuned(path))
         specs = [
-            make_spec(**chosen, minority_ratio=minority_ratio, seed=seed, sets=sets)
+            make_tuned_spec(found, **chosen, minority_ratio=minority_ratio, seed=seed, sets=sets)
             for seed in seeds_from(seeds)
         ]
         consent.check_options(specs[0].sections())

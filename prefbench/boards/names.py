@@ -64,10 +64,12 @@ def contest_of(record: Record) -> tuple[bool, int]:
 def variant(spec: Mapping[str, Any], numerics: int | None) -> str:
     """The options that are not the defaults of their time, as `aligner.beta=0.5, task.noise=2`, or nothing.
 
+    What tuning chose has the word `tuned` before it, also where it chose the defaults.
+
     Defaults come from the registry. The options of something that is not registered here (a plug-in
     that was not given) cannot be told from defaults, so its rows show the specification's hash.
     """
-    changed = []
+    changed = ["tuned"] if spec.get("tuning") else []
     for kind in ("task", "aligner", "model", "evaluate"):
         options = spec.get(f"{kind}_options") or {}
         if not options:

@@ -25,6 +25,7 @@ from prefbench.cli.export import export
 from prefbench.cli.gate import gate
 from prefbench.cli.leaderboard.build import build
 from prefbench.cli.leaderboard.compare import compare
+from prefbench.cli.leaderboard.frontier import frontier
 from prefbench.cli.leaderboard.merge import merge
 from prefbench.cli.leaderboard.show import show as show_board
 from prefbench.cli.leaderboard.submit import submit
@@ -83,6 +84,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "build": build,
         "show": show_board,
         "compare": compare,
+        "frontier": frontier,
         "verify": verify_board,
         "submit": submit,
         "merge": merge,

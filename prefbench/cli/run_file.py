@@ -30,23 +30,13 @@ def merged(
 def specs_of(settings: Mapping[str, Any]) -> list[RunSpec]:
     """One specification for each seed, all of them checked before the first one runs."""
     from prefbench.api.runs import seeds_from
-    from prefbench.registry import get, load_plugins
-    from prefbench.spec import make_spec
+    from prefbench.registry import load_plugins
+    from prefbench.sweep.tuned import make_tuned_spec, read_tuned
 
     load_plugins(settings.get("plugin", []))
     seeds = seeds_from(settings.get("seeds", 1), settings.get("seed", 0))
     names = ("task", "aligner", "model", "data", "minority_ratio")
     chosen = {name: settings[name] for name in names if name in settings}
-    sets, tuning = settings["set"], None
-    if "tuned" in settings and "aligner" in chosen:
-        from prefbench.sweep.tuned import chosen_options, read_tuned, refuse_other_problem
-
-        path = settings["tuned"]
-        tuned = read_tuned(Path(path))
-        get("aligner", chosen["aligner"])
-        options, tuning = chosen_options(tuned, path, chosen["aligner"], sets.get("aligner", {}))
-        sets = {**sets, "aligner": options}
-    specs = [make_spec(**chosen, seed=seed, sets=sets, tuning=tuning) for seed in seeds]
-    if "tuned" in settings:
-        refuse_other_problem(tuned, path, specs[0])
-    return specs
+    path = settings.get("tuned")
+    tuned = None if path is None else (path, read_tuned(Path(path)))
+    return [make_tuned_spec(tuned, **chosen, seed=seed, sets=settings["set"]) for seed in seeds]

@@ -71,11 +71,13 @@ def tune(
 
     from prefbench import consent
     from prefbench.sweep import tuning as library
+    from prefbench.sweep import tuning_budget as budget
     from prefbench.sweep.extending import extended, result_path, result_to_extend
     from prefbench.sweep.plan import plan_lines
     from prefbench.sweep.sweep import check_data, make_job
     from prefbench.sweep.tune_file import read_tune
     from prefbench.sweep.tuned import write_tuned
+    from prefbench.sweep.tuning_result import result_of
 
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
@@ -92,15 +94,15 @@ def tune(
         )
         target = out or result_path(file)
         before = result_to_extend(target, chosen)
-        budgets = [library.budget_of(search) for search in searches]
+        budgets = [budget.budget_of(search) for search in searches]
     say = speaker(quiet, Console(stderr=as_json))
     if dry_run:
         say_left_out(chosen.left_out)
         plan = library.plan_of(specs, folder)
         if as_json:
-            print_json({"runs_dir": str(folder), "aligners": [library.budget_json(each) for each in budgets]})
+            print_json({"runs_dir": str(folder), "aligners": [budget.budget_json(each) for each in budgets]})
             return
-        print_table(*library.budget_rows(budgets))
+        print_table(*budget.budget_rows(budgets))
         print("\n".join(["the first rung:", *plan_lines(plan, job)]))
         return
     with contextlib.redirect_stdout(sys.stderr):
@@ -108,7 +110,7 @@ def tune(
             consent.announce_options(spec.sections())  # what workers say is not seen
         check_data(specs, folder)
         library.tune_all(searches, job, engine, quiet, Console(stderr=True), say)
-        tuned = extended(before, library.result_of(chosen, searches, job.runs_dir))
+        tuned = extended(before, result_of(chosen, searches, job.runs_dir))
         write_tuned(tuned, target)
     if as_json:
         print_json(tuned.model_dump(mode="json"))

@@ -13,7 +13,10 @@ from prefbench.search import LANGUAGE, Choice, LogUniform
 class RewardOptions(Options):
     """Bradley-Terry reward models (`learn/rewards.py`)."""
 
-    search = {"reward_epochs": Choice((2, 4, 8), LANGUAGE)}
+    search = {
+        "reward_epochs": Choice((2, 4, 8), LANGUAGE),
+        "reward_checkpoint": Choice(("last", "best"), LANGUAGE),
+    }
 
     reward_epochs: int = Field(4, ge=1)
     """Passes over the pairs."""
@@ -64,6 +67,7 @@ class PPOOptions(Options):
         "kl_coefficient": LogUniform(0.03, 1.0),
         "iterations": Choice((30, 60, 120), LANGUAGE),
         "learning_rate": LogUniform(0.3, 3.0, LANGUAGE, times="policy_learning_rate"),
+        "checkpoint": Choice(("last", "best"), LANGUAGE),
     }
     strength = "kl_coefficient"
 
@@ -149,6 +153,7 @@ class PairTrainingOptions(Options):
         "beta": LogUniform(0.03, 3.0),
         "epochs": Choice((1, 2, 4), LANGUAGE),
         "learning_rate": LogUniform(0.2, 2.0, LANGUAGE, times="policy_learning_rate"),
+        "checkpoint": Choice(("last", "best"), LANGUAGE),
     }
     strength = "beta"
 
@@ -200,7 +205,7 @@ class RobustIPOOptions(GroupStepOptions, IPOOptions):
 class EMDPOOptions(EMOptions, PairwiseOptions):
     """A mixture of DPO policies by EM."""
 
-    search = {"reward_epochs": None, "reward_group_epochs": None, "em_assignment": None}
+    search = dict.fromkeys(("reward_epochs", "reward_checkpoint", "reward_group_epochs", "em_assignment"))
 
     em_iterations: int = Field(5, ge=1)
     """Most E- and M-steps; each M-step fits a policy per cluster."""

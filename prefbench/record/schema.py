@@ -183,7 +183,7 @@ class TuningRecord(_RecordPart):
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
     """First digits of the SHA-256 of the file that `tune` wrote."""
     configurations: int = Field(ge=1)
-    """Budget: configurations that were tried for this aligner."""
+    """Budget: configurations that each aligner was given; a small space may hold fewer."""
     tokens: Count | None
     """Tokens that went through models to try them, at most; null where that is not known."""
     rule: Literal["S0", "S1", "S2", "S3"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench.boards.names import config_hash
+from prefbench.boards.names import config_hash, tuning_of
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import frame_of
 from prefbench.files import read_json
@@ -194,7 +194,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
     return settings
 
 
-_NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio")
+_NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio", "tuning")
 
 
 def _first() -> list[str]:
@@ -249,17 +249,23 @@ def _setting_labels(records: Sequence[Record]) -> list[str]:
     return labels
 
 
+def _of_line(record: Record) -> dict[str, Any]:
+    """Options of a record's aligner, and how they were tuned if they were."""
+    tuned = {} if record.tuning is None else {"row.tuned": tuning_of(record)}
+    return _options(record, "aligner") | tuned
+
+
 def _line_names(records: Sequence[Record]) -> list[str]:
     """The aligner, and the options in which two lines of one aligner differ."""
     names = [record.aligner for record in records]
     for aligner in set(names):
         same = [i for i, record in enumerate(records) if record.aligner == aligner]
-        options = {json.dumps(_options(records[i], "aligner"), sort_keys=True): i for i in same}
+        options = {json.dumps(_of_line(records[i]), sort_keys=True): i for i in same}
         if len(options) > 1:
             distinct = list(options)
-            told = _what_differs([_options(records[options[text]], "aligner") for text in distinct])
+            told = _what_differs([_of_line(records[options[text]]) for text in distinct])
             for i in same:
-                text = json.dumps(_options(records[i], "aligner"), sort_keys=True)
+                text = json.dumps(_of_line(records[i]), sort_keys=True)
                 names[i] = f"{aligner} ({told[distinct.index(text)]})"
     return names
 

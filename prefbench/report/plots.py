@@ -11,15 +11,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from prefbench.boards.frontier import NATS, Frontier, frontiers_of
+from prefbench.boards.names import board_name, tuning_of
+from prefbench.boards.rows import load_rows
+from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.registry import suggest
 from prefbench.report.figures import (
     Cell,
     FigureSetting,
     Line,
-    collect,
     pareto_front,
     ratio_label,
+    settings_of,
     style,
     training_curves,
 )
@@ -56,13 +60,15 @@ def save_figures(
         aligners: which to draw; a readable choice if left out.
 
     Returns:
-        The files: headline, scatter, gap, kl and, where training histories are known, training.
+        The files: headline, scatter, gap, kl, training where histories are known, and frontier where an
+        aligner was run with several strengths.
 
     Raises:
         UserError: if there is no run, nothing that can be drawn, or an aligner that was not run.
     """
     runs_dir = Path(runs_dir)
-    _, settings = collect(runs_dir)
+    rows = load_rows(runs_dir)
+    settings = settings_of(frame_of(rows), rows)
     _check_aligners(settings, aligners or [])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,10 @@ def save_figures(
                 if figure is not None:
                     files.append(folder / f"{name}{slug}.{fmt}")
                     _save(figure, files[-1], fmt)
+        curves = _by_board(frontiers_of(rows), aligners)
+        for slug, (label, found) in zip(_slugs(list(curves)), curves.items(), strict=True):
+            files.append(folder / f"frontier{slug}.{fmt}")
+            _save(_frontier(label, found), files[-1], fmt)
     if not files:
         raise UserError(f"nothing in '{runs_dir}' can be drawn: no aligner there has a whole set of runs.")
     return files
@@ -367,6 +377,39 @@ def _training(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
         axes.set_xlabel("iteration")
     figure.suptitle(f"{setting.label}\nmeans over seeds, from the lowest to the highest seed", fontsize=8)
     _legend(figure, _fullest([(0.0, axes) for axes in grid.flat]))
+    return figure
+
+
+def _by_board(frontiers: Sequence[Frontier], aligners: Sequence[str] | None) -> dict[str, list[Frontier]]:
+    """Frontiers by the board that they are of, those of these aligners or of all."""
+    boards: dict[str, list[Frontier]] = {}
+    for found in frontiers:
+        if not aligners or found.record.aligner in aligners:
+            boards.setdefault(board_name(found.record), []).append(found)
+    return boards
+
+
+def _frontier(label: str, frontiers: Sequence[Frontier]) -> Figure:
+    """Worst group against KL, a line for each aligner through its strengths."""
+    figure = _new(6.4, 4.4)
+    axes = figure.subplots()
+    for index, found in enumerate(frontiers):
+        tuning = tuning_of(found.record)
+        more = "" if tuning == "default" else f" ({tuning})"
+        points = [(x, y) for x, y in found.means() if x > 0]
+        look = _look(Line(f"{found.record.aligner}{more}", "", index))
+        axes.plot([x for x, _ in points], [y for _, y in points], linewidth=1.6, **look)
+    axes.axhline(0.5, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+    axes.set(xscale="log", ylim=(0, 1), xlabel="KL (nats per response)", ylabel="worst group's win rate")
+    known = [x for found in frontiers for x, _ in found.means() if x > 0]
+    low, high = (min(known) / 1.2, max(known) * 1.2) if known else (0.1, 10.0)
+    axes.set_xlim(low, high)
+    ticks = [nats for nats in (0.01, 0.03, 0.1, 0.3, *NATS, 16.0, 32.0, 64.0) if low <= nats <= high]
+    axes.set_xticks(ticks, [f"{nats:g}" for nats in ticks])
+    axes.minorticks_off()
+    axes.set_title(f"{label}\nmeans over seeds of each run's own worst group", fontsize=8)
+    _tidy(axes)
+    _legend(figure, axes)
     return figure
 
 

@@ -87,6 +87,7 @@ def _grid(
         seed=_seeds(merged, where),
         settings=tuple(settings.values()),
         tuned=tuned,
+        strengths=merged.get("strengths"),
     )
     for names in grid.names():  # unknown names come before what is wrong with their options
         _registered(names, where)

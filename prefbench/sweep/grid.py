@@ -11,8 +11,9 @@ from typing import Any
 from prefbench import registry
 from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
-from prefbench.spec import RunSpec, get_model, make_spec
-from prefbench.sweep.tuned import Tuned, chosen_options, refuse_other_problem
+from prefbench.search import LogUniform, spaced
+from prefbench.spec import RunSpec, get_model
+from prefbench.sweep.tuned import Tuned, make_tuned_spec
 
 NAMED = ("task", "aligner", "model")
 """Sections whose options may be given for one name only, as in [set.aligner.maxmin]."""
@@ -64,6 +65,8 @@ class Grid:
     settings: tuple[Setting, ...] = ()
     tuned: tuple[str, Tuned] | None = None
     """A file of tuned options and what it says; its aligners take them."""
+    strengths: int | tuple[float, ...] | None = None
+    """Values of each aligner's strength, or how many of them; None leaves it as it is."""
 
     def size(self) -> int:
         """Cells, before exclusions and duplicates."""
@@ -84,7 +87,25 @@ class Grid:
         for setting in sorted(self.settings, key=lambda s: s.owner is not None):
             if setting.owner in (None, owners.get(setting.section)):
                 found[setting.section, setting.option] = setting
+        strength = getattr(registry.get("aligner", aligner).options, "strength", None)
+        if self.strengths is not None and strength is not None:
+            key = ("aligner", strength)
+            if key not in found:
+                found[key] = Setting(*key, self._strengths_of(aligner, strength, model), aligner)
         return list(found.values())
+
+    def _strengths_of(self, aligner: str, strength: str, model: str) -> tuple[float, ...]:
+        """The values of an aligner's strength; so many of them lie evenly in log over its declared range."""
+        if isinstance(self.strengths, tuple):
+            return self.strengths
+        assert self.strengths is not None
+        entry = registry.get("aligner", aligner)
+        declared = registry.search_space(entry.options, get_model(model).backbone).get(strength)
+        if not isinstance(declared, LogUniform) or declared.times is not None:
+            raise UserError(
+                f"{self.where}: aligner '{aligner}' declares no range of its {strength}: list the strengths."
+            )
+        return spaced(declared.low, declared.high, self.strengths)
 
 
 @dataclass(frozen=True)
@@ -159,16 +180,8 @@ def _checked(
     for setting, value in zip(settings, values, strict=True):
         _check_owned(grid, setting, names)
         sets.setdefault(setting.section, {})[setting.option] = value
-    tuning = None
     try:
-        if grid.tuned is not None:
-            path, tuned = grid.tuned
-            aligner = sets.get("aligner", {})
-            sets["aligner"], tuning = chosen_options(tuned, path, names["aligner"], aligner)
-        spec = make_spec(**names, sets=sets, tuning=tuning)
-        if grid.tuned is not None:
-            refuse_other_problem(tuned, path, spec)
-        return spec
+        return make_tuned_spec(grid.tuned, **names, sets=sets)
     except UserError as error:
         raise UserError(f"{grid.where}: {error}") from None
 

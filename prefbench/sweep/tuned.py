@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.evaluate.selection import Rule
+from prefbench.evaluate.selection import RULES, Rule
 from prefbench.files import UnfitFile, read_json
-from prefbench.spec import RunSpec, digest, resolve
+from prefbench.spec import RunSpec, digest, make_spec, resolve
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
@@ -93,10 +93,18 @@ class TunedAligner(_Part):
     """Options that the tuning file set."""
     tokens: Spent | None
     """Of all its trials."""
-    tried: tuple[Tried, ...]
+    tried: Annotated[tuple[Tried, ...], Field(min_length=1)]
     chosen: dict[Rule, int]
     """By each rule the index of the best configuration among those that reached the last rung; empty where
     none did."""
+
+    @model_validator(mode="after")
+    def _chosen_was_tried(self) -> TunedAligner:
+        if self.chosen and set(self.chosen) != set(RULES):
+            raise ValueError(f"{self.name} has a choice by some rules only")
+        if not set(self.chosen.values()) <= {each.index for each in self.tried}:
+            raise ValueError(f"{self.name} has a choice that was not tried")
+        return self
 
 
 class Tuned(_Part):
@@ -120,6 +128,13 @@ class Tuned(_Part):
     """Dev seeds, one for each rung of halving."""
     search_seed: Count
     aligners: tuple[TunedAligner, ...]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Tuned:
+        names = [each.name for each in self.aligners]
+        if len(set(names)) < len(names):
+            raise ValueError("an aligner is named twice")
+        return self
 
     def header(self) -> dict[str, Any]:
         """What all its aligners have in common."""
@@ -199,14 +214,36 @@ def chosen_options(
     )
     tuning = {
         "digest": digest([tuned.header(), found.model_dump(mode="json")])[:16],
-        "configurations": len(found.tried),
+        "configurations": tuned.configurations,
         "tokens": None if found.tokens is None else found.tokens.total,
         "rule": rule,
     }
     return {**options, **given}, tuning if plain == whole else None
 
 
-def refuse_other_problem(tuned: Tuned, path: str, spec: RunSpec) -> None:
+def make_tuned_spec(
+    tuned: tuple[str, Tuned] | None, *, sets: Mapping[str, Mapping[str, Any]], **asked: Any
+) -> RunSpec:
+    """A specification whose aligner has the options that tuning chose, where `sets` says no others.
+
+    Args:
+        tuned: a file's name in messages and what it says; None for defaults.
+        sets: options by section, as `prefbench.spec.make_spec` takes them.
+        asked: its other arguments.
+
+    Raises:
+        UserError: one line on the first thing that is wrong, or that the file does not fit.
+    """
+    if tuned is None or asked.get("aligner") is None:
+        return make_spec(sets=sets, **asked)
+    path, found = tuned
+    options, tuning = chosen_options(found, path, asked["aligner"], sets.get("aligner", {}))
+    spec = make_spec(sets={**sets, "aligner": options}, tuning=tuning, **asked)
+    _refuse_other_problem(found, path, spec)
+    return spec
+
+
+def _refuse_other_problem(tuned: Tuned, path: str, spec: RunSpec) -> None:
     """Refuse options that were tuned for another problem; the minority ratio may be another.
 
     Raises:

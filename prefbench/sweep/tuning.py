@@ -9,25 +9,23 @@ run again, so that the same command continues.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench import registry
+from prefbench.errors import PrefbenchError
 from prefbench.estimate.estimate import Tokens, aligner_tokens, problem_of
 from prefbench.evaluate.selection import RULES, Rule, rule_of
-from prefbench.identity import identity_of
-from prefbench.numerics import NUMERICS
 from prefbench.search import Distribution
-from prefbench.spec import RunSpec
+from prefbench.spec import RunSpec, run_name
 from prefbench.sweep.cell import Job, Outcome, stored_record
 from prefbench.sweep.configurations import configurations, space_of
 from prefbench.sweep.plan import Plan, make_plan
 from prefbench.sweep.sweep import Engine, run_sweep
 from prefbench.sweep.tune_file import TuneSpec
-from prefbench.sweep.tuned import Spent, Trial, Tried, Tuned, TunedAligner
-from prefbench.version import __version__
+from prefbench.sweep.tuned import Trial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,24 +80,6 @@ class Search:
         self.left = self.ranked(self.rule)[: -(-len(self.left) // 2)]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What tuning will cost, as far as it is known before."""
-
-    aligner: str
-    rule: Rule
-    space: Mapping[str, str]
-    rungs: tuple[int, ...]
-    """Configurations on each rung."""
-    tokens: float | None
-    """Tokens of all runs, at most, should those that take most be those that stay. None where not known."""
-
-    @property
-    def runs(self) -> int:
-        """Number of runs."""
-        return sum(self.rungs)
-
-
 def begin(tune: TuneSpec) -> list[Search]:
     """The search for each aligner, its configurations drawn and nothing run.
 
@@ -123,22 +103,6 @@ def begin(tune: TuneSpec) -> list[Search]:
             candidates.append(Candidate(index, options, specs, aligner_tokens(specs[0], problem), []))
         found.append(Search(entry, space, fixed, candidates, candidates))
     return found
-
-
-def budget_of(search: Search) -> Budget:
-    """The cost of a search that has not begun."""
-    rungs = [len(search.candidates)]
-    while len(rungs) < len(search.candidates[0].specs):
-        rungs.append(-(-rungs[-1] // 2))
-    each = sorted((c.tokens.total for c in search.candidates if c.tokens is not None), reverse=True)
-    known = len(each) == len(search.candidates)
-    return Budget(
-        search.entry.name,
-        search.rule,
-        {name: str(drawn) for name, drawn in search.space.items()},
-        tuple(rungs),
-        sum(sum(each[:size]) for size in rungs) if known else None,
-    )
 
 
 def plan_of(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
@@ -187,10 +151,19 @@ def _status(spec: RunSpec, runs_dir: Path) -> str | None:
 
 
 def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Trial:
-    """What became of a run: its record if there is one, else what the worker said."""
+    """What became of a run: its record if there is one, else what the worker said.
+
+    Raises:
+        PrefbenchError: it ended well, and its record is not of today's code.
+    """
     record = stored_record(spec, runs_dir)
-    if record is None or (outcome is not None and outcome.status == "failed" and record.status == "ok"):
-        message = "nothing is known of it" if outcome is None or not outcome.message else outcome.message
+    if record is None and outcome is None:
+        raise PrefbenchError(
+            f"'{runs_dir / run_name(spec)}' is no record of this code: sources, a plug-in or data changed "
+            "while it tuned; say the same command again."
+        )
+    if record is None or (outcome is not None and record.status == "ok"):
+        message = outcome.message if outcome is not None and outcome.message else "it left no record"
         return Trial(
             seed=spec.seed, status="failed", message=message, spec_hash=spec.hash, scores=None, kl=None
         )
@@ -206,118 +179,3 @@ def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Trial:
         scores=scores,
         kl=record.kl,
     )
-
-
-def result_of(tune: TuneSpec, searches: Sequence[Search], runs_dir: Path) -> Tuned:
-    """The file of a search that is over."""
-    first = searches[0].candidates[0].specs[0]
-    return Tuned(
-        prefbench=__version__,
-        numerics=NUMERICS,
-        task=first.task,
-        task_version=registry.get("task", first.task).version,
-        task_options=dict(first.task_options),
-        model=first.model,
-        model_options=dict(first.model_options),
-        data=first.data,
-        minority_ratio=first.minority_ratio,
-        evaluate_options=dict(first.evaluate_options),
-        configurations=tune.file.configurations,
-        seeds=tune.file.seed,
-        search_seed=tune.file.search_seed,
-        aligners=tuple(_tuned(search, runs_dir) for search in searches),
-    )
-
-
-def _tuned(search: Search, runs_dir: Path) -> TunedAligner:
-    chosen: dict[Rule, int] = {}
-    for rule in RULES:
-        best = search.ranked(rule)[:1]
-        if best:
-            chosen[rule] = best[0].index
-    tried = tuple(_tried(candidate) for candidate in search.candidates)
-    first = search.candidates[0].specs[0]
-    return TunedAligner(
-        name=search.entry.name,
-        needs=tuple(sorted(search.entry.needs)),
-        rule=search.rule,
-        measure=_measure(search, runs_dir),
-        code=identity_of(first).code,
-        space={name: str(drawn) for name, drawn in search.space.items()},
-        fixed=dict(search.fixed),
-        tokens=_sum(each.tokens for each in tried),
-        tried=tried,
-        chosen=chosen,
-    )
-
-
-def _measure(search: Search, runs_dir: Path) -> Any:
-    for candidate in search.candidates:
-        for spec, trial in zip(candidate.specs, candidate.trials, strict=False):
-            record = stored_record(spec, runs_dir) if trial.status == "ok" else None
-            if record is not None and record.selection is not None:
-                return record.selection.measure
-    return None
-
-
-def _tried(candidate: Candidate) -> Tried:
-    good = candidate.ended_well and candidate.trials
-    divergences = [trial.kl for trial in candidate.trials if trial.kl is not None]
-    whole = good and len(divergences) == len(candidate.trials)
-    spent = None
-    if candidate.tokens is not None:
-        times = len(candidate.trials)
-        each = candidate.tokens
-        spent = Spent(
-            sampled=round(each.sampled * times),
-            scored=round(each.scored * times),
-            trained=round(each.trained * times),
-        )
-    return Tried(
-        index=candidate.index,
-        options=dict(candidate.options),
-        trials=tuple(candidate.trials),
-        scores={rule: candidate.score(rule) for rule in RULES} if good else None,
-        kl=sum(divergences) / len(divergences) if whole else None,
-        tokens=spent,
-    )
-
-
-def _sum(spent: Iterable[Spent | None]) -> Spent | None:
-    each = list(spent)
-    known = [one for one in each if one is not None]
-    if len(known) < len(each):
-        return None
-    return Spent(
-        sampled=sum(one.sampled for one in known),
-        scored=sum(one.scored for one in known),
-        trained=sum(one.trained for one in known),
-    )
-
-
-def budget_rows(budgets: Sequence[Budget]) -> tuple[str, list[str], list[list[str]]]:
-    """What will be tried as a table: title, header, rows."""
-    rows = [
-        [
-            each.aligner,
-            each.rule,
-            " ".join(map(str, each.rungs)),
-            str(each.runs),
-            "not known" if each.tokens is None else f"{each.tokens:.2e}",
-            ", ".join(each.space) or "nothing",
-        ]
-        for each in budgets
-    ]
-    return "", ["aligner", "rule", "configurations", "runs", "tokens at most", "searched"], rows
-
-
-def budget_json(budget: Budget) -> dict[str, Any]:
-    """The same of one aligner as JSON values."""
-    return {
-        "aligner": budget.aligner,
-        "rule": budget.rule,
-        "space": dict(budget.space),
-        "rungs": list(budget.rungs),
-        "runs": budget.runs,
-        "tokens": budget.tokens,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -74,6 +75,12 @@ def make_seeds(root: Path) -> None:
         'runs_dir = "runs"\n[set.task]\nannotators = [20, 40]\n[resources]\ncpus = 1\n[[grid]]\n'
         '[[grid]]\naligner = "single_reward"\n[[exclude]]\naligner = "dpo"\nminority_ratio = 0.2\n'
     )
+    (root / "tune.toml").write_text(
+        'task = "bandit_two_group"\naligner = ["dpo", "maxmin"]\nminority_ratio = "10:1"\n'
+        'configurations = 4\nseed = [100, 101]\nsearch_seed = 3\nruns_dir = "runs"\n'
+        "[set.task]\nannotators = 20\n[set.aligner.dpo]\nlabel_smoothing = 0.1\n[resources]\ncpus = 1\n"
+    )
+    (root / "tuned.json").write_text(json.dumps(_tuned(), indent=1))
     (root / "gate.toml").write_text(
         'level = 0.05\nstrict = true\n[[check]]\nmetric = "minority_win_rate"\nmargin = 0.03\ntask = "toy"\n'
         'minority_ratio = "4:1"\n'
@@ -81,6 +88,48 @@ def make_seeds(root: Path) -> None:
     _make_data(root / "data")
     _make_model(root / "model")
     assert np.isfinite(states["policy"]).all()
+
+
+def _tuned() -> dict[str, Any]:
+    """What tuning one aligner of one problem might have found."""
+    rules = ("S0", "S1", "S2", "S3")
+    scores = dict.fromkeys(rules, 0.5)
+    trial = {"seed": 100, "status": "ok", "message": None, "spec_hash": "0" * 16, "scores": scores, "kl": 1.5}
+    tokens = {"sampled": 0, "scored": 10, "trained": 40}
+    more = {"trials": [trial], "scores": scores, "kl": 1.5, "tokens": tokens}
+    return {
+        "schema_version": 1,
+        "prefbench": "0.1.0",
+        "numerics": 2,
+        "task": "bandit_two_group",
+        "task_version": 1,
+        "task_options": {"annotators": 20},
+        "model": "finite",
+        "model_options": {},
+        "data": "synthetic",
+        "minority_ratio": 0.0909,
+        "evaluate_options": {"samples": 1},
+        "configurations": 2,
+        "seeds": [100],
+        "search_seed": 0,
+        "aligners": [
+            {
+                "name": "dpo",
+                "needs": [],
+                "rule": "S0",
+                "measure": "value",
+                "code": "0" * 16,
+                "space": {"beta": "log-uniform from 0.03 to 3"},
+                "fixed": {"label_smoothing": 0.1},
+                "tokens": tokens,
+                "tried": [
+                    {"index": 0, "options": {}, **more},
+                    {"index": 1, "options": {"beta": 0.7}, **more},
+                ],
+                "chosen": dict.fromkeys(rules, 1),
+            }
+        ],
+    }
 
 
 def _make_data(folder: Path) -> None:

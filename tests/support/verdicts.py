@@ -92,10 +92,13 @@ def judge_board(root: Path, draw: random.Random) -> None:
 
 
 def judge_toml(root: Path, draw: random.Random) -> None:
-    """Files of runs, sweeps and gates; nothing in them is run."""
+    """Files of runs, sweeps, tuning and gates; nothing in them is run."""
     from prefbench.boards.gate_file import read_gate_file
     from prefbench.cli.run_file import read_config, specs_of
+    from prefbench.sweep.extending import choice_rows
     from prefbench.sweep.file import read_sweep
+    from prefbench.sweep.tune_file import read_tune
+    from prefbench.sweep.tuned import make_tuned_spec, read_tuned
 
     def run() -> None:
         settings = read_config(str(root / "run.toml"))
@@ -105,7 +108,13 @@ def judge_toml(root: Path, draw: random.Random) -> None:
     def grid() -> None:
         read_sweep(str(root / "sweep.toml")).expand()
 
-    _tried(run, grid, lambda: read_gate_file(root / "gate.toml"))
+    def tuned() -> None:
+        found = read_tuned(root / "tuned.json")
+        make_tuned_spec(("tuned.json", found), task="bandit_two_group", aligner="dpo", sets={})
+        choice_rows(found)
+
+    gate = [lambda: read_gate_file(root / "gate.toml"), lambda: read_tune(str(root / "tune.toml"))]
+    _tried(run, grid, *gate, tuned)
 
 
 def judge_data(root: Path, draw: random.Random) -> None:
@@ -182,7 +191,7 @@ KINDS: dict[str, tuple[list[str], Callable[[Path, random.Random], None]]] = {
         judge_run,
     ),
     "board": (["board.csv"], judge_board),
-    "toml": (["run.toml", "sweep.toml", "gate.toml"], judge_toml),
+    "toml": (["run.toml", "sweep.toml", "gate.toml", "tune.toml", "tuned.json"], judge_toml),
     "data": (
         [f"data/{name}" for name in (*REVIEWS, "helpful-base.jsonl", "hh.parquet", "P1A.json")]
         + [f"data/{name}" for name in ("answers.parquet", "prompts.json")],

@@ -60,6 +60,24 @@ def test_options_may_be_for_one_name_and_then_go_before_those_for_all():
     assert [spec.aligner_options["beta"] for spec in specs] == [0.9, 0.2]
 
 
+def test_strengths_are_each_aligners_own_option_over_its_own_range():
+    text = WORLD + 'aligner = ["reference", "dpo", "maxmin"]\n'
+    specs = specs_of(text + "strengths = 3\n")
+    found = [
+        (s.aligner, s.aligner_options.get("beta") or s.aligner_options.get("kl_coefficient")) for s in specs
+    ]
+    betas = [("dpo", beta) for beta in (0.03, 0.3, 3.0)]
+    assert found == [("reference", None), *betas, *(("maxmin", kl) for kl in (0.03, 0.173, 1.0))]
+    listed = specs_of(text + "strengths = [0.2, 0.4]\n[set.aligner.dpo]\nbeta = 0.7\n")
+    assert [s.aligner_options["beta"] for s in listed if s.aligner == "dpo"] == [
+        0.7
+    ]  # what is set goes before
+    assert [s.aligner_options["kl_coefficient"] for s in listed if s.aligner == "maxmin"] == [0.2, 0.4]
+    for wrong in ("1", "[]", "[0.1, 0]", '"six"', "[true]"):
+        with pytest.raises(UserError, match="is not a whole number from 2 up, or a list of positive numbers"):
+            specs_of(text + f"strengths = {wrong}\n")
+
+
 def test_several_grids_take_from_the_top_what_they_do_not_say():
     specs = specs_of(
         """

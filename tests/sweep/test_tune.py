@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import prefbench as pb
 from prefbench import registry
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import build
 from prefbench.config import TuneFile
 from prefbench.estimate.estimate import aligner_tokens, problem_of
 from prefbench.record.files import find_records, read_record
+from prefbench.report.figures import settings_of
 from prefbench.spec import make_spec
 from prefbench.store.progress import Silent
 from prefbench.sweep import tuning
@@ -218,6 +220,15 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_if_it_had_not(here, monke
     assert Path("tune.tuned.json").read_bytes() == whole
 
 
+def test_sources_that_change_meanwhile_are_no_bad_configuration(monkeypatch):
+    monkeypatch.setattr(tuning, "run_sweep", lambda plan, *more: Result(2, 2, 0, (), 0.0))  # and left nothing
+    outcome = typed(
+        "tune", written(WORLD + 'aligner = "dpo"\nconfigurations = 2\n' + SMALL, "tune.toml"), "--quiet"
+    )
+    assert outcome.code == 3 and "changed while it tuned; say the same command again" in outcome.error
+    assert not Path("tune.tuned.json").exists()
+
+
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on():
     text = WORLD + 'aligner = ["dpo", "gr_dpo"]\nconfigurations = 6\nseed = [7, 8]\n' + SMALL
@@ -333,7 +344,7 @@ def test_a_result_that_was_made_with_other_settings_is_not_added_to(here):
 @pytest.fixture
 def chosen(here):
     """A result in which dpo's default was not the best."""
-    text = WORLD + 'aligner = ["dpo", "ipo"]\nconfigurations = 6\nseed = 7\n' + SMALL
+    text = WORLD + 'aligner = ["dpo", "ipo"]\nconfigurations = 6\nseed = 7\nsearch_seed = 2\n' + SMALL
     found = tuned(text, "--runs-dir", "tuning")
     dpo = found.of("dpo")
     assert dpo.chosen["S0"] != 0
@@ -364,6 +375,17 @@ def test_run_takes_the_chosen_options_and_says_so(chosen):
     assert json.loads(run_tuned("--aligner", "reference").out)["tuning"] is None
 
 
+def test_python_takes_it_too(chosen):
+    task = {name: int(value) for name, value in (item.removeprefix("task.").split("=") for item in QUICK)}
+    more = {"task_options": task, "quiet": True}
+    record = pb.run("bandit_two_group", "dpo", tuned="tune.tuned.json", **more).record
+    assert record.tuning.rule == "S0" and record.spec["aligner_options"]["beta"] == chosen["beta"]
+    by_hand = pb.run(
+        "bandit_two_group", "dpo", tuned="tune.tuned.json", aligner_options={"beta": 0.9}, **more
+    )
+    assert by_hand.record.tuning is None and by_hand.record.spec["aligner_options"]["beta"] == 0.9
+
+
 def test_what_was_not_tuned_is_refused_in_one_line(chosen):
     outcome = run_tuned("--aligner", "maxmin")
     assert outcome.code == 2
@@ -388,8 +410,11 @@ def test_a_sweep_takes_it_and_tuned_rows_are_no_rivals_of_defaults(chosen):
     rows = board[board["aligner"] == "dpo"]
     assert sorted(rows["tuning"]) == ["S0 of 6", "default"] and rows["config_hash"].nunique() == 2
     assert set(board["status"]) == {"ok"}
-    assert 1 in set(board.loc[board["tuning"] == "S0 of 6", "tie_rank"])
-    assert 1 in set(board.loc[board["tuning"] == "default", "tie_rank"])
+    assert sorted(rows["variant"].str.startswith("tuned")) == [False, True]
+    lines = [line.name for setting in settings_of(board, load_rows(Path("runs"))) for line in setting.lines]
+    assert len(lines) == len(set(lines)) == 5 and sum('tuned="S0 of 6"' in line for line in lines) == 2
+    ranks = board[board["aligner"] != "reference"].groupby("tuning")["rank"].apply(sorted).to_dict()
+    assert ranks == {"S0 of 6": [1, 2], "default": [1, 2]}
     written(grid + "[set.aligner.dpo]\nbeta = 0.5\n")
     plan = json.loads(typed("sweep", "sweep.toml", "--tuned", "tune.tuned.json", "--dry-run", "--json").out)
     betas = {cell["aligner_options"]["beta"] for cell in plan["cells"] if cell["aligner"] == "dpo"}

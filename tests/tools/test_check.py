@@ -49,7 +49,8 @@ CHANGE_NOTHING = {
 def beyond(name: str, findings: list[Finding]) -> list[str]:
     """What is wrong with a built-in aligner but for the options that are known to change nothing."""
     words = "every option makes a difference"
-    known = [
+    known = [f for f in findings if f.words.startswith("options declare") and name == "preference_matching"]
+    known += [
         f
         for f in findings
         if f.words == words
@@ -248,6 +249,7 @@ ALIGNER_FAULTS = {
         "",
         "tilt without a description",
     ),
+    "draws": ("Choice((0.0, 0.5, 1.0, 2.0))", "Choice((0.0, 9.0))", "option aligner.tilt=9.0"),
     "silent": ('    """DPO in which the pairs of smaller groups weigh more."""\n', "", "write one"),
     "peeks": (
         RETURN,
@@ -265,6 +267,20 @@ def test_a_broken_aligner_is_told_what_is_wrong(fault, tmp_path):
     task = TASKS["causal_lm" if fault == "torch" else "finite"]
     found = bad(broken("aligner", old, replacement, tmp_path, task))
     assert any(said in line for line in found), found
+
+
+def test_a_learner_that_tuning_has_nothing_to_draw_for_is_named(tmp_path):
+    path = tmp_path / "plain.py"
+    path.write_text(
+        "import prefbench as pb\n\nclass PlainOptions(pb.Options):\n"
+        '    """One."""\n\n    much: float = 1.0\n    """How much."""\n\n'
+        '@pb.aligner("plain")\ndef plain(view, backbone, options: PlainOptions) -> pb.Policy:\n'
+        '    """The reference."""\n    return backbone.reference\n'
+    )
+    ((entry,), _) = find(str(path))
+    found = check(entry, plugins=[str(path)], task=TASKS["finite"])
+    (warned,) = [f for f in found if f.words == "options declare what tuning draws them from"]
+    assert warned.status == "warned" and "can only run their defaults" in warned.detail
 
 
 def test_an_option_that_changes_nothing_is_named(tmp_path):
