@@ -232,8 +232,8 @@ def matrix_heading(matrix: Matrix) -> str:
     m = matrix
     return (
         f"{m.task} {m.model} {m.data} {m.minority_ratio:g}, seeds {joined(m.seeds)}, {m.n_prompts:,} "
-        "prompts: percent of them on which a row's response beats a column's, ties one half; * surely not one "
-        "half (5%, corrected by Holm over all pairs and groups)"
+        "prompts: percent of them on which a row's response beats a column's, ties one half; * surely not "
+        "one half (5%, corrected by Holm over all pairs and groups)"
     )
 
 
