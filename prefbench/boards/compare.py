@@ -145,8 +145,8 @@ def compare_rows(match: Match) -> Comparison:
         model=a.first.model,
         data=a.first.data,
         minority_ratio=a.first.minority_ratio,
-        first=_title(a),
-        second=_title(b),
+        first=row_title(a),
+        second=row_title(b),
         seeds=tuple(seed.seed for seed in a.seeds),
         n_prompts=sum(len(seed.scores) for seed in a.seeds),
         left_out=match.left_out,
@@ -291,7 +291,8 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
     )
 
 
-def _title(row: Row) -> str:
+def row_title(row: Row) -> str:
+    """A row's aligner, with its options where they are not the defaults."""
     options = variant(row.first.spec, row.first.numerics)
     return f"{row.first.aligner} ({options})" if options else row.first.aligner
 
