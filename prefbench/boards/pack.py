@@ -19,7 +19,7 @@ from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import LATER_COLUMNS, PROMPTED_COLUMNS, item_columns, read_evidence
 from prefbench.record.files import DISTRIBUTION_FILE, ITEMS_FILE, PROMPTED_FILE, read_record, run_folders
-from prefbench.record.packed import INDEX, RECORDS, SUFFIX, Index, PackedRun, Rows, member
+from prefbench.record.packed import INDEX, RECORDS, SUFFIX, EvidenceRows, Index, PackedRun, member
 from prefbench.record.schema import Record
 from prefbench.store.files import clear_disk_errors
 
@@ -38,7 +38,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedFile:
     """A board that was packed."""
 
     runs: int
@@ -46,7 +46,7 @@ class Packed:
     """Bytes."""
 
 
-def pack(runs_dir: Path, out: Path) -> Packed:
+def pack(runs_dir: Path, out: Path) -> PackedFile:
     """Pack the runs of a folder, or of another packed board, into one file.
 
     Records lose what names this machine (`anonymous`) and evidence all but its known columns, as with
@@ -65,7 +65,7 @@ def pack(runs_dir: Path, out: Path) -> Packed:
     return write_board(folders, read_declared(runs_dir), out)
 
 
-def write_board(folders: Iterable[Path], declared: Mapping[str, Sequence[int]], out: Path) -> Packed:
+def write_board(folders: Iterable[Path], declared: Mapping[str, Sequence[int]], out: Path) -> PackedFile:
     """Pack these runs and seeds of boards into a file; see `pack`."""
     if out.suffix != SUFFIX:
         raise UserError(f"'{out}' does not end in {SUFFIX}: give the packed board such a name.")
@@ -95,7 +95,7 @@ def write_board(folders: Iterable[Path], declared: Mapping[str, Sequence[int]], 
             members[member(file, number, "own")] = _parquet(pair.own)
             members[member(file, number, "shared")] = _parquet(pair.shared)
     _write(members, out)
-    return Packed(len(runs), out.stat().st_size)
+    return PackedFile(len(runs), out.stat().st_size)
 
 
 def _evidence(folder: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
@@ -128,7 +128,7 @@ class _Pair:
         return rows + len(table) <= _ROWS and size + table.nbytes <= _BYTES
 
 
-def _placed(pairs: list[_Pair], table: pa.Table) -> Rows:
+def _placed(pairs: list[_Pair], table: pa.Table) -> EvidenceRows:
     """Add a run's evidence to the tables of its kind, and say where it lies."""
     schema = table.schema.remove_metadata()
     fitting = (i for i, pair in enumerate(pairs) if pair.schema == schema and pair.takes(table))
@@ -144,7 +144,7 @@ def _placed(pairs: list[_Pair], table: pa.Table) -> Rows:
         pair.shared.append(shared)
     place = sum(map(len, pair.own))
     pair.own.append(own)
-    return Rows(table=number, own=place, shared=pair.starts[known], rows=len(table))
+    return EvidenceRows(table=number, own=place, shared=pair.starts[known], rows=len(table))
 
 
 def _is_shared(name: str, columns: Sequence[str]) -> bool:

@@ -96,6 +96,14 @@ def is_run(folder: Path) -> bool:
     return (folder / RECORD_FILE).is_file() if board is None else folder.name in board.records
 
 
+def has_evidence(folder: Path, name: str) -> bool:
+    """True if a run has a file of evidence of this name, in its folder or in a packed board."""
+    board = board_of(folder)
+    if board is None:
+        return (folder / name).is_file()
+    return folder.name in board.runs and name in board.runs[folder.name].evidence
+
+
 def run_folders(runs_dir: Path) -> list[Path]:
     """Folders of the runs directly inside a folder or in a packed board, by name; none where there are none.
 

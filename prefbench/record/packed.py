@@ -1,7 +1,7 @@
 """A board in one file: all records and their evidence, with what runs share stored once.
 
 It is a zip file of a few members with fixed names: `board.json` says which runs there are and where the rows
-of each lie, `records.jsonl` has a record a line, and of every kind of evidence there are two parquet files
+of each lie, another member has a record a line, and of every kind of evidence there are two parquet files
 for each set of columns, `own` with the rows of all runs one after the other and `shared` with prompts and
 reference responses, which runs of one seed have in common. A run in it is a path below the file,
 `board.zip/NAME`, which `read_record` and `read_evidence` understand as if the run had a folder there.
@@ -53,11 +53,11 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError
 Place = Annotated[int, Field(ge=0, le=1 << 40, strict=True)]
 
 
-class _Part(BaseModel):
+class _IndexPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Rows(_Part):
+class EvidenceRows(_IndexPart):
     """The rows of one run's evidence of one kind."""
 
     table: Annotated[int, Field(ge=0, lt=100, strict=True)]
@@ -70,16 +70,16 @@ class Rows(_Part):
     """Number of rows in both."""
 
 
-class PackedRun(_Part):
+class PackedRun(_IndexPart):
     """One run: where its evidence lies. Its record is the line of the same number."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     """Name of its folder."""
-    evidence: dict[str, Rows]
+    evidence: dict[str, EvidenceRows]
     """By the name of the file that it was."""
 
 
-class Index(_Part):
+class Index(_IndexPart):
     """The content of `board.json`."""
 
     format: Literal[1] = 1
