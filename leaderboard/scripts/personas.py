@@ -1,4 +1,4 @@
-"""Print the persona tables of docs/results.md: `python leaderboard/scripts/personas.py runs-personas`.
+"""Print persona tables of docs/results.md from runs: `python leaderboard/scripts/personas.py runs-personas`.
 
 Means over runs; intervals are those of `prefbench leaderboard build`, over seeds.
 """

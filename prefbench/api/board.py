@@ -18,6 +18,7 @@ from prefbench.boards.show import notes, show, shown_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.record.files import RECORD_FILE
+from prefbench.record.packed import board_at
 from prefbench.record.schema import Record
 from prefbench.report.tables import rows_table
 from prefbench.spec import parse_ratio
@@ -94,7 +95,7 @@ def leaderboard(*sources: Results | str | os.PathLike[str]) -> Leaderboard:
     given = sources or ("runs",)
     if len(given) == 1 and not isinstance(given[0], Results):
         path = path_of(given[0], "leaderboard")
-        if path.suffix == ".csv" or (path.is_file() and path.name != RECORD_FILE):
+        if path.suffix == ".csv" or (path.is_file() and path.name != RECORD_FILE and not board_at(path)):
             return Leaderboard(read_csv(path), None)
     found: dict[Path, tuple[Path, Record]] = {}
     declared: dict[str, list[int]] = {}

@@ -25,11 +25,16 @@ RANKED = "worst_group_win_rate"
 
 
 def roles(rows: Iterable[Row]) -> dict[str, str]:
-    """`learner`, `floor` or `ceiling`, by the name of each row's aligner."""
-    return {
-        name: role_of(name, needs) or "learner"
-        for name, needs in {row.first.aligner: row.first.needs for row in rows}.items()
-    }
+    """`learner`, `floor`, `ceiling` or `gold`, by the name of each row's aligner.
+
+    What is told the true utilities is a ceiling where optima are exact; PPO on them can be exceeded, and is gold.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        role = role_of(row.first.aligner, row.first.needs) or "learner"
+        inexact = role == "ceiling" and row.first.regret is None
+        found[row.first.aligner] = "gold" if inexact else role
+    return found
 
 
 def ranked(rows: Sequence[Row], role: Mapping[str, str]) -> list[tuple[Row, Rank | None]]:
