@@ -27,7 +27,7 @@ RANKED = "worst_group_win_rate"
 def roles(rows: Iterable[Row]) -> dict[str, str]:
     """`learner`, `floor`, `ceiling` or `gold`, by the name of each row's aligner.
 
-    What is told the true utilities is a ceiling where optima are exact; PPO on them can be exceeded, and is gold.
+    What is told the true utilities is a ceiling where optima are exact. PPO on them can be exceeded: gold.
     """
     found: dict[str, str] = {}
     for row in rows:

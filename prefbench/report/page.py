@@ -143,8 +143,8 @@ _TABLE_HOW = (
     "runs of what each run&rsquo;s own worst group won, and the named group is the one that is worst in most "
     "runs. Within a task, model, data and split, learners are ranked by it (where regret is known, by "
     "egalitarian regret); in brackets stand the ranks that cannot be ruled out, for all learners at once "
-    "(95%). Floors and ceilings stand beside them, and incomplete rows have no rank. Brackets of rates are "
-    "95% t intervals over seeds, of one seed over its prompts; &ldquo;least seen&rdquo; is the smallest "
+    "(95%). Floors, ceilings and gold stand beside them, and incomplete rows have no rank. Brackets of rates "
+    "are 95% t intervals over seeds, of one seed over its prompts; &ldquo;least seen&rdquo; is the smallest "
     "difference to another row with as many seeds and this spread that would be found. What an aligner needs "
     "to see decides whom it may be compared with."
 )
