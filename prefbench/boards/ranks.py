@@ -23,7 +23,7 @@ from prefbench.stats.runs import (
 
 RANKED = "worst_group_win_rate"
 RESOLVED = 1e-4
-"""Standard deviations of utility to which optima are solved: two aligners that are one optimum differ by less."""
+"""Standard deviations of utility to which optima are solved: two rows that are one optimum differ by less."""
 
 
 def roles(rows: Iterable[Row]) -> dict[str, str]:
