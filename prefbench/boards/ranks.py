@@ -22,6 +22,8 @@ from prefbench.stats.runs import (
 )
 
 RANKED = "worst_group_win_rate"
+RESOLVED = 1e-4
+"""Standard deviations of utility to which optima are solved: two rows that are one optimum differ by less."""
 
 
 def roles(rows: Iterable[Row]) -> dict[str, str]:
@@ -107,6 +109,5 @@ def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Mean]) -> _Hel
 def _regrets(row: Row) -> _Held:
     """Regrets, less being better. A run's is exact and needs no prompts."""
     lost = [np.array([-each.egalitarian_regret]) for r in row.records.values() if (each := r.regret)]
-    return _Held(
-        [(seed, 0) for seed in row.records], lost, lambda runs: mean_of_figures(np.concatenate(runs))
-    )
+    of = [(seed, 0) for seed in row.records]
+    return _Held(of, lost, lambda runs: mean_of_figures(np.concatenate(runs), RESOLVED**2))
