@@ -59,7 +59,8 @@ def robust(runs: Path) -> None:
                 )
                 frame = pd.read_parquet(folder / "distribution.parquet")
                 names = [group.name for group in record.groups]
-                losses.append(max(preference_losses(frame, names, beta=0.1, temperature=0.5).values()))
+                beta = record.regret.beta / 0.5  # the family's own in this world
+                losses.append(max(preference_losses(frame, names, beta=beta, temperature=0.5).values()))
                 regret.append(record.regret.max_regret)
             worst[aligner] = np.array(losses)
             rows.append(

@@ -63,7 +63,8 @@ def NAME(
     ]
     # No seed tests on what another trains on; the corpus must not hold a test prompt either.
     prompts = deal(every, (annotators * pairs_per_annotator, 50, test_prompts), rng)
-    rest = [prompt for prompt in every if prompt not in set(prompts.test)]
+    tested = set(prompts.test)
+    rest = [prompt for prompt in every if prompt not in tested]
     texts = [
         f"{prompt} {' and '.join(rng.choice(REMARKS, size=rng.integers(1, 5)))} ."
         for prompt in rest
