@@ -54,7 +54,7 @@ def compare(
     if out is not None:
         raise UserError("--out goes with --matrix, which is missing.")
     if names is None or len(names) != 2:
-        raise UserError("name two to compare, such as `compare maxmin single_reward`, or give --matrix.")
+        raise UserError("name two to compare, or give --matrix for every two of a board.")
     _pair(names[0], names[1], runs_dir, task, ratio, as_json)
 
 
