@@ -337,7 +337,7 @@ def plugins() -> None:
 
 
 def test_leaderboard_build(benchmark: BenchmarkFixture, measured: Measured, plugins: None) -> None:
-    """The published records, read, averaged, resampled and ranked."""
+    """The published records, read, averaged and ranked."""
     frame = measured("leaderboard build", "", lambda: build(RECORDS))
     benchmark.extra_info.update(unit="runs", items=int(frame["n_seeds"].sum()))
 

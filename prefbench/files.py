@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from prefbench.parquet_pages import Piece, page_sizes, pieces_of
 from prefbench.text import show_bytes
@@ -348,31 +348,41 @@ def read_table(
             holds lists or tables.
         OSError: it is missing, or may not be read.
     """
+    with open_regular(path, within) as file:
+        return table_in(file, wanted, limits, simple_only)
+
+
+def table_in(
+    file: BinaryIO,
+    wanted: Callable[[str], bool] = lambda name: True,
+    limits: TableLimits = TABLE,
+    simple_only: bool = False,
+) -> pa.Table:
+    """`read_table` of a file that is open, or of bytes in memory."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    with open_regular(path, within) as file:
-        footer = _read_footer(file, limits)
-        try:
-            pieces_by_group = pieces_of(footer)
-            source = ParquetFile(file, thrift_string_size_limit=limits.footer)
-            names, pieces = _wanted_columns(source, pieces_by_group, wanted, limits, simple_only)
-            _check_pages(file, pieces, limits)
-            texts = [name for name in names if _is_text(source.schema_arrow.field(name).type)]
-            file.seek(0)
-            source = ParquetFile(file, read_dictionary=texts, thrift_string_size_limit=limits.footer)
-            table = source.read(names, use_threads=False)
-            _check_content(table, limits)
-            table = pa.table([_plain(column) for column in table.columns], names=table.column_names)
-            table.validate(full=True)  # texts are UTF-8
-        except UnfitFile:
-            raise
-        except (OSError, ValueError, KeyError, IndexError, OverflowError, pa.ArrowException) as error:
-            raise UnfitFile(f"it is not readable parquet ({' '.join(str(error).split())[:80]})") from None
+    footer = _read_footer(file, limits)
+    try:
+        pieces_by_group = pieces_of(footer)
+        source = ParquetFile(file, thrift_string_size_limit=limits.footer)
+        names, pieces = _wanted_columns(source, pieces_by_group, wanted, limits, simple_only)
+        _check_pages(file, pieces, limits)
+        texts = [name for name in names if _is_text(source.schema_arrow.field(name).type)]
+        file.seek(0)
+        source = ParquetFile(file, read_dictionary=texts, thrift_string_size_limit=limits.footer)
+        table = source.read(names, use_threads=False)
+        _check_content(table, limits)
+        table = pa.table([_plain(column) for column in table.columns], names=table.column_names)
+        table.validate(full=True)  # texts are UTF-8
+    except UnfitFile:
+        raise
+    except (OSError, ValueError, KeyError, IndexError, OverflowError, pa.ArrowException) as error:
+        raise UnfitFile(f"it is not readable parquet ({' '.join(str(error).split())[:80]})") from None
     return table
 
 
-def _read_footer(file: io.BufferedReader, limits: TableLimits) -> bytes:
+def _read_footer(file: BinaryIO, limits: TableLimits) -> bytes:
     """The footer, which is there and not too large to be parsed."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
@@ -430,7 +440,7 @@ def _wanted_columns(
     return names, chunks
 
 
-def _check_pages(file: io.BufferedReader, pieces: Iterable[Piece], limits: TableLimits) -> None:
+def _check_pages(file: BinaryIO, pieces: Iterable[Piece], limits: TableLimits) -> None:
     """The pages themselves are no larger than the footer said."""
     total = 0
     for piece in pieces:

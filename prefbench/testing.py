@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prefbench.boards.rows import Row
     from prefbench.record.schema import Record
     from prefbench.stats.comparisons import DropTest
-    from prefbench.stats.runs import Estimate
+    from prefbench.stats.runs import Mean
 
 __all__ = ["CannotTell", "assert_minority_win_rate", "assert_win_rate", "prefbench_run"]
 
@@ -199,11 +199,11 @@ def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tup
     )
 
 
-def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Estimate]:
+def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int, Mean]:
     """Rate, prompts and the bound minus the rate, from a record's counts."""
     from prefbench.errors import UserError
     from prefbench.evaluate.win_rate import ScoredGroup, minority_and_majority
-    from prefbench.stats.runs import Estimate
+    from prefbench.stats.runs import Mean
 
     if record.status != "ok":
         raise AssertionError(f"the run {record.status}: {record.message}.")
@@ -218,7 +218,7 @@ def _of_record(record: Record, metric: str, at_least: float) -> tuple[float, int
     n = group.n_prompts
     smoothed = (group.win_rate * n + 1) / (n + 2)
     se = (smoothed * (1 - smoothed) / (n + 2)) ** 0.5
-    return group.win_rate, n, Estimate(at_least - group.win_rate, se, float("inf"))
+    return group.win_rate, n, Mean(at_least - group.win_rate, se, float("inf"))
 
 
 def _against_baseline(

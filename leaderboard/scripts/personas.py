@@ -1,6 +1,6 @@
-"""Print the persona tables of docs/results.md: `python leaderboard/scripts/personas.py runs-personas`.
+"""Print persona tables of docs/results.md from runs: `python leaderboard/scripts/personas.py runs-personas`.
 
-Means over seeds; intervals are those of `prefbench leaderboard build` (seeds and prompts).
+Means over runs; intervals are those of `prefbench leaderboard build`, over seeds.
 """
 
 from __future__ import annotations

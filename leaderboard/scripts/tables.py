@@ -1,27 +1,53 @@
-"""Print the tables of docs/results.md from a runs folder: `python leaderboard/scripts/tables.py runs`.
+"""The tables of docs/results.md, from what is published beside this folder.
 
-Means over runs; intervals are those of `prefbench leaderboard build`, over seeds.
+    python leaderboard/scripts/tables.py            # print them
+    python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers
+    python leaderboard/scripts/tables.py runs       # print those of other runs, a folder or a packed board
+
+A table stands in a page between `<!-- table: NAME -->` and `<!-- /table -->`; a test compares both. Means
+over runs; intervals are those of `prefbench leaderboard build`, over seeds.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from personas import across, worst
 
 from prefbench import registry
+from prefbench.boards.columns import PROMPTED
+from prefbench.boards.csv_file import read_csv
 from prefbench.boards.table import build
+from prefbench.evaluate.texts import agreed, count_nonwords, distinct
+from prefbench.record.evidence import item_outcomes, read_items
 from prefbench.record.files import find_records
+from prefbench.record.problems import Problems
 from prefbench.record.schema import Record
+
+PUBLISHED = Path(__file__).parents[1]
+PAGES = PUBLISHED.parent / "docs"
+MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n\n(.*?)\n\n<!-- /table -->", re.DOTALL)
+FEW = ("gold_maxmin", "maxmin", "single_reward")
+"""Aligners of the table of single seeds."""
+Runs = list[tuple[Path, Record]]
+
+
+def ratio_of(share: float) -> str:
+    """`10:1` for 0.0909."""
+    return f"{1 / share - 1:.0f}:1"
 
 
 def win_rates(frame: pd.DataFrame) -> str:
     """One row per aligner and ratio: rank, majority, minority, worst group with its interval, KL, length."""
     table = pd.DataFrame(
         {
-            "ratio": frame["minority_ratio"].map(lambda r: f"{1 / r - 1:.0f}:1"),
+            "ratio": frame["minority_ratio"].map(ratio_of),
             "aligner": frame["aligner"],
             "needs": frame["needs"],
             "rank": [
@@ -43,19 +69,18 @@ def win_rates(frame: pd.DataFrame) -> str:
             "status": frame["status"],
         }
     )
-    return table.to_markdown(index=False)
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def by_seed(records: list[Record], value: str) -> str:
     """A figure for each seed, one row per aligner, ratio and group."""
     rows: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
     for record in records:
-        ratio = f"{1 / record.minority_ratio - 1:.0f}:1"
         for group in record.groups:
             figure = getattr(group, value)
             if figure is not None:
                 role = "minority" if group.is_minority else "majority"
-                rows[(record.aligner, ratio, role)][record.seed] = figure
+                rows[(record.aligner, ratio_of(record.minority_ratio), role)][record.seed] = figure
     table = pd.DataFrame(rows).T.sort_index()
     table = table[sorted(table.columns)]
     table.insert(0, "mean", table.mean(axis=1))
@@ -68,17 +93,73 @@ def agreement(records: list[Record]) -> str:
     rows: dict[tuple[str, int], dict[int, float | None]] = defaultdict(dict)
     for record in records:
         if record.em is not None:
-            ratio = f"{1 / record.minority_ratio - 1:.0f}:1"
             pairs = record.spec["task_options"]["pairs_per_annotator"]
-            rows[(ratio, pairs)][record.seed] = record.em.adjusted_rand_index
+            rows[(ratio_of(record.minority_ratio), pairs)][record.seed] = record.em.adjusted_rand_index
     table = pd.DataFrame(rows).T.sort_index(ascending=[True, False])
     table = table[sorted(table.columns)]
     table.index.names = ["ratio", "pairs per annotator"]
     return table.reset_index().to_markdown(index=False, floatfmt=".2f")
 
 
-def main(runs_dir: Path) -> None:
-    """Print every table."""
+def beyond(runs: Runs) -> str:
+    """Figures that a win rate does not show where the minority is smallest, computed of the texts."""
+    smallest = min(record.minority_ratio for _, record in runs)
+    problems = Problems()
+    lexicon: dict[str, frozenset[str]] = {}
+    rows: dict[str, list[list[float]]] = defaultdict(list)
+    for folder, record in runs:
+        if record.minority_ratio > smallest or record.status != "ok":
+            continue
+        if record.task not in lexicon:
+            # The words of a task are the same whichever way its prompts are split.
+            today = record.model_copy(update={"task_version": registry.get("task", record.task).version})
+            lexicon[record.task] = getattr(problems.of(today), "lexicon", None) or frozenset()
+        items = read_items(folder)
+        decided, won = agreed(item_outcomes(items, [group.name for group in record.groups]))
+        said = items["response"].tolist()
+        rows[record.aligner].append(
+            [
+                float(np.mean(np.array(count_nonwords(said, lexicon[record.task])) > 0)),
+                *(distinct(said, n) or 0.0 for n in (1, 2)),
+                won / decided,
+            ]
+        )
+    columns = ["non-words", "distinct-1", "distinct-2", "kept"]
+    table = pd.DataFrame({name: np.mean(found, axis=0) for name, found in rows.items()}, index=columns).T
+    table = table.sort_values(["non-words", "kept"])
+    return table.rename_axis("aligner").reset_index().to_markdown(index=False, floatfmt=".2f")
+
+
+def published() -> dict[str, Callable[[], str]]:
+    """Every table that stands in a page, by its name."""
+    registry.load_plugins()
+    runs: Runs = find_records(PUBLISHED / "results.zip")
+    records = [record for _, record in runs]
+    learned = [r for r in records if r.groups and r.groups[0].reward_accuracy is not None]
+    few = [record for record in records if record.aligner in FEW]
+    learned = [record for record in learned if record.aligner in FEW]
+    personas = read_csv(PUBLISHED / "personas.csv")
+    personas["task"] = personas["task"].str.partition("@")[0]
+    style = personas[personas["task"] == "tulu_style"]
+    return {
+        "win-rates": lambda: win_rates(read_csv(PUBLISHED / "results.csv")),
+        "beyond": lambda: beyond(runs),
+        "by-seed": lambda: by_seed(few, "win_rate"),
+        "reward-accuracy": lambda: by_seed(learned, "reward_accuracy"),
+        "style-worst": lambda: worst(style, "worst_group_win_rate"),
+        "style-told": lambda: worst(style, PROMPTED),
+        "personas-worst": lambda: across(personas, "worst_group_win_rate"),
+        "personas-told": lambda: across(personas, PROMPTED),
+    }
+
+
+def written(text: str, tables: dict[str, Callable[[], str]]) -> str:
+    """A page with its tables as they are today."""
+    return MARKED.sub(lambda m: f"<!-- table: {m[1]} -->\n\n{tables[m[1]]()}\n\n<!-- /table -->", text)
+
+
+def show(runs_dir: Path) -> None:
+    """Print the tables of a runs folder or a packed board."""
     registry.load_plugins()
     records = [record for _, record in find_records(runs_dir)]
     learned = [r for r in records if r.groups and r.groups[0].reward_accuracy is not None]
@@ -90,5 +171,23 @@ def main(runs_dir: Path) -> None:
         print("\n## EM: adjusted Rand index\n\n" + agreement(records))
 
 
+def main(given: list[str]) -> None:
+    """Print or write the tables."""
+    if given and given != ["--write"]:
+        show(Path(given[0]))
+        return
+    tables = published()
+    if not given:
+        for name, table in tables.items():
+            print(f"## {name}\n\n{table()}\n")
+        return
+    for page in sorted(PAGES.glob("*.md")):
+        before = page.read_text()
+        after = written(before, tables)
+        if after != before:
+            page.write_text(after)
+            print(f"{page.name}: written")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))
+    main(sys.argv[1:])

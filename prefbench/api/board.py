@@ -12,13 +12,16 @@ from prefbench.api.results import Results, load
 from prefbench.api.shown import Shown, know_plugins, path_of, plain_console
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.declared import read_declared
+from prefbench.boards.matrix import duels_frame, head_to_head
 from prefbench.boards.rows import Row, rows_of
 from prefbench.boards.show import notes, show, shown_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.record.files import RECORD_FILE
+from prefbench.record.packed import board_at
 from prefbench.record.schema import Record
 from prefbench.report.tables import rows_table
+from prefbench.spec import parse_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +41,26 @@ class Leaderboard(Shown):
         """The rows with the columns of the CSV, which docs/leaderboard.md explains."""
         return self._frame.copy()
 
+    def matrix(
+        self, *aligners: str, task: str | None = None, minority_ratio: str | float | None = None
+    ) -> pd.DataFrame:
+        """Every two policies of a board head to head, for each group on the same prompts.
+
+        Args:
+            aligners: names or configurations' hashes; all of the board if left out.
+            task: take this task's board; needed where the runs are of several.
+            minority_ratio: take the board of this share: 0.2, "20%" or "4:1".
+
+        Returns:
+            A row for each group and pair: the share of prompts on which the first's response beats the
+            second's (ties one half), its interval over seeds, p corrected by Holm, and the counts.
+
+        Raises:
+            UserError: there are several boards or no two whole policies, or there are no runs.
+        """
+        ratio = None if minority_ratio is None else parse_ratio(minority_ratio)
+        return duels_frame(head_to_head(self._rows(), aligners, task, ratio))
+
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write it as `prefbench leaderboard build` does."""
         write_csv(self._frame, path_of(path, "path"))
@@ -53,7 +76,9 @@ class Leaderboard(Shown):
 
     def _rows(self) -> list[Row]:
         if self._found is None:
-            raise UserError("a leaderboard from a CSV file has no runs to draw: give their folder.")
+            raise UserError(
+                "a leaderboard from a CSV file has no runs to draw or compare: give their folder."
+            )
         return self._found
 
 
@@ -70,7 +95,7 @@ def leaderboard(*sources: Results | str | os.PathLike[str]) -> Leaderboard:
     given = sources or ("runs",)
     if len(given) == 1 and not isinstance(given[0], Results):
         path = path_of(given[0], "leaderboard")
-        if path.suffix == ".csv" or (path.is_file() and path.name != RECORD_FILE):
+        if path.suffix == ".csv" or (path.is_file() and path.name != RECORD_FILE and not board_at(path)):
             return Leaderboard(read_csv(path), None)
     found: dict[Path, tuple[Path, Record]] = {}
     declared: dict[str, list[int]] = {}

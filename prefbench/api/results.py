@@ -15,7 +15,8 @@ from prefbench.boards.rows import Row, rows_of
 from prefbench.boards.table import summarise_runs
 from prefbench.errors import UserError
 from prefbench.record.evidence import read_items
-from prefbench.record.files import RECORD_FILE, find_records, read_record
+from prefbench.record.files import RECORD_FILE, find_records, read_record, run_folders
+from prefbench.record.packed import board_of
 from prefbench.record.schema import Record
 from prefbench.registry import name_of, suggest
 from prefbench.report.tables import result_table, runs_table, seeds_table, verdict
@@ -210,9 +211,10 @@ def load(path: str | os.PathLike[str]) -> Results:
     """
     know_plugins()
     folder = path_of(path, "run")
-    if folder.is_dir() and not (folder / RECORD_FILE).exists() and any(folder.glob(f"*/{RECORD_FILE}")):
+    if not (folder / RECORD_FILE).exists() and run_folders(folder):
         found = find_records(folder)
         if not found:
             raise UserError(f"no record in '{folder}' can be read.")
         return Results(found)
-    return Results([(folder if folder.is_dir() else folder.parent, read_record(folder))])
+    own = folder.is_dir() or board_of(folder) is not None
+    return Results([(folder if own else folder.parent, read_record(folder))])

@@ -13,7 +13,7 @@ import numpy as np
 from prefbench.boards.names import board_key, board_name, config_hash, joined, made_by, setting_key, variant
 from prefbench.boards.rows import Row, SeedScores, load_rows, rows_of
 from prefbench.errors import UserError
-from prefbench.record.files import RECORD_FILE, find_records, read_record
+from prefbench.record.files import find_records, is_run, read_record, run_folders
 from prefbench.record.schema import Record
 from prefbench.registry import suggest
 from prefbench.stats import comparisons
@@ -145,8 +145,8 @@ def compare_rows(match: Match) -> Comparison:
         model=a.first.model,
         data=a.first.data,
         minority_ratio=a.first.minority_ratio,
-        first=_title(a),
-        second=_title(b),
+        first=row_title(a),
+        second=row_title(b),
         seeds=tuple(seed.seed for seed in a.seeds),
         n_prompts=sum(len(seed.scores) for seed in a.seeds),
         left_out=match.left_out,
@@ -161,12 +161,12 @@ def side_of(name: str, runs_dir: Path, task: str | None = None, ratio: float | N
         UserError: it means nothing.
     """
     for folder in (Path(name), runs_dir / name):
-        if (folder / RECORD_FILE).is_file():
+        if is_run(folder):
             rows = rows_of([(folder, read_record(folder))])
             if not rows:
                 raise UserError(f"'{folder}' was measured in tuning, on no test prompt: compare other runs.")
             return Side(name, rows)
-        if any(folder.glob(f"*/{RECORD_FILE}")):
+        if run_folders(folder):
             return Side(name, load_rows(folder))
     runs = [(f, r) for f, r in find_records(runs_dir) if r.split == "test"]
     named = [(f, r) for f, r in runs if name in (r.aligner, config_hash(r.spec))]
@@ -291,7 +291,8 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
     )
 
 
-def _title(row: Row) -> str:
+def row_title(row: Row) -> str:
+    """A row's aligner, with its options where they are not the defaults."""
     options = variant(row.first.spec, row.first.numerics)
     return f"{row.first.aligner} ({options})" if options else row.first.aligner
 

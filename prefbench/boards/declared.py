@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefbench.errors import UserError
 from prefbench.files import read_json
+from prefbench.record.packed import board_at
 from prefbench.store.files import write_atomically
 
 DECLARED = "boards"
@@ -29,11 +30,14 @@ def declare_seeds(runs_dir: Path, seeds: Mapping[str, Collection[int]]) -> None:
 
 
 def read_declared(runs_dir: Path) -> dict[str, list[int]]:
-    """Seeds of the boards of a runs folder by `setting_digest`; none where no sweep declared any.
+    """Seeds of a runs folder's or a packed board's boards by `setting_digest`; none if no sweep declared any.
 
     Raises:
         UserError: a file that says so is damaged.
     """
+    board = board_at(Path(runs_dir))
+    if board is not None:
+        return {setting: list(seeds) for setting, seeds in board.index.declared.items()}
     return {path.stem: _seeds_in(path) for path in sorted((runs_dir / DECLARED).glob("*.json"))}
 
 

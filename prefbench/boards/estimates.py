@@ -12,7 +12,7 @@ import numpy as np
 from prefbench.boards.columns import CROSS_FITTED, METRICS, PROMPTED
 from prefbench.boards.rows import Row
 from prefbench.stats.intervals import Interval
-from prefbench.stats.runs import Estimate, interval_of, mean_of_figures, mean_over_runs
+from prefbench.stats.runs import Mean, interval_of, mean_of_figures, mean_over_runs
 from prefbench.stats.worst import own_worst
 
 
@@ -40,7 +40,7 @@ def usual_worst(row: Row) -> str:
     return row.groups[min(times, key=lambda group: (-times[group], means[group]))].name
 
 
-def egalitarian_regret(row: Row) -> Estimate | None:
+def egalitarian_regret(row: Row) -> Mean | None:
     """The mean over runs of what the worst off lost against the optimum; None where it is unknown.
 
     In standard deviations of utility; exact in each run, so that all its doubt is between runs.

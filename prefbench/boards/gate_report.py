@@ -94,7 +94,7 @@ class GateReport:
 
     @property
     def promise(self) -> str:
-        """How often it errs, and on what."""
+        """Level of the answer, and of whom it speaks."""
         chance = f"no more than the margins, to be called fallen: at most {self.level:g}"
         if self.prompts_only:
             return (

@@ -19,7 +19,7 @@ from prefbench.config import Check
 from prefbench.record.near_reference import near_reference
 from prefbench.stats import comparisons, intervals, power
 from prefbench.stats.comparisons import DropTest, Verdict
-from prefbench.stats.runs import Estimate, difference_of, mean_over_prompts, mean_over_runs
+from prefbench.stats.runs import Mean, difference_of, mean_over_prompts, mean_over_runs
 
 ONE_SEED = "one seed on a side: the spread between seeds is unknown, so the method may be as good as before"
 SEEDS_WOULD = (
@@ -112,7 +112,7 @@ def tested_row(
     return made(test=test, paired=False, note=note)
 
 
-def _published(cells: dict[str, Any], metric: str, prompts_only: bool) -> Estimate:
+def _published(cells: dict[str, Any], metric: str, prompts_only: bool) -> Mean:
     """A baseline's rate with its standard error, from the cells of its row."""
     import pandas as pd
 
@@ -124,9 +124,9 @@ def _published(cells: dict[str, Any], metric: str, prompts_only: bool) -> Estima
     if pd.isna(between):  # an older file, whose bootstrap showed (n - 1) / n of the variance between seeds
         low, high = cells[f"{metric}_low"], cells[f"{metric}_high"]
         se = (high - low) / (2 * intervals.z_quantile(0.975)) * math.sqrt(n / (n - 1))
-        return Estimate(rate, float(se) if se > 0 else counted.se, n - 1.0)
+        return Mean(rate, float(se) if se > 0 else counted.se, n - 1.0)
     each = max(2.0, n_prompts / n)
-    return Estimate(rate, math.sqrt((between**2 + 1 / (each * (each - 1))) / n), n - 1.0)
+    return Mean(rate, math.sqrt((between**2 + 1 / (each * (each - 1))) / n), n - 1.0)
 
 
 def _mean(row: Row, metric: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from prefbench.boards.rows import Row
 from prefbench.registry import role_of
 from prefbench.stats.rank_sets import Rank, rank_sets
 from prefbench.stats.runs import (
-    Estimate,
+    Mean,
     difference_of,
     mean_of_figures,
     mean_over_prompts,
@@ -22,19 +22,33 @@ from prefbench.stats.runs import (
 )
 
 RANKED = "worst_group_win_rate"
+RESOLVED = 1e-4
+"""Standard deviations of utility to which optima are solved: two rows that are one optimum differ by less."""
 
 
-def role(row: Row) -> str:
-    """`learner`, `floor` or `ceiling`."""
-    return role_of(row.first.aligner, row.first.needs) or "learner"
+def roles(rows: Iterable[Row]) -> dict[str, str]:
+    """`learner`, `floor`, `ceiling` or `gold`, by the name of each row's aligner.
+
+    What is told the true utilities is a ceiling where optima are exact. PPO on them can be exceeded: gold.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        role = role_of(row.first.aligner, row.first.needs) or "learner"
+        inexact = role == "ceiling" and row.first.regret is None
+        found[row.first.aligner] = "gold" if inexact else role
+    return found
 
 
-def ranked(rows: Sequence[Row]) -> list[tuple[Row, Rank | None]]:
+def ranked(rows: Sequence[Row], role: Mapping[str, str]) -> list[tuple[Row, Rank | None]]:
     """The complete rows of one board from the best down, its learners with ranks and their sets.
 
     Learners are ranked among learners: floors and ceilings stand beside them and are not among the compared.
     The figure is the mean over seeds of each run's worst group, or, where every row has it, egalitarian
     regret, of which less is better. The order is that of the estimates; the sets tell the doubt.
+
+    Args:
+        rows: of one board.
+        role: from `roles`.
     """
     regrets = [egalitarian_regret(row) for row in rows]
     known = [regret for regret in regrets if regret is not None]
@@ -48,14 +62,14 @@ def ranked(rows: Sequence[Row]) -> list[tuple[Row, Rank | None]]:
     ordered = sorted(
         rows, key=lambda row: (-figure_of[id(row)], row.first.aligner, config_hash(row.first.spec))
     )
-    learners = [row for row in ordered if role(row) == "learner"]
+    learners = [row for row in ordered if role[row.first.aligner] == "learner"]
     held = [_regrets(row) if by_regret else _scores(row, RANKED, mean_over_runs) for row in learners]
     sets = rank_sets([figure_of[id(row)] for row in learners], lambda i, j: held[i].less(held[j])[0])
     rank_of = {id(row): rank for row, rank in zip(learners, sets, strict=True)}
     return [(row, rank_of.get(id(row))) for row in ordered]
 
 
-def compare(first: Row, second: Row, metric: str, prompts_only: bool = False) -> tuple[Estimate, bool]:
+def compare(first: Row, second: Row, metric: str, prompts_only: bool = False) -> tuple[Mean, bool]:
     """First minus second on a metric, and whether it could be taken prompt by prompt.
 
     It can where both have the same seeds and, in each, the same prompts. Otherwise the two rows' variances
@@ -78,23 +92,22 @@ class _Held:
     of: list[tuple[int, int]]
     """Each run's seed and what stands for its prompts: rows that have the same are compared run by run."""
     runs: list[Floats]
-    mean: Callable[[list[Floats]], Estimate]
+    mean: Callable[[list[Floats]], Mean]
 
-    def less(self, other: _Held) -> tuple[Estimate, bool]:
+    def less(self, other: _Held) -> tuple[Mean, bool]:
         """This less another, and whether run by run."""
         if self.of == other.of:
             return self.mean([a - b for a, b in zip(self.runs, other.runs, strict=True)]), True
         return difference_of(self.mean(self.runs), self.mean(other.runs)), False
 
 
-def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Estimate]) -> _Held:
+def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Mean]) -> _Held:
     of = [(seed.seed, hash(seed.prompts)) for seed in row.seeds]
     return _Held(of, row.metric_scores(metric), mean)
 
 
 def _regrets(row: Row) -> _Held:
-    """Of which less is better. A run's regret is exact and needs no prompts."""
+    """Regrets, less being better. A run's is exact and needs no prompts."""
     lost = [np.array([-each.egalitarian_regret]) for r in row.records.values() if (each := r.regret)]
-    return _Held(
-        [(seed, 0) for seed in row.records], lost, lambda runs: mean_of_figures(np.concatenate(runs))
-    )
+    of = [(seed, 0) for seed in row.records]
+    return _Held(of, lost, lambda runs: mean_of_figures(np.concatenate(runs), RESOLVED**2))

@@ -76,7 +76,7 @@ def show(
 
 
 def shown_rows(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Those of `SHOWN` that some row fills, and their cells row by row."""
+    """Names of the columns of `SHOWN` that some row fills, and their cells row by row."""
     rows = [[visible(cell, keep="\n") for cell in _shown(row)] for row in frame.to_dict("records")]
     kept = [i for i, name in enumerate(SHOWN) if name not in _WHERE_KNOWN or any(row[i] for row in rows)]
     return [SHOWN[i] for i in kept], [[row[i] for i in kept] for row in rows]
@@ -95,7 +95,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
         figure = "egalitarian regret where it is known, else " if by_regret.any() else ""
         said.append(
             f"rank 2 [1, 4]: second by {figure}worst group, and no rank from 1 to 4 can be ruled out, for "
-            "all learners of a board at once (95%); floors and ceilings are not ranked"
+            "all learners of a board at once (95%); floors, ceilings and gold are not ranked"
         )
     measured = frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"]
     few = "" if is_old(frame) else said_of_all(int(n) for n in measured)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefbench.boards.declared import read_declared
+from prefbench.boards.pack import write_board
 from prefbench.boards.verify import verify_board
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
@@ -24,10 +26,13 @@ from prefbench.record.files import (
     DISTRIBUTION_FILE,
     ITEMS_FILE,
     PROMPTED_FILE,
-    RECORD_FILE,
+    has_evidence,
+    is_run,
     read_record,
+    run_folders,
     write_record,
 )
+from prefbench.record.packed import SUFFIX, board_at
 from prefbench.record.schema import Record
 from prefbench.record.verify import comparable, spec_differs, verify
 
@@ -45,7 +50,7 @@ def submit(folders: Sequence[Path], out: Path, *, large: bool = False) -> list[P
 
     Args:
         folders: of runs, or folders with runs directly inside.
-        out: where the packed runs go; it need not exist.
+        out: a folder, or a packed board by its ending, where the packed runs go; it need not exist.
         large: also build problems that are too large to be built for a stranger.
 
     Returns:
@@ -59,13 +64,13 @@ def submit(folders: Sequence[Path], out: Path, *, large: bool = False) -> list[P
 
 
 def merge(folders: Sequence[Path], into: Path, *, large: bool = False) -> list[Path]:
-    """Take packed runs into a folder of records, after verifying all that will then lie there.
+    """Take packed runs into a folder or a packed board, after verifying all that will then lie there.
 
     What could not be checked of the new ones is told as a warning.
 
     Args:
         folders: that `submit` wrote, or single runs of one.
-        into: such as `leaderboard/records`; it need not exist.
+        into: a folder or a packed board, such as `leaderboard/results.zip`; it need not exist.
         large: also build problems that are too large to be built for a stranger.
 
     Returns:
@@ -81,12 +86,12 @@ def merge(folders: Sequence[Path], into: Path, *, large: bool = False) -> list[P
 def _expand(folders: Sequence[Path]) -> list[Path]:
     runs: list[Path] = []
     for folder in map(Path, folders):
-        if (folder / RECORD_FILE).is_file():
+        if is_run(folder):
             runs.append(folder)
             continue
-        inside = [path.parent for path in sorted(folder.glob(f"*/{RECORD_FILE}"))]
+        inside = run_folders(folder)
         if not inside:
-            raise UserError(f"no {RECORD_FILE} in '{folder}': name a run's folder.")
+            raise UserError(f"no record in '{folder}': name a run's folder.")
         runs += inside
     if not runs:
         raise UserError("no runs: name at least one run's folder.")
@@ -95,8 +100,8 @@ def _expand(folders: Sequence[Path]) -> list[Path]:
 
 def _write_all(folders: Sequence[Path], out: Path, packed_before: bool, large: bool) -> list[Path]:
     """Check what comes with what is there, pack it beside `out`, and move it in only when all is good."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"'{out}' is a file: name a folder.")
+    if out.exists() and not out.is_dir() and board_at(out) is None:
+        raise UserError(f"'{out}' is a file: name a folder, or a packed board.")
     existing = _by_hash(out)
     there = set(existing.values())
     fresh: dict[str, tuple[Path, Record]] = {}
@@ -122,6 +127,9 @@ def _write_all(folders: Sequence[Path], out: Path, packed_before: bool, large: b
                     "keep one of the two and take the other away."
                 )
         packs = [_pack(folder, record, Path(temporary)) for folder, record in fresh.values()]
+        if out.suffix == SUFFIX:
+            write_board([*existing.values(), *packs], read_declared(out), out)
+            return [out / packed.name for packed in packs]
         out.mkdir(parents=True, exist_ok=True)
         return [Path(shutil.move(packed, out / packed.name)) for packed in packs]
 
@@ -161,17 +169,17 @@ def _refuse_board(new: Sequence[Path], existing: Sequence[Path], large: bool) ->
 
 
 def _by_hash(out: Path) -> dict[str, Path]:
-    """Runs that are in a folder already, by the part of their specification's hash in their names."""
-    return {read_record(path).spec_hash[:12]: path.parent for path in sorted(out.glob(f"*/{RECORD_FILE}"))}
+    """Runs that are there already, by the part of their specification's hash in their names."""
+    return {read_record(folder).spec_hash[:12]: folder for folder in run_folders(out)}
 
 
 def _same(one: Path, other: Path) -> bool:
     if comparable(read_record(one)) != comparable(read_record(other)):
         return False
     for name in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE):
-        if (one / name).is_file() != (other / name).is_file():
+        if has_evidence(one, name) != has_evidence(other, name):
             return False
-        if (one / name).is_file() and not read_items(one, name).equals(read_items(other, name)):
+        if has_evidence(one, name) and not read_items(one, name).equals(read_items(other, name)):
             return False
     return True
 

@@ -22,7 +22,7 @@ from prefbench.boards.columns import (
 )
 from prefbench.boards.estimates import egalitarian_regret, estimates, usual_worst, worst_seed
 from prefbench.boards.names import board_key, config_hash, contest_of, joined, setting_key, tuning_of, variant
-from prefbench.boards.ranks import ranked, role
+from prefbench.boards.ranks import ranked, roles
 from prefbench.boards.rows import Row, load_rows, row_of
 from prefbench.errors import UserError
 from prefbench.record.files import read_record
@@ -98,17 +98,18 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     """The leaderboard of rows that are loaded, ranked and ordered as `build` does."""
     ranks: dict[int, Rank | None] = {}
     boards: dict[str, list[Row]] = {}
+    role = roles(rows)
     for row in rows:
         boards.setdefault(board_key(row.first), []).append(row)
     ordered: list[Row] = []
     for key in sorted(boards, key=lambda k: (_cell_key(boards[k][0]), k)):
         whole = [row for row in boards[key] if row.status == "ok"]
         for contest in sorted({contest_of(row.first) for row in whole}):
-            found = ranked([row for row in whole if contest_of(row.first) == contest])
+            found = ranked([row for row in whole if contest_of(row.first) == contest], role)
             ranks |= {id(row): rank for row, rank in found}
             ordered += [row for row, _ in found]
         ordered += [row for row in boards[key] if row.status != "ok"]
-    return typed_frame([_cells(row, ranks.get(id(row))) for row in ordered])
+    return typed_frame([_cells(row, ranks.get(id(row)), role[row.first.aligner]) for row in ordered])
 
 
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
@@ -192,7 +193,7 @@ def _detectable(row: Row) -> float:
     return power.detectable_over_runs(between, len(row.seeds))
 
 
-def _cells(row: Row, rank: Rank | None) -> dict[str, Any]:
+def _cells(row: Row, rank: Rank | None, role: str) -> dict[str, Any]:
     first = row.first
     return {
         "task": f"{first.task}@{first.task_version}",
@@ -206,7 +207,7 @@ def _cells(row: Row, rank: Rank | None) -> dict[str, Any]:
         "n_seeds": len(row.records),
         "seeds": joined(row.records),
         **_measured(row),
-        "role": role(row),
+        "role": role,
         **dict(zip(RANKS, rank or (None,) * len(RANKS), strict=True)),
         "numerics": row.numerics,
         "tuning": tuning_of(first),

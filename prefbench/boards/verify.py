@@ -18,7 +18,7 @@ from prefbench.boards.names import board_key, config_hash
 from prefbench.errors import UserError
 from prefbench.record.anonymous import ARCHITECTURES
 from prefbench.record.checked import Checked
-from prefbench.record.files import RECORD_FILE, read_record
+from prefbench.record.files import read_record, run_folders
 from prefbench.record.problems import Problems
 from prefbench.record.schema import Record
 from prefbench.record.verify_run import COPIED, agreement, check_run
@@ -74,12 +74,12 @@ def verify_board(
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The folders of runs directly inside a folder, by name.
+    """The folders of runs directly inside a folder or in a packed board, by name.
 
     Raises:
         UserError: there is none.
     """
-    folders = [path.parent for path in sorted(Path(folder).glob(f"*/{RECORD_FILE}"))]
+    folders = run_folders(Path(folder))
     if not folders:
         raise UserError(f"no record in '{folder}': name a runs folder with --runs-dir.")
     return folders

@@ -27,6 +27,7 @@ from prefbench.cli.leaderboard.build import build
 from prefbench.cli.leaderboard.compare import compare
 from prefbench.cli.leaderboard.frontier import frontier
 from prefbench.cli.leaderboard.merge import merge
+from prefbench.cli.leaderboard.pack import pack
 from prefbench.cli.leaderboard.show import show as show_board
 from prefbench.cli.leaderboard.submit import submit
 from prefbench.cli.leaderboard.verify import verify as verify_board
@@ -88,6 +89,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "verify": verify_board,
         "submit": submit,
         "merge": merge,
+        "pack": pack,
     },
     cache: {"ls": ls, "verify": verify_cache, "gc": gc},
 }

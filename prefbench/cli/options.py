@@ -32,4 +32,4 @@ Large = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs, or a packed board.")]

@@ -14,6 +14,7 @@ from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.files import UnfitFile, read_table
 from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
+from prefbench.record.packed import board_of
 from prefbench.store.files import clear_disk_errors
 from prefbench.text import one_line
 
@@ -39,8 +40,8 @@ ITEM_COLUMNS: Mapping[str, tuple[str, str]] = {
 """Columns of `items.parquet`: type and meaning."""
 READ: Mapping[str, tuple[str, str]] = {
     "tokens": ("float64", "length in the model's tokens, the end among them; null if it has none"),
-    "logprob": ("float64", "log pi_ref(response | its prompt), nats; null where responses have no tokens"),
-    "logprob_elsewhere": ("float64", "the same after another prompt, half of all prompts away"),
+    "logprob": ("float32", "log pi_ref(response | its prompt), nats; null where responses have no tokens"),
+    "logprob_elsewhere": ("float32", "the same after another prompt, half of all prompts away"),
 }
 """Facts of a response that only the reference model knows."""
 TEXT_COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -96,10 +97,13 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
     import pyarrow as pa
 
     path = Path(folder) / name
+    wanted = _is_known if columns is None else set(columns).__contains__
+    board = board_of(path.parent)
     try:
-        table = read_table(
-            path, _is_known if columns is None else set(columns).__contains__, within=path.parent
-        )
+        if board is None:
+            table = read_table(path, wanted, within=path.parent)
+        else:
+            table = board.table(path.parent.name, name, wanted)
         for index, field in enumerate(table.schema):
             if pa.types.is_uint64(field.type):  # beyond 2 ** 63 there is no telling two of them apart
                 table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))

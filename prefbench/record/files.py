@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from prefbench.errors import UserError
-from prefbench.files import UnfitFile, read_json
+from prefbench.files import UnfitFile, parse_json, read_json
+from prefbench.record.packed import Board, board_at, board_of
 from prefbench.record.schema import READABLE_VERSIONS, SCHEMA_VERSION, Record
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
@@ -48,10 +50,11 @@ def read_record(path: Path) -> Record:
         UserError: if it is missing, not JSON, of a newer format, or has a field that does not fit.
     """
     path = Path(path)
-    if path.is_dir():
+    board = board_of(path)
+    if path.is_dir() or board is not None:
         path = path / RECORD_FILE
     try:
-        data = read_json(path, within=path.parent)
+        data = read_json(path, within=path.parent) if board is None else _packed_json(board, path)
     except FileNotFoundError:
         raise UserError(f"no record at '{path}': give a run's folder or its {RECORD_FILE}.") from None
     except OSError as error:
@@ -81,8 +84,42 @@ def read_record(path: Path) -> Record:
         ) from None
 
 
+def _packed_json(board: Board, path: Path) -> Any:
+    """The value of a run's record in a packed board."""
+    name = path.parent.name
+    if name not in board.records:
+        raise FileNotFoundError(name)
+    return parse_json(board.records[name])
+
+
+def is_run(folder: Path) -> bool:
+    """True if a path is a run's folder, or a run in a packed board."""
+    board = board_of(folder)
+    return (folder / RECORD_FILE).is_file() if board is None else folder.name in board.records
+
+
+def has_evidence(folder: Path, name: str) -> bool:
+    """True if a run has a file of evidence of this name, in its folder or in a packed board."""
+    board = board_of(folder)
+    if board is None:
+        return (folder / name).is_file()
+    return folder.name in board.runs and name in board.runs[folder.name].evidence
+
+
+def run_folders(runs_dir: Path) -> list[Path]:
+    """Folders of the runs directly inside a folder or in a packed board, by name; none where there are none.
+
+    Raises:
+        UserError: it is a packed board that cannot be read.
+    """
+    board = board_at(runs_dir)
+    if board is not None:
+        return [runs_dir / name for name in sorted(board.records)]
+    return [path.parent for path in sorted(runs_dir.glob(f"*/{RECORD_FILE}"))]
+
+
 def find_records(runs_dir: Path) -> list[tuple[Path, Record]]:
-    """Every run folder directly inside `runs_dir` that has a readable record, sorted by name.
+    """Every run directly inside a folder, or in a packed board, that has a readable record, sorted by name.
 
     A record that cannot be read is left out with a warning that names it.
 
@@ -90,15 +127,15 @@ def find_records(runs_dir: Path) -> list[tuple[Path, Record]]:
         Pairs of a run's folder and its record.
 
     Raises:
-        UserError: if `runs_dir` is no folder.
+        UserError: if `runs_dir` is neither.
     """
     runs_dir = Path(runs_dir)
-    if not runs_dir.is_dir():
+    if not runs_dir.is_dir() and board_at(runs_dir) is None:
         raise UserError(f"runs folder '{runs_dir}' does not exist: name one with --runs-dir.")
     found = []
-    for path in sorted(runs_dir.glob(f"*/{RECORD_FILE}")):
+    for folder in run_folders(runs_dir):
         try:
-            found.append((path.parent, read_record(path)))
+            found.append((folder, read_record(folder)))
         except UserError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
     return found

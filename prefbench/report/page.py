@@ -74,11 +74,12 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
     if prompts < 0:
         raise UserError(f"{prompts} prompts cannot be shown: give 0 or more.")
     frame, settings = collect(runs_dir)
+    few = said_of_all(int(n) for n in frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"])
     data = {
         "measures": MEASURES,
         "curves": CURVES,
         "filters": _FILTERS,
-        "few": said_of_all(int(n) for n in frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"]),
+        "few": few,
         "settings": [_setting(setting, runs_dir, prompts) for setting in settings],
     }
     css, js = _template("page.css"), _template("page.js")
@@ -95,7 +96,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         f"{n_runs} runs of {escape(', '.join(tasks[:8]))}, {escape(when)}.",
         "css": css,
         "js": js,
-        "table_how": _TABLE_HOW,
+        "table_how": _TABLE_HOW + (f" {escape(few[0].upper() + few[1:])}." if few else ""),
         "table": _table(frame),
         "data": embedded_json(data),
         "footer": f"Made by prefbench {escape(__version__)}; runs made with {escape(', '.join(versions))}. "
@@ -142,8 +143,8 @@ _TABLE_HOW = (
     "runs of what each run&rsquo;s own worst group won, and the named group is the one that is worst in most "
     "runs. Within a task, model, data and split, learners are ranked by it (where regret is known, by "
     "egalitarian regret); in brackets stand the ranks that cannot be ruled out, for all learners at once "
-    "(95%). Floors and ceilings stand beside them, and incomplete rows have no rank. Brackets of rates are "
-    "95% t intervals over seeds, of one seed over its prompts; &ldquo;least seen&rdquo; is the smallest "
+    "(95%). Floors, ceilings and gold stand beside them, and incomplete rows have no rank. Brackets of rates "
+    "are 95% t intervals over seeds, of one seed over its prompts; &ldquo;least seen&rdquo; is the smallest "
     "difference to another row with as many seeds and this spread that would be found. What an aligner needs "
     "to see decides whom it may be compared with."
 )

@@ -88,5 +88,6 @@ def _measure(
         places = (frame["prompt_id"].to_numpy() + len(prompts) // 2) % len(prompts)
         elsewhere = reference.logprob([prompts[place] for place in places], said)
     frame["tokens"] = np.nan if tokens is None else tokens.astype(np.float64)
-    frame["logprob"] = np.nan if tokens is None or theirs is None else theirs
-    frame["logprob_elsewhere"] = np.nan if elsewhere is None else elsewhere
+    for name, known in (("logprob", None if tokens is None else theirs), ("logprob_elsewhere", elsewhere)):
+        # Half the digits are all that a model computes, and published evidence is mostly these.
+        frame[name] = np.asarray(np.nan if known is None else known, dtype=np.float32)

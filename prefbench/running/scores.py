@@ -40,7 +40,7 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
                 said = table["response"].tolist()
                 items[f"{prefix}nonwords"] = np.nan if lexicon is None else count_nonwords(said, lexicon)
                 for name in READ:
-                    items[f"{prefix}{name}"] = table[name].astype(np.float64)
+                    items[f"{prefix}{name}"] = table[name]
         values = utilities_of_pairs(problem, *compared_in(items, problem))
         for prefix, matrix in zip(("utility", "reference_utility"), values, strict=True):
             for index, group in enumerate(problem.groups):

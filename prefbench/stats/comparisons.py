@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from prefbench.arrays import Floats
 from prefbench.stats.intervals import z_quantile
-from prefbench.stats.runs import Estimate, t_quantile, t_upper_tail
+from prefbench.stats.runs import Mean, t_quantile, t_upper_tail
 
 Verdict: TypeAlias = Literal["held", "fell", "cannot tell"]
 
@@ -38,7 +38,7 @@ class DropTest(NamedTuple):
     n_needed: int | None
 
 
-def binomial(rate: float, n: int) -> Estimate:
+def binomial(rate: float, n: int) -> Mean:
     """A rate of so many prompts, one sample each, after adding one win and one loss to its standard error.
 
     So a rate of 0 or 1 is not taken for certain (Agresti & Caffo 2000).
@@ -49,11 +49,11 @@ def binomial(rate: float, n: int) -> Estimate:
     if n < 1 or not 0 <= rate <= 1:
         raise ValueError(f"impossible rate {rate} of {n} prompts")
     smoothed = (rate * n + 1) / (n + 2)
-    return Estimate(rate, math.sqrt(smoothed * (1 - smoothed) / (n + 2)), math.inf)
+    return Mean(rate, math.sqrt(smoothed * (1 - smoothed) / (n + 2)), math.inf)
 
 
 def judge_drop(
-    difference: Estimate, margin: float, n: float, level: float = 0.05, power: float = 0.8
+    difference: Mean, margin: float, n: float, level: float = 0.05, power: float = 0.8
 ) -> DropTest:
     """The three answers for a drop with a known standard error.
 

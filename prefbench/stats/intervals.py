@@ -1,4 +1,7 @@
-"""Confidence intervals of win rates: Wilson's, and bootstraps over prompts and over seeds."""
+"""Confidence intervals of one run's win rates: Wilson's, and bootstraps over its prompts.
+
+Intervals over several runs are in `runs`.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,9 @@ def wilson(wins: float, ties: float, n: int, level: float = 0.95) -> Interval:
 def resample_means(
     scores: Sequence[ArrayLike], rng: np.random.Generator, n_resamples: int = RESAMPLES
 ) -> Floats:
-    """Group means in bootstrap resamples: seeds first, then prompts within each seed drawn.
+    """Group means in bootstrap resamples: of one run, prompts; of several, runs and prompts within them.
+
+    No interval over several runs is made of it, as it covers too little (docs/statistics.md).
 
     Args:
         scores: one array per seed, `[prompts]` or `[prompts, groups]`; prompts may differ in number.
@@ -159,41 +164,6 @@ def percentile_interval(replicates: ArrayLike, estimate: float, n: int, level: f
     return Interval(float(low), float(high))
 
 
-def two_level_bootstrap(
-    scores: Sequence[ArrayLike],
-    statistic: Statistic,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    n_resamples: int = RESAMPLES,
-) -> Interval:
-    """A percentile interval for a statistic of group means, over seeds and prompts within them.
-
-    Seeds are drawn with replacement, then prompts within each seed drawn; the statistic is taken of
-    the mean over seeds. With one seed it is the prompt bootstrap and says nothing about other seeds.
-
-    With few seeds the interval is rough: n seeds show only (n - 1) / n of the variance between them,
-    and prompts are counted twice, which errs the other way. A minimum over groups is biased low (the
-    smallest of several noisy means lies below the smallest true mean), and so is its interval; a
-    maximum minus a minimum is biased high.
-
-    Args:
-        scores: one array per seed, `[prompts]` or `[prompts, groups]`, in 0..1.
-        statistic: for example `lambda means: means.min(axis=-1)`.
-        rng: where the draws come from.
-        level: two-sided confidence level.
-        n_resamples: resamples to draw.
-    """
-    per_seed = [as_table(values) for values in scores]
-    replicates = statistic(resample_means(per_seed, rng, n_resamples))
-    estimate = float(statistic(np.mean([values.mean(axis=0) for values in per_seed], axis=0)))
-    return percentile_interval(replicates, estimate, sum(map(len, per_seed)), level)
-
-
-def first_column(means: Floats) -> Floats:
-    """The statistic that is simply the mean of the first, or only, column."""
-    return means[..., 0]
-
-
 def cluster_bootstrap(
     values: ArrayLike, rng: np.random.Generator, level: float = 0.95, n_resamples: int = RESAMPLES
 ) -> Interval:
@@ -208,7 +178,9 @@ def cluster_bootstrap(
         level: two-sided confidence level.
         n_resamples: resamples to draw.
     """
-    return two_level_bootstrap([values], first_column, rng, level, n_resamples)
+    table = as_table(values)[:, :1]
+    replicates = resample_means([table], rng, n_resamples)[:, 0]
+    return percentile_interval(replicates, float(table.mean()), len(table), level)
 
 
 def group_interval(scores: ArrayLike, rng: np.random.Generator, level: float = 0.95) -> Interval:

@@ -54,15 +54,13 @@ def detectable_over_runs(spread: float, n: int, power: float = 0.8, level: float
     Returns:
         A difference of shares, at most 1.
     """
-    from scipy.optimize import brentq
-    from scipy.stats import nct
+    from scipy.special import nctdtrinc
 
     if n < 2:
         raise ValueError(f"{n} run: nothing is known of the spread")
-    quantile = t_quantile(1 - level / 2, n - 1)
     # What is found on the wrong side is no find; at 80% it would not count anyway.
-    shift = brentq(lambda moved: nct.sf(quantile, n - 1, moved) - power, 0.0, 4.0 * quantile + 8.0)
-    return float(min(1.0, shift * spread * math.sqrt(2 / n)))
+    shift = float(nctdtrinc(n - 1, 1 - power, t_quantile(1 - level / 2, n - 1)))
+    return min(1.0, shift * spread * math.sqrt(2 / n))
 
 
 def prompts_needed(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prefbench.stats.comparisons import holm
-from prefbench.stats.runs import Estimate, two_sided_p
+from prefbench.stats.runs import Mean, two_sided_p
 
 LEVEL = 0.05
 
@@ -22,9 +22,7 @@ class Rank(NamedTuple):
     high: int
 
 
-def rank_sets(
-    figures: ArrayLike, difference: Callable[[int, int], Estimate], level: float = LEVEL
-) -> list[Rank]:
+def rank_sets(figures: ArrayLike, difference: Callable[[int, int], Mean], level: float = LEVEL) -> list[Rank]:
     """Ranks by estimate, each with a set that holds the true rank, for all at once with chance 1 - `level`.
 
     All pairs are compared and their p values corrected by Holm. One that is surely worse than k others has a

@@ -23,7 +23,7 @@ from prefbench.arrays import Floats
 from prefbench.stats.intervals import Interval, as_table, z_quantile
 
 
-class Estimate(NamedTuple):
+class Mean(NamedTuple):
     """A mean, or a difference of two, with its standard error and the degrees of freedom of that."""
 
     estimate: float
@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
     df: float
 
 
-def mean_over_runs(scores: Sequence[ArrayLike]) -> Estimate:
+def mean_over_runs(scores: Sequence[ArrayLike]) -> Mean:
     """The mean of runs' own means, or of their differences, with its standard error.
 
     Half a prompt at +1 and half a prompt at -1 are added to each run's variance (in the spirit of Agresti &
@@ -54,7 +54,7 @@ def mean_over_runs(scores: Sequence[ArrayLike]) -> Estimate:
     return mean_of_figures([values.mean() for values in tables], float(doubt))
 
 
-def mean_of_figures(figures: ArrayLike, doubt: float = 0.0) -> Estimate:
+def mean_of_figures(figures: ArrayLike, doubt: float = 0.0) -> Mean:
     """The mean of one figure per run, by Student's t.
 
     Args:
@@ -64,11 +64,11 @@ def mean_of_figures(figures: ArrayLike, doubt: float = 0.0) -> Estimate:
     values = np.asarray(figures, dtype=np.float64)
     n = len(values)
     if n < 2:
-        return Estimate(float(values.mean()), math.inf, 1.0)
-    return Estimate(float(values.mean()), math.sqrt((float(values.var(ddof=1)) + doubt) / n), n - 1.0)
+        return Mean(float(values.mean()), math.inf, 1.0)
+    return Mean(float(values.mean()), math.sqrt((float(values.var(ddof=1)) + doubt) / n), n - 1.0)
 
 
-def mean_over_prompts(scores: Sequence[ArrayLike]) -> Estimate:
+def mean_over_prompts(scores: Sequence[ArrayLike]) -> Mean:
     """The mean of these very policies, whatever other seeds would give: prompts are the only doubt.
 
     Args:
@@ -78,7 +78,7 @@ def mean_over_prompts(scores: Sequence[ArrayLike]) -> Estimate:
     n = len(tables)
     variance = float(np.mean([_variance_of_mean(values) for values in tables])) / n
     df = max(1, sum(map(len, tables)) - n)
-    return Estimate(float(np.mean([values.mean() for values in tables])), math.sqrt(variance), float(df))
+    return Mean(float(np.mean([values.mean() for values in tables])), math.sqrt(variance), float(df))
 
 
 def _variance_of_mean(values: Floats) -> float:
@@ -92,23 +92,23 @@ def spread(scores: Sequence[ArrayLike]) -> float | None:
     return float(np.std(means, ddof=1)) if len(means) > 1 else None
 
 
-def difference_of(first: Estimate, second: Estimate) -> Estimate:
+def difference_of(first: Mean, second: Mean) -> Mean:
     """First minus second, of two independent means, with Welch's and Satterthwaite's degrees of freedom."""
     variance = first.se**2 + second.se**2
     if not 0 < variance < math.inf:
-        return Estimate(first.estimate - second.estimate, math.sqrt(variance), min(first.df, second.df))
+        return Mean(first.estimate - second.estimate, math.sqrt(variance), min(first.df, second.df))
     inverse = first.se**4 / first.df + second.se**4 / second.df
     df = variance**2 / inverse if inverse else math.inf
-    return Estimate(first.estimate - second.estimate, math.sqrt(variance), df)
+    return Mean(first.estimate - second.estimate, math.sqrt(variance), df)
 
 
-def interval_of(mean: Estimate, low: float = 0.0, high: float = 1.0, level: float = 0.95) -> Interval:
+def interval_of(mean: Mean, low: float = 0.0, high: float = 1.0, level: float = 0.95) -> Interval:
     """The two-sided t interval of a mean, cut at what it can be."""
     half = t_quantile((1 + level) / 2, mean.df) * mean.se
     return Interval(max(low, mean.estimate - half), min(high, mean.estimate + half))
 
 
-def two_sided_p(mean: Estimate) -> float:
+def two_sided_p(mean: Mean) -> float:
     """The probability of a mean at least as far from nothing as this one, were there nothing."""
     if mean.se == 0:
         return float(mean.estimate == 0)

@@ -75,6 +75,11 @@ def test_a_leaderboard_is_that_of_the_command(
     read = pb.leaderboard(tmp_path / "board.csv")
     assert read.frame().equals(read_csv(tmp_path / "board.csv"))
     assert repr(read) == repr(board) == show(board.frame())
+    duels = board.matrix(minority_ratio="4:1")
+    assert len(duels) == len(board.matrix("dpo", "longest")) == len(longest.records[0].groups)
+    assert {*duels["first"], *duels["second"]} == {"dpo", "longest"}
+    with pytest.raises(pb.UserError, match="no runs to draw or compare"):
+        read.matrix()
     page = board._repr_html_()
     assert page.count("<tr>") == 3 and "worst seed" in page  # every column, however narrow a terminal
     assert board.plot("scatter").axes

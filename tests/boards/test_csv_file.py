@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prefbench.boards.columns import OVER_SEEDS, RANKS, is_old
 from prefbench.boards.csv_file import _guard, _unguard, read_csv, to_csv, write_csv
+from prefbench.boards.show import show
 from prefbench.boards.table import build
 from prefbench.errors import UserError
 from support.boards import BAD, GOOD, board
@@ -65,16 +67,49 @@ def test_csv_errors_say_what_to_do(tmp_path):
     with pytest.raises(UserError, match="leaderboard build"):
         read_csv(path)
     make_run(tmp_path / "runs", GOOD)
-    text = to_csv(build(tmp_path / "runs"))
+    frame = build(tmp_path / "runs")
+    text = to_csv(frame)
     for spoiled, said in [
         ("", "no column 'task'"),
         (text.replace("gap_low", "gap_lo"), "no column 'gap_low'"),
         (text.replace("ok", "ok,ok"), "cells, not"),
         (text.replace(",60,", ",sixty,"), "n_prompts is 'sixty'"),
         (text.replace(",0.5,", ",nan,"), "kl is 'nan'"),
+        (
+            text.replace(f",{float(frame['worst_group_cross_fitted'][0])!r},", ",7.0,"),
+            "worst_group_cross_fitted is 7",
+        ),
         (text.replace(",many,0.", ",many,7.").replace(",few,0.", ",few,7."), "rate between 0 and 1"),
     ]:
         assert spoiled != text
         path.write_text(spoiled)
         with pytest.raises(UserError, match=said):
             read_csv(path)
+
+
+def test_an_older_file_is_read_and_called_old(tmp_path):
+    """Its worst group is the smallest of means, its ranks were shared: neither is taken for today's."""
+    board(tmp_path / "runs", {"good": GOOD, "bad": BAD})
+    frame = build(tmp_path / "runs")
+    assert not is_old(frame)
+    older = frame.drop(columns=list(OVER_SEEDS)).assign(tie_rank=[1, 1])
+    older.to_csv(tmp_path / "older.csv", index=False)
+    read = read_csv(tmp_path / "older.csv")
+    assert is_old(read) and read["rank"].isna().all() and "tie_rank" not in read.columns
+    assert read["worst_group_win_rate"].tolist() == pytest.approx(frame["worst_group_win_rate"].tolist())
+    text = show(read, "markdown")
+    assert "an older file: its worst group is the smallest of means" in text and "95% intervals" not in text
+
+
+def test_whole_numbers_as_pandas_writes_them(tmp_path):
+    board(tmp_path / "runs", {"good": GOOD, "bad": BAD})
+    make_run(tmp_path / "runs", GOOD, aligner="reference")
+    frame = build(tmp_path / "runs")
+    written = tmp_path / "results.csv"
+    write_csv(frame, written)
+    pd.read_csv(written).to_csv(written, index=False)
+    assert ",1.0,1.0,1.0," in written.read_text()
+    pd.testing.assert_frame_equal(read_csv(written)[[*RANKS]], frame[[*RANKS]])
+    written.write_text(written.read_text().replace(",1.0,1.0,1.0,", ",1.5,1.0,1.0,"))
+    with pytest.raises(UserError, match=r"rank is '1\.5', not a number"):
+        read_csv(written)

@@ -267,6 +267,15 @@ def test_worlds_are_ranked_by_regret(tmp_path):
     assert build(tmp_path)["aligner"].tolist() == ["rich", "fair", "other"]
 
 
+def test_two_that_are_one_optimum_are_not_told_apart(tmp_path):
+    """A solver's last digits are the same on every seed, and no difference."""
+    for aligner, more in (("one", 0.0), ("same", 1e-5)):
+        for seed in range(5):
+            give_regret(make_run(tmp_path, GOOD, seed=seed, aligner=aligner), 0.1 + seed / 50 + more)
+    frame = build(tmp_path)
+    assert frame["aligner"].tolist() == ["one", "same"] and frame["rank_high"].tolist() == [2, 2]
+
+
 def test_one_seed_of_a_world_leaves_every_rank_open(tmp_path):
     for aligner, lost in (("rich", 0.3), ("fair", 0.1)):
         give_regret(make_run(tmp_path, GOOD, aligner=aligner), lost)

@@ -23,7 +23,7 @@ from prefbench.boards.verify_csv import verify_csv
 from prefbench.errors import UserError
 from prefbench.record.anonymous import anonymous
 from prefbench.record.evidence import read_items, write_items
-from prefbench.record.files import read_record, write_record
+from prefbench.record.files import find_records, read_record, write_record
 from prefbench.registry import Entry, NoOptions, Options
 from support.records import make_items, make_record, make_run
 
@@ -227,7 +227,7 @@ def test_only_runs_that_verify_are_packed(tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="ended as diverged"):
         submit([make_run(tmp_path / "wild", RATES, status="diverged")], tmp_path / "out")
-    with pytest.raises(UserError, match=r"no record\.json"):
+    with pytest.raises(UserError, match=r"no record in"):
         submit([tmp_path / "nothing"], tmp_path / "out")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
@@ -382,3 +382,28 @@ def test_a_record_in_a_record_is_written_anew_and_not_copied(tmp_path):
     assert sorted(path.name for path in merged.iterdir()) == ["items.parquet", "record.json"]
     assert not (merged / "items.parquet").is_symlink()
     write_record(read_record(merged), merged)
+
+
+@pytest.mark.filterwarnings("ignore:.*not checked:UserWarning")
+def test_a_packed_board_takes_what_is_new_and_refuses_conflicts(tmp_path):
+    """As a folder does: `--into` may be either, and a submission may be packed too."""
+    for seed in (0, 1):
+        make_run(tmp_path / "mine", RATES, aligner="a", seed=seed)
+    board, sent = tmp_path / "board.zip", tmp_path / "sent.zip"
+    assert len(submit([tmp_path / "mine"], sent)) == 2
+    assert [path.parent for path in merge([sent], board)] == [board, board]
+    assert board.read_bytes() == sent.read_bytes()
+    make_run(tmp_path / "more", {"many": 0.3, "few": 0.9}, aligner="b", items_seed=5)
+    submit([tmp_path / "more"], tmp_path / "folder")
+    merge([tmp_path / "folder"], board)
+    assert sorted(record.aligner for _, record in find_records(board)) == ["a", "a", "b"]
+    assert merge([sent, tmp_path / "folder"], board) == []  # all of it is there
+    before = board.read_bytes()
+    make_run(tmp_path / "other", {"many": 0.1, "few": 0.2}, aligner="b", items_seed=6)
+    submit([tmp_path / "other"], tmp_path / "again")
+    with pytest.raises(UserError, match="already there with other content"):
+        merge([tmp_path / "again"], board)
+    assert board.read_bytes() == before
+    (tmp_path / "text.zip").write_text("no board")
+    with pytest.raises(UserError, match="cannot be read"):
+        merge([sent], tmp_path / "text.zip")

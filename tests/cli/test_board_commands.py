@@ -54,6 +54,32 @@ def test_leaderboard_verify_finds_an_edited_record_and_a_lost_file(board):
     assert typed("leaderboard", "verify", "--runs-dir", folder / "none").code == 2
 
 
+def test_compare_two_and_all_of_a_board(board, tmp_path):
+    folder, _ = board
+    records = [json.loads(path.read_text()) for path in folder.glob("*/record.json")]
+    names = sorted({r["aligner"] for r in records if r["task"] == "imdb_two_group"})
+    where = ("--runs-dir", folder, "--task", "imdb_two_group")
+    out = tmp_path / "duels.csv"
+    found = typed("leaderboard", "compare", "--matrix", *where, "--json", "--out", out)
+    plain = json.loads(found.out)
+    assert found.code == 0 and len(names) > 1 and set(names) >= set(plain["policies"])
+    pairs = len(plain["policies"]) * (len(plain["policies"]) - 1) // 2
+    assert len(plain["duels"]) == pairs * len(plain["groups"]) == len(pd.read_csv(out))
+    shown = typed("leaderboard", "compare", *plain["policies"][:2], "--matrix", *where)
+    assert shown.code == 0 and "percent of them on which a row's response beats a column's" in shown.out
+    assert "one seed: intervals are over its prompts" in shown.out
+    pair = typed("leaderboard", "compare", "constant", "constant", *where)
+    assert pair.code == 0 and "one seed" in pair.out
+    for words, said in [
+        (("constant",), "name two to compare"),
+        ((), "name two to compare"),
+        (("constant", "constant", "--out", out), "--out goes with --matrix"),
+        (("nobody", "--matrix"), "no run of 'nobody' on that board"),
+    ]:
+        wrong = typed("leaderboard", "compare", *words, *where)
+        assert wrong.code == 2 and said in wrong.error
+
+
 def test_gate(board):
     folder, csv = board
     words = [

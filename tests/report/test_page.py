@@ -45,6 +45,20 @@ def test_every_row_is_there(text):
     assert lone[head.index("status")] == "diverged"
 
 
+def test_ranks_have_their_sets_and_floors_have_none(tmp_path):
+    for seed in range(3):
+        for aligner, few in (("good", 0.7), ("reference", 0.5), ("poor", 0.1)):
+            make_run(tmp_path, {"many": 0.9, "few": few}, n=200, seed=seed, aligner=aligner)
+    text = page(tmp_path)
+    rows = Reading(text).rows
+    head = rows[0][1]
+    shown = {attributes["data-aligner"]: cells[head.index("rank")] for attributes, cells in rows[1:]}
+    assert shown == {"good": "1 [1, 1]", "reference": "floor", "poor": "2 [2, 2]"}
+    cells = {cell["role"]: cell["rank"] for cell in embedded(text)["settings"][0]["cells"]}
+    assert cells["floor"] is None and cells["learner"] in ([1, 1, 1], [2, 2, 2])
+    assert "95% intervals from 3 seeds cover" in text
+
+
 def test_numbers_are_the_leaderboards(runs, text):
     from prefbench.boards.table import build
 

@@ -10,10 +10,9 @@ from scipy import stats
 
 from prefbench.stats.intervals import (
     cluster_bootstrap,
-    first_column,
     group_interval,
+    percentile_interval,
     resample_means,
-    two_level_bootstrap,
     wilson,
 )
 
@@ -103,23 +102,8 @@ def test_prompts_that_all_agree_leave_doubt():
     interval = cluster_bootstrap(np.ones(20), np.random.default_rng(0))
     assert interval == wilson(20, 0, 20)
     assert interval.low < 0.85
-    gap = two_level_bootstrap([np.zeros((20, 2))], lambda m: np.ptp(m, axis=-1), np.random.default_rng(0))
-    assert gap == wilson(0, 0, 20)
-
-
-def test_one_seed_is_the_prompt_bootstrap():
-    values = np.random.default_rng(4).integers(0, 2, 50).astype(float)
-    one = two_level_bootstrap([values], first_column, np.random.default_rng(5))
-    assert one == cluster_bootstrap(values, np.random.default_rng(5))
-
-
-def test_seeds_that_differ_widen_the_interval():
-    rng = np.random.default_rng(6)
-    alike = [rng.binomial(1, 0.5, 300).astype(float) for _ in range(5)]
-    apart = [rng.binomial(1, p, 300).astype(float) for p in (0.1, 0.3, 0.5, 0.7, 0.9)]
-    narrow = two_level_bootstrap(alike, first_column, np.random.default_rng(0))
-    wide = two_level_bootstrap(apart, first_column, np.random.default_rng(0))
-    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+    means = resample_means([np.zeros((20, 2))], np.random.default_rng(0))
+    assert percentile_interval(np.ptp(means, axis=-1), 0.0, 20) == wilson(0, 0, 20)
 
 
 def test_two_level_spread_is_the_formulas():
@@ -134,11 +118,10 @@ def test_two_level_spread_is_the_formulas():
 def test_statistics_of_several_groups():
     rng = np.random.default_rng(8)
     scores = np.stack([rng.binomial(1, 0.9, 400), rng.binomial(1, 0.4, 400)], axis=1).astype(float)
-    worst = two_level_bootstrap([scores], lambda m: m.min(axis=-1), np.random.default_rng(0))
-    second = two_level_bootstrap([scores], lambda m: m[..., 1], np.random.default_rng(0))
-    assert worst == second  # far apart, the worst is always the second
-    gap = two_level_bootstrap([scores], lambda m: m.max(axis=-1) - m.min(axis=-1), np.random.default_rng(0))
+    means = resample_means([scores], np.random.default_rng(0))
+    assert (means.min(axis=-1) == means[:, 1]).all()  # far apart, the worst is always the second
     observed = np.ptp(scores.mean(axis=0))
+    gap = percentile_interval(np.ptp(means, axis=-1), observed, 400)
     assert observed - 0.07 < gap.low < observed < gap.high < observed + 0.07
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from prefbench.stats.power import minimum_detectable_effect, prompts_needed
+from prefbench.stats.power import detectable_over_runs, minimum_detectable_effect, prompts_needed
 
 
 def test_anchors_of_the_sample_size():
@@ -30,3 +31,17 @@ def test_the_effect_is_found_with_the_power_stated():
     pooled = (a + b) / 782
     z = (b - a) / 391 / np.sqrt(2 * pooled * (1 - pooled) / 391)
     assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.025)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
+def test_the_effect_over_runs_is_the_noncentral_ts(n):
+    """At it the t test of the differences rejects four times of five, by SciPy's distribution."""
+    effect = detectable_over_runs(0.01, n)
+    shift = effect / (0.01 * np.sqrt(2 / n))
+    assert stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift) == pytest.approx(0.8, abs=1e-6)
+    assert detectable_over_runs(10.0, n) == 1 and detectable_over_runs(0.0, n) == 0
+
+
+def test_one_run_has_no_spread():
+    with pytest.raises(ValueError, match="1 run"):
+        detectable_over_runs(0.1, 1)

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench.stats.rank_sets import Rank, rank_sets
-from prefbench.stats.runs import Estimate
+from prefbench.stats.runs import Mean
 from support.simulated import interval_coverage
 
 
 def sure(figures, se=0.001):
-    return rank_sets(figures, lambda i, j: Estimate(figures[i] - figures[j], se, math.inf))
+    return rank_sets(figures, lambda i, j: Mean(figures[i] - figures[j], se, math.inf))
 
 
 def test_ranks_by_hand():
@@ -29,7 +29,7 @@ def test_a_noisy_one_keeps_its_place_and_a_wide_set():
     """0.35, as unsure as can be, is not first beside 0.84: it is last, and perhaps anywhere."""
     figures, noise = [0.84, 0.75, 0.6, 0.35], [0.001, 0.001, 0.001, 1.0]
     found = rank_sets(
-        figures, lambda i, j: Estimate(figures[i] - figures[j], math.hypot(noise[i], noise[j]), math.inf)
+        figures, lambda i, j: Mean(figures[i] - figures[j], math.hypot(noise[i], noise[j]), math.inf)
     )
     assert found == [Rank(1, 1, 2), Rank(2, 2, 3), Rank(3, 3, 4), Rank(4, 1, 4)]
 

@@ -12,7 +12,7 @@ from scipy import stats
 from prefbench.stats.covered import COVERED, said_of, said_of_all
 from prefbench.stats.intervals import Interval
 from prefbench.stats.runs import (
-    Estimate,
+    Mean,
     difference_of,
     interval_of,
     mean_of_figures,
@@ -31,9 +31,7 @@ def test_runs_are_the_observations_of_scipys_t_test():
     ours = mean_over_runs(runs)
     theirs = stats.ttest_1samp(means, 0.2)
     assert (ours.estimate, ours.df) == (pytest.approx(np.mean(means)), 3)
-    assert two_sided_p(Estimate(ours.estimate - 0.2, ours.se, ours.df)) == pytest.approx(
-        theirs.pvalue, rel=1e-4
-    )
+    assert two_sided_p(Mean(ours.estimate - 0.2, ours.se, ours.df)) == pytest.approx(theirs.pvalue, rel=1e-4)
     assert interval_of(ours) == pytest.approx(tuple(theirs.confidence_interval(0.95)), abs=1e-5)
     assert spread(runs) == pytest.approx(np.std(means, ddof=1))
     # What prompts are made of does not matter beyond their mean: a run is one observation.
@@ -56,7 +54,7 @@ def test_runs_that_all_agree_leave_a_little_doubt():
     alike = mean_over_runs([np.ones(50)] * 4)
     assert alike.se == pytest.approx(math.sqrt(1 / (50 * 49) / 4))
     assert interval_of(alike).high == 1 and 0.95 < interval_of(alike).low < 1
-    assert two_sided_p(Estimate(0.0, 0.0, 3)) == 1 and two_sided_p(Estimate(0.1, 0.0, 3)) == 0
+    assert two_sided_p(Mean(0.0, 0.0, 3)) == 1 and two_sided_p(Mean(0.1, 0.0, 3)) == 0
 
 
 def test_prompts_only_is_the_doubt_of_these_policies():
@@ -72,7 +70,7 @@ def test_welch_is_scipys():
     ours = difference_of(mean_of_figures(a), mean_of_figures(b))
     theirs = stats.ttest_ind(a, b, equal_var=False)
     assert two_sided_p(ours) == pytest.approx(theirs.pvalue) and ours.df == pytest.approx(theirs.df)
-    certain = difference_of(Estimate(0.5, 0.0, 2), Estimate(0.4, 0.0, 3))
+    certain = difference_of(Mean(0.5, 0.0, 2), Mean(0.4, 0.0, 3))
     assert certain == (pytest.approx(0.1), 0.0, 2)
     assert two_sided_p(difference_of(mean_of_figures([1.0]), mean_of_figures(b))) == 1
 
@@ -112,7 +110,7 @@ def test_a_footnote_says_what_few_runs_cover():
     assert "prompts" in said_of(1) and said_of(10) is None and said_of(25) is None
     assert said_of(6) == said_of(5) and f"{COVERED[5][0]:.0%} to {COVERED[5][1]:.0%}" in said_of(5)
     assert said_of_all([5, 5, 1, 12]) == f"{said_of(1)}; {said_of(5)}"
-    assert said_of_all([10]) == "" and isinstance(interval_of(Estimate(0.5, 0.1, 3)), Interval)
+    assert said_of_all([10]) == "" and isinstance(interval_of(Mean(0.5, 0.1, 3)), Interval)
 
 
 @pytest.mark.slow

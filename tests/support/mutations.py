@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import socket
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,23 @@ def special(path: Path, draw: random.Random) -> str:
 
 Mutation = Callable[[bytes, random.Random], bytes]
 PLAIN: list[Mutation] = [flipped, cut, spliced]
+
+
+def zip_changed(content: bytes, draw: random.Random) -> bytes:
+    """A member is another one, under a checksum that fits."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = draw.choice(list(members))
+    ending = Path(name).suffix
+    change = draw.choice([flipped, cut, *([json_changed] * 3 if ending == ".json" else [])])
+    members[name] = change(members[name], draw)
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for each, value in members.items():
+            archive.writestr(each, value)
+    return sink.getvalue()
+
+
 OWN: dict[str, list[Mutation]] = {
     ".json": [json_changed, json_changed, json_changed, json_changed],
     ".toml": [toml_changed, toml_changed, toml_changed],
@@ -294,6 +313,7 @@ OWN: dict[str, list[Mutation]] = {
     ".parquet": [parquet_changed, parquet_changed, parquet_changed, footer_changed, footer_changed],
     ".jsonl": [csv_changed],
     ".gz": [],
+    ".zip": [zip_changed, zip_changed, zip_changed, zip_changed, zip_changed],
 }
 
 

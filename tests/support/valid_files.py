@@ -12,12 +12,8 @@ import pandas as pd
 from support.verdicts import RUN
 
 
-def make_seeds(root: Path) -> None:
-    """A folder with a valid file of every kind."""
-    import numpy as np
-
-    from prefbench.boards.csv_file import write_csv
-    from prefbench.boards.table import build
+def make_runs(root: Path) -> None:
+    """Two runs, one of them with every kind of evidence."""
     from prefbench.record.evidence import PROMPTED_COLUMNS, read_items, write_items
     from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, write_record
     from prefbench.record.schema import Record
@@ -59,6 +55,18 @@ def make_seeds(root: Path) -> None:
         group["prompted"] = by_group[group["name"]]
     plain |= worst | {"regret": regrets(states, list(rates), 0.15)}
     write_record(Record.model_validate(plain), folder)
+    assert (states["policy"] > 0).all()
+
+
+def make_seeds(root: Path) -> None:
+    """A folder with a valid file of every kind."""
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.pack import pack
+    from prefbench.boards.table import build
+
+    make_runs(root)
+    folder = root / RUN
+    pack(root / "runs", root / "packed.zip")
     (folder / "history.json").write_text(json.dumps([{"reward": 0.1 * i, "kl": 0.2 * i} for i in range(5)]))
     stage = root / "runs/stages/policy/0123456789abcdef0123456789abcdef"
     stage.mkdir(parents=True)
@@ -87,7 +95,6 @@ def make_seeds(root: Path) -> None:
     )
     _make_data(root / "data")
     _make_model(root / "model")
-    assert np.isfinite(states["policy"]).all()
 
 
 def _tuned() -> dict[str, Any]:

@@ -91,6 +91,17 @@ def judge_board(root: Path, draw: random.Random) -> None:
     _tried(shown, draw.choice(others))
 
 
+def judge_packed(root: Path, draw: random.Random) -> None:
+    """What reads a board in one file."""
+    from prefbench.boards.table import build
+    from prefbench.boards.verify import runs_in, verify_board
+    from prefbench.report import page
+
+    board = root / "packed.zip"
+    others: list[Callable[[], object]] = [lambda: build(board), lambda: page.page(board, 2)]
+    _tried(lambda: verify_board(runs_in(board)), draw.choice(others))
+
+
 def judge_toml(root: Path, draw: random.Random) -> None:
     """Files of runs, sweeps, tuning and gates; nothing in them is run."""
     from prefbench.boards.gate_file import read_gate_file
@@ -191,6 +202,7 @@ KINDS: dict[str, tuple[list[str], Callable[[Path, random.Random], None]]] = {
         judge_run,
     ),
     "board": (["board.csv"], judge_board),
+    "packed": (["packed.zip"], judge_packed),
     "toml": (["run.toml", "sweep.toml", "gate.toml", "tune.toml", "tuned.json"], judge_toml),
     "data": (
         [f"data/{name}" for name in (*REVIEWS, "helpful-base.jsonl", "hh.parquet", "P1A.json")]

@@ -10,15 +10,30 @@ import typer
 from prefbench.cli.options import AsJson, Plugin, RunsDir
 from prefbench.cli.output import print_json, print_table, warn
 from prefbench.cli.plugins import load_and_warn
+from prefbench.errors import UserError
+from prefbench.text import one_line
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="An aligner, a config hash, or a run's folder.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Run, folder or aligner to compare it with.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="A B",
+            help="Two to compare: an aligner, a config hash, a run's folder or a folder of runs each. With "
+            "--matrix any number of aligners and hashes, or none for all of the board.",
+        ),
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
     task: Annotated[str | None, typer.Option(help="Take names from this task only.")] = None,
     minority_ratio: Annotated[
         str | None, typer.Option(help="Take names at this share only: 0.2, 20% or 4:1.")
+    ] = None,
+    matrix: Annotated[
+        bool,
+        typer.Option("--matrix", help="Every two policies of a board head to head, for each group."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="With --matrix: also write a row for each duel.")
     ] = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -27,21 +42,62 @@ def compare(
 
     A folder with several runs of one configuration may stand for them.
     """
-    from prefbench.boards.compare import compare_aligners, comparison_rows
-    from prefbench.stats.covered import said_of
-
     load_and_warn(plugin)
     ratio = None
     if minority_ratio is not None:
         from prefbench.spec import parse_ratio
 
         ratio = parse_ratio(minority_ratio)
+    if matrix:
+        _matrix(names or [], runs_dir, task, ratio, out, as_json)
+        return
+    if out is not None:
+        raise UserError("--out goes with --matrix, which is missing.")
+    if names is None or len(names) != 2:
+        raise UserError("name two to compare, such as `compare maxmin single_reward`, or give --matrix.")
+    _pair(names[0], names[1], runs_dir, task, ratio, as_json)
+
+
+def _pair(
+    first: str, second: str, runs_dir: Path, task: str | None, ratio: float | None, as_json: bool
+) -> None:
+    from prefbench.boards.compare import compare_aligners, comparison_rows
+    from prefbench.stats.covered import said_of
+
     comparison = compare_aligners(first, second, runs_dir, task, ratio)
     if comparison.left_out:
         warn(f"only one of the two has seed {', '.join(map(str, comparison.left_out))}: not compared")
     if as_json:
         print_json(comparison.to_dict())
-    else:
-        print_table(*comparison_rows(comparison))
-        if said := said_of(len(comparison.seeds)):
-            print(said)
+        return
+    print_table(*comparison_rows(comparison))
+    if said := said_of(len(comparison.seeds)):
+        print(said)
+
+
+def _matrix(
+    names: list[str],
+    runs_dir: Path,
+    task: str | None,
+    ratio: float | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from prefbench.boards.csv_file import write_csv
+    from prefbench.boards.matrix import duels_frame, head_to_head, matrix_heading, matrix_tables
+    from prefbench.boards.rows import load_rows
+    from prefbench.stats.covered import said_of
+
+    found = head_to_head(load_rows(runs_dir), names, task, ratio)
+    for said in found.left_out:
+        warn(f"left out {said}")
+    if out is not None:
+        write_csv(duels_frame(found), out)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print(one_line(matrix_heading(found)))
+    for table in matrix_tables(found):
+        print_table(*table)
+    if few := said_of(len(found.seeds)):
+        print(few)

@@ -15,9 +15,9 @@ def merge(
     folders: Annotated[
         list[Path], typer.Argument(metavar="FOLDER...", help="Folders made by `leaderboard submit`.")
     ],
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the records.")] = Path(
-        "leaderboard/records"
-    ),
+    into: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the records, or a packed board.")
+    ] = Path("leaderboard/results.zip"),
     large: Large = False,
     plugin: Plugin = None,
 ) -> None:

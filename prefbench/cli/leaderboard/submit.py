@@ -13,7 +13,7 @@ from prefbench.cli.plugins import load_and_warn
 
 def submit(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs, or folders with runs.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the packed runs.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder, or a .zip file, for the packed runs.")],
     large: Large = False,
     plugin: Plugin = None,
 ) -> None:

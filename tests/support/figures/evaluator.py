@@ -9,7 +9,9 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.record.summary import summarise, summarise_prompted
-from prefbench.stats import comparisons, intervals, power
+from prefbench.stats import comparisons, intervals, power, runs
+from prefbench.stats import worst as worst_groups
+from prefbench.stats.rank_sets import rank_sets
 from support.figures.numbers import flat
 from support.figures.sections import EXACT, Figures, section
 
@@ -47,19 +49,24 @@ def evaluated(folder: Path) -> Figures:
     old, new = rng.random((3, 40)), rng.random((3, 40)) * 0.9
     tests = {
         "wilson": list(intervals.wilson(7, 2, 20)),
-        "two_level": list(
-            intervals.two_level_bootstrap(list(old), intervals.first_column, seeds.rng(0, "figures"))
-        ),
+        "over_runs": [*runs.mean_over_runs(list(old)), *runs.interval_of(runs.mean_over_runs(list(old)))],
         "cluster": list(intervals.cluster_bootstrap(old[0], seeds.rng(0, "figures"))),
         "detectable": power.minimum_detectable_effect(400),
         "needed": power.prompts_needed(0.05),
-        "paired": list(comparisons.paired_drop_test(list(old), list(new), 0.02)),
-        "two_sample": list(comparisons.two_sample_drop_test(0.6, 400, 0.5, 300, 0.02)),
-        "seeds": list(
-            comparisons.two_sample_drop_test(
-                0.6, 400, 0.5, 300, 0.02, se_base=0.03, se_new=0.02, seeds_base=3, seeds_new=3
+        "detectable_over_runs": power.detectable_over_runs(0.1, 5),
+        "dropped": list(comparisons.judge_drop(runs.mean_over_runs(list(old - new)), 0.02, 120)),
+        "counted": list(
+            comparisons.judge_drop(
+                runs.difference_of(comparisons.binomial(0.6, 400), comparisons.binomial(0.5, 300)), 0.02, 343
             )
         ),
+        "cross_fitted": float(worst_groups.cross_fitted_worst(old.T, seeds.rng(0, "figures")).mean()),
+        "ranks": [
+            list(rank)
+            for rank in rank_sets(
+                old.mean(axis=1), lambda i, j: runs.mean_of_figures(old[i, :10] - old[j, :10])
+            )
+        ],
         "holm": np.asarray(comparisons.holm([0.01, 0.04, 0.03])).tolist(),
     }
     return flat({"items": summarise(items, groups, 0), "prompted": prompted, "worst": worst, "tests": tests})

@@ -157,7 +157,9 @@ def _ppo(kind: Any, folder: Path, choice: Mapping[str, Any] | None = None, **mod
     aim = own if kind == "of_values" else welfares.Welfare(kind, shares)
     prompts = talk()[0].prompts.train
     figures = trained(
-        lambda: backbone.optimise(wishes, aim, options, prompts=prompts, seed=0, names=["one", "other"])
+        lambda: backbone.optimise(
+            wishes, aim, options, prompts=prompts, seed=0, names=["one", "other"], held_out=[labelled()]
+        )
     )
     history = json.loads((backbone.work.path / "history.json").read_text())
     return {**figures, "history": [value for row in history for value in row.values()]}
