@@ -47,7 +47,7 @@ class PackedFile:
 
 
 def pack(runs_dir: Path, out: Path) -> PackedFile:
-    """Pack the runs of a folder, or of another packed board, into one file.
+    """Pack the runs of a folder, or of another packed board, into one file, but for those that tuned.
 
     Records lose what names this machine (`anonymous`) and evidence all but its known columns, as with
     `submit`. Nothing is verified: `verify` reads the file.
@@ -59,7 +59,7 @@ def pack(runs_dir: Path, out: Path) -> PackedFile:
     Raises:
         UserError: there is no run, one cannot be read or still names this machine, or the name is another.
     """
-    folders = run_folders(runs_dir)
+    folders = [folder for folder in run_folders(runs_dir) if read_record(folder).split == "test"]
     if not folders:
         raise UserError(f"no record in '{runs_dir}': name a runs folder with runs in it.")
     return write_board(folders, read_declared(runs_dir), out)

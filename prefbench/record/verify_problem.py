@@ -87,12 +87,12 @@ def _groups_differ(record: Record, problem: Problem) -> list[str]:
 
 
 def _prompts_differ(items: pd.DataFrame, record: Record, problem: Problem) -> list[str]:
-    test = problem.prompts.test
+    test = problem.measured
     samples = record.spec["evaluate_options"].get("samples", record.samples_per_prompt)
     if record.samples_per_prompt != samples:
         return [f"samples_per_prompt is {record.samples_per_prompt}, specified {samples}"]
     if record.n_prompts != len(test):
-        return [f"n_prompts is {record.n_prompts}, the task has {len(test)} test prompts"]
+        return [f"n_prompts is {record.n_prompts}, the task has {len(test)} {problem.measured_on} prompts"]
     ids = np.repeat(np.arange(len(test)), record.samples_per_prompt or 1)
     if (items["prompt_id"].to_numpy() != ids).any():
         return ["prompt_id does not count the test prompts"]

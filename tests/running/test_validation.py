@@ -9,6 +9,7 @@ import pytest
 
 from prefbench import registry
 from prefbench.boards.compare import compare_aligners
+from prefbench.boards.pack import pack
 from prefbench.boards.rows import load_rows
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import verify_board
@@ -17,6 +18,7 @@ from prefbench.estimate.estimate import problem_of
 from prefbench.problem.problem import Group, Problem, Prompts, without_test
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.record.evidence import read_items
+from prefbench.record.files import find_records
 from prefbench.running.run import run
 from prefbench.spec import make_spec, run_name
 from support.runs import spec_of
@@ -73,6 +75,8 @@ def test_it_follows_from_its_evidence_but_no_board_takes_it_in(both, tmp_path):
     runs, ((test, _), (folder, _)) = both
     assert [each.wrong for each in verify_board([test, folder])] == [[], []]
     assert [row.first.split for row in load_rows(runs)] == ["test"]
+    pack(runs, tmp_path / "board.zip")
+    assert [record.split for _, record in find_records(tmp_path / "board.zip")] == ["test"]
     with pytest.raises(UserError, match="was measured on validation prompts, in tuning: it is of no board"):
         submit([folder], tmp_path / "packed")
     with pytest.raises(UserError, match="was measured in tuning, on no test prompt"):
