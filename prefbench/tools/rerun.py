@@ -19,7 +19,7 @@ from prefbench.boards.names import config_hash
 from prefbench.errors import PrefbenchError
 from prefbench.record.anonymous import ARCHITECTURES, architecture
 from prefbench.record.checked import Checked
-from prefbench.record.evidence import read_items, sorted_items
+from prefbench.record.evidence import LATER_COLUMNS, read_items, sorted_items
 from prefbench.record.files import read_record
 from prefbench.record.problems import hub
 from prefbench.record.schema import Record
@@ -135,10 +135,11 @@ def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]
     if reason is None:
         differing = int((old["response"] != new["response"]).sum())
         wrong = [f"{differing} of {len(new)} responses are not what the code says"] if differing else []
-        if not differing and not np.allclose(
-            old["kl"], new["kl"], rtol=NEAR_NATS, atol=NEAR_NATS, equal_nan=True
-        ):
-            wrong.append("kl is not what the code gives")
+        known = [name for name in ("kl", *LATER_COLUMNS) if name in old and name in new]
+        if not differing:
+            wrong += [
+                f"{name} is not what the code gives" for name in known if not _near(old[name], new[name])
+            ]
         return Rerun(stored, tuple(wrong), "text by text", "texts")
     wrong = [
         f"{name} is {before.estimate:.4g} ({before.low:.4g} to {before.high:.4g}), computed anew "
@@ -147,6 +148,10 @@ def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]
         if before.low > after.high or after.low > before.high
     ]
     return Rerun(stored, tuple(wrong), f"by figures: {reason}", "figures")
+
+
+def _near(one: pd.Series[float], other: pd.Series[float]) -> bool:
+    return bool(np.allclose(one, other, rtol=NEAR_NATS, atol=NEAR_NATS, equal_nan=True))
 
 
 def _why_other_texts(theirs: Record, ours: Record, old: pd.DataFrame, new: pd.DataFrame) -> str | None:

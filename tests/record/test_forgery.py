@@ -108,6 +108,12 @@ def hair(board: Board, into: Path) -> Forgery:
     return Forgery([made], nano(board, "maxmin 0"))
 
 
+@forgery("non-words hidden", "nonwords is not what the task's lexicon says")  # not recorded then
+def nonsense_hidden(board: Board, into: Path) -> Forgery:
+    made = forge(board["dpo 0"], into, lambda items: items.assign(nonwords=0.0))
+    return Forgery([made], nano(board, "dpo 0"))
+
+
 @forgery("responses replaced by the reference's", "its responses are its reference responses")  # passed
 def echoed(board: Board, into: Path) -> Forgery:
     source = board["dpo 0"]

@@ -30,6 +30,9 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "constant",
     "longest",
     "shortest",
+    "tempered",
+    "best_constant",
+    "gold_best_of_n",
 }
 CLUSTERED = {"em_dpo", "maxmin", "welfare", "occupancy_maxmin"}
 
@@ -54,7 +57,7 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert (record.groups[0].reward_accuracy is None) == (aligner in REWARDLESS)
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
-    ppo = aligner.startswith(("single_reward", "maxmin", "gold")) or aligner == "welfare"
+    ppo = aligner.startswith(("single_reward", "maxmin", "gold_maxmin", "gold_util")) or aligner == "welfare"
     assert (folder / "history.json").exists() == ppo
     if ppo:
         assert len(json.loads((folder / "history.json").read_text())) == 3  # iterations

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from prefbench import registry
 from prefbench.evaluate.regret import regrets
+from prefbench.evaluate.texts import count_nonwords
 from prefbench.record.evidence import read_items, write_items
 from prefbench.record.files import read_record, write_record
 from prefbench.record.schema import Record
@@ -70,7 +72,10 @@ def saying(folder: Path, texts: list[str], column: str = "response") -> Callable
         items = items.assign(**{column: texts, f"{prefix}words": [count_words(text) for text in texts]})
         if column == "response":
             items["empty"] = [is_empty(text) for text in texts]
-        for group in problem_of(folder).groups:
+        problem = problem_of(folder)
+        if problem.lexicon is not None:
+            items[f"{prefix}nonwords"] = np.array(count_nonwords(texts, problem.lexicon), dtype=float)
+        for group in problem.groups:
             items[f"{prefix}utility/{group.name}"] = group.utility(items["prompt"].tolist(), texts)
         return items
 

@@ -17,6 +17,7 @@ def problem_digest(problem: Problem) -> str:
         problem.pairs_per_annotator,
         problem.temperature,
         problem.response_tokens,
+        sorted(problem.lexicon or ()),
     ]
     world = None if problem.world is None else problem.world.digest
     given = None if problem.given is None else text_digest(problem.given.astype(str).to_numpy().ravel())

@@ -22,6 +22,7 @@ from prefbench.record.verify import verify
 from prefbench.registry import Entry
 from prefbench.running.run import run
 from prefbench.spec import make_spec, resolve
+from prefbench.text import lower_words
 from prefbench.tools.check.digest import problem_digest, texts_digest
 from prefbench.tools.check.findings import Checks
 from prefbench.tools.check.generators import stir, untouched
@@ -66,6 +67,8 @@ def check_task(
         "no prompt is in two splits, and every split has prompts", lambda: _overlap(problems.values())
     )
     checks.that("no test prompt is in the corpus", lambda: _leak(problem))
+    if problem.lexicon is not None:
+        checks.that("every word of the corpus is in the lexicon", lambda: _unlisted(problem))
     checks.that("fits the backbone that it is registered for", lambda: _misfit(entry, problem))
     checks.that(
         "the same seed gives the same problem",
@@ -85,6 +88,16 @@ def check_task(
             checks.that("leaves the global random state alone", changed)
     check_utilities(checks, problem, build(first_ratio, first_seed))
     _check_run(checks, entry, data, first_ratio, sets, problem, folder)
+
+
+def _unlisted(problem: Problem) -> str | None:
+    """The first word of the corpus that the lexicon lacks."""
+    assert problem.lexicon is not None
+    for text in problem.corpus:
+        for word in lower_words(text):
+            if word not in problem.lexicon:
+                return f"{word!r:.40} is not: responses with it would count as ones with a non-word."
+    return None
 
 
 def _built(
