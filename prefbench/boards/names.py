@@ -53,7 +53,7 @@ def tuning_of(record: Record) -> str:
 
 
 def contest_of(record: Record) -> tuple[bool, int]:
-    """Whether a row's options were tuned, and how many configurations were tried for it.
+    """Contest that a row is in: tuned or not, and how many configurations were tried for it.
 
     Rows are rivals where both are the same: an aligner with its defaults is none of a tuned one.
     """

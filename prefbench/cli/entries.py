@@ -49,7 +49,7 @@ def options_of(entry: Entry) -> list[dict[str, Any]]:
 
 
 def searched(entry: Entry) -> list[dict[str, Any]]:
-    """What each option that is searched is drawn from, and the backbones on which it is."""
+    """Options that are searched, what each is drawn from, and the backbones on which it is."""
     from prefbench.registry import search_space
 
     rows: dict[str, dict[str, Any]] = {}

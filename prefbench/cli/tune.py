@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    file: Annotated[str, typer.Argument(metavar="TUNE.toml", help="What to tune: docs/tuning.md.")],
+    file: Annotated[str, typer.Argument(metavar="TUNE.toml", help="The problem: docs/tuning.md.")],
     aligner: Annotated[
         list[str] | None,
         typer.Option(

@@ -168,11 +168,11 @@ class SelectionRecord(_RecordPart):
     measure: Literal["share won", "value"]
     """Share of fresh judgements won against the reference; where responses are listed, E u - beta KL."""
     S0: float
-    """Of all annotators together."""
+    """Score of all annotators together."""
     S1: float
-    """Of the fifth of the annotators who fare worst."""
+    """Score of the fifth of the annotators who fare worst."""
     S2: float
-    """Of the worst group."""
+    """Score of the worst group."""
     S3: float
     """Worst group's true win rate; where responses are listed, minus the egalitarian regret."""
 

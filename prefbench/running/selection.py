@@ -1,4 +1,4 @@
-"""What tuning selects a policy by: its scores on validation prompts, by every rule."""
+"""Scores that tuning selects a policy by on validation prompts, by every rule."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ TRIES = 50
 
 
 def space_of(entry: Entry, backbone: str, fixed: Collection[str]) -> dict[str, Distribution]:
-    """What is searched of an aligner on a backbone: its search space less the options that a file fixes."""
+    """Options that are searched on a backbone: an aligner's search space less what a file fixes."""
     space = search_space(entry.options, backbone)
     return {name: drawn for name, drawn in space.items() if name not in fixed}
 

@@ -11,7 +11,7 @@ from prefbench.sweep.tuned import Tried, Tuned, TunedAligner, read_tuned
 
 
 def result_path(file: str) -> Path:
-    """Where the result of a tuning file goes: beside it, with another ending."""
+    """Path of the result of a tuning file: beside it, with another ending."""
     return Path(file).expanduser().with_suffix(".tuned.json")
 
 

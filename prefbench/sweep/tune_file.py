@@ -33,7 +33,7 @@ class TuneSpec:
 
     @property
     def sweep(self) -> SweepSpec:
-        """What its runs have in common with the cells of a sweep."""
+        """A sweep without grids: all that its runs have in common with the cells of one."""
         resources = self.file.resources
         return SweepSpec(
             self.path,

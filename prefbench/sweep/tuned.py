@@ -20,7 +20,7 @@ from prefbench.text import one_line
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Part(BaseModel):
+class _TunedPart(BaseModel):
     """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
 
     model_config = ConfigDict(
@@ -32,7 +32,7 @@ class _Part(BaseModel):
     )
 
 
-class Spent(_Part):
+class Spent(_TunedPart):
     """Tokens through models, at most, by what the aligner declares."""
 
     sampled: Count
@@ -45,7 +45,7 @@ class Spent(_Part):
         return self.sampled + self.scored + self.trained
 
 
-class Trial(_Part):
+class Attempt(_TunedPart):
     """One configuration on one dev seed."""
 
     seed: Count
@@ -59,24 +59,24 @@ class Trial(_Part):
     """Divergence from the reference on validation prompts, nats per response."""
 
 
-class Tried(_Part):
+class Tried(_TunedPart):
     """One configuration: its options, and what came of it on each rung that it reached."""
 
     index: Count
     """Place among the draws; 0 is the default."""
     options: dict[str, Any]
     """Options that were drawn."""
-    trials: tuple[Trial, ...]
+    trials: tuple[Attempt, ...]
     """One for each rung, a dev seed each."""
     scores: dict[Rule, float] | None
     """Means over its trials; none where one of them did not end well."""
     kl: float | None
     """Mean over its trials."""
     tokens: Spent | None
-    """Of all its trials; none where the aligner's work or the model's size is not known."""
+    """Cost of all its trials; none where the aligner's work or the model's size is not known."""
 
 
-class TunedAligner(_Part):
+class TunedAligner(_TunedPart):
     """One aligner: its search, and the choice."""
 
     name: str
@@ -92,7 +92,7 @@ class TunedAligner(_Part):
     fixed: dict[str, Any]
     """Options that the tuning file set."""
     tokens: Spent | None
-    """Of all its trials."""
+    """Cost of all its trials."""
     tried: Annotated[tuple[Tried, ...], Field(min_length=1)]
     chosen: dict[Rule, int]
     """By each rule the index of the best configuration among those that reached the last rung; empty where
@@ -107,7 +107,7 @@ class TunedAligner(_Part):
         return self
 
 
-class Tuned(_Part):
+class Tuned(_TunedPart):
     """The whole file."""
 
     schema_version: Literal[1] = 1
@@ -137,11 +137,11 @@ class Tuned(_Part):
         return self
 
     def header(self) -> dict[str, Any]:
-        """What all its aligners have in common."""
+        """Settings that all its aligners have in common."""
         return self.model_dump(mode="json", exclude={"aligners", "prefbench"})
 
     def of(self, aligner: str) -> TunedAligner | None:
-        """What it says of an aligner; None if nothing."""
+        """The entry of an aligner; None if there is none."""
         return next((each for each in self.aligners if each.name == aligner), None)
 
 

@@ -25,7 +25,7 @@ from prefbench.sweep.configurations import configurations, space_of
 from prefbench.sweep.plan import Plan, make_plan
 from prefbench.sweep.sweep import Engine, run_sweep
 from prefbench.sweep.tune_file import TuneSpec
-from prefbench.sweep.tuned import Trial
+from prefbench.sweep.tuned import Attempt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,10 +38,10 @@ class Candidate:
     index: int
     options: Mapping[str, Any]
     specs: tuple[RunSpec, ...]
-    """Its run on each dev seed."""
+    """Runs of it, one on each dev seed."""
     tokens: Tokens | None
-    """Of one run, at most; None where that is not known."""
-    trials: list[Trial]
+    """Cost of one run, at most; None where that is not known."""
+    trials: list[Attempt]
 
     @property
     def ended_well(self) -> bool:
@@ -63,7 +63,7 @@ class Search:
     fixed: Mapping[str, Any]
     candidates: list[Candidate]
     left: list[Candidate]
-    """Those that are on the present rung."""
+    """Configurations that are on the present rung."""
 
     @property
     def rule(self) -> Rule:
@@ -71,7 +71,7 @@ class Search:
         return rule_of(self.entry.needs)
 
     def ranked(self, rule: Rule) -> list[Candidate]:
-        """Those on the present rung that ended well, the best first; of equals the one drawn first."""
+        """Configurations on the rung that ended well, the best first; of equals the one drawn first."""
         good = [each for each in self.left if each.ended_well]
         return sorted(good, key=lambda each: (-each.score(rule), each.index))
 
@@ -150,8 +150,8 @@ def _status(spec: RunSpec, runs_dir: Path) -> str | None:
     return None if record is None else record.status
 
 
-def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Trial:
-    """What became of a run: its record if there is one, else what the worker said.
+def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Attempt:
+    """The fate of a run: its record if there is one, else what the worker said.
 
     Raises:
         PrefbenchError: it ended well, and its record is not of today's code.
@@ -164,14 +164,14 @@ def _trial(spec: RunSpec, runs_dir: Path, outcome: Outcome | None) -> Trial:
         )
     if record is None or (outcome is not None and record.status == "ok"):
         message = outcome.message if outcome is not None and outcome.message else "it left no record"
-        return Trial(
+        return Attempt(
             seed=spec.seed, status="failed", message=message, spec_hash=spec.hash, scores=None, kl=None
         )
     found = record.selection
     scores: dict[Rule, float] | None = None
     if found is not None:
         scores = {rule: float(getattr(found, rule)) for rule in RULES}
-    return Trial(
+    return Attempt(
         seed=spec.seed,
         status=record.status,
         message=record.message,

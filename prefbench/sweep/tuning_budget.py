@@ -1,4 +1,4 @@
-"""What tuning will try and what that costs, before it begins."""
+"""The budget of tuning before it begins: configurations, runs and tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefbench.sweep.tuning import Search
 
 @dataclass(frozen=True)
 class Budget:
-    """What tuning will cost, as far as it is known before."""
+    """The cost of tuning an aligner, as far as it is known before."""
 
     aligner: str
     rule: Rule
@@ -45,7 +45,7 @@ def budget_of(search: Search) -> Budget:
 
 
 def budget_rows(budgets: Sequence[Budget]) -> tuple[str, list[str], list[list[str]]]:
-    """What will be tried as a table: title, header, rows."""
+    """Budgets as a table: title, header, rows."""
     rows = [
         [
             each.aligner,

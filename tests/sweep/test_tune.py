@@ -9,54 +9,26 @@ from pathlib import Path
 
 import pytest
 
-import prefbench as pb
 from prefbench import registry
 from prefbench.boards.rows import load_rows
-from prefbench.boards.table import build
 from prefbench.config import TuneFile
 from prefbench.estimate.estimate import aligner_tokens, problem_of
 from prefbench.record.files import find_records, read_record
-from prefbench.report.figures import settings_of
 from prefbench.spec import make_spec
 from prefbench.store.progress import Silent
 from prefbench.sweep import tuning
 from prefbench.sweep.cell import run_cell
 from prefbench.sweep.configurations import configurations, space_of
 from prefbench.sweep.sweep import Result
-from prefbench.sweep.tuned import read_tuned
 from support.commands import typed
 from support.pages import PAGES, fenced
 from support.sweeps import QUICK, WORLD, started, tables, until, written
 from support.tiny import TINY_ALIGNER, TINY_SETS
+from support.tuning import tuned
 
 pytestmark = pytest.mark.usefixtures("restored")
 SMALL = tables("task", items=QUICK)
 RULES = ("S0", "S1", "S2", "S3")
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Runs of tuning in this process; the list of those that ran."""
-    ran = []
-
-    def run_here(plan, job, engine, quiet, console):
-        failed = []
-        for spec in plan.todo:
-            outcome = run_cell(spec, job.runs_dir, Silent(), wait=True)
-            ran.append(spec)
-            if outcome.status not in ("ok", "before"):
-                failed.append((spec, outcome))
-        return Result(len(plan.specs), len(plan.todo), len(plan.done), tuple(failed), 0.0)
-
-    monkeypatch.setattr(tuning, "run_sweep", run_here)
-    return ran
-
-
-def tuned(text: str, *more: object, code: int = 0):
-    """The result of a tuning file of this text."""
-    outcome = typed("tune", written(text, "tune.toml"), "--quiet", *more)
-    assert outcome.code == code, outcome.err
-    return read_tuned(Path("tune.tuned.json"))
 
 
 # ------------------------------------------------------------------------------------- configurations
@@ -336,91 +308,6 @@ def test_a_result_that_was_made_with_other_settings_is_not_added_to(here):
     assert Path("tune.tuned.json").read_bytes() == before
     Path("tune.tuned.json").write_text('{"schema_version": 2}')
     assert "'tune.tuned.json' is no file of `prefbench tune`" in typed("tune", "tune.toml").error
-
-
-# ---------------------------------------------------------------------------------------- what takes it
-
-
-@pytest.fixture
-def chosen(here):
-    """A result in which dpo's default was not the best."""
-    text = WORLD + 'aligner = ["dpo", "ipo"]\nconfigurations = 6\nseed = 7\nsearch_seed = 2\n' + SMALL
-    found = tuned(text, "--runs-dir", "tuning")
-    dpo = found.of("dpo")
-    assert dpo.chosen["S0"] != 0
-    return dpo.tried[dpo.chosen["S0"]].options
-
-
-def run_tuned(*more: object):
-    words = ["run", "--task", "bandit_two_group", "--tuned", "tune.tuned.json", "--json", "--quiet"]
-    sets = [word for item in QUICK for word in ("--set", item)]
-    return typed(*words, *sets, *more)
-
-
-def test_run_takes_the_chosen_options_and_says_so(chosen):
-    record = json.loads(run_tuned("--aligner", "dpo").out)
-    assert {name: record["spec"]["aligner_options"][name] for name in chosen} == chosen
-    assert record["tuning"] == record["spec"]["tuning"]
-    assert {**record["tuning"], "digest": ""} == {
-        "digest": "",
-        "configurations": 6,
-        "tokens": None,
-        "rule": "S0",
-    }
-    assert record["minority_ratio"] == 0.2  # tuned at another one
-    by_hand = json.loads(run_tuned("--aligner", "dpo", "--set", "aligner.beta=0.77").out)
-    assert by_hand["spec"]["aligner_options"]["beta"] == 0.77 and by_hand["tuning"] is None
-    same = json.loads(run_tuned("--aligner", "dpo", "--set", f"aligner.beta={chosen['beta']}").out)
-    assert same["spec_hash"] == record["spec_hash"]
-    assert json.loads(run_tuned("--aligner", "reference").out)["tuning"] is None
-
-
-def test_python_takes_it_too(chosen):
-    task = {name: int(value) for name, value in (item.removeprefix("task.").split("=") for item in QUICK)}
-    more = {"task_options": task, "quiet": True}
-    record = pb.run("bandit_two_group", "dpo", tuned="tune.tuned.json", **more).record
-    assert record.tuning.rule == "S0" and record.spec["aligner_options"]["beta"] == chosen["beta"]
-    by_hand = pb.run(
-        "bandit_two_group", "dpo", tuned="tune.tuned.json", aligner_options={"beta": 0.9}, **more
-    )
-    assert by_hand.record.tuning is None and by_hand.record.spec["aligner_options"]["beta"] == 0.9
-
-
-def test_what_was_not_tuned_is_refused_in_one_line(chosen):
-    outcome = run_tuned("--aligner", "maxmin")
-    assert outcome.code == 2
-    assert outcome.error.startswith(
-        "'tune.tuned.json' has no options for aligner 'maxmin', it has dpo, ipo: tune it"
-    )
-    outcome = typed("run", "--task", "gridworld_two_group", "--aligner", "dpo", "--tuned", "tune.tuned.json")
-    assert "was tuned for task 'bandit_two_group', not 'gridworld_two_group'" in outcome.error
-    outcome = typed("run", "--task", "bandit_two_group", "--aligner", "dpo", "--tuned", "gone.json")
-    assert outcome.error == "no tuned options at 'gone.json': `prefbench tune` writes such a file."
-
-
-def test_a_sweep_takes_it_and_tuned_rows_are_no_rivals_of_defaults(chosen):
-    grid = WORLD + 'aligner = ["reference", "dpo", "ipo"]\nseeds = 2\n' + SMALL
-    assert typed("sweep", written(grid), "--quiet", "--workers", 1).code == 0
-    written('tuned = "tune.tuned.json"\n' + grid)
-    plan = json.loads(typed("sweep", "sweep.toml", "--dry-run", "--json").out)
-    assert [(cell["aligner"], "tuning" in cell) for cell in plan["cells"]].count(("dpo", True)) == 2
-    assert (plan["n_cells"], plan["done"]) == (6, 2)  # the reference is not tuned
-    assert typed("sweep", "sweep.toml", "--quiet", "--workers", 1).code == 0
-    board = build(Path("runs"))
-    rows = board[board["aligner"] == "dpo"]
-    assert sorted(rows["tuning"]) == ["S0 of 6", "default"] and rows["config_hash"].nunique() == 2
-    assert set(board["status"]) == {"ok"}
-    assert sorted(rows["variant"].str.startswith("tuned")) == [False, True]
-    lines = [line.name for setting in settings_of(board, load_rows(Path("runs"))) for line in setting.lines]
-    assert len(lines) == len(set(lines)) == 5 and sum('tuned="S0 of 6"' in line for line in lines) == 2
-    ranks = board[board["aligner"] != "reference"].groupby("tuning")["rank"].apply(sorted).to_dict()
-    assert ranks == {"S0 of 6": [1, 2], "default": [1, 2]}
-    written(grid + "[set.aligner.dpo]\nbeta = 0.5\n")
-    plan = json.loads(typed("sweep", "sweep.toml", "--tuned", "tune.tuned.json", "--dry-run", "--json").out)
-    betas = {cell["aligner_options"]["beta"] for cell in plan["cells"] if cell["aligner"] == "dpo"}
-    assert betas == {0.5}
-    written(WORLD + 'aligner = "maxmin"\ntuned = "tune.tuned.json"\n')
-    assert "has no options for aligner 'maxmin'" in typed("sweep", "sweep.toml").error
 
 
 # ------------------------------------------------------------------------------------------- the page
