@@ -190,7 +190,7 @@ MUTATIONS = {
         "learner/reward",
         reward,
         "loss",
-        lambda f: lambda margin, total: f(-margin, total),
+        lambda f: lambda margin, total, weights: f(-margin, total, weights),
     ),
     "advantage": ("learner/ppo mean", ppo, "gae", other_advantages),
     "surrogate": ("learner/ppo mean", ppo, "policy_loss", negative),

@@ -47,7 +47,7 @@ def export_spec(**chosen: Any) -> RunSpec:
     if "aligner" in sections or "evaluate" in sections:
         raise UserError("--set: only options of the task and of the model can change the data.")
     fits = [
-        e.name
+        e
         for e in registry.entries("aligner")
         if entry.backbone in e.backbones
         and e.needs <= entry.provides
@@ -55,7 +55,9 @@ def export_spec(**chosen: Any) -> RunSpec:
     ]
     if not fits:
         raise UserError(f"no aligner fits task '{task}': install one, as a specification has to name it.")
-    return make_spec(aligner=fits[0], **chosen)
+    # One that asks for nothing, such as utilities that a judge of pairs does not have.
+    least = min(fits, key=lambda e: (e.role != "floor", len(e.needs)))
+    return make_spec(aligner=least.name, **chosen)
 
 
 def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None = None) -> dict[str, int]:

@@ -31,6 +31,7 @@ SOME = ["dpo", "maxmin", "constant", "gold_maxmin"]
 
 REWARDS = {
     "reward_batch",
+    "reward_checkpoint",
     "reward_epochs",
     "reward_group_epochs",
     "reward_learning_rate",
