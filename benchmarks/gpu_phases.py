@@ -120,7 +120,8 @@ def texts_of(backbone: CausalLM, rows: Sequence[Ids]) -> list[str]:
 
 def recipe_of(bench: Bench) -> Recipe:
     """One iteration of PPO against K rewards, as the estimate counts it."""
-    options = {**bench.ppo_options.model_dump(), "iterations": 1, "reward_batch": bench.options.batch // 2}
+    rewards = {"reward_batch": bench.options.batch // 2, "reward_checkpoint": "last"}
+    options = {**bench.ppo_options.model_dump(), "iterations": 1, **rewards}
     return Recipe(options, bench.sizes, rewards=bench.options.k)
 
 

@@ -271,10 +271,10 @@ class Backbone(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences for a run's record: where memory ran out, what was made smaller, what was not learned."""
+        """Sentences for a run's record: where memory ran out, and what was made smaller."""
 
-    def note(self, message: str) -> None:
-        """Add a sentence to the notes, and tell it to whoever watches the run."""
+    def say(self, message: str) -> None:
+        """Tell a sentence to whoever watches the run."""
 
     def tokens(self, responses: Sequence[str]) -> np.ndarray | None:
         """Length of responses in the model's tokens, with their end, [n]; None where it has no tokens."""

@@ -225,17 +225,23 @@ def ordered(reward: Reward, pairs: Pairs) -> tuple[int, int]:
     return int((chosen > rejected).sum()), len(pairs)
 
 
-def say_what_was_not_learned(backbone: Backbone, rewards: Rewards) -> None:
-    """A note for each reward whose 95% interval of validation pairs ordered as labelled holds one half.
+def what_was_not_learned(rewards: Rewards) -> list[str]:
+    """A sentence on each reward whose 95% interval of validation pairs ordered as labelled holds one half.
 
     A policy that is optimised for such a reward is optimised for noise.
     """
-    for name, (right, pairs) in zip(rewards.names, rewards.held_out or (), strict=False):
-        if pairs and wilson(right, 0, pairs).low <= 0.5:
-            backbone.note(
-                f"the reward of {name} orders {right} of {pairs} validation pairs as labelled, as a coin "
-                "might: too few labels to learn from, or too noisy ones"
-            )
+    return [
+        f"the reward of {name} orders {right} of {pairs} validation pairs as labelled, as a coin might: "
+        "too few labels to learn from, or too noisy ones"
+        for name, (right, pairs) in zip(rewards.names, rewards.held_out or (), strict=False)
+        if pairs and wilson(right, 0, pairs).low <= 0.5
+    ]
+
+
+def say_what_was_not_learned(backbone: Backbone, rewards: Rewards) -> None:
+    """Tell whoever watches, before a policy is optimised; the record says it with the rewards."""
+    for sentence in what_was_not_learned(rewards):
+        backbone.say(sentence)
 
 
 def scores_of(reward: Reward, pairs: Pairs) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 from prefbench import registry
 from prefbench.errors import PrefbenchError
 from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.learn.rewards import what_was_not_learned
 from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
@@ -72,6 +73,7 @@ def aligned_policy(
             frame.to_parquet(work.path / "margins.parquet", index=False)
             assignment = None if rewards.assignment is None else sorted(rewards.assignment.items())
             evidence = {"rewards": rewards.names, "assignment": assignment, "em": rewards.em}
+            notes += what_was_not_learned(rewards)
         elif aligned.clusters is not None:
             evidence["assignment"] = sorted(aligned.clusters.assignment.items())
             evidence["em"] = aligned.clusters.em

@@ -242,10 +242,10 @@ def test_learners_are_ranked_among_learners(tmp_path):
         board(tmp_path, {aligner: {"many": 0.96, "few": few}}, n=200, needs=needs)
     frame = build(tmp_path)
     assert frame["aligner"].tolist() == list(rates)
-    assert frame["role"].tolist() == ["ceiling", "learner", "floor", "learner"]
+    assert frame["role"].tolist() == ["gold", "learner", "floor", "learner"]
     assert frame["rank"].tolist() == [pd.NA, 1, pd.NA, 2] and frame["rank_high"].max() == 2
     text = show(frame, "markdown")
-    assert "| ceiling" in text and "| floor" in text and "1 [1, 1]" in text
+    assert "| gold" in text and "| floor" in text and "1 [1, 1]" in text
 
 
 def test_worlds_are_ranked_by_regret(tmp_path):

@@ -118,13 +118,13 @@ def test_a_groups_reward_is_another_one_where_everybodys_was_fitted_otherwise(tm
 
 
 class Talking:
-    """The part of a backbone that notes are left with."""
+    """The part of a backbone that is told what is to be said."""
 
     def __init__(self):
-        self.notes = []
+        self.said = []
 
-    def note(self, message):
-        self.notes.append(message)
+    def say(self, message):
+        self.said.append(message)
 
 
 @pytest.mark.parametrize(("right", "pairs", "said"), [(13, 16, 0), (11, 16, 1), (220, 400, 0), (0, 0, 0)])
@@ -133,8 +133,8 @@ def test_a_reward_that_orders_pairs_as_a_coin_might_is_said(right, pairs, said):
     backbone = Talking()
     rewards = Rewards([None], ["few"], np.zeros(1), np.ones(1), held_out=[(right, pairs)])
     bradley_terry.say_what_was_not_learned(backbone, rewards)
-    assert len(backbone.notes) == said
-    assert all(f"of few orders {right} of {pairs} validation pairs" in note for note in backbone.notes)
+    assert len(backbone.said) == said
+    assert all(f"of few orders {right} of {pairs} validation pairs" in note for note in backbone.said)
 
 
 def test_stored_rewards_know_how_they_order_pairs_of_their_own_groups(tmp_path, tiny_backbone):

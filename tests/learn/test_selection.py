@@ -29,7 +29,7 @@ def world_backbone(tmp_path):
     from prefbench.store.stages import Store, Work
 
     world, prompts = make_world()
-    return Finite(world, FiniteOptions(), Store(tmp_path), Work("policy", tmp_path)), prompts
+    return Finite(world, FiniteOptions(), Store(tmp_path), Work("policy", tmp_path), 0.5), prompts
 
 
 def truth(world):

@@ -1,5 +1,6 @@
 """Runs whose problem is too large to be built for a stranger: not called checked, not taken in unchecked."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_problem_that_fills_the_memory_is_too_large(honest, tmp_path, monkeypa
     def function(data, ratio, seed, **options):
         raise MemoryError
 
-    full = registry.Entry("task", "imdb_two_group", function, entry.options, backbones=entry.backbones)
+    full = dataclasses.replace(entry, function=function)
     monkeypatch.setitem(registry._entries, ("task", "imdb_two_group"), full)
     (found,) = verify_board([honest], large=True)
     assert found.wrong == [] and found.unbuilt.large

@@ -13,7 +13,12 @@ from prefbench.cli.entry import main
 from support.tiny import TINY_SETS
 
 TASK = ["--task", "imdb_two_group", "--aligner", "constant"]
-SMALL_PPO = ["aligner.iterations=2", "aligner.batch=16", "aligner.reward_epochs=1"]
+SMALL_PPO = [
+    "aligner.iterations=2",
+    "aligner.batch=16",
+    "aligner.reward_epochs=1",
+    "aligner.learning_rate=0.03",
+]
 """Options of `single_reward` that make its PPO short."""
 
 

@@ -127,7 +127,7 @@ def broken(kind: str, old: str, replacement: str, tmp_path: Path, task: str | No
 
 
 SILENT = 'Field(ge=10, description="Prompts to evaluate on.")'
-SHUFFLE = "rng.permutation(len(every))"
+SIZES = "(annotators * pairs_per_annotator, 50, test_prompts)"
 DRAWN = 'pb.seeds.rng(seed, "prompts")'
 COUNTED = "return np.array([lower_words(text).count(self.word) for text in responses], dtype=np.float64)"
 AS_FLOATS = "dtype=np.float64)"
@@ -138,13 +138,17 @@ TASK_FAULTS = {
         "shares sum to 0.9",
     ),
     "shares": ('pb.Group("praise", 1 - minority_ratio', 'pb.Group("praise", 1.0', "shares sum to 1.2"),
-    "leak": ("for prompt in rest\n", "for prompt in prompts\n", "make the corpus of what is no test prompt"),
-    "no validation": ("rest[training : training + 50]", "[]", "validation has no prompt"),
+    "leak": ("for prompt in rest\n", "for prompt in every\n", "make the corpus of what is no test prompt"),
+    "no validation": (
+        SIZES,
+        "(annotators * pairs_per_annotator, 0, test_prompts)",
+        "validation has no prompt",
+    ),
     "chance": (DRAWN, "np.random.default_rng()", "built twice it differs"),
     "global": (DRAWN, "np.random.default_rng(np.random.seed(seed) or seed)", "state of numpy.random moved"),
     "hash": (
-        f"[every[i] for i in {SHUFFLE}]",
-        "sorted(every, key=lambda text: hash((text, seed)))",
+        "deal(every, ",
+        "deal(sorted(every, key=lambda text: hash((text, seed)))[60:], ",
         "something depends on the order of a set",
     ),
     "one seed": (DRAWN, 'pb.seeds.rng(7, "prompts")', "the test prompts are the same"),
@@ -179,8 +183,12 @@ TASK_FAULTS = {
         "    return dict(",
         "it returned dict, not a prefbench.Problem",
     ),
-    "crash": ("    training = ann", "    training = 1 // 0 * ann", "ZeroDivisionError: integer division"),
-    "overlap": ("rest[training : training + 50]", "test[:50]", "a prompt appears twice"),
+    "crash": (SIZES, SIZES.replace("50", "1 // 0"), "ZeroDivisionError: integer division"),
+    "overlap": (
+        "prompts=prompts",
+        "prompts=pb.Prompts(prompts.train, prompts.test[:50], prompts.test)",
+        "a prompt appears twice",
+    ),
     "cold": ("temperature=0.5", "temperature=-1.0", "is no preference noise"),
 }
 
@@ -298,7 +306,7 @@ def test_options_of_training_are_not_blamed_for_fits_that_are_exact(tmp_path):
     found = check(entry, plugins=[str(path)], task=TASKS["finite"])
     assert bad(found) == []
     (left_out,) = [f.detail for f in found if f.status == "left out"]
-    assert left_out.startswith("batch, epochs, ") and "language models were not tried" in left_out
+    assert left_out.startswith("batch, checkpoint, epochs, ") and "language models were not tried" in left_out
 
 
 FORGETFUL = """def compute(work):

@@ -6,6 +6,7 @@ import socket
 import pytest
 from typer.testing import CliRunner
 
+from prefbench import registry
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import verify_board
 from prefbench.cli.entry import app
@@ -80,7 +81,13 @@ def test_options_within_their_bounds_are_computed(packed):
         make_spec(task="bandit_two_group", aligner="dpo", sets=parse_sets(["model.optimiser=ppo"])),
     ):
         record = read_record(packed).model_copy(
-            update={"spec": spec.to_dict(), "task": spec.task, "aligner": spec.aligner, "model": spec.model}
+            update={
+                "spec": spec.to_dict(),
+                "task": spec.task,
+                "task_version": registry.get("task", spec.task).version,
+                "aligner": spec.aligner,
+                "model": spec.model,
+            }
         )
         assert why_not_run(record, fetch=False, large=False) is None
 

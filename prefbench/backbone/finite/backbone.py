@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 class Finite:
     """The backbone: a world, its reference policy, and exact fits."""
 
+    notes = ()
+    """Nothing goes otherwise than it was meant to."""
+
     def __init__(
         self, world: World, options: FiniteOptions, store: Store, work: Work, temperature: float
     ) -> None:
@@ -65,8 +68,6 @@ class Finite:
             temperature: label noise, in standard deviations of a group's utility.
         """
         self.world = world
-        self.notes: list[str] = []
-        """Remarks for a reader of the run."""
         # DPO's reward is in log odds of a label, u / (temperature spread), and regret charges for KL in
         # spreads. Labels without noise have no odds: then there is nothing to match.
         self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
@@ -89,9 +90,8 @@ class Finite:
         """The folder of a stage; see `prefbench.store.stages.Store.stage`."""
         return self.store.stage(name, key, compute)
 
-    def note(self, message: str) -> None:
-        """Add a sentence to the notes, and tell it to whoever watches the run."""
-        self.notes.append(message)
+    def say(self, message: str) -> None:
+        """Tell a sentence to whoever watches the run."""
         self.store.reporter.note(message)
 
     def tokens(self, responses: Sequence[str]) -> None:

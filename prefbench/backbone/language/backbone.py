@@ -111,7 +111,7 @@ class CausalLM:
         self.gradient_checkpointing = gradient_checkpointing
         self.notes: list[str] = []
         """Remarks for a reader of the run: where memory ran out, and what was made smaller."""
-        self.limits = Limits.of(self.note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
+        self.limits = Limits.of(self._note, tokens=tokens_at_once, train_tokens=train_tokens_at_once)
         self.device = next(model.parameters()).device
         model.eval()  # no dropout anywhere: the sampled distribution is the trained one
         model.requires_grad_(False)
@@ -120,9 +120,12 @@ class CausalLM:
         if self.base is not None and gradient_checkpointing:
             checkpoint_layers(model, self.base.contexts)
 
-    def note(self, message: str) -> None:
-        """Add a sentence to the notes, and tell it to whoever watches the run."""
+    def _note(self, message: str) -> None:
         self.notes.append(message)
+        self.say(message)
+
+    def say(self, message: str) -> None:
+        """Tell a sentence to whoever watches the run."""
         self.store.reporter.note(message)
 
     @property

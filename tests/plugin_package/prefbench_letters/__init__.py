@@ -65,7 +65,7 @@ class SaySomething(pb.Options):
     """The response to every prompt."""
 
 
-@pb.aligner("say_something", backbones={"causal_lm"})
+@pb.aligner("say_something", backbones={"causal_lm"}, role="floor")
 def say_something(view: pb.View, backbone: pb.Backbone, options: SaySomething) -> pb.Policy:
     """Says the same thing to everybody."""
 
