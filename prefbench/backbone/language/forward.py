@@ -118,7 +118,10 @@ def _next(model: Any, inputs: dict[str, torch.Tensor], cache: Any) -> tuple[torc
         caches = [None] * len(model.parts) if cache is None else cache.parts
         each = [_next(part, inputs, past) for part, past in zip(model.parts, caches, strict=True)]
         return model.mix([logits for logits, _ in each]), Caches([past for _, past in each])
-    output, _ = run(model, inputs, lambda hidden: hidden[:, -1:], past_key_values=cache, use_cache=True)
+    # Contiguous: of a slice with gaps torch multiplies row by row, with a copy of the output layer for each.
+    output, _ = run(
+        model, inputs, lambda hidden: hidden[:, -1:].contiguous(), past_key_values=cache, use_cache=True
+    )
     return output.logits[:, -1], output.past_key_values
 
 

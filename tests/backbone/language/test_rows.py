@@ -13,6 +13,7 @@ from prefbench import seeds
 from prefbench.backbone.language import forward, passes, rows
 from prefbench.backbone.language.adapters import Adapted, Adapter, Base, checkpoint_layers
 from prefbench.backbone.language.log_linear import LogLinear
+from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.tokens import collate
 from support.decoders import SETTINGS, UNPADDED, WINDOW
 
@@ -180,3 +181,19 @@ def test_it_is_tried_out_in_a_models_own_type(dtype):
     model = copy.deepcopy(model_of("qwen3")).to(dtype)
     model.set_attn_implementation("sdpa")
     assert rows.applies(model)
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2, "lora_alpha": 4}])
+def test_the_output_layer_never_meets_a_slice_with_gaps(tiny_backbone, lora):
+    """Of one torch makes a product for each row, with a copy of the whole layer: 7.7 s instead of 0.02 s."""
+    backbone = tiny_backbone("llama", lora=lora)
+    policy = backbone.reference if lora is None else LMPolicy(backbone.trainable_copy(0), backbone)
+    met = []
+    output = backbone.reference.model.get_output_embeddings()
+    hook = output.register_forward_hook(lambda layer, args, _: met.append(args[0].is_contiguous()))
+    try:
+        policy.sample(["the film", "the plot was"], 2, seeds.child(0, "contiguous"))
+        policy.logprob(["the film", "the plot"], [" was dull.", " was"])
+    finally:
+        hook.remove()
+    assert len(met) > 2 and all(met)
