@@ -17,7 +17,7 @@ SMALL_PPO = [
     "aligner.iterations=2",
     "aligner.batch=16",
     "aligner.reward_epochs=1",
-    "aligner.learning_rate=0.03",
+    "aligner.learning_rate=3e-2",
 ]
 """Options of `single_reward` that make its PPO short."""
 

@@ -133,7 +133,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on():
         WORLD + 'aligner = ["reference", "swept_waits"]\nplugin = ["bad.py"]\n' + tables("task", items=QUICK)
     )
     process = started(file, "--allow-plugins", "--workers", 1)
-    until(Path("begun").exists)
+    until(lambda: Path("begun").exists() and Path("begun").read_text() == "x")
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 1
     process.send_signal(random.choice([signal.SIGINT, signal.SIGTERM]))
