@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from prefbench.record.schema import Record
 from prefbench.registry import suggest
 from prefbench.stats import comparisons
 from prefbench.stats.runs import interval_of, mean_over_runs, two_sided_p
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,17 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))  # type: ignore[no-any-return]
+        return plain(self)
+
+
+def plain(result: DataclassInstance) -> dict[str, Any]:
+    """A result's fields as JSON has them, lists in the place of tuples.
+
+    Raises:
+        ValueError: a figure is NaN or infinite.
+    """
+    found: dict[str, Any] = json.loads(json.dumps(asdict(result), allow_nan=False))
+    return found
 
 
 COMPARED = ("worst_group_win_rate", "minority_win_rate", "mean_win_rate")

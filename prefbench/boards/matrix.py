@@ -6,10 +6,9 @@ transitive. The utilities of both responses stand in the evidence beside the rec
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from prefbench.arrays import Floats
 from prefbench.boards.columns import DECIMALS
-from prefbench.boards.compare import row_title
+from prefbench.boards.compare import plain, row_title
 from prefbench.boards.names import board_key, board_name, config_hash, joined
 from prefbench.boards.rows import Row
 from prefbench.errors import UserError
@@ -77,7 +76,7 @@ class Matrix:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))  # type: ignore[no-any-return]
+        return plain(self)
 
 
 def head_to_head(

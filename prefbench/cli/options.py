@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,3 +33,19 @@ Large = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs, or a packed board.")]
+RunsDirOfFile = Annotated[
+    str | None,
+    typer.Option("--runs-dir", help="Folder of stages and records.  [default: the file's, else runs]"),
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Processes of this machine, or a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="Address of the Ray cluster.  [default: a Ray of this machine alone]",
+    ),
+]

@@ -6,11 +6,20 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, QuietOption
+from prefbench.cli.options import (
+    Address,
+    AllowHost,
+    AllowPlugins,
+    AsJson,
+    Engine,
+    Plugin,
+    QuietOption,
+    RunsDirOfFile,
+)
 from prefbench.cli.output import print_json, print_table, speaker
 from prefbench.cli.plugins import load_and_warn, say_left_out, stance
 from prefbench.errors import PrefbenchError
@@ -23,26 +32,16 @@ def sweep(
         bool,
         typer.Option("--dry-run", help="List the cells, what they share and how long it may take; no more."),
     ] = False,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")
-    ] = "local",
+    engine: Engine = "local",
     workers: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Cells at a time, at most.  [default: as many as fit]"),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|HOST:PORT",
-            help="Address of the Ray cluster.  [default: a Ray of this machine alone]",
-        ),
-    ] = None,
+    address: Address = None,
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="Restarts of a cell whose worker died.")
     ] = 2,
-    runs_dir: Annotated[
-        str | None, typer.Option(help="Folder of stages and records.  [default: the file's, else runs]")
-    ] = None,
+    runs_dir: RunsDirOfFile = None,
     tuned: Annotated[
         str | None,
         typer.Option(

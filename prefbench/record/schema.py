@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=0)]
 Bounds = tuple[RateShare, RateShare]
 
 
-class _RecordPart(BaseModel):
+class StrictPart(BaseModel):
     """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
 
     model_config = ConfigDict(
@@ -35,7 +35,7 @@ class _RecordPart(BaseModel):
     )
 
 
-class _ComparisonRecord(_RecordPart):
+class _ComparisonRecord(StrictPart):
     """A group's responses by the policy against those by the reference policy."""
 
     wins: Count
@@ -60,7 +60,7 @@ class PromptedRecord(_ComparisonRecord):
     """The same comparison with the group's instruction in the prompt of both policies."""
 
 
-class _DescribedGroup(_RecordPart):
+class _DescribedGroup(StrictPart):
     """A group, and what it was asked about."""
 
     name: str
@@ -97,7 +97,7 @@ class GroupRecord(_ComparisonRecord, _DescribedGroup):  # whose fields come firs
         return self
 
 
-class EmRecord(_RecordPart):
+class EmRecord(StrictPart):
     """Search for the mixture of annotators."""
 
     clusters: int = Field(ge=1)
@@ -130,7 +130,7 @@ class EmRecord(_RecordPart):
     number."""
 
 
-class GroupRegret(_RecordPart):
+class GroupRegret(StrictPart):
     """Loss of one group against its own exact optimum, in standard deviations of its utility."""
 
     name: str
@@ -143,7 +143,7 @@ class GroupRegret(_RecordPart):
     """The difference: the group's alignment gap."""
 
 
-class RegretRecord(_RecordPart):
+class RegretRecord(StrictPart):
     """Against exact optima on the test prompts, where responses can be listed."""
 
     beta: float = Field(gt=0)
@@ -162,7 +162,7 @@ class RegretRecord(_RecordPart):
     """Duality gap of the exact maxmin solution; it bounds the errors above."""
 
 
-class SelectionRecord(_RecordPart):
+class SelectionRecord(StrictPart):
     """Scores by which `tune` selects, on validation prompts; larger is better."""
 
     measure: Literal["share won", "value"]
@@ -177,7 +177,7 @@ class SelectionRecord(_RecordPart):
     """Worst group's true win rate; where responses are listed, minus the egalitarian regret."""
 
 
-class TuningRecord(_RecordPart):
+class TuningRecord(StrictPart):
     """Origin of the aligner's options where `tune` chose them."""
 
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -190,7 +190,7 @@ class TuningRecord(_RecordPart):
     """Rule that chose among them."""
 
 
-class TextRecord(_RecordPart):
+class TextRecord(StrictPart):
     """Figures that a win rate does not see, of the policy's responses and of the reference's."""
 
     nonword_rate: RateShare | None
@@ -218,7 +218,7 @@ class TextRecord(_RecordPart):
     """The same of the reference's."""
 
 
-class PluginRecord(_RecordPart):
+class PluginRecord(StrictPart):
     """A stranger's code that the run used: a package, a file or a notebook."""
 
     name: str
@@ -229,7 +229,7 @@ class PluginRecord(_RecordPart):
     """First digits of the SHA-256 of its sources."""
 
 
-class Provenance(_RecordPart):
+class Provenance(StrictPart):
     """Origin of a number: code, machine and time."""
 
     prefbench: str
@@ -253,7 +253,7 @@ class Provenance(_RecordPart):
     """ISO 8601, UTC."""
 
 
-class Record(_RecordPart):
+class Record(StrictPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
     schema_version: Literal[1, 2, 3, 4, 5] = 5

@@ -7,32 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.evaluate.selection import RULES, Rule
 from prefbench.files import UnfitFile, read_json
+from prefbench.record.schema import Count, StrictPart
 from prefbench.spec import RunSpec, digest, make_spec, resolve
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
 
-Count = Annotated[int, Field(ge=0)]
 
-
-class _TunedPart(BaseModel):
-    """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
-
-
-class Spent(_TunedPart):
+class Spent(StrictPart):
     """Tokens through models, at most, by what the aligner declares."""
 
     sampled: Count
@@ -45,7 +32,7 @@ class Spent(_TunedPart):
         return self.sampled + self.scored + self.trained
 
 
-class Attempt(_TunedPart):
+class Attempt(StrictPart):
     """One configuration on one dev seed."""
 
     seed: Count
@@ -59,7 +46,7 @@ class Attempt(_TunedPart):
     """Divergence from the reference on validation prompts, nats per response."""
 
 
-class Tried(_TunedPart):
+class Tried(StrictPart):
     """One configuration: its options, and what came of it on each rung that it reached."""
 
     index: Count
@@ -76,7 +63,7 @@ class Tried(_TunedPart):
     """Cost of all its trials; none where the aligner's work or the model's size is not known."""
 
 
-class TunedAligner(_TunedPart):
+class TunedAligner(StrictPart):
     """One aligner: its search, and the choice."""
 
     name: str
@@ -107,7 +94,7 @@ class TunedAligner(_TunedPart):
         return self
 
 
-class Tuned(_TunedPart):
+class Tuned(StrictPart):
     """The whole file."""
 
     schema_version: Literal[1] = 1
