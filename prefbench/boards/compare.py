@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from prefbench.record.schema import Record
 from prefbench.registry import suggest
 from prefbench.stats import comparisons
 from prefbench.stats.runs import interval_of, mean_over_runs, two_sided_p
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ class Comparison:
         return plain(self)
 
 
-def plain(result: DataclassInstance) -> dict[str, Any]:
-    """A result's fields as JSON has them, lists in the place of tuples.
+def plain(result: Any) -> dict[str, Any]:
+    """Fields of a result, which is a dataclass, as JSON has them: lists in the place of tuples.
 
     Raises:
         ValueError: a figure is NaN or infinite.
