@@ -102,7 +102,7 @@ class Identity:
             return [self.model], _LEARNING, {}
         if stage in ("labels", "scores", "prompted"):
             return [self.task], frozenset(), self.data
-        if stage == "rewards" and sources.is_own(compute.__module__):
+        if stage == "proxies" or (stage == "rewards" and sources.is_own(compute.__module__)):
             return [self.model], _POLICIES, {}
         # The policy, or what an aligner keeps.
         if "oracle" in self.aligner.needs:

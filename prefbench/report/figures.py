@@ -177,7 +177,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
         by_key.setdefault(key, []).append((row, runs, record))
 
     labels = _setting_labels([members[0][2] for members in by_key.values()])
-    names = {key: _line_names([record for _, _, record in members]) for key, members in by_key.items()}
+    names = {key: line_names([record for _, _, record in members]) for key, members in by_key.items()}
     known = sorted({name for named in names.values() for name in named})
     styles = {name: i for i, name in enumerate(sorted(known, key=lambda name: (_preference(name), name)))}
     settings = []
@@ -255,7 +255,7 @@ def _of_line(record: Record) -> dict[str, Any]:
     return _options(record, "aligner") | tuned
 
 
-def _line_names(records: Sequence[Record]) -> list[str]:
+def line_names(records: Sequence[Record]) -> list[str]:
     """The aligner, and the options in which two lines of one aligner differ."""
     names = [record.aligner for record in records]
     for aligner in set(names):

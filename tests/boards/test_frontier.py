@@ -113,7 +113,7 @@ def test_runs_that_differ_in_their_strength_alone_make_a_frontier(runs):
     worst = {seed: [y for _, y in points] for seed, points in found.points.items()}
     means = [np.mean([worst[seed][i] for seed in (0, 1)]) for i in range(3)]
     assert found.means() == [(0.5, means[2]), (4.0, means[1]), (9.0, means[0])]
-    frame = frontier_frame(load_rows(runs))
+    frame = frontier_frame(frontiers_of(load_rows(runs)))
     (row,) = frame.to_dict("records")
     assert (row["strengths"], row["seeds"], row["tuning"]) == ("0.1 0.3 1", "0 1", "default")
     assert (row["kl_least"], row["kl_most"]) == (0.5, 9.0)
