@@ -55,8 +55,8 @@ class Options(BaseModel):
     """The option that says how closely the policy is held to the reference, larger being closer: a KL
     coefficient or a beta; None where there is none."""
     ladder: ClassVar[tuple[str, tuple[float, ...]] | None] = None
-    """Of a policy without training: the option that a sweep over strengths goes up, and its values, such as
-    the n of best-of-n; None where there is none."""
+    """The option that a sweep over strengths goes up where the policy needs no training, and its values, such
+    as the n of best-of-n; None where there is none."""
 
     def most_kl(self) -> float | None:
         """Bound on the policy's divergence from the reference that these options alone give, nats a response.

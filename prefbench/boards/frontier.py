@@ -67,7 +67,7 @@ class Frontier:
     trained: bool
     """False of a ladder's curve, which others are compared with."""
     measure: Literal["exact", "measured", "bound"]
-    """How its divergences are known: of listed responses, of sampled ones, or no more than a bound."""
+    """Source of its divergences: listed responses, sampled ones, or no more than a bound."""
     strengths: tuple[float, ...]
     reached: Mapping[int, tuple[Reached, ...]]
     """By seed, the figures at each strength, in their order."""

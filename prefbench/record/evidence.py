@@ -63,7 +63,7 @@ PROXY_COLUMNS: Mapping[str, tuple[str, str]] = {
 
 
 def later_columns(columns: Iterable[str]) -> list[str]:
-    """Those of some columns that not every run has, in order."""
+    """Columns that not every run has, in order, out of those that are there."""
     known = list(columns)
     proxies = [name for prefix in (PROXY, REFERENCE_PROXY) for name in known if name.startswith(prefix)]
     return [name for name in LATER_COLUMNS if name in known] + proxies

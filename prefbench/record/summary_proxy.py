@@ -1,4 +1,4 @@
-"""What the learned rewards gained beside what the groups did, made out of the items alone.
+"""The record's figures on what learned rewards and groups gained, made out of the items alone.
 
 Both are differences of means between the policy's responses and the reference's, in standard deviations over
 reference responses, so that over-optimisation is seen: the rewards rise, and the groups fall.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def utility_gain(items: pd.DataFrame, groups: Sequence[str]) -> float | None:
-    """What the group that gained least gained, in standard deviations over the reference responses.
+    """Gain of the group that gained least, in standard deviations over the reference responses.
 
     None where a group finds all reference responses equally good.
     """

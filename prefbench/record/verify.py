@@ -93,7 +93,7 @@ def _later_differs(record: Record, found: Mapping[str, Any], tolerance: float) -
 
 
 def _gains_differ(record: Record, found: Mapping[str, Any], tolerance: float) -> list[str]:
-    """What the groups and the learned rewards gained, against the items; older records do not say it."""
+    """Gains of the groups and of the learned rewards, against the items; older records do not have them."""
     wrong: list[str] = []
     if record.utility_gain is not None:
         wrong += _differs("utility_gain", record.utility_gain, found["utility_gain"], tolerance)

@@ -131,15 +131,15 @@ def ratio_label(ratio: float) -> str:
     return f"{whole}:1" if whole and abs(odds / whole - 1) < 0.01 else f"{ratio:.3g}"
 
 
-def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[FigureSetting]]:
-    """The leaderboard of a runs folder, and its rows with their runs by setting.
+def collect(runs_dir: Path) -> tuple[list[Row], pd.DataFrame, list[FigureSetting]]:
+    """The rows of a runs folder, their leaderboard, and the rows with their runs by setting.
 
     Raises:
         UserError: if there is no folder or no record in it.
     """
     rows = load_rows(runs_dir)
     frame = frame_of(rows)
-    return frame, settings_of(frame, rows)
+    return rows, frame, settings_of(frame, rows)
 
 
 def settings_of(frame: pd.DataFrame, rows: Iterable[Row]) -> list[FigureSetting]:

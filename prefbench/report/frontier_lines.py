@@ -1,4 +1,4 @@
-"""What the figures of frontiers show, drawn for a paper or on the page: panels, lines and their looks."""
+"""Content of the figures of frontiers, drawn for a paper or on the page: panels, lines and their looks."""
 
 from __future__ import annotations
 
