@@ -20,18 +20,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from prefbench import registry
 from prefbench.boards.columns import DECIMALS
 from prefbench.boards.names import board_key, board_name, contest_of, joined, tuning_of
 from prefbench.boards.rows import Row
+from prefbench.record.divergence import Source, divergence_of, options_of
 from prefbench.record.schema import Record
 from prefbench.stats.runs import interval_of, mean_of_figures
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pydantic import BaseModel
 
 NATS = (1.0, 2.0, 4.0, 8.0)
 """Divergences at which frontiers are read off, nats per response; areas go from the first to the last."""
@@ -66,7 +65,7 @@ class Frontier:
     """The option that is its strength, or that its ladder goes up."""
     trained: bool
     """False of a ladder's curve, which others are compared with."""
-    measure: Literal["exact", "measured", "bound"]
+    measure: Source
     """Source of its divergences: listed responses, sampled ones, or no more than a bound."""
     strengths: tuple[float, ...]
     reached: Mapping[int, tuple[Reached, ...]]
@@ -132,12 +131,12 @@ def frontiers_of(rows: Iterable[Row]) -> list[Frontier]:
     found: dict[tuple[Any, ...], list[tuple[float, Row]]] = {}
     for row in rows:
         record = row.first
-        known = _options_of(record.aligner)
+        known = options_of(record.aligner)
         option = None if known is None else registry.axis_of(known)
         options = record.spec.get("aligner_options", {})
         if not isinstance(options.get(option), int | float) or row.status != "ok":
             continue  # also where the model's own strength was taken, which the record does not tell
-        if any(_divergence(each) is None for each in row.records.values()):
+        if any(divergence_of(each) is None for each in row.records.values()):
             continue
         rest = json.dumps({k: v for k, v in options.items() if k != option}, sort_keys=True)
         key = (_board(record), board_key(record), record.aligner, contest_of(record), rest)
@@ -179,32 +178,8 @@ def by_board(
     }
 
 
-def _divergence(record: Record) -> float | None:
-    """Nats per response from the reference: exact where responses are listed, else measured or a bound."""
-    if record.regret is not None:
-        return record.regret.kl
-    return record.kl if record.kl is not None else _bound(record)
-
-
-def _bound(record: Record) -> float | None:
-    """The bound on a policy's divergence that its options alone give."""
-    known = _options_of(record.aligner)
-    if known is None or not issubclass(known, registry.Options):
-        return None
-    try:
-        return known.model_validate(record.spec.get("aligner_options", {})).most_kl()
-    except ValidationError:  # of another version, or a stranger's
-        return None
-
-
 def _board(record: Record) -> tuple[str, str, str, float]:
     return (f"{record.task}@{record.task_version}", record.model, record.data, -record.minority_ratio)
-
-
-def _options_of(aligner: str) -> type[BaseModel] | None:
-    """The options of a registered aligner."""
-    entry = next((each for each in registry.entries("aligner") if each.name == aligner), None)
-    return None if entry is None else entry.options
 
 
 def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
@@ -213,14 +188,15 @@ def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
     first = runs[0][1].first
     common = set.intersection(*(set(row.records) for _, row in runs))
     reached = {seed: tuple(_reached(row, seed) for _, row in runs) for seed in sorted(common)}
-    known = _options_of(first.aligner)
+    known = options_of(first.aligner)
     option = None if known is None else registry.axis_of(known)
-    assert option is not None
+    divergence = divergence_of(first)
+    assert option is not None and divergence is not None
     return Frontier(
         first,
         option,
         getattr(known, "ladder", None) is None,
-        "exact" if first.regret is not None else "bound" if first.kl is None else "measured",
+        divergence[1],
         tuple(strength for strength, _ in runs),
         reached,
     )
@@ -229,10 +205,10 @@ def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
 def _reached(row: Row, seed: int) -> Reached:
     record = row.records[seed]
     scores = next(found.scores for found in row.seeds if found.seed == seed)
-    divergence = _divergence(record)
+    divergence = divergence_of(record)
     assert divergence is not None
     proxy = None if record.proxy is None else record.proxy.gain
-    return Reached(divergence, float(scores.mean(axis=0).min()), record.utility_gain, proxy)
+    return Reached(divergence[0], float(scores.mean(axis=0).min()), record.utility_gain, proxy)
 
 
 _NAMED = ("task", "model", "data", "minority_ratio", "aligner", "tuning", "option")

@@ -22,7 +22,7 @@ _MARKERS = {
 
 
 def looks(style: Style, label: str) -> dict[str, Any]:
-    """Arguments of `Axes.plot` for a line of this style."""
+    """Arguments of the plot method of axes, for a line of this style."""
     return {
         "color": style.colour,
         "marker": _MARKERS[style.marker],

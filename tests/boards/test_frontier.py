@@ -22,6 +22,9 @@ from prefbench.boards.frontier import (
     value_at,
 )
 from prefbench.boards.rows import load_rows
+from prefbench.boards.verify import _kind
+from prefbench.record.checked import Checked
+from prefbench.record.divergence import divergence_of
 from prefbench.record.files import read_record, write_record
 from prefbench.report.plots import save_figures
 from prefbench.search import spaced
@@ -245,6 +248,20 @@ def test_curves_without_training_stand_in_every_figure(beside, tmp_path):
     (board,) = by_board(frontiers)
     alone = [each for each in frontiers if each.record.aligner != "gold_best_of_n"]
     assert not_drawn(alone) == {board: ["gold_best_of_n"]}
+
+
+def test_the_best_of_one_is_the_reference_under_any_name(beside):
+    """Two aligners that both draw one sample say the same, and neither is a copy of the other."""
+    known = {}
+    for folder in beside.iterdir():
+        record = read_record(folder)
+        known[record.aligner, record.spec["aligner_options"].get("candidates"), record.seed] = record
+    one, gold = known["best_of_n", 1, 0], known["gold_best_of_n", 1, 0]
+    assert (divergence_of(one), divergence_of(known["maxmin", None, 0])[1]) == ((0.0, "bound"), "measured")
+    assert divergence_of(one.model_copy(update={"aligner": "nobody"})) is None
+    assert _kind(Checked(beside, one), Checked(beside, gold)) is None
+    four = known["gold_best_of_n", 4, 0]
+    assert _kind(Checked(beside, one), Checked(beside, four)) is not None
 
 
 def test_what_is_missing_to_compare_with_is_said(beside, tmp_path):
