@@ -20,6 +20,8 @@ TICKS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """KL in nats that axes may name."""
 LEAST_KL = 1e-3
 """Nats below which a policy is the reference, which a logarithmic axis has no place for."""
+MOST = 1e9
+"""Nats, or standard deviations, beyond which no axis goes: a stranger's record may hold any number."""
 _INK = "#404040"
 """Colour of what is not trained: no aligner's."""
 
@@ -33,8 +35,9 @@ class FrontierLine:
     style: Style
 
     def points(self, quantity: Quantity) -> list[Point]:
-        """Means over seeds, the smallest KL first, of policies that are not the reference."""
-        return [(x, y) for x, y in self.frontier.means(quantity) if x >= LEAST_KL]
+        """Means over seeds, the smallest KL first, without the reference itself and what no axis holds."""
+        means = self.frontier.means(quantity)
+        return [(x, y) for x, y in means if LEAST_KL <= x < MOST and abs(y) < MOST]
 
 
 def lines_of(frontiers: Sequence[Frontier]) -> list[FrontierLine]:

@@ -82,7 +82,12 @@ def with_proxies(
                 (work.path / "note.txt").write_text(rewards)
                 return
             # Half the digits are all that a model computes, as of log-probabilities.
-            frame = pd.DataFrame(rewards(asked, said).astype(np.float32), columns=list(rewards.names))
+            with np.errstate(over="ignore"):
+                values = rewards(asked, said).astype(np.float32)
+            if not np.isfinite(values).all():
+                (work.path / "note.txt").write_text(f"{_SAID} told: some are not finite")
+                return
+            frame = pd.DataFrame(values, columns=list(rewards.names))
             frame.to_parquet(work.path / "proxies.parquet", index=False)
 
         stage = store.stage("proxies", key, compute, part=role)

@@ -9,6 +9,7 @@ import pytest
 from prefbench.boards.rows import load_rows
 from prefbench.report.page import page
 from prefbench.report.page_frontier import HEIGHT, WIDTH, _steps, frontier_section
+from prefbench.report.plots import save_figures
 from support.records import make_run
 
 RATES = {"many": 0.9, "few": 0.5}
@@ -108,6 +109,18 @@ def test_several_boards_are_named_and_names_are_text(tmp_path):
     assert NASTY not in section and section.count("<h3>") == 2
     tree, panels = drawings(section)
     assert len(panels) == 6 and NASTY in "".join(tree.itertext())
+
+
+def test_numbers_that_no_axis_holds_are_left_out(tmp_path):
+    spread = np.where(np.arange(100) % 2, 1e-8, -1e-8)
+    for strength, kl in ((1, 1e300), (2, 3.0), (4, 5.0)):
+        columns = {f"reference_utility/{name}": spread for name in RATES}
+        columns |= {f"utility/{name}": np.full(100, 1e290) for name in RATES}
+        options = {"beta": strength}
+        make_run(tmp_path, RATES, 100, kl=kl, columns=columns, aligner="dpo", aligner_options=options)
+    _, panels = drawings(frontier_section(load_rows(tmp_path)))
+    assert len(panels) == 1 and sum(path.get("class") == "mark" for path in panels[0].iter("path")) == 2
+    assert "frontier.svg" in [file.name for file in save_figures(tmp_path, tmp_path / "figures", "svg")]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def frontier(
     from prefbench.boards.csv_file import write_csv
     from prefbench.boards.frontier import frontier_frame, frontiers_of, not_drawn, points_frame
     from prefbench.boards.rows import load_rows
+    from prefbench.text import one_line
 
     load_and_warn(plugin)
     found = frontiers_of(load_rows(runs_dir))
@@ -41,6 +42,7 @@ def frontier(
     write_csv(frame, out)
     write_csv(points_frame(found), points)
     for board, names in not_drawn(found).items():
-        print(f"{board}: no curve of {' and '.join(names)} to compare with: add them to the sweep's aligners")
+        missing = f"no curve of {' and '.join(names)} to compare with"
+        print(f"{one_line(board)}: {missing}: add them to the sweep's aligners")
     count = f"{len(frame)} {'frontier' if len(frame) == 1 else 'frontiers'}"
     print(f"{count} written to {out}, the figures along them to {points}")
