@@ -98,7 +98,7 @@ class Identity:
         self, stage: str, compute: Callable[..., Any]
     ) -> tuple[list[registry.Entry], frozenset[str], dict[str, str]]:
         """Owners of the code that a stage runs, modules reached but not run, and the files that it reads."""
-        if stage in ("reference", "pairs", "samples"):
+        if stage in ("reference", "pairs", "samples", "candidates"):
             return [self.model], _LEARNING, {}
         if stage in ("labels", "scores", "prompted"):
             return [self.task], frozenset(), self.data

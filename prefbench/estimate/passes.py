@@ -139,7 +139,8 @@ def _evaluation(recipe: Recipe, samples: int) -> None:
         if rows:
             product = min(models, recipe.product)
             batch = min(rows, ROWS_AT_ONCE)
-            recipe.add("evaluation", "sample", rows, batch, drawn=drawn, product=product, **held)
+            stage = "candidates" if drawn > samples else "evaluation"
+            recipe.add(stage, "sample", rows, batch, drawn=drawn, product=product, **held)
     # The reference reads its own responses and the policy's, after their own prompts and after others.
     recipe.score("evaluation", 4 * answers, **held)
     if recipe.answers and recipe.speakers:
