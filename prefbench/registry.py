@@ -54,20 +54,37 @@ class Options(BaseModel):
     strength: ClassVar[str | None] = None
     """The option that says how closely the policy is held to the reference, larger being closer: a KL
     coefficient or a beta; None where there is none."""
+    ladder: ClassVar[tuple[str, tuple[float, ...]] | None] = None
+    """The option that a sweep over strengths goes up where the policy needs no training, and its values, such
+    as the n of best-of-n; None where there is none."""
+
+    def most_kl(self) -> float | None:
+        """Bound on the policy's divergence from the reference that these options alone give, nats a response.
+
+        None where there is none.
+        """
+        return None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class that searches what it does not have.
 
         Raises:
-            UserError: a name in `search` or `strength` is no option of it.
+            UserError: a name in `search`, `strength` or `ladder` is no option of it.
         """
-        for name in (*cls.search, *filter(None, [cls.strength])):
+        for name in (*cls.search, *filter(None, [axis_of(cls)])):
             if name not in cls.model_fields:
                 raise UserError(
                     f"{cls.__name__} searches '{name}', which is no option of it."
                     f"{suggest(name, cls.model_fields)}"
                 )
+
+
+def axis_of(options: type[BaseModel]) -> str | None:
+    """The option whose values make a curve of an aligner: its strength, or what a ladder goes up."""
+    strength: str | None = getattr(options, "strength", None)
+    ladder = getattr(options, "ladder", None)
+    return strength if ladder is None else str(ladder[0])
 
 
 class NoOptions(Options):

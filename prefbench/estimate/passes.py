@@ -77,6 +77,14 @@ def _measure_rewards(recipe: Recipe) -> None:
         recipe.score("evaluation", rows, held=recipe.rewards + recipe.policies, vocabulary=False)
 
 
+def _proxies(recipe: Recipe, samples: int) -> None:
+    """Every reward scores the responses to the test prompts, the policy's and the reference's."""
+    if recipe.rewards:
+        rows = 2 * recipe.sizes.test * samples * recipe.rewards
+        held = recipe.rewards + (recipe.speakers if recipe.policies else 0)
+        recipe.score("proxies", rows, held=held, vocabulary=False)
+
+
 def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     """All passes of a run: the reference's training, pairs, the aligner's work, and the evaluation."""
     recipe = Recipe(spec.aligner_options, sizes)
@@ -91,6 +99,7 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     if declared is not None:
         declared(recipe)
     _measure_rewards(recipe)
+    _proxies(recipe, spec.evaluate_options["samples"])
     _evaluation(recipe, spec.evaluate_options["samples"])
     # Gold rewards stay to the end.
     later = [replace(work, held=work.held + len(sizes.gold)) for work in recipe.works[begun:]]
@@ -130,7 +139,8 @@ def _evaluation(recipe: Recipe, samples: int) -> None:
         if rows:
             product = min(models, recipe.product)
             batch = min(rows, ROWS_AT_ONCE)
-            recipe.add("evaluation", "sample", rows, batch, drawn=drawn, product=product, **held)
+            stage = "candidates" if drawn > samples else "evaluation"
+            recipe.add(stage, "sample", rows, batch, drawn=drawn, product=product, **held)
     # The reference reads its own responses and the policy's, after their own prompts and after others.
     recipe.score("evaluation", 4 * answers, **held)
     if recipe.answers and recipe.speakers:

@@ -66,6 +66,8 @@ class Rewards:
     """Report of expectation-maximisation, for the record."""
     held_out: list[tuple[int, int]] | None = None
     """Validation pairs that each orders as labelled, of how many; None where there are no such pairs."""
+    stored: Sequence[tuple[Reward, Path]] = ()
+    """Models that were read from files, with these, so that keeping them again takes no room."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""

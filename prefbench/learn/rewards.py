@@ -8,6 +8,7 @@ fit.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
 from prefbench.stats.intervals import wilson
+from prefbench.team import team
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -257,9 +259,16 @@ def normalised(models: Sequence[Reward], names: Sequence[str], scores: Sequence[
 
 
 def save_rewards(folder: Path, rewards: Rewards) -> None:
-    """Write weights as safetensors and the rest as JSON."""
+    """Write weights as safetensors and the rest as JSON.
+
+    Weights that were read from a file are linked to it, so that they take no room twice.
+    """
     for index, model in enumerate(rewards.models):
-        model.save(folder / f"reward-{index}.safetensors")
+        target = folder / f"reward-{index}.safetensors"
+        source = next((path for known, path in rewards.stored if known is model), None)
+        # What the others write is thrown away, but saving may take all of them.
+        if not team().first(team().rank == 0 and _linked(source, target)):
+            model.save(target)
     content = {
         "names": rewards.names,
         "shift": rewards.shift.tolist(),
@@ -271,10 +280,23 @@ def save_rewards(folder: Path, rewards: Rewards) -> None:
     (folder / "rewards.json").write_text(json.dumps(content, indent=1))
 
 
+def _linked(source: Path | None, target: Path) -> bool:
+    """True if the target is now another name of the source; file systems need not have such."""
+    if source is None:
+        return False
+    target.unlink(missing_ok=True)  # of a run that was stopped here
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
 def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
     """Read back what `save_rewards` wrote."""
     content = json.loads((folder / "rewards.json").read_text())
-    models = [backbone.load_reward(folder / f"reward-{i}.safetensors") for i in range(len(content["names"]))]
+    files = [folder / f"reward-{index}.safetensors" for index in range(len(content["names"]))]
+    models = [backbone.load_reward(file) for file in files]
     assignment = content["assignment"]
     return Rewards(
         models,
@@ -284,4 +306,5 @@ def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
         None if assignment is None else dict(assignment),
         content["em"],
         None if content["held_out"] is None else [(right, pairs) for right, pairs in content["held_out"]],
+        list(zip(models, files, strict=True)),
     )

@@ -95,7 +95,7 @@ class BestOfPolicy(Policy):
 
         It is near where samples are seldom equal.
         """
-        return math.log(self.candidates) - (self.candidates - 1) / self.candidates
+        return most_kl_of_best(self.candidates)
 
     def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """`n` independent selections per prompt; of equally good candidates the first."""
@@ -117,6 +117,11 @@ class BestOfPolicy(Policy):
         write_policy(
             folder, {"kind": "best_of", "candidates": self.candidates, **self.criterion.save(folder)}
         )
+
+
+def most_kl_of_best(n: int) -> float:
+    """Upper bound log n - (n - 1) / n on the divergence of the best of n samples, nats."""
+    return math.log(n) - (n - 1) / n
 
 
 def write_policy(folder: Path, content: dict[str, object]) -> None:

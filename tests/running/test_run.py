@@ -55,6 +55,8 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert [group.is_minority for group in record.groups] == [False, True]
     assert record.groups[1].share == pytest.approx(2 / 8)
     assert (record.groups[0].reward_accuracy is None) == (aligner in REWARDLESS)
+    assert (record.proxy is None) == (aligner in REWARDLESS)
+    assert record.utility_gain is not None
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
     ppo = aligner.startswith(("single_reward", "maxmin", "gold_maxmin", "gold_util")) or aligner == "welfare"

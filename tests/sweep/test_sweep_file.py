@@ -78,6 +78,18 @@ def test_strengths_are_each_aligners_own_option_over_its_own_range():
             specs_of(text + f"strengths = {wrong}\n")
 
 
+def test_what_is_not_trained_goes_up_its_ladder_in_the_place_of_strengths():
+    text = WORLD + 'aligner = ["dpo", "best_of_n", "gold_best_of_n"]\n'
+    for strengths in ("6", "[0.2, 0.4]"):
+        specs = specs_of(text + f"strengths = {strengths}\n")
+        for aligner in ("best_of_n", "gold_best_of_n"):
+            found = [s.aligner_options["candidates"] for s in specs if s.aligner == aligner]
+            assert found == [1, 2, 4, 8, 16, 32, 64]
+    specs = specs_of(text + "strengths = 2\n[set.aligner.best_of_n]\ncandidates = [3, 5]\n")
+    assert [s.aligner_options["candidates"] for s in specs if s.aligner == "best_of_n"] == [3, 5]
+    assert [s.aligner_options["candidates"] for s in specs_of(text) if s.aligner == "best_of_n"] == [16]
+
+
 def test_several_grids_take_from_the_top_what_they_do_not_say():
     specs = specs_of(
         """
