@@ -3,10 +3,13 @@
 from prefbench_baselines import (
     dpo,
     em_dpo,
+    em_personal,
     gold,
+    gold_personal,
     gr_dpo,
     ipo,
     is_dpo,
+    known_groups_personal,
     maxmin,
     mpo,
     nulls,
@@ -14,16 +17,20 @@ from prefbench_baselines import (
     preference_matching,
     single_reward,
     soups,
+    user_regression,
     welfare,
 )
 
 __all__ = [
     "dpo",
     "em_dpo",
+    "em_personal",
     "gold",
+    "gold_personal",
     "gr_dpo",
     "ipo",
     "is_dpo",
+    "known_groups_personal",
     "maxmin",
     "mpo",
     "nulls",
@@ -31,5 +38,6 @@ __all__ = [
     "preference_matching",
     "single_reward",
     "soups",
+    "user_regression",
     "welfare",
 ]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from prefbench.registry import Options
-from prefbench.search import LANGUAGE, Choice, LogUniform
+from prefbench.search import LANGUAGE, LISTED, Choice, LogUniform
 
 
 class RewardOptions(Options):
@@ -108,6 +108,41 @@ class PPOOptions(Options):
     checkpoint: Literal["last", "best"] = "last"
     """Policy that is kept: the last, or the one on the way that wins most validation pairs, of the group or
     cluster that wins least."""
+
+
+class PersonalOptions(Options):
+    """A policy for each person's weights of shared rewards (`learn/routing.py`); none is trained."""
+
+    search = {
+        "kl_coefficient": LogUniform(0.03, 1.0, LISTED),
+        "candidates": Choice((2, 4, 8, 16, 32, 64), LANGUAGE),
+    }
+    strength = "kl_coefficient"
+
+    kl_coefficient: float = Field(0.15, gt=0)
+    """Weight beta of the KL penalty of the exact optimum, where responses can be listed."""
+    candidates: int = Field(16, ge=2, le=1024)
+    """Reference samples that a response is chosen from by a language model, the n of best-of-n."""
+
+
+class EMPersonalOptions(EMOptions, PersonalOptions):
+    """Clusters of annotators by EM, and for each person the posterior mean of their rewards."""
+
+    search = {"prior": Choice(("shares", "maxmin"))}
+
+    prior: Literal["shares", "maxmin"] = "shares"
+    """Chances of the clusters before a person is known: the shares of annotators, or those whose policy is
+    the best one for the worst off."""
+
+
+class GroupPersonalOptions(RewardOptions, PersonalOptions):
+    """A reward for each known group, and for each person that of hers."""
+
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "prior": Choice(("shares", "maxmin"))}
+
+    prior: Literal["shares", "maxmin"] = "shares"
+    """Weights of the groups for whoever says no group: their shares, or those whose policy is the best one
+    for the worst off."""
 
 
 class SingleRewardOptions(RewardOptions, PPOOptions):
