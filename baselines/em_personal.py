@@ -17,6 +17,7 @@ from prefbench.work import Recipe, selection
 def rewards_and_selection(recipe: Recipe) -> None:
     """A reward for each cluster by EM, and one of several samples by their weighted sum."""
     recipe.mixture()
+    recipe.features("annotators", passes=recipe.rewards)
     selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "maxmin")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 import prefbench as pb
@@ -11,7 +9,7 @@ from prefbench.learn.options import PersonalOptions
 from prefbench.learn.rewards import pairs_of
 from prefbench.learn.routers import by_group
 from prefbench.learn.routing import personal, policies_of
-from prefbench.learn.weighted import both_sides
+from prefbench.learn.weighted import TrueUtilities
 from prefbench.work import Recipe, selection
 
 
@@ -26,13 +24,7 @@ def gold_personal(view: pb.View, backbone: pb.Backbone, options: PersonalOptions
 
     Utilities are centred and scaled as learned rewards are, on the reference responses in the pairs.
     """
-    utilities, shares = view.utilities, view.shares
-    assert utilities is not None and shares is not None
-    seen = np.concatenate(both_sides(utilities, pairs_of(view.preferences["train"])))
-    shift, scale = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-6)
-
-    def experts(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        return np.asarray((utilities(prompts, responses) - shift) / scale)
-
+    assert view.utilities is not None and view.shares is not None
+    experts = TrueUtilities.over(view.utilities, pairs_of(view.preferences["train"]))
     policy_of = policies_of(view, backbone, experts, options)
-    return personal(policy_of, np.array(list(shares.values())), by_group(list(shares)))
+    return personal(policy_of, np.array(list(view.shares.values())), by_group(list(view.shares)))

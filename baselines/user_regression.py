@@ -27,7 +27,7 @@ class UserRegressionOptions(RewardOptions, PersonalOptions):
 def reward_and_selection(recipe: Recipe) -> None:
     """A reward for everybody, its features, and one of several samples by both."""
     recipe.everybody()
-    recipe.features(2)
+    recipe.features("features", passes=3)
     selection(recipe, 2)
 
 

@@ -156,7 +156,7 @@ class Recipe:
         """Every validation pair is ordered once, by its own group's reward (`rewards.ordered`)."""
         self.score(stage, 2 * self.sizes.validation, held=held, vocabulary=False)
 
-    def features(self, passes: int = 1, stage: str = "rewards by EM") -> None:
+    def features(self, stage: str = "rewards by EM", passes: int = 1) -> None:
         """Score both responses of every pair so often, as `em.feature_differences` does once."""
         self.score(stage, 2 * self.sizes.train * passes, held=1, vocabulary=False)
 

@@ -9,8 +9,8 @@ same for every person and are had once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Frozen:
     """Whether that reward, as it was fitted, comes before the features."""
 
     @staticmethod
-    def of(backbone: Backbone, pairs: Pairs, reward: Reward, scored: bool = False) -> Frozen:
+    def of(backbone: Backbone, pairs: Pairs, reward: Reward | None, scored: bool = False) -> Frozen:
         """The features of a reward, in units of their spread over the responses in the pairs.
 
         In worlds they are as they are, and the penalty is the world's: fits are then those of its rewards.
@@ -71,6 +71,32 @@ class Frozen:
             return np.asarray(features)
         assert self.reward is not None
         return np.column_stack([self.reward.score(prompts, responses), features])
+
+
+@dataclass(frozen=True)
+class TrueUtilities:
+    """The groups' true utilities as experts, each in standard deviations over some responses.
+
+    They are saved without the utilities, which belong to the task and are told again.
+    """
+
+    shift: np.ndarray
+    """[G]"""
+    scale: np.ndarray
+    """[G]"""
+    utilities: RewardFunction | None
+
+    @staticmethod
+    def over(utilities: RewardFunction, pairs: Pairs) -> TrueUtilities:
+        """Utilities whose zero and unit are their mean and spread over the responses in pairs."""
+        said = np.concatenate(both_sides(utilities, pairs))
+        return TrueUtilities(said.mean(axis=0), np.maximum(said.std(axis=0), LEAST_SPREAD), utilities)
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """Normalised utilities [n, G]."""
+        if self.utilities is None:
+            raise PrefbenchError("a policy that selects by the true utilities was not told them.")
+        return np.asarray((self.utilities(prompts, responses) - self.shift) / self.scale)
 
 
 def both_sides(experts: Experts, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
@@ -101,11 +127,17 @@ class WeightedCriterion(Criterion):
         """The sum for each response, [n]."""
         return np.asarray(self.experts(prompts, responses) @ np.asarray(self.weights))
 
+    def told(self, utilities: Callable[[], RewardFunction]) -> WeightedCriterion:
+        """The criterion with the true utilities, if they are its experts."""
+        if not isinstance(self.experts, TrueUtilities):
+            return self
+        return replace(self, experts=replace(self.experts, utilities=utilities()))
+
     def save(self, folder: Path) -> dict[str, Any]:
         """The experts' weights and scales, and the person's.
 
         Raises:
-            PrefbenchError: the experts are a function that no file could hold, such as a task's utilities.
+            PrefbenchError: the experts are a function of one's own, which no file could hold.
         """
         content: dict[str, Any] = {"by": "weighted", "weights": list(self.weights)}
         if isinstance(self.experts, Rewards):
@@ -117,13 +149,18 @@ class WeightedCriterion(Criterion):
                 self.experts.reward.save(folder / BASE_FILE)
             names = ("penalty", "scored")
             return {**content, "experts": "features", **{n: getattr(self.experts, n) for n in names}}
-        raise PrefbenchError("a policy that selects by a function of the task is not saved.")
+        if isinstance(self.experts, TrueUtilities):
+            units = {"shift": self.experts.shift.tolist(), "scale": self.experts.scale.tolist()}
+            return {**content, "experts": "utilities", **units}
+        raise PrefbenchError("a policy that selects by a function of one's own cannot be saved.")
 
 
 def load_selection(folder: Path, content: dict[str, Any], backbone: Backbone) -> SelectionPolicy:
     """A saved policy of this module, given its JSON."""
     if content["experts"] == "rewards":
         experts: Experts = load_rewards(backbone, folder)
+    elif content["experts"] == "utilities":
+        experts = TrueUtilities(np.asarray(content["shift"]), np.asarray(content["scale"]), None)
     else:
         reward = backbone.load_reward(folder / BASE_FILE) if (folder / BASE_FILE).exists() else None
         scale = load_file(folder / SCALE_FILE)["scale"]
@@ -189,6 +226,12 @@ class SelectionPolicy(BestOfPolicy):
             best = (said @ weights).reshape(n, self.candidates).argmax(axis=1)
             rows.append([texts[i * self.candidates + place] for i, place in enumerate(best.tolist())])
         return rows
+
+    def told(self, utilities: Callable[[], RewardFunction]) -> SelectionPolicy:
+        """The policy with the true utilities, if they are its experts."""
+        told = self.criterion.told(utilities)
+        assert isinstance(told, WeightedCriterion)
+        return SelectionPolicy.by(replace(self.pool, experts=told.experts, kept={}), np.asarray(told.weights))
 
     def save(self, folder: Path) -> None:
         """A line of JSON, and what the criterion is made of."""
