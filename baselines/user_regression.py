@@ -41,7 +41,7 @@ def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressio
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
     everybody = fit_everybody(backbone, train, options, view.seed, held_out)
     say_what_was_not_learned(backbone, everybody)
-    experts = Frozen.of(backbone, train, everybody.models[0], scored=True)
+    experts = Frozen.of(backbone, train, everybody.models[0], "reward")
     chosen, rejected = both_sides(experts, train)
     said, labelled = np.concatenate([chosen, rejected]), chosen - rejected
     ridge = options.person_ridge * experts.penalty

@@ -254,6 +254,13 @@ def policies_by_group(recipe: Recipe) -> None:
         recipe.optimise("policies of groups", 1, each=True)
 
 
+def features_and_selection(recipe: Recipe) -> None:
+    """A reward for everybody, its features of every pair, and one of several samples by them."""
+    recipe.everybody()
+    recipe.features("features", passes=2)
+    selection(recipe, 1)
+
+
 def selection(recipe: Recipe, scorers: int, asks_prior: bool = False) -> None:
     """One of several samples by what so many models say of each (`learn.routing.policies_of`).
 

@@ -145,6 +145,23 @@ class GroupPersonalOptions(RewardOptions, PersonalOptions):
     for the worst off."""
 
 
+class LowRankOptions(RewardOptions, PersonalOptions):
+    """A few linear rewards that all people share, and each one's weights of them (`learn/low_rank.py`)."""
+
+    search = {
+        "rank": Choice((2, 3, 5, 10)),
+        "direction_ridge": LogUniform(0.1, 10.0),
+        "weight_ridge": LogUniform(0.01, 10.0),
+    }
+
+    rank: int = Field(2, ge=1, le=256)
+    """Number of shared rewards K."""
+    direction_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of the shared rewards, in units of a usual one."""
+    weight_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of a person's weights, which draws them to equal ones, and a new person's to the mean."""
+
+
 class SingleRewardOptions(RewardOptions, PPOOptions):
     """A reward model and PPO on it."""
 

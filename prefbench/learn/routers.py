@@ -25,6 +25,9 @@ from prefbench.learn.newton import minimise_on_simplex
 from prefbench.learn.rewards import log_likelihood
 from prefbench.learn.weighted import Experts, margins
 
+POPULATION_STEPS = 300
+LEAST_VARIANCE = 1e-4
+"""People whose slopes vary less are taken to vary by so much."""
 Router = Callable[[Context], np.ndarray | None]
 """A person's context to her weights [K]; None where it says nothing that the router reads."""
 
@@ -87,6 +90,30 @@ def fit_simplex(
         return float(value), ridge * away - margin.T @ p, hessian
 
     return minimise_on_simplex(objective, len(centre), max(1.0, float(np.abs(margin).max())))
+
+
+def population(margin: np.ndarray, user: np.ndarray) -> tuple[float, float]:
+    """Mean and variance of people's slopes: P(y+ beats y-) = sigmoid(b_u margin), b_u ~ N(mean, variance).
+
+    By EM with a Gaussian for each posterior, at its mode and with the curvature there (Laplace).
+
+    Args:
+        margin: [pairs] of one reward, chosen minus rejected.
+        user: [pairs] whose they are, from 0.
+    """
+    from scipy.special import expit
+
+    users = int(user.max()) + 1
+    mean, variance, slope = 1.0, 1.0, np.ones(users)
+    for _ in range(POPULATION_STEPS):
+        p = expit(-slope[user] * margin)
+        pull = np.bincount(user, margin * p, users) - (slope - mean) / variance
+        precision = np.bincount(user, margin**2 * p * (1 - p), users) + 1 / variance
+        # One step of Newton's method for all modes at once; none further than the prior's spread allows.
+        slope = slope + np.clip(pull / precision, -1, 1)
+        mean = float(slope.mean())
+        variance = max(float(((slope - mean) ** 2 + 1 / precision).mean()), LEAST_VARIANCE)
+    return mean, variance
 
 
 def by_pairs(experts: Experts, weights_of: Callable[[np.ndarray], np.ndarray]) -> Router:

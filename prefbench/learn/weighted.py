@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -25,6 +25,7 @@ from prefbench.learn.selection import BestOfPolicy, Criterion, write_policy
 
 Experts = RewardFunction
 """(prompts, responses), n of each, to what each of K experts says, float64 [n, K]."""
+Beside = Literal["nothing", "reward", "square"]
 LEAST_SPREAD = 1e-6
 """A spread below it is none, as of rewards."""
 MARGIN_VARIANCE = 1.28
@@ -48,11 +49,12 @@ class Frozen:
     """[d] units of the features."""
     penalty: float
     """Weight of |theta|^2 / 2 in a fit to the summed losses of pairs, where options name none."""
-    scored: bool = False
-    """Whether that reward, as it was fitted, comes before the features."""
+    beside: Beside = "nothing"
+    """One more expert: that reward before the features, as it was fitted, or after them minus the square of
+    their length."""
 
     @staticmethod
-    def of(backbone: Backbone, pairs: Pairs, reward: Reward | None, scored: bool = False) -> Frozen:
+    def of(backbone: Backbone, pairs: Pairs, reward: Reward | None, beside: Beside = "nothing") -> Frozen:
         """The features of a reward, in units of their spread over the responses in the pairs.
 
         In worlds they are as they are, and the penalty is the world's: fits are then those of its rewards.
@@ -60,17 +62,19 @@ class Frozen:
         seen = backbone.features([*pairs.prompts, *pairs.prompts], [*pairs.chosen, *pairs.rejected], reward)
         if listed(backbone):
             penalty = float(backbone.training["penalty"])
-            return Frozen(backbone, reward, np.ones(seen.shape[1]), penalty, scored)
+            return Frozen(backbone, reward, np.ones(seen.shape[1]), penalty, beside)
         scale = np.maximum(seen.std(axis=0), LEAST_SPREAD)
-        return Frozen(backbone, reward, scale, seen.shape[1] / MARGIN_VARIANCE, scored)
+        return Frozen(backbone, reward, scale, seen.shape[1] / MARGIN_VARIANCE, beside)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        """Features [n, d], or with the reward before them [n, 1 + d]."""
+        """Features [n, d], or with one more expert [n, 1 + d]."""
         features = self.backbone.features(prompts, responses, self.reward) / self.scale
-        if not self.scored:
-            return np.asarray(features)
-        assert self.reward is not None
-        return np.column_stack([self.reward.score(prompts, responses), features])
+        if self.beside == "reward":
+            assert self.reward is not None
+            return np.column_stack([self.reward.score(prompts, responses), features])
+        if self.beside == "square":
+            return np.column_stack([features, -(features**2).sum(axis=1)])
+        return np.asarray(features)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class WeightedCriterion(Criterion):
             save_file({"scale": np.ascontiguousarray(self.experts.scale)}, folder / SCALE_FILE)
             if self.experts.reward is not None:
                 self.experts.reward.save(folder / BASE_FILE)
-            names = ("penalty", "scored")
+            names = ("penalty", "beside")
             return {**content, "experts": "features", **{n: getattr(self.experts, n) for n in names}}
         if isinstance(self.experts, TrueUtilities):
             units = {"shift": self.experts.shift.tolist(), "scale": self.experts.scale.tolist()}
@@ -164,7 +168,7 @@ def load_selection(folder: Path, content: dict[str, Any], backbone: Backbone) ->
     else:
         reward = backbone.load_reward(folder / BASE_FILE) if (folder / BASE_FILE).exists() else None
         scale = load_file(folder / SCALE_FILE)["scale"]
-        experts = Frozen(backbone, reward, scale, float(content["penalty"]), bool(content["scored"]))
+        experts = Frozen(backbone, reward, scale, float(content["penalty"]), content["beside"])
     pool = Candidates(backbone.reference, experts, int(content["candidates"]))
     return SelectionPolicy.by(pool, np.asarray(content["weights"], dtype=np.float64))
 

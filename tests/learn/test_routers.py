@@ -6,7 +6,16 @@ from scipy.special import expit
 
 from prefbench.learn.interface import Context, Pairs
 from prefbench.learn.rewards import fit_linear
-from prefbench.learn.routers import by_group, by_id, by_pairs, first, fit_free, fit_simplex, posterior
+from prefbench.learn.routers import (
+    by_group,
+    by_id,
+    by_pairs,
+    first,
+    fit_free,
+    fit_simplex,
+    population,
+    posterior,
+)
 
 RNG = np.random.default_rng(0)
 MARGIN = RNG.normal(size=(7, 3))
@@ -72,3 +81,32 @@ def test_the_first_router_that_knows_something_answers():
     told = router(Context(user_id=8, group="z", pairs=pairs))
     assert told == pytest.approx([expit(1) / (expit(1) + expit(-1)), expit(-1) / (expit(1) + expit(-1))])
     assert router(Context()) is None and router(Context(pairs=pairs[np.arange(0)])) is None
+
+
+# ------------------------------------------------------------------------------------------- slopes
+
+
+def test_the_population_of_slopes_is_found_and_one_pair_moves_little_of_it():
+    rng = np.random.default_rng(2)
+    slope = rng.normal(0.5, 0.6, size=400)
+    user = np.repeat(np.arange(400), 60)
+    margin = rng.normal(scale=1.5, size=len(user))
+    ahead = rng.random(len(user)) < expit(slope[user] * margin)
+    mean, variance = population(np.where(ahead, margin, -margin), user)
+    assert mean == pytest.approx(0.5, abs=0.1) and variance**0.5 == pytest.approx(0.6, abs=0.1)
+    centre = np.array([mean])
+    (moved,) = fit_free(np.array([[1.5]]), 1 / variance, centre)
+    # Where the slope is as likely as can be: (b - m) / t^2 = D sigmoid(-D b).
+    assert moved - mean == pytest.approx(variance * 1.5 * expit(-1.5 * moved), abs=1e-6)
+    many = np.where(rng.random(20_000) < expit(-1.0), 1.0, -1.0)[:, None]
+    (own,), (alone,) = fit_free(many, 1 / variance, centre), fit_free(many, 1e-9, np.zeros(1))
+    assert own == pytest.approx(alone, abs=0.01) and own == pytest.approx(-1.0, abs=0.1)
+
+
+def test_people_who_are_all_alike_have_next_to_no_variance():
+    rng = np.random.default_rng(3)
+    user = np.repeat(np.arange(100), 80)
+    margin = rng.normal(size=len(user))
+    ahead = rng.random(len(user)) < expit(1.2 * margin)
+    mean, variance = population(np.where(ahead, margin, -margin), user)
+    assert mean == pytest.approx(1.2, abs=0.15) and variance < 0.1

@@ -77,11 +77,12 @@ def test_what_was_saved_answers_as_before(tiny_backbone, tmp_path):
 
     backbone = tiny_backbone()
     reward = backbone.fit_reward(PAIRS, RewardOptions(reward_epochs=1), seed=0, name="saved")
-    features = Frozen.of(backbone, PAIRS, reward, scored=True)
+    features = Frozen.of(backbone, PAIRS, reward, "reward")
     count = features(PROMPTS, PAIRS.chosen).shape[1]
     known = [
         (normalised([reward], ["one"], [np.arange(3.0)]), np.array([1.0])),
         (features, np.linspace(-1, 1, count)),
+        (Frozen.of(backbone, PAIRS, None, "square"), np.linspace(-1, 1, count)),
         (TrueUtilities.over(letters, PAIRS), np.array([0.4, 0.6])),
     ]
     for number, (experts, weights) in enumerate(known):
@@ -93,7 +94,7 @@ def test_what_was_saved_answers_as_before(tiny_backbone, tmp_path):
         assert loaded.sample(PROMPTS, 2, DRAW) == policy.sample(PROMPTS, 2, DRAW)
         assert loaded.logprob(PROMPTS, PAIRS.chosen) is None and loaded.most_kl == policy.most_kl
     with pytest.raises(PrefbenchError, match="not told"):
-        backbone.load_policy(tmp_path / "2").sample(PROMPTS, 1, DRAW)
+        backbone.load_policy(tmp_path / "3").sample(PROMPTS, 1, DRAW)
     own = SelectionPolicy.by(Candidates(backbone.reference, letters, 3), np.array([1.0, 0.0]))
     with pytest.raises(PrefbenchError, match="cannot be saved"):
         own.save(tmp_path)
@@ -104,12 +105,14 @@ def test_features_of_a_language_model_have_unit_spread_and_come_after_the_reward
 
     backbone = tiny_backbone()
     reward = backbone.fit_reward(PAIRS, RewardOptions(reward_epochs=1), seed=0, name="features")
-    plain, scored = (Frozen.of(backbone, PAIRS, reward, scored=with_it) for with_it in (False, True))
+    plain, scored = (Frozen.of(backbone, PAIRS, reward, beside) for beside in ("nothing", "reward"))
     both = plain([*PROMPTS, *PROMPTS], [*PAIRS.chosen, *PAIRS.rejected])
     assert both.std(axis=0) == pytest.approx(1)
     with_reward = scored(PROMPTS, PAIRS.chosen)
     assert with_reward[:, 0] == pytest.approx(reward.score(PROMPTS, PAIRS.chosen))
     assert with_reward[:, 1:] == pytest.approx(both[:3])
+    squared = Frozen.of(backbone, PAIRS, reward, "square")(PROMPTS, PAIRS.chosen)
+    assert squared == pytest.approx(np.column_stack([both[:3], -(both[:3] ** 2).sum(axis=1)]))
 
 
 def test_weights_for_the_worst_off_by_samples_level_the_experts(tiny_backbone):
