@@ -24,7 +24,7 @@ import numpy as np
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
 from prefbench.learn.grouping import spectral
-from prefbench.learn.interface import Aligned, Backbone, Pairs
+from prefbench.learn.interface import Backbone, Pairs, Personal
 from prefbench.learn.options import LowRankOptions
 from prefbench.learn.rewards import fit_everybody, fit_linear, log_likelihood, pairs_of
 from prefbench.learn.routers import by_id, by_pairs, first, fit_free, fit_simplex
@@ -191,7 +191,7 @@ def fit_departures(
 
 def personal_low_rank(
     view: View, backbone: Backbone, options: LowRankOptions, form: Form, bend: float | None = None
-) -> Aligned:
+) -> Personal:
     """Policies for low-rank rewards on the frozen features of everybody's reward.
 
     A new person's weights are fitted to her pairs with the directions as they are, around the mean of the
@@ -239,4 +239,4 @@ def personal_low_rank(
 
     seen = dict(zip(users.tolist(), map(reward, found.weights), strict=True))
     router = first(by_id(seen), by_pairs(experts, fitted))
-    return Aligned(personal(policies_of(view, backbone, experts, options), reward(centre), router), everybody)
+    return personal(policies_of(view, backbone, experts, options), reward(centre), router)
