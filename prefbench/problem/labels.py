@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
-from prefbench.problem.problem import Problem, apportion
+from prefbench.arrays import Floats, Ints
+from prefbench.problem.people import Scales, beyond, deal, taste_values
+from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def label_pairs(
+    pairs: pd.DataFrame, problem: Problem, seed: int, scales: Scales | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Let each group's annotators label their pairs, and describe how much the groups disagree.
 
     Args:
         pairs: columns `split, prompt, response_a, response_b`, one row per prompt.
         problem: groups with their utilities, annotators and preference noise.
         seed: the run's seed; the draws come from its child "labels".
+        scales: of members' own utilities, which they then label by; None where they want what their group
+            wants.
 
     Returns:
         Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
@@ -44,23 +50,13 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
     prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
 
     rng = seeds.rng(seed, "labels")
-    user_group = np.repeat(
-        np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
-    )
-    # Pairs left over after whole rounds go to annotators of every group in proportion, not to the first ones.
-    in_turn = np.argsort(
-        np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(user_group)]), kind="stable"
-    )
-    user_id = np.empty(len(pairs), dtype=np.int64)
-    for split in ("train", "validation", "test"):
-        members = np.flatnonzero(pairs["split"] == split)
-        rounds, rest = divmod(len(members), problem.annotators)
-        everybody = np.tile(np.arange(problem.annotators), rounds)
-        user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
-    # Ids are shuffled so that nothing about the group can be read off the number.
-    shuffled = rng.permutation(problem.annotators)
-    group = user_group[user_id]
-    a_wins = rng.random(len(pairs)) < prefers_a[np.arange(len(pairs)), group]
+    user_id, group = deal(problem, pairs["split"].to_numpy(), rng)
+    own_prefers_a = prefers_a[np.arange(len(pairs)), group]
+    if scales is not None:
+        own_prefers_a = _by_own_utility(
+            pairs, problem, seed, scales, user_id, group, utility_a - utility_b, spread
+        )
+    a_wins = rng.random(len(pairs)) < own_prefers_a
 
     rows = pd.DataFrame(
         {
@@ -68,7 +64,7 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
             "prompt": prompts,
             "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
             "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
-            "user_id": shuffled[user_id],
+            "user_id": user_id,
             "group": [problem.groups[g].name for g in group],
         }
     )
@@ -76,6 +72,25 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
     return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
+
+def _by_own_utility(
+    pairs: pd.DataFrame,
+    problem: Problem,
+    seed: int,
+    scales: Scales,
+    user_id: Ints,
+    group: Ints,
+    difference: Floats,
+    spread: Floats,
+) -> Floats:
+    """P(a beats b) of each pair by its annotator's own utility, [n]; the noise is her group's."""
+    prompts, first, second = (pairs[name].tolist() for name in ("prompt", "response_a", "response_b"))
+    values = taste_values(problem, prompts, first, second)
+    assert values is not None
+    one, other = (beyond(problem, seed, scales, user_id.tolist(), group.tolist(), table) for table in values)
+    own = difference[np.arange(len(pairs)), group] + one - other
+    return preference_probability(own, problem.temperature * spread[group])
 
 
 def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:
