@@ -18,7 +18,7 @@ def rewards_and_selection(recipe: Recipe) -> None:
     """A reward for each cluster by EM, and one of several samples by their weighted sum."""
     recipe.mixture()
     recipe.features("annotators", passes=recipe.rewards)
-    selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "maxmin")
+    selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "worst_off")
 
 
 @pb.aligner("em_personal", needs={"user_id"}, sees={"pairs", "user_id"}, work=rewards_and_selection)
@@ -31,7 +31,7 @@ def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
     rewards = fit_mixture(backbone, train, options, view.seed, held_out)
     assert rewards.assignment is not None
-    if options.prior == "maxmin":
+    if options.prior == "worst_off":
         prior = least_favourable(view, backbone, rewards, options)
     else:
         sizes = np.bincount(list(rewards.assignment.values()), minlength=len(rewards.names))

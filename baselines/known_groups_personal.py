@@ -15,7 +15,7 @@ from prefbench.work import Recipe, selection
 def rewards_and_selection(recipe: Recipe) -> None:
     """A reward for each group, and one of several samples by one of them."""
     recipe.known_groups()
-    selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "maxmin")
+    selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "worst_off")
 
 
 @pb.aligner("known_groups_personal", needs={"group"}, sees={"group"}, work=rewards_and_selection)
@@ -23,7 +23,7 @@ def known_groups_personal(view: pb.View, backbone: pb.Backbone, options: GroupPe
     """maxmin_known_groups' rewards, and for each person the policy for that of the group that she names."""
     assert view.shares is not None
     rewards = fit_known_groups(view, backbone, options)
-    if options.prior == "maxmin":
+    if options.prior == "worst_off":
         unknown = least_favourable(view, backbone, rewards, options)
     else:
         unknown = np.array([view.shares[name] for name in rewards.names])

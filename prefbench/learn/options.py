@@ -128,9 +128,9 @@ class PersonalOptions(Options):
 class EMPersonalOptions(EMOptions, PersonalOptions):
     """Clusters of annotators by EM, and for each person the posterior mean of their rewards."""
 
-    search = {"prior": Choice(("shares", "maxmin"))}
+    search = {"prior": Choice(("shares", "worst_off"))}
 
-    prior: Literal["shares", "maxmin"] = "shares"
+    prior: Literal["shares", "worst_off"] = "shares"
     """Chances of the clusters before a person is known: the shares of annotators, or those whose policy is
     the best one for the worst off."""
 
@@ -138,9 +138,9 @@ class EMPersonalOptions(EMOptions, PersonalOptions):
 class GroupPersonalOptions(RewardOptions, PersonalOptions):
     """A reward for each known group, and for each person that of hers."""
 
-    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "prior": Choice(("shares", "maxmin"))}
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "prior": Choice(("shares", "worst_off"))}
 
-    prior: Literal["shares", "maxmin"] = "shares"
+    prior: Literal["shares", "worst_off"] = "shares"
     """Weights of the groups for whoever says no group: their shares, or those whose policy is the best one
     for the worst off."""
 

@@ -9,6 +9,7 @@ same for every person and are had once.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from prefbench import seeds
 from prefbench.errors import PrefbenchError
 from prefbench.learn.interface import Backbone, Pairs, Policy, Reward, RewardFunction, Rewards
 from prefbench.learn.rewards import load_rewards, save_rewards
@@ -182,20 +182,20 @@ class Candidates:
     number: int
     """Samples that one response is chosen from."""
     kept: dict[tuple[Any, ...], tuple[list[str], np.ndarray]] = field(default_factory=dict, repr=False)
-    """By the draw, the prompt and the number of responses."""
+    """By the seed, the prompt and the number of responses."""
 
     def of(
         self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence
     ) -> list[tuple[list[str], np.ndarray]]:
         """For each prompt n times so many texts, and what is said of them [n * number, K].
 
-        They depend on the draw and the prompt alone, not on the other prompts nor on who asks.
+        They depend on the seed and the prompt alone, not on the draw's name nor on the other prompts: so
+        people differ by what they want, and not by luck.
         """
-        keys = [(draw.entropy, draw.spawn_key, prompt, n) for prompt in prompts]
+        keys = [(draw.entropy, prompt, n) for prompt in prompts]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self.kept}
         drawn = [
-            self.base.sample([prompt], n * self.number, seeds.part(draw, _number(prompt)))[0]
-            for prompt in new.values()
+            self.base.sample([prompt], n * self.number, _own_draw(draw, prompt))[0] for prompt in new.values()
         ]
         if drawn:
             asked = [prompt for prompt, row in zip(new.values(), drawn, strict=True) for _ in row]
@@ -205,9 +205,11 @@ class Candidates:
         return [self.kept[key] for key in keys]
 
 
-def _number(prompt: str) -> int:
-    """A number of 32 bits that names a prompt."""
-    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big")
+def _own_draw(draw: np.random.SeedSequence, prompt: str) -> np.random.SeedSequence:
+    """A prompt's own child of the seed that a draw comes of."""
+    digest = hashlib.sha256(prompt.encode()).digest()
+    key = (zlib.crc32(b"candidates"), int.from_bytes(digest[:4], "big"))
+    return np.random.SeedSequence(draw.entropy, spawn_key=key)
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,10 @@ class Grid:
         for setting in sorted(self.settings, key=lambda s: s.owner is not None):
             if setting.owner in (None, owners.get(setting.section)):
                 found[setting.section, setting.option] = setting
-        strength = getattr(registry.get("aligner", aligner).options, "strength", None)
-        if self.strengths is not None and strength is not None:
+        options = registry.get("aligner", aligner).options
+        strength = getattr(options, "strength", None)
+        backbone = get_model(model).backbone
+        if self.strengths is not None and strength and registry.plays_a_part(options, strength, backbone):
             key = ("aligner", strength)
             if key not in found:
                 found[key] = Setting(*key, self._strengths_of(aligner, strength, model), aligner)

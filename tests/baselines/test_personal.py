@@ -94,7 +94,7 @@ def test_one_cluster_is_the_single_reward(room):
 
 
 def test_the_prior_of_maxmin_is_maxmins_policy_before_anything_is_known(room):
-    found = made(room, "em_personal", prior="maxmin")
+    found = made(room, "em_personal", prior="worst_off")
     assert same(room, found.default, aligned(room, "maxmin").policy) < 1e-8
 
 

@@ -45,6 +45,7 @@ def test_samples_are_had_once_for_all_people_and_any_order_of_prompts(tiny_backb
             assert text.count("a") >= shorter.count("a") and len(text) >= len(shorter)
     fresh = Candidates(tiny_backbone().reference, letters, 4)
     assert SelectionPolicy.by(fresh, np.array([1.0, 0.0])).sample(PROMPTS[1:2], 2, DRAW) == first[1:2]
+    assert one.sample(PROMPTS, 2, seeds.child(3, "others")) == first
     assert one.sample(PROMPTS, 2, seeds.child(4, "answers")) != first
 
 
@@ -157,7 +158,7 @@ def test_on_a_language_model_people_of_two_groups_get_two_answers(tiny_backbone,
     shares = {"long": 0.5, "short": 0.5}
     view = View({"train": rows, "validation": rows}, tuple(pairs.prompts), 0, shares, utilities)
     entry = registry.get("aligner", name)
-    few = {key: 1 for key in ("reward_epochs", "reward_group_epochs") if key in entry.options.model_fields}
+    few = {key: 5 for key in ("reward_epochs", "reward_group_epochs") if key in entry.options.model_fields}
     found = entry.function(view, backbone, entry.options(candidates=8, **few))
     policy = found.policy if isinstance(found, Aligned) else found
     assert isinstance(policy, Personal) and len(LONG) > len(SHORT)
