@@ -64,6 +64,7 @@ PUBLIC_MODULES = (
     "prefbench.evaluate.judge",
     "prefbench.learn.em",
     "prefbench.learn.experts",
+    "prefbench.learn.low_rank",
     "prefbench.learn.occupancy",
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
