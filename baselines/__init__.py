@@ -1,6 +1,7 @@
 """Built-in aligners, one file for each idea; importing this package registers them."""
 
 from prefbench_baselines import (
+    bayes,
     dpo,
     em_dpo,
     em_personal,
@@ -27,6 +28,7 @@ from prefbench_baselines import (
 )
 
 __all__ = [
+    "bayes",
     "dpo",
     "em_dpo",
     "em_personal",

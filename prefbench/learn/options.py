@@ -110,17 +110,21 @@ class PPOOptions(Options):
     cluster that wins least."""
 
 
-class PersonalOptions(Options):
-    """A policy for each person's weights of shared rewards (`learn/routing.py`); none is trained."""
+class ExactOptions(Options):
+    """Exact optima, where responses can be listed."""
 
-    search = {
-        "kl_coefficient": LogUniform(0.03, 1.0, LISTED),
-        "candidates": Choice((2, 4, 8, 16, 32, 64), LANGUAGE),
-    }
+    search = {"kl_coefficient": LogUniform(0.03, 1.0, LISTED)}
     strength = "kl_coefficient"
 
     kl_coefficient: float = Field(0.15, gt=0)
     """Weight beta of the KL penalty of the exact optimum, where responses can be listed."""
+
+
+class PersonalOptions(ExactOptions):
+    """A policy for each person's weights of shared rewards (`learn/routing.py`); none is trained."""
+
+    search = {"candidates": Choice((2, 4, 8, 16, 32, 64), LANGUAGE)}
+
     candidates: int = Field(16, ge=2, le=1024)
     """Reference samples that a response is chosen from by a language model, the n of best-of-n."""
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from prefbench.learn.adaptive import posterior as bayes
 from prefbench.learn.interface import Context, Pairs
 from prefbench.learn.newton import minimise_on_simplex
 from prefbench.learn.rewards import log_likelihood
@@ -39,10 +40,7 @@ def posterior(margin: np.ndarray, prior: np.ndarray) -> np.ndarray:
         margin: [pairs, K] raw rewards, chosen minus rejected.
         prior: [K] chances beforehand, not negative; they need not sum to one.
     """
-    with np.errstate(divide="ignore"):
-        logits = np.log(prior) + log_likelihood(margin).sum(axis=0)
-    odds = np.exp(logits - logits.max())
-    return np.asarray(odds / odds.sum())
+    return bayes(log_likelihood(margin).sum(axis=0), prior)
 
 
 def fit_free(

@@ -5,12 +5,14 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from prefbench import registry
+from prefbench.errors import UserError
 from prefbench.learn.game import Game, group_optima
 from prefbench.learn.interface import Context
 from prefbench.learn.options import PersonalOptions
-from prefbench.learn.rewards import fit_linear
+from prefbench.learn.rewards import fit_linear, pairs_of
+from prefbench.learn.routers import posterior
 from prefbench.learn.routing import policies_of
-from prefbench.learn.weighted import Frozen, margins
+from prefbench.learn.weighted import Frozen, TrueUtilities, margins
 from prefbench.problem.view import make_view
 from support.people import (
     aligned,
@@ -106,6 +108,50 @@ def test_the_posterior_mean_is_the_product_of_the_experts(room):
     experts = [policy_of(each) for each in np.eye(len(rewards.names))]
     for p in ([0.3, 0.7], [1.0, 0.0], [0.5, 0.5]):
         assert same(room, policy_of(np.array(p)), room.backbone.log_linear(experts, p)) < 1e-10
+
+
+# --------------------------------------------------------------------------------- Bayes' policies
+
+
+def test_bayes_policies_know_before_any_pair_what_gold_does(room):
+    beta = room.problem.world.beta
+    for name, gold in (("bayes_personal", "gold_utilitarian"), ("bayes_maxmin", "gold_maxmin")):
+        found = made(room, name, kl_coefficient=beta)
+        assert same(room, found.default, aligned(room, gold, kl_coefficient=beta).policy) < 1e-6
+        assert same(room, found.adapt(Context()), found.default) == 0
+        assert ttest_1samp(own_against_coin(room, found, 4), 0, alternative="greater").pvalue < 1e-3
+
+
+def test_ems_posterior_with_the_true_utilities_is_bayes(room):
+    """The same pairs, the same prior, and experts who are the groups' own utilities in log odds."""
+    found, pairs = made(room, "bayes_personal"), labelled_by(room, 1, 2, 0)
+    view = make_view(room.rows, room.problem, frozenset({"oracle", "user_id"}), 0)
+    truth = TrueUtilities.over(view.utilities, pairs_of(view.preferences["train"]))
+    weights = posterior(margins(truth, pairs) / room.problem.temperature, np.array([0.75, 0.25]))
+    assert 0.001 < weights[0] < 0.999
+    policy = policies_of(view, room.backbone, truth, PersonalOptions())(weights)
+    assert same(room, found.adapt(Context(pairs=pairs)), policy) < 1e-12
+
+
+def test_the_least_favourable_prior_serves_the_minority_sooner_than_shares(room):
+    """At two pairs; and no learner does better for the worst group than it does, but for chance."""
+    values = {}
+    for name in ("bayes_maxmin", "bayes_personal", "em_personal"):
+        found = made(room, name)
+        values[name] = [
+            [worth(room, found.adapt(Context(pairs=labelled_by(room, g, 2, i))), g) for i in range(40)]
+            for g in (0, 1)
+        ]
+    worst = {name: np.mean(each, axis=1).min() for name, each in values.items()}
+    assert worst["bayes_maxmin"] > max(worst["bayes_personal"], worst["em_personal"])
+    mean = {name: np.mean(each, axis=1) @ [0.75, 0.25] for name, each in values.items()}
+    assert mean["bayes_personal"] > max(mean["bayes_maxmin"], mean["em_personal"])
+
+
+def test_labels_without_noise_have_no_posterior(tmp_path):
+    bench = people_bench(tmp_path, temperature=0.0)
+    with pytest.raises(UserError, match="temperature"):
+        made(bench, "bayes_personal")
 
 
 # ------------------------------------------------------------------------------------ told the group

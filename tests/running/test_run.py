@@ -32,6 +32,8 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "shortest",
     "tempered",
     "best_constant",
+    "bayes_maxmin",
+    "bayes_personal",
     "gold_best_of_n",
     "gold_personal",
     "low_rank",
