@@ -17,7 +17,6 @@ from prefbench.learn.routers import by_pairs, posterior
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import TrueUtilities
 
-Prior = Callable[[int], np.ndarray]
 CONTEXTS = 1000  # people simulated for each group
 
 
@@ -36,7 +35,7 @@ def bayes_maxmin(view: pb.View, backbone: pb.Backbone, options: ExactOptions) ->
 
 
 def _bayes(
-    view: pb.View, backbone: pb.Backbone, options: ExactOptions, prior_of: Prior | None
+    view: pb.View, backbone: pb.Backbone, options: ExactOptions, prior_of: Callable[[int], np.ndarray] | None
 ) -> pb.Personal:
     """Policies by posteriors, whose prior depends on the number of pairs; None for the least favourable."""
     assert isinstance(backbone, Finite) and view.utilities is not None

@@ -420,7 +420,7 @@ def search_space(options: type[BaseModel], backbone: str) -> dict[str, Distribut
 
 
 def plays_a_part(options: type[BaseModel], name: str, backbone: str) -> bool:
-    """Whether an option plays a part on a backbone, as far as its declaration for searches says."""
+    """True where an option plays a part on a backbone, as far as its declaration for searches says."""
     declared = _declared(options).get(name)
     return declared is None or backbone in (declared.backbones or BACKBONES)
 

@@ -41,7 +41,7 @@ PRECISE: Any = {"gtol": 1e-8, "ftol": 1e-14, "maxiter": 3000, "maxfun": 6000}
 
 
 @dataclass(frozen=True)
-class LowRank:
+class SharedRewards:
     """Directions that people share, and each one's weights of them."""
 
     directions: Floats
@@ -65,7 +65,7 @@ def fit_low_rank(
     seed: int,
     offset: Floats | float = 0.0,
     whole: bool = False,
-) -> LowRank:
+) -> SharedRewards:
     """Directions and weights fitted together.
 
     Args:
@@ -87,9 +87,9 @@ def fit_low_rank(
     start = _start(x, user, rank, ridge, seed)
     cut = width * rank
 
-    def parts(point: Floats) -> LowRank:
+    def parts(point: Floats) -> SharedRewards:
         raw = point[cut:].reshape(users, rank)
-        return LowRank(point[:cut].reshape(width, rank), _softmax(raw) if form == "simplex" else raw)
+        return SharedRewards(point[:cut].reshape(width, rank), _softmax(raw) if form == "simplex" else raw)
 
     def objective(point: Floats) -> tuple[float, Floats]:
         now = parts(point)

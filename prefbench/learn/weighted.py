@@ -34,7 +34,7 @@ BASE_FILE, SCALE_FILE = "experts.safetensors", "scale.safetensors"
 
 
 def listed(backbone: Backbone) -> bool:
-    """Whether every response can be listed, so that optima are exact."""
+    """True where every response can be listed, so that optima are exact."""
     return backbone.tokens([]) is None
 
 
@@ -104,7 +104,7 @@ class TrueUtilities:
 
 
 def both_sides(experts: Experts, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """What the experts say of the chosen and of the rejected responses, [pairs, K] each."""
+    """The experts' numbers for the chosen and for the rejected responses, [pairs, K] each."""
     said = experts([*pairs.prompts, *pairs.prompts], [*pairs.chosen, *pairs.rejected])
     return said[: len(pairs)], said[len(pairs) :]
 

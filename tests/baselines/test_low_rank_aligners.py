@@ -5,7 +5,7 @@ import pytest
 
 from prefbench import registry
 from prefbench.learn.interface import Context
-from prefbench.learn.low_rank import LowRank
+from prefbench.learn.low_rank import SharedRewards
 from support.people import aligned, labelled_by, made, people_bench, same, worth
 
 
@@ -40,7 +40,7 @@ def test_points_of_pal_lie_among_the_prototypes_and_their_nearest_response_is_be
     """-b |phi - a|^2 and the linear form differ by a constant; a is a convex combination of prototypes."""
     rng, b = np.random.default_rng(0), 0.7
     prototypes, weights, phi = rng.normal(size=(3, 2)), rng.dirichlet([1, 1], size=5), rng.normal(size=(9, 3))
-    fit = LowRank(2 * b * prototypes, weights)
+    fit = SharedRewards(2 * b * prototypes, weights)
     points = weights @ prototypes.T
     low, high = prototypes.min(axis=1), prototypes.max(axis=1)
     assert (points >= low - 1e-12).all() and (points <= high + 1e-12).all()
