@@ -20,7 +20,7 @@ METRICS = (
 TEXT = ("task", "model", "data", "aligner", "variant", "needs", "role", "status", "seeds", "worst_group")
 TEXT_LAST = ("config_hash", "version", "date")
 RANKS = ("rank", "rank_low", "rank_high")
-TEXT_LATER = ("tuning",)
+TEXT_LATER = ("tuning", "sees")
 WHOLE = (*RANKS, "n_seeds", "n_prompts", "numerics")
 NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
@@ -58,8 +58,9 @@ COLUMNS = (*_SHOWN_FIRST, *(name for name in LATER if name not in _SHOWN_FIRST))
 deviation between runs; `mde` is the smallest difference that would be found to another row with as many seeds
 and this spread; `config_hash` names the specification without its seed; `date` is of the last run; `numerics`
 is empty for runs from before it was counted and for rows that mix several; `tuning` is `default`, or the rule
-and the number of configurations that `tune` chose the options by. The regrets are means over seeds,
-in standard deviations of utility, and empty where responses cannot be listed."""
+and the number of configurations that `tune` chose the options by; `sees` says what policies are told of a
+person whom they answer, and is empty of one for everybody. The regrets are means over seeds, in standard
+deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6
 """Rates are rounded so that the CSV reads and diffs well; a run has nowhere near a million prompts."""

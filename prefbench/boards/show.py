@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = (
-    *("rank", "task", "model", "data", "ratio", "aligner", "needs", "seeds"),
+    *("rank", "task", "model", "data", "ratio", "aligner", "needs", "sees", "seeds"),
     *("worst group", "worst seed", "regret"),
     *("minority", "majority", "mean", "gap", "worst, told", "KL", "words"),
     *BEYOND_SHOWN,
     "status",
 )
-_WHERE_KNOWN = ("regret", "worst, told", *BEYOND_SHOWN)
-"""Columns that only some tasks fill; left out where no row has them."""
+_WHERE_KNOWN = ("sees", "regret", "worst, told", *BEYOND_SHOWN)
+"""Columns that only some tasks or aligners fill; left out where no row has them."""
 
 _EXPENDABLE = (
     *("log p/token", "relevant", "distinct", "words", "mean", "KL", "kept", "gap", "data", "model"),
@@ -165,6 +165,7 @@ def _shown(row: Mapping[Any, Any]) -> list[str]:
         f"{row['minority_ratio']:g}",
         aligner,
         str(row["needs"]),
+        str(row["sees"]),
         str(row["n_seeds"]),
         f"{worst} {row['worst_group']}" if worst else "",
         number("worst_seed", 2),

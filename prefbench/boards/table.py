@@ -211,6 +211,7 @@ def _cells(row: Row, rank: Rank | None, role: str) -> dict[str, Any]:
         **dict(zip(RANKS, rank or (None,) * len(RANKS), strict=True)),
         "numerics": row.numerics,
         "tuning": tuning_of(first),
+        "sees": " ".join(first.sees),
         "config_hash": config_hash(first.spec),
         "version": joined(sorted({r.provenance.prefbench for r in row.records.values()})),
         "date": max(record.provenance.started for record in row.records.values())[:10],

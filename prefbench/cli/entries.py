@@ -18,6 +18,7 @@ def summary_of(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "version": entry.version,
         "needs": sorted(entry.needs),
+        "sees": sorted(entry.sees),
         "provides": sorted(entry.provides),
         "backbones": sorted(entry.backbones),
         "summary": entry.summary,

@@ -30,6 +30,8 @@ def list_(
         print_json([summary_of(entry) for entry in found])
         return
     middle = {"task": "provides", "aligner": "needs", "model": "options"}[kinds[what]]
+    # What a policy is told of people matters where one is told anything.
+    sees = any(entry.sees for entry in found)
     rows = []
     for entry in found:
         shown = {
@@ -38,5 +40,5 @@ def list_(
             "model": str(len(entry.options.model_fields)),
         }[entry.kind]
         name = f"{entry.name}@{entry.version}" if entry.kind == "task" else entry.name
-        rows.append([name, shown, entry.summary])
-    print_table("", [kinds[what], middle, "summary"], rows)
+        rows.append([name, shown, *([listed(entry.sees)] if sees else []), entry.summary])
+    print_table("", [kinds[what], middle, *(["sees"] if sees else []), "summary"], rows)

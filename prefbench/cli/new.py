@@ -13,7 +13,9 @@ from prefbench.cli.plugins import load_and_warn
 
 
 def new(
-    kind: Annotated[Literal["task", "aligner"], typer.Argument(help="Kind of plug-in to begin.")],
+    kind: Annotated[
+        Literal["task", "aligner", "personal-aligner"], typer.Argument(help="Kind of plug-in to begin.")
+    ],
     called: Annotated[str, typer.Argument(metavar="NAME", help="Name of it, which is also the file's.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new file.")] = Path(),
     plugin: Plugin = None,

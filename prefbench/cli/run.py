@@ -195,7 +195,8 @@ def _run_all(
         folders.append(folder)
         records.append(record)
         if record.status == "ok":
-            say(tables.render(tables.result_table(record), results))
+            for shown in filter(None, (tables.result_table(record), tables.people_table(record))):
+                say(tables.render(shown, results))
             say(tables.verdict(record))
         elif speaks:  # also when quiet: the exit code alone does not say why
             print(tables.verdict(record), file=sys.stderr)

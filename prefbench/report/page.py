@@ -186,7 +186,7 @@ def _table(frame: pd.DataFrame) -> str:
     new = {
         str(name): any(isinstance(row[str(name)], float) for row in rows)
         for name in frame.columns
-        if name not in known and frame[name].notna().any()
+        if name not in known and any(row[str(name)] not in (None, "") for row in rows)
     }
     head = [
         '<th scope="col" class="name">aligner</th>',

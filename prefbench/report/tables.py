@@ -15,6 +15,7 @@ from rich.text import Text
 
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import GroupRecord, Record
+from prefbench.record.schema_people import StratumRecord
 from prefbench.stats.covered import said_of
 from prefbench.text import one_line, visible
 
@@ -74,6 +75,45 @@ def result_table(record: Record) -> Table:
             )
         table.caption = Text("\n".join(lines))
     return table
+
+
+def people_table(record: Record) -> Table | None:
+    """Win rates by what is known of people, each judging by her own utility; None where nobody differs."""
+    if record.people is None:
+        return None
+    first = record.people.strata[0]
+    seen = f"; the policy sees {' and '.join(record.sees)}" if record.sees else ""
+    header = ["known of her", *(group.name for group in first.groups), "mean", "worst\ntenth", "Gini"]
+    table = _table(f"by person{seen}", header)
+    for stratum in record.people.strata:
+        table.add_row(
+            *_texts(
+                _known(stratum),
+                *(_number(group.win_rate) for group in stratum.groups),
+                _rate(stratum.win_rate, stratum.ci_low, stratum.ci_high),
+                _number(stratum.worst_tenth),
+                _number(stratum.gini),
+            )
+        )
+    _keep_whole([table.columns[0], table.columns[-3]])
+    lines = [
+        f"own context minus {other.context}, at {other.n}: "
+        f"{other.difference:+.2f} [{other.ci_low:+.2f}, {other.ci_high:+.2f}]"
+        for other in record.people.own_minus
+    ]
+    if lines:
+        table.caption = Text("\n".join(lines))
+    return table
+
+
+def _known(stratum: StratumRecord) -> str:
+    """A stratum in words."""
+    if stratum.seen:
+        return "her labels"
+    if not stratum.n:
+        return "nothing"
+    pairs = "1 pair" if stratum.n == 1 else f"{stratum.n} pairs"
+    return pairs if stratum.context == "own" else f"{pairs}, {stratum.context}"
 
 
 def _beyond(record: Record) -> list[str]:

@@ -14,8 +14,11 @@ from typing import Literal
 from prefbench import registry
 from prefbench.errors import UserError
 
+Begun = Literal["task", "aligner", "personal-aligner"]
+"""Kinds of plug-ins that there are templates of."""
 
-def new(kind: Literal["task", "aligner"], name: str, out: Path) -> Path:
+
+def new(kind: Begun, name: str, out: Path) -> Path:
     """Write `out/name.py` with a task or an aligner of that name.
 
     Returns:
@@ -26,11 +29,13 @@ def new(kind: Literal["task", "aligner"], name: str, out: Path) -> Path:
     """
     if not (re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)) or keyword.iskeyword(name):
         raise UserError(f"'{name}' is no name for a Python function: take letters, digits and underscores.")
-    template = (files("prefbench") / "tools" / "templates" / f"{kind}.py").read_text(encoding="utf-8")
+    file_name = f"{kind.replace('-', '_')}.py"
+    template = (files("prefbench") / "tools" / "templates" / file_name).read_text(encoding="utf-8")
+    registered: registry.EntryKind = "task" if kind == "task" else "aligner"
     if re.search(rf"\b{name}\b", template):
         raise UserError(f"'{name}' means something else in the file to be written: take another name.")
-    if any(entry.name == name for entry in registry.entries(kind)):
-        raise UserError(f"{kind} '{name}' exists already: `prefbench show {name}`. Take another name.")
+    if any(entry.name == name for entry in registry.entries(registered)):
+        raise UserError(f"{registered} '{name}' exists already: `prefbench show {name}`. Take another name.")
     path = out / f"{name}.py"
     if path.exists():
         raise UserError(f"'{path}' exists already: remove it, or name another folder with --out.")

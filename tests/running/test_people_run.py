@@ -3,14 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import prefbench as pb
 from prefbench import registry
+from prefbench.boards.csv_file import read_csv, write_csv
+from prefbench.boards.rows import rows_of
+from prefbench.boards.show import show
+from prefbench.boards.table import frame_of
 from prefbench.boards.verify import verify_board
 from prefbench.evaluate.people import SIZES, plan
 from prefbench.problem.people import people_of
 from prefbench.record.files import read_record
 from prefbench.record.verify import verify
+from prefbench.report.tables import people_table, render
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from support import personal
@@ -227,3 +233,27 @@ def test_the_plan_is_the_same_for_all_who_see_pairs_or_nothing(tmp_path):
     people = people_of(problem, 1)
     most, least = (plan(problem, people, sees, 1) for sees in ({"pairs"}, set()))
     pd.testing.assert_frame_equal(most[most["context"] == "own"].reset_index(drop=True), least)
+
+
+def test_strata_are_printed_and_what_a_policy_sees_is_a_column_where_one_sees_anything(own, tmp_path):
+    folder, record, _ = own
+    text = render(people_table(record), Console(width=120))
+    assert "the policy sees pairs" in text and text.count("own context minus") == 3
+    for words in ("her labels", "nothing", "8 pairs, other group"):
+        assert words in text
+    eight = next(each for each in record.people.strata if (each.n, each.context) == (8, "own"))
+    line = next(line for line in text.splitlines() if line.strip().startswith("8 pairs  "))
+    assert f"{eight.win_rate:.2f} [{eight.ci_low:.2f}, {eight.ci_high:.2f}]" in line
+    plain, other = world_run(tmp_path, "dpo", "evaluate.samples=2")
+    assert people_table(other) is None
+    for folders, header in (([plain], False), ([plain, folder], True)):
+        board = frame_of(rows_of([(each, read_record(each)) for each in folders]))
+        shown = show(board, "markdown").splitlines()[0]
+        assert ("sees" in [cell.strip() for cell in shown.split("|")]) == header
+        assert sorted(board["sees"]) == sorted(["", "pairs"][: len(folders)])
+        assert read_csv_text(board, tmp_path)["sees"].tolist() == board["sees"].tolist()
+
+
+def read_csv_text(board, folder):
+    write_csv(board, folder / "board.csv")
+    return read_csv(folder / "board.csv")

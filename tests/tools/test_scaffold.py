@@ -16,20 +16,21 @@ from support.commands import typed
 pytestmark = pytest.mark.usefixtures("restored")
 
 ROOT = Path(__file__).parents[2]
+KINDS = ["task", "aligner", "personal-aligner"]
 
 
-@pytest.mark.parametrize("kind", ["task", "aligner"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_passes_every_check(kind, tmp_path):
     path = new(kind, "my_own", tmp_path / "deep" / "folder")
     assert path == tmp_path / "deep" / "folder" / "my_own.py"
     ((entry,), _) = find(str(path))
-    assert (entry.kind, entry.name) == (kind, "my_own")
+    assert (entry.kind, entry.name) == (kind.removeprefix("personal-"), "my_own")
     findings = check(entry, plugins=[str(path)])
     assert [f for f in findings if f.status != "passed"] == []
     assert len(findings) > 12
 
 
-@pytest.mark.parametrize("kind", ["task", "aligner"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_in_our_style(kind, tmp_path):
     path = new(kind, "my_own", tmp_path)
     assert not re.search("NAME|TITLE", path.read_text())
@@ -45,10 +46,10 @@ def test_what_is_written_is_in_our_style(kind, tmp_path):
     "name",
     ["", "1st", "a-b", "a b", "a/b", "../up", "class", "None", "caf\u00e9", "a.py", "NAME", "seeds", "x\n"],
 )
-@pytest.mark.parametrize("kind", ["task", "aligner"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_bad_name_is_refused_and_nothing_written(kind, name, tmp_path):
-    if (kind, name) == ("aligner", "seeds"):
-        return  # not a word of that template
+    if name == "seeds" and kind != "task":
+        return  # not a word of those templates
     with pytest.raises(UserError):
         new(kind, name, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,8 @@ from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec, resolve
 from prefbench.tools.check.findings import Checks, raised
 from prefbench.tools.check.generators import stir, untouched
-from prefbench.tools.check.tiny import TASKS, TINY_ALIGNER, TINY_MODEL, Sets
+from prefbench.tools.check.people import check_people
+from prefbench.tools.check.tiny import PEOPLE, TASKS, TINY_ALIGNER, TINY_MODEL, Sets
 from prefbench.tools.check.trial import Trial
 from prefbench.tools.check.words import check_words
 
@@ -123,6 +124,8 @@ def _on_backbone(
         lambda: trial.odd(loaded),
     )
     _check_needs(checks, entry, model, trial, loaded)
+    with untouched():
+        check_people(checks, entry, model, trial, ran["record"])
     return trial
 
 
@@ -168,7 +171,7 @@ def _tiny_spec(entry: Entry, task: str, data: str, sets: Sets) -> RunSpec:
                 resolve(entry.options, {**sets.get("aligner", {}), name: value}, "aligner", entry.name)
                 quick[name] = value
     sections = {
-        "task": {} if task in TASKS.values() else sets.get("task", {}),
+        "task": (PEOPLE if entry.sees else {}) if task in TASKS.values() else sets.get("task", {}),
         "aligner": {**quick, **sets.get("aligner", {})},
         "model": {**(TINY_MODEL if nano else {}), **(sets.get("model", {}) if nano else {})},
     }

@@ -23,6 +23,8 @@ TASKS = {"causal_lm": "check_words", "finite": "check_world"}
 """Names of the tiny tasks, known to the registry while a check runs."""
 FLOOR = "check_reference"
 
+PEOPLE = {"unseen_annotators": 8, "context_pairs": 8}
+"""Options of our own tiny tasks for an aligner whose policy is told of people."""
 TINY_MODEL = {
     "device": "cpu",
     "steps": 10,

@@ -17,11 +17,14 @@ from pydantic import BaseModel
 
 from prefbench import seeds
 from prefbench.backbone.options import ModelRequest
-from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.learn.interface import Aligned, Backbone, Context, Personal, Policy
 from prefbench.learn.selection import with_utilities
+from prefbench.problem.contexts import unseen_contexts
+from prefbench.problem.people import people_of
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import View, make_view, true_utilities
 from prefbench.registry import Entry
+from prefbench.running.people import Briefing
 from prefbench.running.run import labelled_pairs
 from prefbench.sources import path_digest
 from prefbench.spec import RunSpec, get_model
@@ -88,13 +91,46 @@ class Trial:
         return copy.deepcopy(self._views[needs])
 
     def align(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Policy:
-        """The policy that the aligner makes of the labels when it sees what `needs` says."""
+        """The policy, or a personal one's default, that the aligner makes when it sees what `needs` says."""
+        return self.made(needs, name, problem).default
+
+    def made(self, needs: frozenset[str], name: str, problem: Problem | None = None) -> Aligned:
+        """All that the aligner makes of the labels when it sees what `needs` says."""
         view = self._view(needs)
         path = self.folder / name / "work"
         path.mkdir(parents=True, exist_ok=True)
         backbone = self.backbone(name, problem or self.problem).at(Work("policy", path))
-        made = self.entry.function(view, backbone, self.entry.options(**self.spec.aligner_options))
-        return Aligned.of(made).default
+        return Aligned.of(
+            self.entry.function(view, backbone, self.entry.options(**self.spec.aligner_options))
+        )
+
+    @functools.cached_property
+    def contexts(self) -> dict[str, Context]:
+        """Contexts of a seen person of each group, and of an unseen one with few pairs and many, by name."""
+        unseen, most = None, self.problem.population.context_pairs
+        if self.problem.population.unseen_annotators:
+            unseen = unseen_contexts(self.rows, self.problem, self.spec.seed)
+        people = people_of(self.problem, self.spec.seed)
+        told = Briefing(self.problem, people, self.rows, unseen, self.entry.sees, self.spec.seed)
+        first = {(person.seen, person.group): person for person in reversed(people)}
+        return {
+            f"person {person.id} of {self.problem.groups[group].name}, {n} pairs,": told.context(person, n)
+            for (seen, group), person in sorted(first.items())
+            for n in ([person.labelled] if seen else [1, most])
+        }
+
+    def _personal(self, policy: Policy | Personal) -> list[Any]:
+        """Answers and their log-probabilities to people, of a policy that depends on them."""
+        if not isinstance(policy, Personal):
+            return []
+        draw = seeds.child(self.spec.seed, "check", "samples")
+        told = []
+        for context in self.contexts.values():
+            adapted = policy.adapt(context)
+            samples = adapted.sample(self.prompts, 1, draw)
+            logs = adapted.logprob(*_flat(self.prompts, samples))
+            told.append([samples, None if logs is None else np.asarray(logs).round(6).tolist()])
+        return told
 
     def heeds(self, name: str, most: int | None = None, **given: Any) -> bool:
         """True if one of (the first few) other values of an option makes a difference, given others."""
@@ -154,11 +190,12 @@ class Trial:
                 made = self.entry.function(view, backbone, options)
                 aligned = Aligned.of(made)
                 aligned.default.save(Path(saved))
+                personal = self._personal(aligned.policy)
             except (Exception, SystemExit) as error:  # an option that ends in an error is not without effect
                 return raised(error)
             rewards = aligned.rewards
             told = None if rewards is None else [rewards.names, rewards.assignment, rewards.em]
-            return f"{path_digest(Path(saved))} {told}"
+            return f"{path_digest(Path(saved))} {told} {personal}"
 
     def reloaded(self, policy: Policy) -> Policy:
         """The policy, saved and loaded."""
