@@ -428,12 +428,22 @@ def search_space(options: type[BaseModel], backbone: str) -> dict[str, Distribut
 
     A class adds to what the classes that it inherits from declare, and overrides it.
     """
-    declared = merged(vars(kind).get("search", {}) for kind in reversed(options.__mro__))
+    declared = _declared(options)
     return {
         name: declared[name]
         for name in options.model_fields
         if name in declared and backbone in (declared[name].backbones or BACKBONES)
     }
+
+
+def plays_a_part(options: type[BaseModel], name: str, backbone: str) -> bool:
+    """True where an option plays a part on a backbone, as far as its declaration for searches says."""
+    declared = _declared(options).get(name)
+    return declared is None or backbone in (declared.backbones or BACKBONES)
+
+
+def _declared(options: type[BaseModel]) -> dict[str, Distribution]:
+    return merged(vars(kind).get("search", {}) for kind in reversed(options.__mro__))
 
 
 def placed(kind: EntryKind, *roles: Role | None) -> list[Entry]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from prefbench.learn.game import Game
     from prefbench.learn.welfare import WelfareFunction
     from prefbench.store.stages import Work
 
@@ -339,6 +340,9 @@ class Backbone(Protocol):
     @called_with(ExpectationRequest)
     def expect(self, request: ExpectationRequest) -> np.ndarray:
         """Mean of a function over prompts and the policy's responses, [K]; exact where they can be listed."""
+
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> Game | None:
+        """Rewards of every response, prompts weighed as often as they occur; None where none is listed."""
 
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """The policy whose parameters are the weighted average of those of trained policies."""

@@ -89,8 +89,10 @@ class Grid:
             if setting.owner in (None, owners.get(setting.section)):
                 found[setting.section, setting.option] = setting
         options = registry.get("aligner", aligner).options
-        axis = registry.axis_of(options)
-        if self.strengths is not None and axis is not None and ("aligner", axis) not in found:
+        axis, backbone = registry.axis_of(options), get_model(model).backbone
+        if self.strengths is None or axis is None or ("aligner", axis) in found:
+            return list(found.values())
+        if registry.plays_a_part(options, axis, backbone):
             ladder = getattr(options, "ladder", None)
             values = self._strengths_of(aligner, axis, model) if ladder is None else tuple(ladder[1])
             found["aligner", axis] = Setting("aligner", axis, values, aligner)

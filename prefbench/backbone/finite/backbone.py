@@ -68,6 +68,7 @@ class Finite:
             temperature: label noise, in standard deviations of a group's utility.
         """
         self.world = world
+        self.temperature = temperature
         # DPO's reward is in log odds of a label, u / (temperature spread), and regret charges for KL in
         # spreads. Labels without noise have no odds: then there is nothing to match.
         self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
