@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from prefbench.learn.interface import Aligned as Aligned
     from prefbench.learn.interface import Backbone as Backbone
     from prefbench.learn.interface import Clusters as Clusters
+    from prefbench.learn.interface import Context as Context
     from prefbench.learn.interface import Pairs as Pairs
+    from prefbench.learn.interface import Personal as Personal
     from prefbench.learn.interface import Policy as Policy
     from prefbench.learn.interface import Reward as Reward
     from prefbench.learn.interface import Rewards as Rewards
@@ -95,7 +97,17 @@ HOMES = {
     "prefbench.api.comparing": ("compare",),
     "prefbench.api.results": ("load",),
     "prefbench.api.runs": ("run",),
-    "prefbench.learn.interface": ("Aligned", "Backbone", "Clusters", "Pairs", "Policy", "Reward", "Rewards"),
+    "prefbench.learn.interface": (
+        "Aligned",
+        "Backbone",
+        "Clusters",
+        "Context",
+        "Pairs",
+        "Personal",
+        "Policy",
+        "Reward",
+        "Rewards",
+    ),
     "prefbench.errors": ("UserError",),
     "prefbench.learn.welfare": ("Welfare",),
     "prefbench.problem.problem": ("Group", "Problem", "Prompts"),

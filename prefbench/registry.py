@@ -16,7 +16,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
+from prefbench.population import Population, parted
 from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
 
@@ -35,6 +36,8 @@ ceiling is told the true utilities and made the most of them, which is a bound w
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle"})
+SEES = frozenset({"pairs", "user_id", "group", "instruction"})
+"""Fields of a `Context` that a personal policy may be told."""
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
 """Backbones that are trained, each with the model that a task for it runs on by default."""
 GROUP = "prefbench"
@@ -54,6 +57,8 @@ class Options(BaseModel):
     strength: ClassVar[str | None] = None
     """The option that says how closely the policy is held to the reference, larger being closer: a KL
     coefficient or a beta; None where there is none."""
+    unwritten: ClassVar[frozenset[str]] = frozenset()
+    """Options that are written into a specification only where they are not at their defaults."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -85,6 +90,8 @@ class Entry:
     version: int = 1
     needs: frozenset[str] = frozenset()
     """Fields that an aligner may see beyond prompt, chosen and rejected."""
+    sees: frozenset[str] = frozenset()
+    """Fields of a `Context` that its policy is told at deployment; empty of one policy for everybody."""
     provides: frozenset[str] = frozenset()
     """Fields of `needs` that a task can show."""
     backbones: frozenset[str] = frozenset(BACKBONES)
@@ -169,6 +176,7 @@ def task(
             options = create_model(f"{name}_options", __base__=Options, **fields)
         shows = _checked_needs(name, provides)
         on = _checked_backbones(name, {backbone})
+        call, options = _of_people(call, options)
         _register(
             Entry("task", name, call, options, version=version, provides=shows, backbones=on, place=place)
         )
@@ -187,17 +195,40 @@ def _with_options(function: Callable[..., Any], options: type[BaseModel]) -> Cal
     return call
 
 
+def _of_people(
+    function: Callable[..., Any], options: type[BaseModel]
+) -> tuple[Callable[..., Any], type[BaseModel]]:
+    """A task and its options with those of every task's population."""
+    taken = sorted(options.model_fields.keys() & Population.model_fields.keys())
+    if taken:
+        raise UserError(f"option '{taken[0]}' of {function.__name__} is one that every task has: rename it.")
+    fields: dict[str, Any] = {name: (each.annotation, each) for name, each in Population.model_fields.items()}
+    whole = create_model(options.__name__, __base__=options, __module__=options.__module__, **fields)
+    whole.unwritten = frozenset(fields)  # type: ignore[attr-defined]
+
+    @functools.wraps(function)
+    def call(data: str, minority_ratio: float, seed: int, **given: Any) -> Any:
+        own, population = parted(given)
+        problem = function(data, minority_ratio, seed, **own)
+        return problem if population == Population() else replace(problem, population=population)
+
+    return call, whole
+
+
 def aligner(
     name: str,
     *,
     needs: Iterable[str] = (),
+    sees: Iterable[str] = (),
     backbones: Iterable[str] = BACKBONES,
     role: Role | None = None,
     work: Callable[[Recipe], None] | None = None,
     place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function `(view, backbone, options: SomeOptions) -> Policy` as an aligner.
+    """Register a function `(view, backbone, options: SomeOptions) -> Policy | Personal` as an aligner.
 
+    `needs` names what it is shown in training beyond the pairs; `sees` what its policy is told of a person
+    at deployment, of `pairs`, `user_id`, `group` and `instruction`, where it returns a `Personal`.
     `backbones` names those it applies to, where these are not all. `role` says that it learns nothing: a
     `floor` such as the reference policy, or a `ceiling` that optimises the true utilities. `work` says what
     it will compute on a language model, so that its memory and its time are known before (`prefbench.work`).
@@ -211,14 +242,18 @@ def aligner(
                 f"aligner '{name}': annotate its third argument, `options`, with a subclass of "
                 "prefbench.Options (NoOptions if it has none)."
             )
-        sees, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
+        shown, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
+        unknown = set(sees) - SEES
+        if unknown:
+            raise UserError(f"'{name}' sees {sorted(unknown)}; what can be seen is {sorted(SEES)}.")
         _register(
             Entry(
                 "aligner",
                 name,
                 function,
                 options,
-                needs=sees,
+                needs=shown,
+                sees=frozenset(sees),
                 backbones=on,
                 role=role,
                 work=work,

@@ -288,10 +288,13 @@ def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, ow
         for key, value in given.items()
     }
     try:
-        return options.model_validate(values).model_dump(mode="json")
+        whole = options.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise UserError(f"option {section}.{name} of '{owner}' has no default: set it.") from None
         raise UserError(f"option {section}.{name}={first['input']!r}: {first['msg']}.") from None
+    unwritten: frozenset[str] = getattr(options, "unwritten", frozenset())
+    usual = {name: options.model_fields[name].get_default(call_default_factory=True) for name in unwritten}
+    return {name: value for name, value in whole.items() if usual.get(name, ...) != value}

@@ -87,11 +87,36 @@ class Clusters:
     """Report of expectation-maximisation, for the record."""
 
 
+@dataclass(frozen=True)
+class Context:
+    """What a policy is told of a person at deployment; None of what her aligner does not see."""
+
+    pairs: Pairs | None = None
+    """Pairs that she labelled, in the order in which she did; none of them is about a test prompt."""
+    user_id: int | str | None = None
+    """Her id in the labels; None of a person who is unseen."""
+    group: str | None = None
+    """Name of her group."""
+    instruction: str | None = None
+    """Text that asks outright for what she wants."""
+
+
+@dataclass(frozen=True)
+class Personal:
+    """A policy for each person; a plain policy is the one that ignores whom it answers."""
+
+    default: Policy
+    """For whoever nothing is known of."""
+    adapt: Callable[[Context], Policy]
+    """The policy for the person that a context describes; the same for the same context, and for an empty one
+    the default."""
+
+
 @dataclass
 class Aligned:
     """A policy with more to say: an aligner may return it in place of a bare policy, for the record."""
 
-    policy: Policy
+    policy: Policy | Personal
     rewards: Rewards | None = None
     clusters: Clusters | None = None
     """Clusters of an aligner that fits no reward for each of them; else its rewards know them."""

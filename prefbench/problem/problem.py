@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
+from prefbench.population import Population
 from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
 from prefbench.problem.utilities.protocol import Utility
 
@@ -106,6 +107,8 @@ class Problem:
     found among the train rows."""
     origin: Origin = Origin()
     """The origin of brought labels."""
+    population: Population = field(default_factory=Population)
+    """The people of the groups, and how they label: options that every task has."""
     lexicon: frozenset[str] | None = None
     """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
     it is none, and responses that hold one are counted."""
