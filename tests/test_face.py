@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 NAMES = {
     *("task", "aligner", "model"),
     *("Problem", "Group", "Prompts", "Utility"),
-    *("View", "Backbone", "Policy", "Aligned", "Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
+    *("View", "Backbone", "Policy", "Personal", "Context", "Aligned"),
+    *("Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
     *("run", "compare", "load", "leaderboard"),
 }

@@ -10,6 +10,7 @@ import pytest
 
 from prefbench import registry
 from prefbench.errors import UserError
+from prefbench.population import Population
 from prefbench.registry import NoOptions, aligner, load_plugins, suggest, task
 from support.plugins import PACKAGE, install
 
@@ -136,8 +137,8 @@ def test_a_task_has_its_keyword_only_arguments_as_options():
 
     entry = registry.get("task", "mine")
     assert (entry.version, entry.provides, entry.summary) == (2, {"group"}, "First line.")
-    assert list(entry.options.model_fields) == ["size", "name"]
-    assert entry.options(name="x").model_dump() == {"size": 3, "name": "x"}
+    assert list(entry.options.model_fields) == ["size", "name", *Population.model_fields]
+    assert entry.options(name="x").model_dump() == {"size": 3, "name": "x", **Population().model_dump()}
     assert entry.options.model_fields["name"].is_required()
 
 
@@ -238,7 +239,7 @@ def test_a_task_may_take_its_options_as_one_object():
             return data, minority_ratio, seed, options
 
         entry = registry.get("task", "one_object")
-        assert entry.options is Many and entry.summary == "It says what it was given."
+        assert issubclass(entry.options, Many) and entry.summary == "It says what it was given."
         assert entry.function.__module__ == __name__
         assert entry.function("synthetic", 0.2, 1, size=5) == ("synthetic", 0.2, 1, Many(size=5))
     finally:

@@ -125,6 +125,16 @@ class Aligned:
     notes: Sequence[str] = ()
     """Remarks for a reader of the record."""
 
+    @classmethod
+    def of(cls, made: Policy | Personal | Aligned) -> Aligned:
+        """What an aligner returned, with as much around it as it said."""
+        return made if isinstance(made, Aligned) else cls(made)
+
+    @property
+    def default(self) -> Policy:
+        """The policy for whoever nothing is known of; a plain one is for everybody."""
+        return self.policy.default if isinstance(self.policy, Personal) else self.policy
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -73,7 +73,9 @@ def _check_options(checked: Checked, record: Record, section: str, entry: regist
             checked.wrong.append(str(error))
         return
     for name, value in given.items():
-        if not same(value, resolved[name]):
+        if name not in resolved:
+            checked.wrong.append(f"option {section}.{name}={value!r:.80} is its default, which nobody writes")
+        elif not same(value, resolved[name]):
             checked.wrong.append(f"option {section}.{name}={value!r:.80} is {resolved[name]!r:.80} here")
     missing = sorted(set(resolved) - set(given))
     if missing and _is_by_this_code(record):

@@ -58,8 +58,8 @@ def aligned_policy(
                 raise
             line = f"aligner '{entry.name}' failed with {type(error).__name__}: {error}".replace("\n", " ")
             raise AlignerFailed(line, traceback.format_exc()) from error
-        aligned = made if isinstance(made, Aligned) else Aligned(made)
-        aligned.policy.save(work.path)
+        aligned = Aligned.of(made)
+        aligned.default.save(work.path)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
         notes = list(aligned.notes)

@@ -94,8 +94,7 @@ class Trial:
         path.mkdir(parents=True, exist_ok=True)
         backbone = self.backbone(name, problem or self.problem).at(Work("policy", path))
         made = self.entry.function(view, backbone, self.entry.options(**self.spec.aligner_options))
-        policy: Policy = made.policy if isinstance(made, Aligned) else made
-        return policy
+        return Aligned.of(made).default
 
     def heeds(self, name: str, most: int | None = None, **given: Any) -> bool:
         """True if one of (the first few) other values of an option makes a difference, given others."""
@@ -153,8 +152,8 @@ class Trial:
             try:
                 backbone = self.backbone("options", self.problem).at(Work("policy", Path(work)))
                 made = self.entry.function(view, backbone, options)
-                aligned = made if isinstance(made, Aligned) else Aligned(made)
-                aligned.policy.save(Path(saved))
+                aligned = Aligned.of(made)
+                aligned.default.save(Path(saved))
             except (Exception, SystemExit) as error:  # an option that ends in an error is not without effect
                 return raised(error)
             rewards = aligned.rewards
