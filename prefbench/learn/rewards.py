@@ -17,7 +17,7 @@ import numpy as np
 
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
-from prefbench.problem.view import SIDE
+from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.stats.intervals import wilson
 from prefbench.text import text_digest
 
@@ -39,7 +39,7 @@ def pairs_of(rows: Dataset) -> Pairs:
         columns["rejected"],
         _ids(columns["user_id"]) if "user_id" in columns else None,
         np.asarray(columns["group"], dtype=object) if "group" in columns else None,
-        strength=np.asarray(columns["strength"], dtype=np.float64) if "strength" in columns else None,
+        strength=np.asarray(columns[STRENGTH], dtype=np.float64) if STRENGTH in columns else None,
         side={name: np.asarray(values, dtype=np.float64) for name, values in side.items()},
     )
 

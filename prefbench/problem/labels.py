@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
+from prefbench.problem.behaviour import dealt_apart, not_meant, report_factors
 from prefbench.problem.problem import Problem, apportion
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
 
     Returns:
         Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
-        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators
-        as far as whole numbers go. The probability that a
-        beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
-        spread is the standard deviation of the group's utility over all reference responses, so one
-        temperature means the same noise for valences and for words. Temperature 0 labels without noise;
-        equal utilities are then a fair coin.
+        and `rejected_utility/g`; where ties are labelled, `strength`; and the conflict report. As many rows
+        of a pair stand side by side as annotators label it. Every split has the same shares of annotators
+        as far as whole numbers go. The probability that a beats b is the Bradley-Terry model's,
+        sigmoid((u(a) - u(b)) / (temperature * spread)), where spread is the standard deviation of the
+        group's utility over all reference responses, so one temperature means the same noise for valences
+        and for words. Temperature 0 labels without noise; equal utilities are then a fair coin. What
+        annotators do otherwise the problem's `population` says (`problem/behaviour.py`); of a tie the chosen
+        response is a fair coin's, with strength 0.5.
     """
     import pandas as pd
 
@@ -43,6 +46,8 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
     spread = np.maximum(utility.std(axis=0), 1e-9)
     prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
 
+    conflict = _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
     rng = seeds.rng(seed, "labels")
     user_group = np.repeat(
         np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
@@ -51,6 +56,9 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
     in_turn = np.argsort(
         np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(user_group)]), kind="stable"
     )
+    people = problem.population
+    several = np.repeat(np.arange(len(pairs)), people.labels_per_pair)
+    pairs, utility_a, utility_b = pairs.iloc[several], utility_a[several], utility_b[several]
     user_id = np.empty(len(pairs), dtype=np.int64)
     for split in ("train", "validation", "test"):
         members = np.flatnonzero(pairs["split"] == split)
@@ -59,23 +67,37 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
     # Ids are shuffled so that nothing about the group can be read off the number.
     shuffled = rng.permutation(problem.annotators)
+    if people.labels_per_pair > 1:
+        user_id = user_id[dealt_apart(user_id, pairs["split"].tolist(), people.labels_per_pair, seed)]
     group = user_group[user_id]
-    a_wins = rng.random(len(pairs)) < prefers_a[np.arange(len(pairs)), group]
+    own, unit = (utility_a - utility_b)[np.arange(len(pairs)), group], spread[group]
+    factor = report_factors(people, [each.name for each in problem.groups])[group]
+    said = preference_probability(factor * own, problem.temperature * unit)
+    a_wins = rng.random(len(pairs)) < said
+    tied = np.abs(own) < people.tie_band * unit
+    if tied.any():
+        a_wins = np.where(tied, seeds.rng(seed, "labels", "ties").random(len(pairs)) < 0.5, a_wins)
+    if people.reliability < 1:
+        lost = not_meant(user_id, pairs["split"].tolist(), people.reliability, seed)
+        tied[lost] = False
+        a_wins[lost] = seeds.rng(seed, "labels", "coins").random(len(lost)) < 0.5
 
     rows = pd.DataFrame(
         {
-            "split": pairs["split"],
-            "prompt": prompts,
+            "split": pairs["split"].reset_index(drop=True),
+            "prompt": pairs["prompt"].tolist(),
             "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
             "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
             "user_id": shuffled[user_id],
             "group": [problem.groups[g].name for g in group],
         }
     )
+    if people.tie_band:
+        rows["strength"] = np.where(tied, 0.5, 1.0)
     for index, member in enumerate(problem.groups):
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
-    return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+    return rows, conflict
 
 
 def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench.errors import UserError
+from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
-
-
-SIDE = "side/"
-"""Beginning of the names of side columns: further numbers of a pair, by which a loss may go."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
 
     columns = ["prompt", "chosen", "rejected"]
     columns += [name for name in ("user_id", "group") if name in needs]
-    columns += [name for name in rows.columns if name == "strength"]
+    columns += [name for name in rows.columns if name == STRENGTH]
     columns += [name for name in rows.columns if name.startswith(SIDE) and "side" in needs]
 
     def visible(split: str) -> Dataset:

@@ -270,7 +270,7 @@ class Record(StrictPart):
     """Results of different versions are not comparable."""
     aligner: str
     """Name of the aligner."""
-    needs: tuple[Literal["group", "oracle", "user_id"], ...]
+    needs: tuple[Literal["group", "oracle", "side", "user_id"], ...]
     """Fields that the aligner saw beyond prompt, chosen and rejected; sorted."""
     model: str
     """Preset, folder or hub id."""

@@ -38,6 +38,7 @@ def labels_of(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store)
         "temperature": problem.temperature,
         "seed": spec.seed,
     }
+    key |= problem.population.behaviour  # nothing at the defaults: labels of before keep their key
 
     def compute(work: Work) -> None:
         rows, conflict = label_pairs(pairs, problem, spec.seed)

@@ -232,7 +232,7 @@ class MarginBySlopes(Margin):
 
 
 def test_a_loss_gets_the_side_columns_that_it_asks_for(world):
-    """By its closed form: the gradient of the mean of log(1 + exp(m - beta theta . x)) plus the penalty is 0."""
+    """By its closed form: the mean of log(1 + exp(m - beta theta . x)) and the penalty have no slope."""
     backbone, pairs = world
     margin = np.random.default_rng(5).uniform(0, 2, len(pairs))
     strength = np.random.default_rng(6).uniform(0, 1, len(pairs))
