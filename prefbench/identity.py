@@ -100,7 +100,7 @@ class Identity:
         """Owners of the code that a stage runs, modules reached but not run, and the files that it reads."""
         if stage in ("reference", "pairs", "samples"):
             return [self.model], _LEARNING, {}
-        if stage in ("labels", "scores", "prompted"):
+        if stage in ("labels", "contexts", "scores", "prompted", "people"):
             return [self.task], frozenset(), self.data
         if stage == "rewards" and sources.is_own(compute.__module__):
             return [self.model], _POLICIES, {}

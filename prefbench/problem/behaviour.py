@@ -1,7 +1,7 @@
 """The behaviour of annotators as they label: whom a pair goes to, labels that nobody meant, and reports.
 
-Options of every task (`prefbench.population.Population`). What one of them draws is drawn by a child of the
-seed of its own, so that none moves what another one draws.
+Options of every task (`prefbench.population.Population`). Coins of ties and of labels that are not meant are
+drawn by children of the seed of their own, so that they move no other label.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_behaviour(population: Population, groups: Sequence[str], annotators: i
         )
 
 
-def dealt_apart(user: Ints, split: Sequence[str], several: int, seed: int) -> Ints:
+def dealt_apart(user: Ints, split: Sequence[str] | Ints, several: int, rng: np.random.Generator) -> Ints:
     """Positions in `user` such that the pairs' rows get that many different annotators.
 
     Whoever has most rows left is next, equals in random order, and pairs take turns in random order:
@@ -55,13 +55,13 @@ def dealt_apart(user: Ints, split: Sequence[str], several: int, seed: int) -> In
         user: [rows] annotators as they were dealt, in whole rounds but for the last of a split.
         split: [rows] of each row, the rows of a pair side by side.
         several: rows of each pair, no more than there are annotators.
-        seed: the run's; the draws come from its child "labels", "several".
+        rng: where the draws come from.
 
     Returns:
         [rows] a permutation within each split.
     """
-    rng, order = seeds.rng(seed, "labels", "several"), np.arange(len(user))
-    for name in dict.fromkeys(split):
+    order = np.arange(len(user))
+    for name in dict.fromkeys(np.asarray(split).tolist()):
         rows = np.flatnonzero(np.asarray(split) == name)
         people, theirs, left = np.unique(user[rows], return_inverse=True, return_counts=True)
         waiting = [rows[theirs == one].tolist() for one in range(len(people))]

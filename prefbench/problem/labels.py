@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench import seeds
-from prefbench.problem.behaviour import dealt_apart, not_meant, report_factors
-from prefbench.problem.problem import Problem, apportion
+from prefbench.arrays import Floats, Ints
+from prefbench.problem.behaviour import not_meant, report_factors
+from prefbench.problem.people import Scales, beyond, deal, taste_values
+from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def label_pairs(
+    pairs: pd.DataFrame, problem: Problem, seed: int, scales: Scales | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Let each group's annotators label their pairs, and describe how much the groups disagree.
 
     Args:
         pairs: columns `split, prompt, response_a, response_b`, one row per prompt.
         problem: groups with their utilities, annotators and preference noise.
         seed: the run's seed; the draws come from its child "labels".
+        scales: of members' own utilities, which they then label by; None where they want what their group
+            wants.
 
     Returns:
         Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
@@ -48,32 +54,15 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
 
     conflict = _conflict(utility, utility_a - utility_b, prefers_a, problem)
 
-    rng = seeds.rng(seed, "labels")
-    user_group = np.repeat(
-        np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
-    )
-    # Pairs left over after whole rounds go to annotators of every group in proportion, not to the first ones.
-    in_turn = np.argsort(
-        np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(user_group)]), kind="stable"
-    )
-    people = problem.population
+    people, rng = problem.population, seeds.rng(seed, "labels")
+    user_id, group = deal(problem, pairs["split"].to_numpy(), rng)
     several = np.repeat(np.arange(len(pairs)), people.labels_per_pair)
     pairs, utility_a, utility_b = pairs.iloc[several], utility_a[several], utility_b[several]
-    user_id = np.empty(len(pairs), dtype=np.int64)
-    for split in ("train", "validation", "test"):
-        members = np.flatnonzero(pairs["split"] == split)
-        rounds, rest = divmod(len(members), problem.annotators)
-        everybody = np.tile(np.arange(problem.annotators), rounds)
-        user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
-    # Ids are shuffled so that nothing about the group can be read off the number.
-    shuffled = rng.permutation(problem.annotators)
-    if people.labels_per_pair > 1:
-        user_id = user_id[dealt_apart(user_id, pairs["split"].tolist(), people.labels_per_pair, seed)]
-    group = user_group[user_id]
     own, unit = (utility_a - utility_b)[np.arange(len(pairs)), group], spread[group]
+    if scales is not None:
+        own = own + _of_her_own(pairs, problem, seed, scales, user_id, group)
     factor = report_factors(people, [each.name for each in problem.groups])[group]
-    said = preference_probability(factor * own, problem.temperature * unit)
-    a_wins = rng.random(len(pairs)) < said
+    a_wins = rng.random(len(pairs)) < preference_probability(factor * own, problem.temperature * unit)
     tied = np.abs(own) < people.tie_band * unit
     if tied.any():
         a_wins = np.where(tied, seeds.rng(seed, "labels", "ties").random(len(pairs)) < 0.5, a_wins)
@@ -88,7 +77,7 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
             "prompt": pairs["prompt"].tolist(),
             "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
             "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
-            "user_id": shuffled[user_id],
+            "user_id": user_id,
             "group": [problem.groups[g].name for g in group],
         }
     )
@@ -98,6 +87,17 @@ def label_pairs(pairs: pd.DataFrame, problem: Problem, seed: int) -> tuple[pd.Da
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
     return rows, conflict
+
+
+def _of_her_own(
+    pairs: pd.DataFrame, problem: Problem, seed: int, scales: Scales, user_id: Ints, group: Ints
+) -> Floats:
+    """The difference between a and b in what each pair's annotator wants beyond her group, [n]."""
+    prompts, first, second = (pairs[name].tolist() for name in ("prompt", "response_a", "response_b"))
+    values = taste_values(problem, prompts, first, second)
+    assert values is not None
+    one, other = (beyond(problem, seed, scales, user_id.tolist(), group.tolist(), table) for table in values)
+    return one - other
 
 
 def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:

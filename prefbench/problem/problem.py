@@ -110,6 +110,9 @@ class Problem:
     """The origin of brought labels."""
     population: Population = field(default_factory=Population)
     """The people of the groups, and how they label: options that every task has."""
+    tastes: tuple[Utility, ...] = ()
+    """What members of one group can differ in, where responses are no world's; none given are those that the
+    groups want."""
     lexicon: frozenset[str] | None = None
     """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
     it is none, and responses that hold one are counted."""
@@ -120,6 +123,11 @@ class Problem:
             raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
         check_behaviour(self.population, names, self.annotators if self.given is None else None)
         if self.given is not None:
+            if self.population.spread or self.population.unseen_annotators:
+                raise UserError(
+                    "labels that people brought have nobody behind them to ask: leave task.spread and "
+                    "task.unseen_annotators at 0."
+                )
             self._count(names)
         elif len(self.prompts.train) != self.annotators * self.pairs_per_annotator:
             raise ValueError("a problem needs one train prompt for each labelled pair.")
@@ -143,6 +151,16 @@ class Problem:
     def measured(self) -> tuple[str, ...]:
         """The prompts that policies are measured on."""
         return self.prompts.test or self.prompts.validation
+
+    @property
+    def paired(self) -> dict[str, tuple[str, ...]]:
+        """The prompts of each split to which two reference responses are compared."""
+        prompts = self.prompts
+        return {
+            "train": prompts.train,
+            "validation": prompts.validation,
+            "test": prompts.test[:HELD_OUT_PAIRS],
+        }
 
     @property
     def minority(self) -> str:
@@ -184,10 +202,10 @@ def without_test(problem: Problem) -> Problem:
     return replace(problem, prompts=replace(problem.prompts, test=()), given=given)
 
 
-def apportion(shares: Sequence[float], seats: int) -> list[int]:
+def apportion(shares: Sequence[float], seats: int, option: str = "annotators") -> list[int]:
     """Whole annotators per group by largest remainder (Hamilton's method), ties to the earlier group.
 
-    Exact rational arithmetic: 0.2 of 40 is 8 and never 7.999.
+    Exact rational arithmetic: 0.2 of 40 is 8 and never 7.999. `option` names the one that says how many.
 
     Raises:
         UserError: a group would get no annotator.
@@ -200,8 +218,8 @@ def apportion(shares: Sequence[float], seats: int) -> list[int]:
     if min(counts) == 0:
         smallest = min(Fraction(str(share)) for share in shares)
         raise UserError(
-            f"{seats} annotators at a minority share of {float(smallest):g} leave a group without any: "
-            f"set task.annotators to {-(-1 // smallest)} or more."
+            f"{seats} {option.replace('_', ' ')} at a minority share of {float(smallest):g} leave a group "
+            f"without any: set task.{option} to {-(-1 // smallest)} or more."
         )
     return counts
 

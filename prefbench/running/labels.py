@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from prefbench.learn.interface import Backbone
+from prefbench.problem.contexts import unseen_contexts
 from prefbench.problem.labels import given_pairs, label_pairs
+from prefbench.problem.people import Scales, scales_of, tastes_of
 from prefbench.problem.problem import Problem, apportion
 from prefbench.running.pairs import sampled_pairs
 from prefbench.spec import RunSpec, digest
@@ -22,6 +24,16 @@ class Labels:
 
     rows: pd.DataFrame
     conflict: dict[str, Any]
+    digest: str
+    scales: Scales | None = None
+    """Scales of members' own utilities; None where they want what their group wants."""
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Pairs that the unseen people labelled: rows `user_id, prompt, chosen, rejected`; None of nobody."""
+
+    rows: pd.DataFrame | None
     digest: str
 
 
@@ -40,11 +52,43 @@ def labels_of(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store)
     }
     key |= problem.population.behaviour  # nothing at the defaults: labels of before keep their key
 
+    if problem.population.spread:
+        key["spread"] = [problem.population.spread, [taste.name for taste in tastes_of(problem)]]
+
     def compute(work: Work) -> None:
-        rows, conflict = label_pairs(pairs, problem, spec.seed)
+        scales = scales_of(problem, pairs)
+        rows, conflict = label_pairs(pairs, problem, spec.seed, scales)
+        if scales is not None:
+            (work.path / "scales.json").write_text(json.dumps(asdict(scales), indent=1))
         rows.to_parquet(work.path / "labels.parquet", index=False)
         (work.path / "conflict.json").write_text(json.dumps(conflict, indent=1))
 
     folder = store.stage("labels", key, compute)
     conflict = json.loads((folder / "conflict.json").read_text())
-    return Labels(pd.read_parquet(folder / "labels.parquet"), conflict, content_digest(folder))
+    scales = None
+    if problem.population.spread:
+        said = json.loads((folder / "scales.json").read_text())
+        scales = Scales(**{name: tuple(values) for name, values in said.items()})
+    return Labels(pd.read_parquet(folder / "labels.parquet"), conflict, content_digest(folder), scales)
+
+
+def contexts_of(spec: RunSpec, problem: Problem, labels: Labels, store: Store) -> Contexts:
+    """Pairs that the unseen people labelled; those of the seen are in the labels.
+
+    The same for every aligner of a seed.
+    """
+    if not problem.population.unseen_annotators:
+        return Contexts(None, "")
+    key = {
+        "labels": labels.digest,
+        "population": problem.population.model_dump(),
+        "temperature": problem.temperature,
+        "seed": spec.seed,
+    }
+
+    def compute(work: Work) -> None:
+        rows = unseen_contexts(labels.rows, problem, spec.seed, labels.scales)
+        rows.to_parquet(work.path / "contexts.parquet", index=False)
+
+    folder = store.stage("contexts", key, compute)
+    return Contexts(pd.read_parquet(folder / "contexts.parquet"), content_digest(folder))

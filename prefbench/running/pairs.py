@@ -6,7 +6,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.learn.interface import Backbone
-from prefbench.problem.problem import HELD_OUT_PAIRS, Problem
+from prefbench.problem.problem import Problem
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work, content_digest
 from prefbench.text import text_digest
@@ -16,11 +16,7 @@ def sampled_pairs(
     spec: RunSpec, problem: Problem, backbone: Backbone, store: Store
 ) -> tuple[pd.DataFrame, str]:
     """Two reference responses to each train, validation and held-out prompt."""
-    split_prompts = {
-        "train": problem.prompts.train,
-        "validation": problem.prompts.validation,
-        "test": problem.prompts.test[:HELD_OUT_PAIRS],
-    }
+    split_prompts = problem.paired
     prompts = [prompt for members in split_prompts.values() for prompt in members]
     key = {
         "reference": backbone.digest,

@@ -150,7 +150,8 @@ def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> 
     ready = [
         replace(group, utility=group.utility.prepare(backbone, store.root, seed)) for group in problem.groups
     ]
-    return replace(problem, groups=tuple(ready))
+    tastes = tuple(taste.prepare(backbone, store.root, seed) for taste in problem.tastes)
+    return replace(problem, groups=tuple(ready), tastes=tastes)
 
 
 def _base_fields(

@@ -13,7 +13,9 @@ from prefbench.estimate.passes import sizes_of, works_of
 from prefbench.population import Population
 from prefbench.problem import labels
 from prefbench.problem.behaviour import dealt_apart, not_meant
+from prefbench.problem.contexts import unseen_contexts
 from prefbench.problem.labels import label_pairs
+from prefbench.problem.people import people_of
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.view import make_view
@@ -102,7 +104,7 @@ def test_a_pair_goes_to_so_many_different_people_who_have_equally_many(annotator
 def test_who_shares_a_pair_is_drawn_anew_by_each_seed():
     user = np.tile(np.arange(6), 20)
     split = ["train"] * 60 + ["test"] * 60
-    orders = [dealt_apart(user, split, 3, seed) for seed in (0, 0, 1)]
+    orders = [dealt_apart(user, split, 3, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert (orders[0] == orders[1]).all() and (orders[0] != orders[2]).any()
     for order in orders:
         assert sorted(order[:60]) == list(range(60)) and sorted(order[60:]) == list(range(60, 120))
@@ -220,6 +222,39 @@ def test_the_conflict_is_of_what_groups_want_and_not_of_what_they_say():
         for made in (problem(temperature=0.5), problem(temperature=0.5, reporting={"few": -1.0}, **SAID))
     )
     assert plain == turned
+
+
+# ----------------------------------------------------------------------- people who are unseen
+
+
+def test_people_who_are_unseen_label_as_the_others_do():
+    made = problem(annotators=10, each=40, unseen_annotators=10, context_pairs=200, labels_per_pair=2)
+    told = unseen_contexts(rows_of(made), made, 0)
+    assert (told.groupby("user_id")["prompt"].nunique() == 200).all()  # no pair twice
+    few = [person.id for person in people_of(made, 0) if person.group == 1 and not person.seen]
+    assert len(few) == 2
+
+    def liked(**population) -> tuple[float, float]:
+        """Share of pairs in which the many and the few chose the larger number."""
+        now = replace(made, population=made.population.model_copy(update=population))
+        table = unseen_contexts(rows_of(now), now, 0)
+        larger = table["chosen"].astype(float) > table["rejected"].astype(float)
+        mine = table["user_id"].isin(few)
+        return larger[~mine].mean(), larger[mine].mean()
+
+    assert liked() == (1.0, 0.0)
+    assert liked(reporting={"few": -1.0}) == (1.0, 1.0)
+    for coins in ({"reliability": 0.0}, {"tie_band": 100.0}):
+        assert liked(**coins) == pytest.approx((0.5, 0.5), abs=0.1)
+    assert liked(reliability=0.5) == pytest.approx((0.75, 0.25), abs=0.1)
+
+
+def test_who_labels_more_of_a_pair_has_as_many_labels_more():
+    counts = [
+        {person.id: person.labelled for person in people_of(problem(each=6, labels_per_pair=m), 0)}
+        for m in (1, 3)
+    ]
+    assert set(counts[0].values()) == {6} and counts[1] == {who: 18 for who in counts[0]}
 
 
 # ----------------------------------------------------------------------------------- what is refused

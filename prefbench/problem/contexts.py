@@ -1,0 +1,79 @@
+"""Contexts: what may be told of the people whom policies answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench import seeds
+from prefbench.problem.labels import preference_probability
+from prefbench.problem.people import Scales, beyond, people_of, taste_values
+from prefbench.problem.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def unseen_contexts(
+    rows: pd.DataFrame, problem: Problem, seed: int, scales: Scales | None = None
+) -> pd.DataFrame:
+    """Pairs of train prompts as the unseen people label them, person by person.
+
+    Args:
+        rows: labelled pairs as `prefbench.problem.labels.label_pairs` gives them; whoever labelled them has
+            no say here.
+        problem: groups, population and preference noise.
+        seed: the run's; a person's pairs come from its child "contexts" of her id, and her labels from a
+            child of that.
+        scales: of own utilities; None at a spread of 0.
+
+    Returns:
+        Rows `user_id, prompt, chosen, rejected`, up to the population's `context_pairs` for each person. Her
+        first n are her context of n pairs, whatever the option says. She labels as people do in training:
+        with the task's temperature, in standard deviations of her group's utility, and as the population
+        says. There is no strength beside: a tie is a fair coin's.
+    """
+    import pandas as pd
+
+    people = problem.population
+    # One row of each pair: those of one pair stand side by side.
+    train = rows[rows["split"] == "train"].iloc[:: people.labels_per_pair].reset_index(drop=True)
+    chosen, rejected = (train[side].to_numpy(dtype=object) for side in ("chosen", "rejected"))
+    values = None
+    if scales is not None:
+        values = taste_values(problem, train["prompt"].tolist(), chosen.tolist(), rejected.tolist())
+        assert values is not None
+    tables = []
+    for person in people_of(problem, seed):
+        if person.seen:
+            continue
+        name = problem.groups[person.group].name
+        both = [rows[f"{side}_utility/{name}"].to_numpy() for side in ("chosen", "rejected")]
+        scale = max(float(np.concatenate(both).std()), 1e-9)
+        noise = problem.temperature * scale
+        who = int(person.id)
+        shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: people.context_pairs]
+        gain = (train[f"chosen_utility/{name}"] - train[f"rejected_utility/{name}"]).to_numpy()[shown]
+        if values is not None and scales is not None:
+            n = len(shown)
+            one, other = (
+                beyond(problem, seed, scales, [who] * n, [person.group] * n, table[shown]) for table in values
+            )
+            gain = gain + one - other
+        factor = people.reporting.get(name, 1.0)
+        agrees = preference_probability(factor * gain, np.array(noise))
+        agrees = np.where(np.abs(gain) < people.tie_band * scale, 0.5, agrees)
+        agrees = people.reliability * agrees + (1 - people.reliability) * 0.5
+        kept = seeds.rng(seed, "contexts", who, "labels").random(len(shown)) < agrees
+        tables.append(
+            pd.DataFrame(
+                {
+                    "user_id": who,
+                    "prompt": train["prompt"].to_numpy(dtype=object)[shown],
+                    "chosen": np.where(kept, chosen[shown], rejected[shown]),
+                    "rejected": np.where(kept, rejected[shown], chosen[shown]),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
