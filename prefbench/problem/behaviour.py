@@ -45,7 +45,9 @@ def check_behaviour(population: Population, groups: Sequence[str], annotators: i
         )
 
 
-def dealt_apart(user: Ints, split: Sequence[str] | Ints, several: int, rng: np.random.Generator) -> Ints:
+def dealt_apart(
+    user: Ints, split: Sequence[str] | np.ndarray, several: int, rng: np.random.Generator
+) -> Ints:
     """Positions in `user` such that the pairs' rows get that many different annotators.
 
     Whoever has most rows left is next, equals in random order, and pairs take turns in random order:
