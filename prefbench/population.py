@@ -25,7 +25,7 @@ class Population(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     spread: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """How far a member's own utility lies from the group's, in standard deviations of it."""
+    """Distance of a member's own utility from the group's, in standard deviations of it."""
     unseen_annotators: Annotated[int, Field(ge=0, le=10_000)] = 0
     """People with no label in training, who are met when policies are measured."""
     context_pairs: Annotated[int, Field(ge=0, le=1_000)] = 8

@@ -17,8 +17,21 @@ from prefbench.boards.declared import read_declared
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
-from prefbench.record.evidence import LATER_COLUMNS, PROMPTED_COLUMNS, item_columns, read_evidence
-from prefbench.record.files import DISTRIBUTION_FILE, ITEMS_FILE, PROMPTED_FILE, read_record, run_folders
+from prefbench.record.evidence import (
+    LATER_COLUMNS,
+    PEOPLE_COLUMNS,
+    PROMPTED_COLUMNS,
+    item_columns,
+    read_evidence,
+)
+from prefbench.record.files import (
+    DISTRIBUTION_FILE,
+    ITEMS_FILE,
+    PEOPLE_FILE,
+    PROMPTED_FILE,
+    read_record,
+    run_folders,
+)
 from prefbench.record.packed import INDEX, RECORDS, SUFFIX, EvidenceRows, Index, PackedRun, member
 from prefbench.record.schema import Record
 from prefbench.store.files import clear_disk_errors
@@ -106,6 +119,8 @@ def _evidence(folder: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
     yield ITEMS_FILE, items.select([*item_columns(names), *later])
     if record.prompted_worst_group_win_rate is not None:
         yield PROMPTED_FILE, read_evidence(folder, PROMPTED_FILE).select(list(PROMPTED_COLUMNS))
+    if record.people is not None:
+        yield PEOPLE_FILE, read_evidence(folder, PEOPLE_FILE).select(list(PEOPLE_COLUMNS))
     if record.regret is not None:
         columns = [*STATES, *(f"utility/{name}" for name in names)]
         yield DISTRIBUTION_FILE, read_evidence(folder, DISTRIBUTION_FILE).select(columns)

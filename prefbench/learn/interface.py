@@ -91,7 +91,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Context:
-    """What a policy is told of a person at deployment; None of what her aligner does not see."""
+    """A person as a policy is told of her at deployment; None of what her aligner does not see."""
 
     pairs: Pairs | None = None
     """Pairs that she labelled, in the order in which she did; none of them is about a test prompt."""
@@ -127,7 +127,7 @@ class Aligned:
 
     @classmethod
     def of(cls, made: Policy | Personal | Aligned) -> Aligned:
-        """What an aligner returned, with as much around it as it said."""
+        """An aligner's return value, with as much around it as it said."""
         return made if isinstance(made, Aligned) else cls(made)
 
     @property

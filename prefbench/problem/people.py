@@ -35,7 +35,7 @@ class Person:
     """One of the people whom policies answer."""
 
     id: int | str
-    """As in the labels; the unseen come after the seen."""
+    """Her id in the labels; the unseen come after the seen."""
     group: int
     """Index of her group."""
     labelled: int
@@ -65,7 +65,7 @@ def people_of(problem: Problem, seed: int) -> list[Person]:
 
 
 def _seen(problem: Problem, seed: int) -> list[Person]:
-    """Who labelled for training, by id."""
+    """People who labelled for training, by id."""
     if problem.given is not None:
         names = [group.name for group in problem.groups]
         rows = problem.given[problem.given["split"] == "train"]
@@ -84,7 +84,7 @@ def _seen(problem: Problem, seed: int) -> list[Person]:
 
 
 def deal(problem: Problem, split: Sequence[str] | Floats, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Who labels which pair.
+    """Annotators dealt to pairs.
 
     Args:
         problem: its groups and its number of annotators.
@@ -126,13 +126,13 @@ class Scales:
     """Standard deviations over reference responses, which a member's own utility is measured in."""
 
     groups: tuple[float, ...]
-    """Of each group's utility, in its unit."""
+    """Scales of the groups' utilities, each in its unit."""
     tastes: tuple[float, ...]
-    """Of each z_k, before it is divided by it."""
+    """Scales of the z_k, which these are divided by."""
 
 
 def tastes_of(problem: Problem) -> tuple[Utility, ...]:
-    """What members of a group can differ in, where responses are no world's: by default what groups want."""
+    """Utilities that members of a group can differ in, where responses are no world's."""
     return problem.tastes or tuple(group.utility for group in problem.groups)
 
 

@@ -111,8 +111,8 @@ class Problem:
     population: Population = field(default_factory=Population)
     """The people of the groups, and how they label: options that every task has."""
     tastes: tuple[Utility, ...] = ()
-    """What members of one group can differ in, where responses are no world's; none given are those that the
-    groups want."""
+    """Utilities that members of one group can differ in, where responses are no world's; none given are the
+    groups' own."""
     lexicon: frozenset[str] | None = None
     """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
     it is none, and responses that hold one are counted."""

@@ -120,7 +120,7 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
 
 def _is_known(column: str) -> bool:
     """True if some file of evidence has a column of this name."""
-    known = column in (*ITEM_COLUMNS, *LATER_COLUMNS, *PROMPTED_COLUMNS, *STATES)
+    known = column in (*ITEM_COLUMNS, *LATER_COLUMNS, *PROMPTED_COLUMNS, *PEOPLE_COLUMNS, *STATES)
     return known or column.startswith(("utility/", "reference_utility/"))
 
 
@@ -211,3 +211,22 @@ def prompted_outcomes(table: pd.DataFrame, groups: Sequence[str]) -> Floats:
     if len({column.shape for column in columns}) > 1:
         raise UserError(f"{PROMPTED_FILE} does not have every prompt for every group: run it again.")
     return np.concatenate(columns, axis=2)
+
+
+PEOPLE_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "prompt_id": ("int64", "as in items.parquet"),
+    "sample": ("int64", "0, 1, ... for each prompt, group and stratum"),
+    "prompt": ("string", "as the policy saw it"),
+    "person": ("string", "her id in the labels; of the unseen one after these"),
+    "group": ("string", "hers"),
+    "seen": ("bool", "whether labels of hers were in training"),
+    "n": ("int64", "pairs that are known of her: of the seen those that she labelled for training"),
+    "context": ("string", "own, or of the controls shuffled, other group or other person"),
+    "response": ("string", "the policy's, to her"),
+    "reference_response": ("string", "the reference policy's"),
+    "empty": ("bool", "whether the response has no text; then it is a loss"),
+    "reference_empty": ("bool", "the same of the reference's"),
+    "utility": ("float64", "her own, of the response"),
+    "reference_utility": ("float64", "her own, of the reference response"),
+}
+"""Columns of `people.parquet`: type and meaning."""

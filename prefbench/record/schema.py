@@ -8,31 +8,17 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from prefbench.record.parts import Bounds, Count, RateShare, StrictPart
+from prefbench.record.schema_people import PeopleRecord
 from prefbench.spec import SECTIONS
 
-SCHEMA_VERSION = 5
-READABLE_VERSIONS = (1, 2, 3, 4, 5)
+SCHEMA_VERSION = 6
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
 """Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
-`numerics` nor `code`, `plugins` and `stages`, version 4 neither `agreed` and `retention` nor `text`; all have
-defaults."""
-
-RateShare = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Bounds = tuple[RateShare, RateShare]
-
-
-class StrictPart(BaseModel):
-    """Frozen, no unknown fields, no NaN or infinity anywhere, docstrings as descriptions."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
+`numerics` nor `code`, `plugins` and `stages`, version 4 neither `agreed` and `retention` nor `text`,
+version 5 neither `sees` nor `people`; all have defaults."""
 
 
 class _ComparisonRecord(StrictPart):
@@ -256,7 +242,7 @@ class Provenance(StrictPart):
 class Record(StrictPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2, 3, 4, 5] = 5
+    schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
     """Version of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -272,6 +258,8 @@ class Record(StrictPart):
     """Name of the aligner."""
     needs: tuple[Literal["group", "oracle", "side", "user_id"], ...]
     """Fields that the aligner saw beyond prompt, chosen and rejected; sorted."""
+    sees: tuple[Literal["group", "instruction", "pairs", "user_id"], ...] = ()
+    """Facts of a person that its policy is told when it answers her; none of one for everybody. Sorted."""
     model: str
     """Preset, folder or hub id."""
     data: str
@@ -334,6 +322,8 @@ class Record(StrictPart):
     """Share of those won: what is kept of what everybody wants; null where there are none."""
     text: TextRecord | None = None
     """Figures that a win rate does not see; null where responses are no texts, as in a world."""
+    people: PeopleRecord | None = None
+    """Person by person; null where it matters to nobody who is answered."""
     em: EmRecord | None
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]
@@ -377,7 +367,7 @@ class Record(StrictPart):
                 raise ValueError(f"{section}_options is no table")
         return value
 
-    @field_validator("needs", mode="before")
+    @field_validator("needs", "sees", mode="before")
     @classmethod
     def _sorted(cls, value: Any) -> Any:
         listed = isinstance(value, list | tuple | set | frozenset)
@@ -440,6 +430,8 @@ LATER_MEASURED = ("agreed", "retention", "text")
 """Fields that it fills too, and that versions before `LATER_VERSION` lack."""
 LATER_VERSION = 5
 """Version of the record's format from which on it has those."""
+PEOPLE_VERSION = 6
+"""Version from which on it has `sees` and `people`."""
 
 
 def json_schema() -> dict[str, Any]:

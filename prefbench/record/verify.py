@@ -8,9 +8,11 @@ from typing import Any
 
 from prefbench.evaluate.regret import COLUMNS, regrets
 from prefbench.record.evidence import read_items
-from prefbench.record.files import DISTRIBUTION_FILE, PROMPTED_FILE, read_record
+from prefbench.record.files import DISTRIBUTION_FILE, PEOPLE_FILE, PROMPTED_FILE, read_record
 from prefbench.record.schema import LATER_VERSION, MEASURED, Record, RegretRecord, TextRecord
+from prefbench.record.schema_people import PeopleRecord
 from prefbench.record.summary import summarise, summarise_prompted
+from prefbench.record.summary_people import summarise_people
 from prefbench.spec import USUAL, digest
 
 
@@ -69,6 +71,7 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
         for name, value in values.items():
             wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
     wrong += _prompted_differs(record, folder, tolerance)
+    wrong += _people_differ(record, folder, tolerance)
     wrong += _regret_differs(record, folder, tolerance)
     blank = items["response"].fillna("").str.strip() == ""
     unflagged = int((blank & ~items["empty"].astype(bool)).sum())
@@ -111,6 +114,37 @@ def _prompted_differs(record: Record, folder: Path, tolerance: float) -> list[st
     if (blank & ~table["empty"].astype(bool)).any():
         wrong.append(f"{PROMPTED_FILE} has responses without text that are not marked empty")
     return wrong
+
+
+def _people_differ(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """Disagreements of the entries on people with their responses."""
+    said = record.people
+    if said is None:
+        return []
+    table = read_items(folder, PEOPLE_FILE)
+    found = summarise_people(table, [group.name for group in record.groups], record.seed)
+    scales = {"group_scales": said.group_scales, "taste_scales": said.taste_scales}
+    true = PeopleRecord.model_validate({**scales, **found})
+    wrong = _parts_differ("people", said.model_dump(), true.model_dump(), tolerance)
+    blank = table["response"].fillna("").str.strip() == ""
+    if (blank & ~table["empty"].astype(bool)).any():
+        wrong.append(f"{PEOPLE_FILE} has responses without text that are not marked empty")
+    return wrong
+
+
+def _parts_differ(name: str, written: Any, found: Any, tolerance: float) -> list[str]:
+    """Disagreements of two values of which parts may be tables and lists of tables."""
+    if isinstance(written, dict) and isinstance(found, dict):
+        inner = [(key, written[key], found[key]) for key in written]
+    elif isinstance(written, tuple) and isinstance(found, tuple) and any(isinstance(w, dict) for w in found):
+        if len(written) != len(found):
+            return [f"{name} has {len(written)} entries, the evidence gives {len(found)}"]
+        inner = [(str(place), *both) for place, both in enumerate(zip(written, found, strict=True))]
+    else:
+        return _differs(name, written, found, tolerance)
+    return [
+        line for key, one, other in inner for line in _parts_differ(f"{name}.{key}", one, other, tolerance)
+    ]
 
 
 def _regret_differs(record: Record, folder: Path, tolerance: float) -> list[str]:

@@ -12,6 +12,7 @@ from prefbench.record.anonymous import without_paths
 from prefbench.record.checked import Checked
 from prefbench.record.problems import Problems, Unbuilt
 from prefbench.record.schema import Record
+from prefbench.record.verify_people import check_people
 from prefbench.record.verify_texts import lexicon_differs
 from prefbench.record.verify_utilities import check_prompted, check_utility
 from prefbench.record.verify_worlds import check_world
@@ -53,6 +54,7 @@ def check_problem(checked: Checked, record: Record, problems: Problems, build: b
         columns = (f"utility/{group.name}", f"reference_utility/{group.name}")
         check_utility(checked, group, items, asked, columns, group.name)
     check_prompted(checked, record, problem)
+    check_people(checked, record, problem)
     check_world(checked, record, problem)
 
 

@@ -8,7 +8,7 @@ from prefbench.identity import Identity
 from prefbench.numerics import NUMERICS
 from prefbench.record.alike import same
 from prefbench.record.checked import Checked
-from prefbench.record.schema import Record
+from prefbench.record.schema import PEOPLE_VERSION, Record
 from prefbench.spec import USUAL, EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, renamed, resolve
 
 
@@ -41,6 +41,13 @@ def check_spec(checked: Checked, record: Record) -> None:
     if aligner is not None and sorted(aligner.needs) != sorted(record.needs):
         said, true = (", ".join(sorted(needs)) or "nothing" for needs in (record.needs, aligner.needs))
         checked.wrong.append(f"needs is {said}, {record.aligner} needs {true}")
+    if (
+        aligner is not None
+        and record.schema_version >= PEOPLE_VERSION
+        and sorted(aligner.sees) != [*record.sees]
+    ):
+        said, true = (", ".join(sorted(sees)) or "nothing" for sees in (record.sees, aligner.sees))
+        checked.wrong.append(f"sees is {said}, the policy of {record.aligner} sees {true}")
     for section, entry in (("task", task), ("aligner", aligner), ("model", model), ("evaluate", None)):
         if entry is not None or section == "evaluate":
             _check_options(checked, record, section, entry)

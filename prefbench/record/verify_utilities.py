@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from prefbench.problem.problem import Group, Problem, with_instruction
 from prefbench.record.alike import TOLERANCE
@@ -45,14 +47,19 @@ def check_utility(
         return
     stored = [table[name].to_numpy(dtype=np.float64)[known] for name in columns]
     computed = [np.asarray(values, dtype=np.float64)[known] for values in found]
-    apart = np.zeros(len(stored[0]), dtype=bool)
-    for written, value in zip(stored, computed, strict=True):
-        apart |= ~(np.abs(written - value) <= TOLERANCE * np.maximum(1.0, np.abs(value)))
-    apart |= _won(*stored) != _won(*computed)
+    apart = rows_apart(stored, computed)
     if apart.any():
         checked.wrong.append(
             f"utility of {called} is not what the task computes from the texts in {int(apart.sum())} rows"
         )
+
+
+def rows_apart(stored: Sequence[Floats], computed: Sequence[Floats]) -> npt.NDArray[np.bool_]:
+    """Rows of which utilities of a pair of responses differ, or who of the two has the larger one."""
+    apart = np.zeros(len(stored[0]), dtype=bool)
+    for written, value in zip(stored, computed, strict=True):
+        apart |= ~(np.abs(written - value) <= TOLERANCE * np.maximum(1.0, np.abs(value)))
+    return np.asarray(apart | (_won(*stored) != _won(*computed)))
 
 
 def _won(ours: Floats, theirs: Floats) -> Floats:

@@ -17,7 +17,9 @@ from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.summary import summarise, summarise_prompted
-from prefbench.running.labels import labels_of
+from prefbench.record.summary_people import summarise_people
+from prefbench.running.labels import contexts_of, labels_of
+from prefbench.running.people import people_scores
 from prefbench.running.policy import aligned_policy
 from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters
 from prefbench.running.samples import Speaker, samples_of
@@ -35,6 +37,7 @@ class Found:
     """The record's measured fields."""
     items: pd.DataFrame
     prompted: pd.DataFrame | None
+    people: pd.DataFrame | None
     distribution: pd.DataFrame | None
     judgements: pd.DataFrame | None
     history: str | None
@@ -44,7 +47,8 @@ class Found:
 def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> Found:
     """The findings of a run, once its reference policy stands."""
     labels = labels_of(spec, problem, backbone, store)
-    policy, policy_folder = aligned_policy(spec, problem, backbone, labels, store)
+    contexts = contexts_of(spec, problem, labels, store)
+    policy, policy_folder = aligned_policy(spec, problem, backbone, labels, contexts, store)
     speakers = (
         Speaker("policy", policy, _digest(spec, problem, policy_folder)),
         Speaker("reference", backbone.reference, backbone.digest),
@@ -53,6 +57,8 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     ours, theirs = (samples_of(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
     items = scored(problem, ours, theirs, store)
     prompted = prompted_scores(spec, problem, backbone, speakers, store)
+    sees = registry.get("aligner", spec.aligner).sees
+    people = people_scores(spec, problem, labels, sees, policy_folder, ours, theirs, store)
     counts = apportion([group.share for group in problem.groups], problem.annotators)
     groups = [
         (group.name, count / problem.annotators, group.name == problem.minority)
@@ -64,12 +70,20 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         for row in measured["groups"]:
             row["prompted"] = apart.get(row["name"])
         measured |= worst
+    measured["people"] = None
+    if people is not None:
+        scales = labels.scales
+        measured["people"] = {
+            "group_scales": None if scales is None else scales.groups,
+            "taste_scales": None if scales is None else scales.tastes,
+            **summarise_people(people, [group.name for group in problem.groups], spec.seed),
+        }
     evidence = json.loads((policy_folder / "evidence.json").read_text())
     accuracy = reward_accuracy(problem, labels.rows, policy_folder, evidence)
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
     measured["em"] = em_report(labels.rows, evidence)
-    reports = _utility_reports(problem, labels.rows, items, prompted)
+    reports = _utility_reports(problem, labels.rows, items, prompted, people)
     measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
     distribution = backbone.distribution(policy, problem.measured)
     measured["regret"] = None
@@ -84,7 +98,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     measured["notes"] = [*evidence["notes"], *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
-    return Found(measured, items, prompted, distribution, judged, course)
+    return Found(measured, items, prompted, people, distribution, judged, course)
 
 
 def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:
@@ -112,14 +126,18 @@ def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str,
 
 
 def _utility_reports(
-    problem: Problem, labels: pd.DataFrame, items: pd.DataFrame, prompted: pd.DataFrame | None
+    problem: Problem,
+    labels: pd.DataFrame,
+    items: pd.DataFrame,
+    prompted: pd.DataFrame | None,
+    people: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """The reports of utilities that were fitted or asked for."""
     # Labels that a task brought along were not asked for.
     asked = [items] if problem.given is not None else [labels, items]
     reports = {}
     for group in problem.groups:
-        told = [] if prompted is None else [prompted[prompted["group"] == group.name]]
+        told = [table[table["group"] == group.name] for table in (prompted, people) if table is not None]
         for table in [*asked, *told]:
             group.utility.recall(*compared_in(table, problem))
         report = group.utility.report()

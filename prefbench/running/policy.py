@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from prefbench import registry
-from prefbench.errors import PrefbenchError
-from prefbench.learn.interface import Aligned, Backbone, Policy
+from prefbench.errors import PrefbenchError, UserError
+from prefbench.learn.interface import Aligned, Backbone, Personal, Policy
 from prefbench.learn.rewards import what_was_not_learned
 from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
-from prefbench.running.labels import Labels
+from prefbench.running.labels import Contexts, Labels
+from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_key, personal_responses
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
 from prefbench.team import is_lost
@@ -33,9 +36,12 @@ class AlignerFailed(PrefbenchError):
 
 
 def aligned_policy(
-    spec: RunSpec, problem: Problem, backbone: Backbone, labels: Labels, store: Store
+    spec: RunSpec, problem: Problem, backbone: Backbone, labels: Labels, contexts: Contexts, store: Store
 ) -> tuple[Policy, Path]:
-    """The aligner's policy, and what its rewards say about held-out pairs."""
+    """The aligner's policy for whoever nothing is known of, and the stage's folder.
+
+    It holds what its rewards say about held-out pairs and, of a personal policy, what it says to people.
+    """
     entry = registry.get("aligner", spec.aligner)
     key = {
         "aligner": entry.name,
@@ -46,20 +52,26 @@ def aligned_policy(
         "prompts": text_digest(problem.prompts.train),
         "seed": spec.seed,
     }
+    if entry.sees:
+        # How it answers a person is known only here, where the function that adapts it still is.
+        key["people"] = personal_key(spec, problem, contexts)
 
     def compute(work: Work) -> None:
         view = make_view(labels.rows, problem, entry.needs, spec.seed)
-        try:
+        with _strange(entry.name):
             made = entry.function(view, backbone.at(work), entry.options(**spec.aligner_options))
-        except PrefbenchError:
-            raise
-        except (Exception, SystemExit) as error:  # a stranger's aligner may raise anything
-            if _is_environment(error):
-                raise
-            line = f"aligner '{entry.name}' failed with {type(error).__name__}: {error}".replace("\n", " ")
-            raise AlignerFailed(line, traceback.format_exc()) from error
-        aligned = Aligned.of(made)
-        aligned.default.save(work.path)
+            aligned = Aligned.of(made)
+            aligned.default.save(work.path)
+        if isinstance(aligned.policy, Personal):
+            if not entry.sees:
+                raise UserError(
+                    f"aligner '{entry.name}' returns a Personal, whose policies would be told nothing: "
+                    "register it with what it sees of a context, as in sees={'pairs'}."
+                )
+            briefing = briefing_of(spec, problem, labels, contexts, entry.sees)
+            with _strange(entry.name):
+                said = personal_responses(aligned.policy, briefing, spec.evaluate_options["samples"])
+            said.to_parquet(work.path / PERSONAL_FILE, index=False)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
         notes = list(aligned.notes)
@@ -84,6 +96,20 @@ def aligned_policy(
     if "oracle" in entry.needs:
         policy = with_utilities(policy, lambda: true_utilities(problem))
     return policy, folder
+
+
+@contextlib.contextmanager
+def _strange(aligner: str) -> Iterator[None]:
+    """Make one error of ours of whatever a stranger's aligner raises within the block."""
+    try:
+        yield
+    except PrefbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        if _is_environment(error):
+            raise
+        line = f"aligner '{aligner}' failed with {type(error).__name__}: {error}".replace("\n", " ")
+        raise AlignerFailed(line, traceback.format_exc()) from error
 
 
 _ALIGNERS_OWN = (

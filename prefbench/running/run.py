@@ -17,7 +17,8 @@ from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
-from prefbench.problem.problem import Problem, apportion, without_test
+from prefbench.problem.people import people_of
+from prefbench.problem.problem import Problem, without_test
 from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
 from prefbench.record.files import (
@@ -25,6 +26,7 @@ from prefbench.record.files import (
     HISTORY_FILE,
     ITEMS_FILE,
     JUDGEMENTS_FILE,
+    PEOPLE_FILE,
     PROMPTED_FILE,
     write_record,
 )
@@ -101,18 +103,20 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        for evidence in (ITEMS_FILE, PROMPTED_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE, HISTORY_FILE):
+        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
+        for evidence in (*tables, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
             (folder / "error.txt").write_text(trace)
     else:
         write_items(found.items, folder)
-        tables = {
+        beside = {
             PROMPTED_FILE: found.prompted,
+            PEOPLE_FILE: found.people,
             DISTRIBUTION_FILE: found.distribution,
             JUDGEMENTS_FILE: found.judgements,
         }
-        for evidence, table in tables.items():
+        for evidence, table in beside.items():
             if table is not None:
                 write_items(table, folder, evidence)
         if found.history is not None:
@@ -126,7 +130,7 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     task = registry.get("task", spec.task)
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
-    apportion([group.share for group in problem.groups], problem.annotators)  # an impossible share fails here
+    people_of(problem, spec.seed)  # an impossible share fails here
     if spec.split == "validation":
         problem = without_test(problem)
     missed = problem.ratio_missed(spec.minority_ratio)
@@ -167,6 +171,7 @@ def _base_fields(
         "task_version": entry.version,
         "aligner": spec.aligner,
         "needs": sorted(registry.get("aligner", spec.aligner).needs),
+        "sees": sorted(registry.get("aligner", spec.aligner).sees),
         "model": spec.model,
         "data": spec.data,
         "minority_ratio": problem.ratio(spec.minority_ratio),

@@ -13,7 +13,7 @@ from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.evaluate.selection import RULES, Rule
 from prefbench.files import UnfitFile, read_json
-from prefbench.record.schema import Count, StrictPart
+from prefbench.record.parts import Count, StrictPart
 from prefbench.spec import RunSpec, digest, make_spec, resolve
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line

@@ -24,6 +24,8 @@ from prefbench.record.verify_utilities import check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.tools.rerun import draw, rerun
+from support.personal import personal
+from support.small_world import SMALL
 from support.tiny import TINY_ALIGNER, TINY_SETS
 
 
@@ -51,7 +53,7 @@ def test_every_field_is_checked_or_has_a_reason_why_not():
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    """A run with a mixture of annotators, one with instructions, one of a world; two seeds of the first."""
+    """Runs with a mixture of annotators, of two seeds; with instructions, of a world, and of people."""
     runs = tmp_path_factory.mktemp("runs")
     quick = [f"aligner.{name}={value}" for name, value in TINY_ALIGNER.items()]
     tiny, persona = parse_sets([*TINY_SETS, *quick]), parse_sets(TINY_SETS)
@@ -59,7 +61,10 @@ def honest(tmp_path_factory):
     specs += [make_spec(task="tulu_style", aligner="reference", sets=persona)]
     tuning = {"digest": "0" * 16, "configurations": 16, "tokens": 5, "rule": "S0"}
     specs += [make_spec(task="bandit_two_group", aligner="dpo", tuning=tuning)]
-    return [run(spec, runs)[0] for spec in specs]
+    people = {**SMALL, "annotators": 8, "unseen_annotators": 8, "spread": 0.5}
+    with personal():
+        specs += [make_spec(task="bandit_two_group", aligner="own_reward", sets={"task": people})]
+        yield [run(spec, runs)[0] for spec in specs]
 
 
 def edited(value):
@@ -87,7 +92,8 @@ def test_an_edit_of_a_checked_field_is_found(honest, tmp_path, path):
         for name in way:
             inner = [place[name] for place in places if place[name] is not None]
             places = [each for part in inner for each in (part if isinstance(part, list) else [part])]
-        if not places or places[0][last] is None:
+        places = [place for place in places if place[last] is not None]
+        if not places:
             continue
         places[0][last] = edited(places[0][last])
         copy = shutil.copytree(folder, tmp_path / folder.name)
