@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench import seeds
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.labels import preference_probability
 from prefbench.problem.people import Scales, beyond, people_of, taste_values
 from prefbench.problem.problem import Problem
@@ -32,7 +33,7 @@ def unseen_contexts(
         Rows `user_id, prompt, chosen, rejected`, up to the population's `context_pairs` for each person. Her
         first n are her context of n pairs, whatever the option says. She labels as people do in training:
         with the task's temperature, in standard deviations of her group's utility, and as the population
-        says. There is no strength beside: a tie is a fair coin's.
+        says; where ties are labelled there is `strength` too.
     """
     import pandas as pd
 
@@ -63,8 +64,9 @@ def unseen_contexts(
             gain = gain + one - other
         factor = people.reporting.get(name, 1.0)
         agrees = preference_probability(factor * gain, np.array(noise))
-        agrees = np.where(np.abs(gain) < people.tie_band * scale, 0.5, agrees)
-        agrees = people.reliability * agrees + (1 - people.reliability) * 0.5
+        meant = seeds.rng(seed, "contexts", who, "coins").random(len(shown)) < people.reliability
+        tied = np.abs(gain) < people.tie_band * scale
+        agrees = np.where(meant & ~tied, agrees, 0.5)
         kept = seeds.rng(seed, "contexts", who, "labels").random(len(shown)) < agrees
         tables.append(
             pd.DataFrame(
@@ -73,6 +75,7 @@ def unseen_contexts(
                     "prompt": train["prompt"].to_numpy(dtype=object)[shown],
                     "chosen": np.where(kept, chosen[shown], rejected[shown]),
                     "rejected": np.where(kept, rejected[shown], chosen[shown]),
+                    **({STRENGTH: np.where(meant & tied, 0.5, 1.0)} if people.tie_band else {}),
                 }
             )
         )

@@ -10,6 +10,7 @@ import numpy as np
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
 from prefbench.problem.behaviour import not_meant, report_factors
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Scales, beyond, deal, taste_values
 from prefbench.problem.problem import Problem
 
@@ -82,7 +83,7 @@ def label_pairs(
         }
     )
     if people.tie_band:
-        rows["strength"] = np.where(tied, 0.5, 1.0)
+        rows[STRENGTH] = np.where(tied, 0.5, 1.0)
     for index, member in enumerate(problem.groups):
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])

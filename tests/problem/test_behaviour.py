@@ -79,6 +79,11 @@ def rows_of(made: Problem, seed=0) -> pd.DataFrame:
     return label_pairs(pairs_of(made), made, seed)[0]
 
 
+def unit_of(made: Problem) -> float:
+    """The standard deviation of both groups' utility over responses."""
+    return float(pairs_of(made)[["response_a", "response_b"]].astype(float).to_numpy().std())
+
+
 # ------------------------------------------------------------------------- several people of one pair
 
 
@@ -246,6 +251,10 @@ def test_people_who_are_unseen_label_as_the_others_do():
     assert liked(reporting={"few": -1.0}) == (1.0, 1.0)
     for coins in ({"reliability": 0.0}, {"tie_band": 100.0}):
         assert liked(**coins) == pytest.approx((0.5, 0.5), abs=0.1)
+    ties = replace(made, population=made.population.model_copy(update={"tie_band": 0.5}))
+    sure = unseen_contexts(rows_of(ties), ties, 0)
+    near = np.abs(sure["chosen"].astype(float) - sure["rejected"].astype(float)) < 0.5 * unit_of(made)
+    assert sure["strength"].tolist() == np.where(near, 0.5, 1.0).tolist() and "strength" not in told
     assert liked(reliability=0.5) == pytest.approx((0.75, 0.25), abs=0.1)
 
 
