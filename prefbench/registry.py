@@ -35,7 +35,8 @@ Role = Literal["floor", "ceiling"]
 ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
-NEEDS = frozenset({"user_id", "group", "oracle"})
+NEEDS = frozenset({"user_id", "group", "oracle", "side"})
+"""Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
 """Fields of a `Context` that a personal policy may be told."""
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
@@ -164,7 +165,7 @@ def task(
     name: str,
     *,
     version: int = 1,
-    provides: Iterable[str] = NEEDS,
+    provides: Iterable[str] = NEEDS - {"side"},
     backbone: str = "causal_lm",
     place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -36,7 +36,7 @@ class Sizes:
     """Size of a problem: numbers of prompts, and of tokens in them."""
 
     train: int
-    """Labelled pairs, and as many prompts to optimise a policy on."""
+    """Labels, of as many prompts to optimise a policy on where each pair has one."""
     validation: int
     test: int
     groups: int
@@ -51,6 +51,8 @@ class Sizes:
     """Mean tokens of a text of the corpus."""
     response: int
     """Tokens of the longest response."""
+    labels: int = 1
+    """Labels of each sampled pair."""
     gold: tuple[tuple[int, bool], ...] = ()
     """Pairs of each gold reward, and whether they come labelled."""
 

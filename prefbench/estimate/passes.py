@@ -38,6 +38,7 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
     return Sizes(
         train=_pairs(problem, "train"),
         validation=_pairs(problem, "validation"),
+        labels=problem.population.labels_per_pair,
         test=len(problem.measured),
         groups=len(problem.groups),
         instructed=sum(group.instruction is not None for group in problem.groups),
@@ -58,9 +59,9 @@ def _held_out(sizes: Sizes) -> int:
 
 
 def _pairs(problem: Problem, split: str) -> int:
-    """Number of labelled pairs of a split: one for each prompt, of brought labels as many as there are."""
+    """Number of labels of a split: of each prompt's pair, or as many as were brought."""
     if problem.given is None:
-        return len(getattr(problem.prompts, split))
+        return problem.population.labels_per_pair * len(getattr(problem.prompts, split))
     return int((problem.given["split"] == split).sum())
 
 
@@ -73,7 +74,7 @@ def _judge(recipe: Recipe, stage: str, rows: float) -> None:
 def _measure_rewards(recipe: Recipe) -> None:
     """Every reward scores the pairs that measure it (`running/measure.py`)."""
     if recipe.rewards:
-        rows = 2 * _held_out(recipe.sizes) * recipe.rewards
+        rows = 2 * recipe.sizes.labels * _held_out(recipe.sizes) * recipe.rewards
         recipe.score("evaluation", rows, held=recipe.rewards + recipe.policies, vocabulary=False)
 
 
@@ -92,7 +93,7 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     _gold(recipe)
     begun = len(recipe.works)
     if sizes.sampled:
-        pairs = 2 * (sizes.train + sizes.validation + _held_out(sizes))
+        pairs = 2 * ((sizes.train + sizes.validation) // sizes.labels + _held_out(sizes))
         recipe.add("pairs", "sample", pairs, min(pairs, ROWS_AT_ONCE), drawn=2)
         _judge(recipe, "pairs", pairs)
     declared = registry.get("aligner", spec.aligner).work
