@@ -28,7 +28,7 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
     "prefbench/learn/rewards.py": (
         "+ penalty * (w @ w) / 2\n        return float(value), penalty * w -",
         "+ 9 * penalty * (w @ w) / 2\n        return float(value), 9 * penalty * w -",
-        {"rewards", "policy", "samples", "scores"},
+        {"rewards", "policy", "samples", "scores", "proxies"},
     ),
     "prefbench/learn/em.py": (
         "LINEAR_PRIOR_VARIANCE = 1.28",
@@ -44,7 +44,7 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
     "prefbench/running/samples.py": (
         'seeds.child(spec.seed, "samples", role)',
         'seeds.child(spec.seed, "drawn", role)',
-        {"samples", "scores"},
+        {"samples", "scores", "proxies"},
     ),
     "prefbench/text.py": (
         "def count_words(text: str) -> int:",
@@ -56,6 +56,11 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         "THETA = np.array([[1.0, 3.0",
         "THETA = np.array([[1.5, 3.0",
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},
+    ),
+    "prefbench/running/proxies.py": (
+        "values = rewards(asked, said)",
+        "values = 2 * rewards(asked, said)",
+        {"proxies"},
     ),
     "baselines/maxmin.py": (
         "rewards = rewards.raw()",
@@ -166,6 +171,6 @@ def test_an_edit_recomputes_what_depends_on_it_and_serves_the_rest(file, checkou
     finally:
         path.write_text(text)
     assert kept[1:] == fresh[1:]  # record and items, stages' names among them
-    assert set(fresh[0]) == {"pairs", "labels", "rewards", "policy", "samples", "scores"}
+    assert set(fresh[0]) == {"pairs", "labels", "rewards", "policy", "samples", "scores", "proxies"}
     assert set(kept[0]) >= expected
-    assert set(kept[0]) <= expected | {"policy", "samples", "scores"}
+    assert set(kept[0]) <= expected | {"policy", "samples", "scores", "proxies"}

@@ -84,13 +84,15 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
+    """Bytes on disk; a file that several stages have is shared out among them."""
     if not path.is_dir():
         return path.lstat().st_size
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_size
+                found = os.lstat(os.path.join(folder, name))
+                total += found.st_size // found.st_nlink
             except FileNotFoundError:
                 continue  # renamed while we looked
     return total

@@ -23,7 +23,7 @@ from prefbench.tools.cache import gc, overview, parse_age, stages, users, verify
 from support.commands import typed
 
 SPEC = {"task": "worst_case_two_group", "aligner": "preference_matching"}
-KINDS = ["labels", "pairs", "policy", "rewards", "samples", "scores"]
+KINDS = ["labels", "pairs", "policy", "proxies", "rewards", "samples", "scores"]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,16 @@ def test_stages_are_listed_by_kind_with_size_and_age(runs):
     assert rows["pairs"]["count"] == 1 and rows["samples"]["count"] == 2
     folder = only(runs, "pairs")
     assert rows["pairs"]["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    files = {
+        file.stat().st_ino: file.stat().st_size for file in runs.glob("stages/*/*/**/*") if file.is_file()
+    }
+    assert sum(row["bytes"] for row in rows.values()) == pytest.approx(
+        sum(files.values()), abs=9
+    )  # links once
     os.utime(folder / "done.json", (time.time() - 3 * 86400,) * 2)
     assert round(overview(runs)[1]["oldest_seconds"] / 86400) == 3
     outcome = typed("cache", "ls", "--runs-dir", runs)
-    assert outcome.code == 0 and outcome.out.splitlines()[-1].startswith("7 stages, ")
+    assert outcome.code == 0 and outcome.out.splitlines()[-1].startswith("9 stages, ")
     assert "3d" in outcome.out
     assert [
         row["stage"] for row in json.loads(typed("cache", "ls", "--runs-dir", runs, "--json").out)["kinds"]
@@ -112,10 +118,10 @@ def test_a_damaged_stage_is_named_and_the_next_run_mends_it(harm, runs):
     }[harm]()
     outcome = typed("cache", "verify", "--runs-dir", runs)
     assert outcome.code == 1
-    assert outcome.out.splitlines() == [f"pairs/{folder.name}: {said}", "6 of 7 stages are whole"]
+    assert outcome.out.splitlines() == [f"pairs/{folder.name}: {said}", "8 of 9 stages are whole"]
     made, record = run(make_spec(**SPEC), runs)
     assert record.status == "ok" and (made / "items.parquet").read_bytes() == before
-    assert typed("cache", "verify", "--runs-dir", runs).out == "7 of 7 stages are whole\n"
+    assert typed("cache", "verify", "--runs-dir", runs).out == "9 of 9 stages are whole\n"
 
 
 json_values = st.recursive(
@@ -194,11 +200,13 @@ def test_stages_go_by_kind_and_by_age_and_records_never(runs):
     for path in folder.iterdir():
         os.utime(path, (0, 0))
     assert typed("cache", "gc", "--older-than", "30d", "--runs-dir", runs).code == 0
-    assert len(stages(runs)) == 7
+    assert len(stages(runs)) == 9
     gc(runs, stage="policy")
     assert [stage.kind for stage in stages(runs)] == [
         "labels",
         "pairs",
+        "proxies",
+        "proxies",
         "rewards",
         "samples",
         "samples",
@@ -206,9 +214,10 @@ def test_stages_go_by_kind_and_by_age_and_records_never(runs):
     ]
     os.utime(only(runs, "labels") / "done.json", (time.time() - 31 * 86400,) * 2)
     gc(runs, older_than=parse_age("30d"), stage="pairs")
-    assert len(stages(runs)) == 6
+    assert len(stages(runs)) == 8
     gc(runs, older_than=parse_age("30d"))
-    assert [stage.kind for stage in stages(runs)] == ["pairs", "rewards", "samples", "samples", "scores"]
+    left = ["pairs", "proxies", "proxies", "rewards", "samples", "samples", "scores"]
+    assert [stage.kind for stage in stages(runs)] == left
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
     again, _ = run(make_spec(**SPEC), runs)
     assert (again / "items.parquet").read_bytes() == kept["items.parquet"]
@@ -348,4 +357,4 @@ def test_clearing_that_fails_is_one_line(runs, monkeypatch):
     monkeypatch.setattr(cache.os, "replace", refuse)
     outcome = typed("cache", "gc", "--stage", "policy", "--runs-dir", runs)
     assert outcome.code == PrefbenchError.exit_code and "Permission denied" in outcome.error
-    assert len(stages(runs)) == 7
+    assert len(stages(runs)) == 9
