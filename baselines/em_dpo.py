@@ -79,7 +79,8 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
             for policy in policies
         ]
         per_user = np.log(share) + np.stack(
-            [np.bincount(user, weights=log_likelihood(margin)) for margin in margins], axis=1
+            [np.bincount(user, weights=log_likelihood(margin, pairs.strength)) for margin in margins],
+            axis=1,
         )
         top = per_user.max(axis=1, keepdims=True)
         before, responsibility = responsibility, np.exp(per_user - top)

@@ -7,7 +7,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.options import RewardOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of
-from prefbench.learn.selection import BestOfPolicy, Criterion, LearnedCriterion, WorstOff
+from prefbench.learn.selection import BestOfPolicy, Criterion, LearnedCriterion, WorstOff, most_kl_of_best
 from prefbench.learn.selection import best_constant as search
 from prefbench.learn.simple_policies import (
     ConstantPolicy,
@@ -47,8 +47,14 @@ class SelectionOptions(pb.Options):
 class BestOfOptions(pb.Options):
     """Strength of the selection."""
 
-    candidates: int = Field(16, ge=2, le=1024)
+    ladder = ("candidates", (1, 2, 4, 8, 16, 32, 64))
+
+    candidates: int = Field(16, ge=1, le=1024)
     """Reference samples that one response is chosen from, the n of best-of-n."""
+
+    def most_kl(self) -> float:
+        """log n - (n - 1) / n, near the truth where samples are seldom equal."""
+        return most_kl_of_best(self.candidates)
 
 
 class BestOfRewardOptions(BestOfOptions, RewardOptions):

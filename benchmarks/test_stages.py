@@ -43,7 +43,7 @@ from prefbench.learn.pairwise import DPO
 from prefbench.learn.welfare import population_min
 from prefbench.spec import make_spec
 from prefbench.stats import intervals
-from prefbench.tools.doctor import gemm_rate, memory_bandwidth
+from prefbench.tools.rates import gemm_rate, memory_bandwidth
 
 RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
 PAIRS = {"nano": 1024, "gpt2": 16}

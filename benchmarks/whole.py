@@ -29,7 +29,7 @@ from prefbench import registry
 from prefbench.running.run import run
 from prefbench.spec import RunSpec, make_spec
 from prefbench.store.progress import Silent
-from prefbench.tools.doctor import gemm_rate
+from prefbench.tools.rates import gemm_rate
 
 SMALL = {
     "task": {"pairs_per_annotator": 20, "test_prompts": 200, "synthetic_size": 4000},

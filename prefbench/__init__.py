@@ -62,14 +62,20 @@ PUBLIC_MODULES = (
     "prefbench.evaluate.classifiers",
     "prefbench.evaluate.gold",
     "prefbench.evaluate.judge",
+    "prefbench.learn.adaptive",
     "prefbench.learn.em",
+    "prefbench.learn.experiment",
     "prefbench.learn.experts",
+    "prefbench.learn.low_rank",
     "prefbench.learn.occupancy",
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
     "prefbench.learn.rewards",
+    "prefbench.learn.routers",
+    "prefbench.learn.routing",
     "prefbench.learn.selection",
     "prefbench.learn.simple_policies",
+    "prefbench.learn.weighted",
     "prefbench.learn.welfare",
     "prefbench.problem.corpus",
     "prefbench.problem.finite",
@@ -89,8 +95,8 @@ PUBLIC_MODULES = (
     "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-option classes, readers of data, splits, utilities, worlds, the registry, search distributions, the words for
-what an aligner will compute, and the assertions for tests."""
+routers, option classes, readers of data, splits, utilities, worlds, the registry, search distributions, the
+words for what an aligner will compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),

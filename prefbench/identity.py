@@ -98,11 +98,11 @@ class Identity:
         self, stage: str, compute: Callable[..., Any]
     ) -> tuple[list[registry.Entry], frozenset[str], dict[str, str]]:
         """Owners of the code that a stage runs, modules reached but not run, and the files that it reads."""
-        if stage in ("reference", "pairs", "samples"):
+        if stage in ("reference", "pairs", "samples", "candidates"):
             return [self.model], _LEARNING, {}
         if stage in ("labels", "contexts", "scores", "prompted", "people"):
             return [self.task], frozenset(), self.data
-        if stage == "rewards" and sources.is_own(compute.__module__):
+        if stage == "proxies" or (stage == "rewards" and sources.is_own(compute.__module__)):
             return [self.model], _POLICIES, {}
         # The policy, or what an aligner keeps.
         if "oracle" in self.aligner.needs:

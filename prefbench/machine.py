@@ -67,6 +67,8 @@ class Machine(_Figures):
     """Trained tokens/s at `nano`'s size, by number of threads."""
     large: dict[int, float]
     """Trained tokens/s of one layer at GPT-2-small's size."""
+    adapted: dict[int, float] = {}
+    """Tokens/s of training adapters on such a layer in bfloat16; empty in a file that was stored before."""
     recommended: Recommended
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _factors(given: Any) -> Any:
+    """`few=-1,many=2` as a table."""
+    if not isinstance(given, str):
+        return given
+    parts = [part.rpartition("=") for part in given.split(",") if part.strip()]
+    return {name.strip(): value for name, _, value in parts}
 
 
 class Population(BaseModel):
@@ -22,6 +30,26 @@ class Population(BaseModel):
     """People with no label in training, who are met when policies are measured."""
     context_pairs: Annotated[int, Field(ge=0, le=1_000)] = 8
     """Labelled pairs of each of them that a policy may be shown, at most."""
+    reliability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of each annotator's labels that she means; the others are those of a fair coin."""
+    tie_band: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Utilities nearer to each other than this, in standard deviations, are labelled as a tie."""
+    labels_per_pair: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Annotators who label each pair; each of them labels so many times task.pairs_per_annotator."""
+    reporting: Annotated[dict[str, float], BeforeValidator(_factors)] = {}
+    """Groups whose labels are not what they want, as GROUP=FACTOR,...: their utility times the factor."""
+
+    @property
+    def behaviour(self) -> dict[str, Any]:
+        """What is said of how people label, and not of who they are; nothing of what is at its default."""
+        return {name: getattr(self, name) for name in _BEHAVIOUR if getattr(self, name) != _usual(name)}
+
+
+_BEHAVIOUR = ("reliability", "tie_band", "labels_per_pair", "reporting")
+
+
+def _usual(name: str) -> Any:
+    return Population.model_fields[name].get_default(call_default_factory=True)
 
 
 def parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], Population]:

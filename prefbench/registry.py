@@ -35,7 +35,8 @@ Role = Literal["floor", "ceiling"]
 ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
 Stance = Literal["refuse", "run", "leave out"]
 """Towards plug-ins that a file names."""
-NEEDS = frozenset({"user_id", "group", "oracle"})
+NEEDS = frozenset({"user_id", "group", "oracle", "side"})
+"""Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
 """Fields of a `Context` that a personal policy may be told."""
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
@@ -57,22 +58,39 @@ class Options(BaseModel):
     strength: ClassVar[str | None] = None
     """The option that says how closely the policy is held to the reference, larger being closer: a KL
     coefficient or a beta; None where there is none."""
+    ladder: ClassVar[tuple[str, tuple[float, ...]] | None] = None
+    """The option that a sweep over strengths goes up where the policy needs no training, and its values, such
+    as the n of best-of-n; None where there is none."""
     unwritten: ClassVar[frozenset[str]] = frozenset()
     """Options that are written into a specification only where they are not at their defaults."""
+
+    def most_kl(self) -> float | None:
+        """Bound on the policy's divergence from the reference that these options alone give, nats a response.
+
+        None where there is none.
+        """
+        return None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class that searches what it does not have.
 
         Raises:
-            UserError: a name in `search` or `strength` is no option of it.
+            UserError: a name in `search`, `strength` or `ladder` is no option of it.
         """
-        for name in (*cls.search, *filter(None, [cls.strength])):
+        for name in (*cls.search, *filter(None, [axis_of(cls)])):
             if name not in cls.model_fields:
                 raise UserError(
                     f"{cls.__name__} searches '{name}', which is no option of it."
                     f"{suggest(name, cls.model_fields)}"
                 )
+
+
+def axis_of(options: type[BaseModel]) -> str | None:
+    """The option whose values make a curve of an aligner: its strength, or what a ladder goes up."""
+    strength: str | None = getattr(options, "strength", None)
+    ladder = getattr(options, "ladder", None)
+    return strength if ladder is None else str(ladder[0])
 
 
 class NoOptions(Options):
@@ -147,7 +165,7 @@ def task(
     name: str,
     *,
     version: int = 1,
-    provides: Iterable[str] = NEEDS,
+    provides: Iterable[str] = NEEDS - {"side"},
     backbone: str = "causal_lm",
     place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -411,12 +429,22 @@ def search_space(options: type[BaseModel], backbone: str) -> dict[str, Distribut
 
     A class adds to what the classes that it inherits from declare, and overrides it.
     """
-    declared = merged(vars(kind).get("search", {}) for kind in reversed(options.__mro__))
+    declared = _declared(options)
     return {
         name: declared[name]
         for name in options.model_fields
         if name in declared and backbone in (declared[name].backbones or BACKBONES)
     }
+
+
+def plays_a_part(options: type[BaseModel], name: str, backbone: str) -> bool:
+    """True where an option plays a part on a backbone, as far as its declaration for searches says."""
+    declared = _declared(options).get(name)
+    return declared is None or backbone in (declared.backbones or BACKBONES)
+
+
+def _declared(options: type[BaseModel]) -> dict[str, Distribution]:
+    return merged(vars(kind).get("search", {}) for kind in reversed(options.__mro__))
 
 
 def placed(kind: EntryKind, *roles: Role | None) -> list[Entry]:

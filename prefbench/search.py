@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LANGUAGE = frozenset({"causal_lm"})
 """Backbones on which options of gradient steps play a part; worlds are solved without any."""
+LISTED = frozenset({"finite"})
+"""Backbones whose responses can be listed, for options that play no part where they are sampled."""
 DIGITS = 3
 """Significant digits of a drawn number: no more are told, and no more are meant."""
 

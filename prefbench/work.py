@@ -16,6 +16,8 @@ ROWS_AT_ONCE = 256
 
 LOOKS = 2
 """Times an epoch that held-out pairs choose between the weights of a training, where they do."""
+PRIOR_PROMPTS = 100
+"""Train prompts whose samples stand for all responses where a prior is computed (`learn.routing`)."""
 PPO_LOOKS = 12
 """Times that they do in the course of PPO."""
 
@@ -34,7 +36,7 @@ class Sizes:
     """Size of a problem: numbers of prompts, and of tokens in them."""
 
     train: int
-    """Labelled pairs, and as many prompts to optimise a policy on."""
+    """Labels, of as many prompts to optimise a policy on where each pair has one."""
     validation: int
     test: int
     groups: int
@@ -49,6 +51,8 @@ class Sizes:
     """Mean tokens of a text of the corpus."""
     response: int
     """Tokens of the longest response."""
+    labels: int = 1
+    """Labels of each sampled pair."""
     gold: tuple[tuple[int, bool], ...] = ()
     """Pairs of each gold reward, and whether they come labelled."""
 
@@ -154,9 +158,9 @@ class Recipe:
         """Every validation pair is ordered once, by its own group's reward (`rewards.ordered`)."""
         self.score(stage, 2 * self.sizes.validation, held=held, vocabulary=False)
 
-    def features(self) -> None:
-        """Score both responses of every pair, as `em.feature_differences` does."""
-        self.score("rewards by EM", 2 * self.sizes.train, held=1, vocabulary=False)
+    def features(self, stage: str = "rewards by EM", passes: int = 1) -> None:
+        """Score both responses of every pair so often, as `em.feature_differences` does once."""
+        self.score(stage, 2 * self.sizes.train * passes, held=1, vocabulary=False)
 
     def mixture(self) -> None:
         """A reward for each cluster by EM (`em.fit_mixture`); hard EM splits the pairs, soft EM need not.
@@ -250,3 +254,26 @@ def policies_by_group(recipe: Recipe) -> None:
     recipe.known_groups()
     for _ in range(recipe.sizes.groups):
         recipe.optimise("policies of groups", 1, each=True)
+
+
+def features_and_selection(recipe: Recipe) -> None:
+    """A reward for everybody, its features of every pair, and one of several samples by them."""
+    recipe.everybody()
+    recipe.features("features", passes=2)
+    selection(recipe, 1)
+
+
+def selection(recipe: Recipe, scorers: int, asks_prior: bool = False) -> None:
+    """One of several samples by what so many models say of each (`learn.routing.policies_of`).
+
+    `asks_prior` says that samples of train prompts are scored too, for weights that are the best ones for the
+    worst off.
+    """
+    candidates = recipe.options["candidates"]
+    recipe.answers, recipe.speakers = candidates, 0
+    if asks_prior:
+        rows = candidates * min(PRIOR_PROMPTS, recipe.sizes.train)
+        recipe.add("prior", "sample", rows, min(rows, ROWS_AT_ONCE), held=scorers, drawn=candidates)
+        recipe.score("prior", rows * scorers, held=scorers, vocabulary=False)
+    if scorers:
+        recipe.score("evaluation", recipe.sizes.test * candidates * scorers, held=scorers, vocabulary=False)

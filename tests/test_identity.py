@@ -321,6 +321,8 @@ def test_the_record_names_the_folders_that_it_rests_on(tmp_path):
             "scores",
             "samples/policy",
             "samples/reference",
+            "proxies/policy",
+            "proxies/reference",
         )
     }
     for name, folder in record.stages.items():

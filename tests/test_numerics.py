@@ -190,7 +190,7 @@ MUTATIONS = {
         "learner/reward",
         reward,
         "loss",
-        lambda f: lambda margin, total, weights: f(-margin, total, weights),
+        lambda f: lambda margin, *rest: f(-margin, *rest),
     ),
     "advantage": ("learner/ppo mean", ppo, "gae", other_advantages),
     "surrogate": ("learner/ppo mean", ppo, "policy_loss", negative),

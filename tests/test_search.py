@@ -131,8 +131,22 @@ def test_the_strength_of_a_learner_is_searched_on_every_backbone(entry):
     if strength is None:
         assert entry.name in {"best_of_n", "occupancy_maxmin", "preference_matching"}
         return
-    for backbone in entry.backbones:
+    # The best of several samples has no KL weight: there a personal policy's strength plays no part.
+    for backbone in entry.backbones - ({"causal_lm"} if entry.sees else set()):
         assert decades(search_space(entry.options, backbone)[strength]) >= 1
+
+
+def test_a_ladder_names_an_option_and_its_values_are_valid_ones():
+    laddered = [entry for entry in registry.entries("aligner") if entry.options.ladder is not None]
+    assert {entry.name for entry in laddered} == {"best_of_n", "gold_best_of_n"}
+    for entry in laddered:
+        option, values = entry.options.ladder
+        assert entry.options.strength is None and registry.axis_of(entry.options) == option
+        bounds = [entry.options(**{option: value}).most_kl() for value in values]
+        assert bounds == sorted(bounds) and bounds[0] == 0
+    with pytest.raises(UserError, match="'thrice', which is no option"):
+        type("Wrong", (Options,), {"ladder": ("thrice", (1, 2)), "__module__": __name__})
+    assert Options().most_kl() is None and registry.axis_of(Options) is None
 
 
 def test_nothing_that_only_gradient_steps_take_is_searched_on_worlds():

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, from what is published beside this folder.
+"""The tables of docs/results.md and docs/personal.md, from what is published beside this folder.
 
     python leaderboard/scripts/tables.py            # print them
     python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from personal import table as personal_table
 from personas import across, worst
 
 from prefbench import registry
@@ -150,6 +151,7 @@ def published() -> dict[str, Callable[[], str]]:
         "style-told": lambda: worst(style, PROMPTED),
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
+        "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
     }
 
 

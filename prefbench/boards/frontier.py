@@ -3,7 +3,11 @@
 A policy that drifts farther from the reference wins more and breaks more, so that aligners are compared at
 equal KL. Runs that differ in nothing but the strength (`Options.strength`) make a curve for each seed: the
 run's own worst group against its KL. A value at some KL is interpolated, linear in log KL, and only between
-two runs that were measured on either side.
+two runs that were measured on either side. Along the curve stand what the learned rewards gained and what
+the groups did, so that a policy that was optimised too much is seen.
+
+Policies without training that go up a ladder (`Options.ladder`), as best-of-n does, make curves like these
+for comparison. Where the divergence of such a policy is not known, its bound stands in its place.
 """
 
 from __future__ import annotations
@@ -11,16 +15,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from prefbench import registry
 from prefbench.boards.columns import DECIMALS
-from prefbench.boards.names import board_key, contest_of, joined, tuning_of
+from prefbench.boards.names import board_key, board_name, contest_of, joined, tuning_of
 from prefbench.boards.rows import Row
+from prefbench.record.divergence import Source, divergence_of, options_of
 from prefbench.record.schema import Record
 from prefbench.stats.runs import interval_of, mean_of_figures
 
@@ -30,7 +35,24 @@ if TYPE_CHECKING:
 NATS = (1.0, 2.0, 4.0, 8.0)
 """Divergences at which frontiers are read off, nats per response; areas go from the first to the last."""
 Point = tuple[float, float]
-"""KL in nats per response, and a worst group's win rate."""
+"""KL in nats per response, and a value there."""
+Quantity = Literal["worst_group", "utility", "proxy"]
+QUANTITIES: tuple[Quantity, ...] = ("worst_group", "utility", "proxy")
+"""Figures along a frontier, as `Reached` has them."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The figures of one run on a frontier."""
+
+    kl: float
+    """Nats per response."""
+    worst_group: float
+    """The run's own worst group's win rate."""
+    utility: float | None = None
+    """Smallest gain of a group's true utility, in standard deviations over reference responses."""
+    proxy: float | None = None
+    """Smallest gain of a learned reward, in its standard deviations there; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +62,19 @@ class Frontier:
     record: Record
     """One of its runs, for what they have in common."""
     option: str
-    """The option that is its strength."""
+    """The option that is its strength, or that its ladder goes up."""
+    trained: bool
+    """False of a ladder's curve, which others are compared with."""
+    measure: Source
+    """Source of its divergences: listed responses, sampled ones, or no more than a bound."""
     strengths: tuple[float, ...]
-    points: Mapping[int, tuple[Point, ...]]
-    """By seed, a point for each strength, in their order."""
+    reached: Mapping[int, tuple[Reached, ...]]
+    """By seed, the figures at each strength, in their order."""
+
+    @property
+    def points(self) -> dict[int, tuple[Point, ...]]:
+        """By seed, KL and worst group at each strength."""
+        return {seed: tuple((each.kl, each.worst_group) for each in of) for seed, of in self.reached.items()}
 
     def at(self, nats: float) -> list[float]:
         """Worst group's win rate at a divergence, one for each seed; empty unless every seed has it."""
@@ -53,10 +84,16 @@ class Frontier:
         """Mean worst group over log KL from 1 to 8 nats, one a seed; empty unless every seed has it."""
         return _of_all(mean_over(points, NATS[0], NATS[-1]) for points in self.points.values())
 
-    def means(self) -> list[Point]:
-        """KL and worst group of each strength, averaged over seeds; the smallest KL first."""
-        each = np.array([[*points] for points in self.points.values()])
-        return sorted((float(x), float(y)) for x, y in each.mean(axis=0))
+    def along(self, quantity: Quantity) -> list[Point]:
+        """KL and a quantity at each strength, averaged over seeds; empty unless every run has it."""
+        each = [[(one.kl, getattr(one, quantity)) for one in of] for of in self.reached.values()]
+        if any(y is None for of in each for _, y in of):
+            return []
+        return [(float(x), float(y)) for x, y in np.array(each, dtype=np.float64).mean(axis=0)]
+
+    def means(self, quantity: Quantity = "worst_group") -> list[Point]:
+        """The same, the smallest KL first."""
+        return sorted(self.along(quantity))
 
 
 def _of_all(values: Iterable[float | None]) -> list[float]:
@@ -94,11 +131,12 @@ def frontiers_of(rows: Iterable[Row]) -> list[Frontier]:
     found: dict[tuple[Any, ...], list[tuple[float, Row]]] = {}
     for row in rows:
         record = row.first
-        option = _strength_of(record.aligner)
+        known = options_of(record.aligner)
+        option = None if known is None else registry.axis_of(known)
         options = record.spec.get("aligner_options", {})
         if not isinstance(options.get(option), int | float) or row.status != "ok":
             continue  # also where the model's own strength was taken, which the record does not tell
-        if any(_divergence(each) is None for each in row.records.values()):
+        if any(divergence_of(each) is None for each in row.records.values()):
             continue
         rest = json.dumps({k: v for k, v in options.items() if k != option}, sort_keys=True)
         key = (_board(record), board_key(record), record.aligner, contest_of(record), rest)
@@ -106,19 +144,42 @@ def frontiers_of(rows: Iterable[Row]) -> list[Frontier]:
     return [_frontier(found[key]) for key in sorted(found) if len(found[key]) > 1]
 
 
-def _divergence(record: Record) -> float | None:
-    """KL from the reference in nats per response, the exact one where responses are listed."""
-    return record.kl if record.regret is None else record.regret.kl
+def not_drawn(frontiers: Sequence[Frontier]) -> dict[str, list[str]]:
+    """By board, the aligners with a ladder that could stand on it and have no curve there."""
+    missing: dict[str, list[str]] = {}
+    for board, found in by_board(frontiers).items():
+        record = found[0].record
+        task = next((each for each in registry.entries("task") if each.name == record.task), None)
+        there = {each.record.aligner for each in found}
+        for entry in registry.entries("aligner"):
+            laddered = getattr(entry.options, "ladder", None) is not None and entry.name not in there
+            if laddered and task is not None and task.backbone in entry.backbones:
+                if entry.needs <= task.provides:
+                    missing.setdefault(board, []).append(entry.name)
+    return missing
+
+
+def by_board(
+    frontiers: Iterable[Frontier], aligners: Collection[str] | None = None
+) -> dict[str, list[Frontier]]:
+    """Frontiers by the name of their board: those of all aligners or of these, and then what is not trained.
+
+    A board on which there is none of these is left out.
+    """
+    boards: dict[str, list[Frontier]] = {}
+    for found in frontiers:
+        boards.setdefault(board_name(found.record), []).append(found)
+    if not aligners:
+        return boards
+    return {
+        board: [each for each in found if each.record.aligner in aligners or not each.trained]
+        for board, found in boards.items()
+        if any(each.record.aligner in aligners for each in found)
+    }
 
 
 def _board(record: Record) -> tuple[str, str, str, float]:
     return (f"{record.task}@{record.task_version}", record.model, record.data, -record.minority_ratio)
-
-
-def _strength_of(aligner: str) -> str | None:
-    """The option of a registered aligner that is its strength."""
-    entry = next((each for each in registry.entries("aligner") if each.name == aligner), None)
-    return None if entry is None else getattr(entry.options, "strength", None)
 
 
 def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
@@ -126,21 +187,68 @@ def _frontier(runs: Sequence[tuple[float, Row]]) -> Frontier:
     runs = sorted(runs, key=lambda run: run[0])
     first = runs[0][1].first
     common = set.intersection(*(set(row.records) for _, row in runs))
-    points = {}
-    for seed in sorted(common):
-        each = []
-        for _, row in runs:
-            scores = next(found.scores for found in row.seeds if found.seed == seed)
-            divergence = _divergence(row.records[seed])
-            assert divergence is not None
-            each.append((divergence, float(scores.mean(axis=0).min())))
-        points[seed] = tuple(each)
-    option = _strength_of(first.aligner)
-    assert option is not None
-    return Frontier(first, option, tuple(strength for strength, _ in runs), points)
+    reached = {seed: tuple(_reached(row, seed) for _, row in runs) for seed in sorted(common)}
+    known = options_of(first.aligner)
+    option = None if known is None else registry.axis_of(known)
+    divergence = divergence_of(first)
+    assert option is not None and divergence is not None
+    return Frontier(
+        first,
+        option,
+        getattr(known, "ladder", None) is None,
+        divergence[1],
+        tuple(strength for strength, _ in runs),
+        reached,
+    )
 
 
-def frontier_frame(rows: Iterable[Row]) -> pd.DataFrame:
+def _reached(row: Row, seed: int) -> Reached:
+    record = row.records[seed]
+    scores = next(found.scores for found in row.seeds if found.seed == seed)
+    divergence = divergence_of(record)
+    assert divergence is not None
+    proxy = None if record.proxy is None else record.proxy.gain
+    return Reached(divergence[0], float(scores.mean(axis=0).min()), record.utility_gain, proxy)
+
+
+_NAMED = ("task", "model", "data", "minority_ratio", "aligner", "tuning", "option")
+"""Columns that say which frontier it is."""
+
+
+def _named(found: Frontier) -> dict[str, Any]:
+    """The cells of `_NAMED`."""
+    record = found.record
+    return {
+        "task": f"{record.task}@{record.task_version}",
+        "model": record.model,
+        "data": record.data,
+        "minority_ratio": record.minority_ratio,
+        "aligner": record.aligner,
+        "tuning": tuning_of(record),
+        "option": found.option,
+    }
+
+
+def points_frame(frontiers: Iterable[Frontier]) -> pd.DataFrame:
+    """A row for each strength of each frontier: what was reached there, means over seeds.
+
+    `utility` and `proxy` are empty unless every run of the frontier has them.
+    """
+    import pandas as pd
+
+    made = []
+    for found in frontiers:
+        curves = {name: [y for _, y in found.along(name)] for name in QUANTITIES}
+        for index, (strength, (kl, _)) in enumerate(
+            zip(found.strengths, found.along("worst_group"), strict=True)
+        ):
+            cells = _named(found) | {"strength": strength, "kl": round(kl, DECIMALS)}
+            reached = {name: round(values[index], DECIMALS) for name, values in curves.items() if values}
+            made.append(cells | {"seeds": joined(found.reached)} | reached)
+    return pd.DataFrame(made, columns=[*_NAMED, "strength", "seeds", "kl", *QUANTITIES])
+
+
+def frontier_frame(frontiers: Iterable[Frontier]) -> pd.DataFrame:
     """A row for each frontier: the worst group at each of `NATS` and its area, means over seeds.
 
     With t intervals over seeds (95%) where there are two or more; empty where a seed was not measured on both
@@ -150,24 +258,17 @@ def frontier_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
     named = {f"at_{nats:g}_nats": nats for nats in NATS}
     columns = [
-        *("task", "model", "data", "minority_ratio", "aligner", "tuning", "option", "strengths", "seeds"),
-        *("kl_least", "kl_most"),
+        *_NAMED,
+        *("strengths", "seeds", "divergence", "kl_least", "kl_most"),
         *(f"{name}{end}" for name in (*named, "area") for end in ("", "_low", "_high")),
     ]
     made = []
-    for found in frontiers_of(rows):
-        record = found.record
+    for found in frontiers:
         divergences = [x for points in found.points.values() for x, _ in points]
-        cells: dict[str, Any] = {
-            "task": f"{record.task}@{record.task_version}",
-            "model": record.model,
-            "data": record.data,
-            "minority_ratio": record.minority_ratio,
-            "aligner": record.aligner,
-            "tuning": tuning_of(record),
-            "option": found.option,
+        cells = _named(found) | {
             "strengths": joined(f"{strength:g}" for strength in found.strengths),
             "seeds": joined(found.points),
+            "divergence": found.measure,
             "kl_least": round(min(divergences), DECIMALS),
             "kl_most": round(max(divergences), DECIMALS),
         }

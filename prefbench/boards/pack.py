@@ -18,10 +18,11 @@ from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import (
-    LATER_COLUMNS,
     PEOPLE_COLUMNS,
     PROMPTED_COLUMNS,
+    REFERENCE_PROXY,
     item_columns,
+    later_columns,
     read_evidence,
 )
 from prefbench.record.files import (
@@ -115,8 +116,7 @@ def _evidence(folder: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
     """The known columns of a run's evidence, by file."""
     names = [group.name for group in record.groups]
     items = read_evidence(folder)
-    later = [name for name in LATER_COLUMNS if name in items.column_names]
-    yield ITEMS_FILE, items.select([*item_columns(names), *later])
+    yield ITEMS_FILE, items.select([*item_columns(names), *later_columns(items.column_names)])
     if record.prompted_worst_group_win_rate is not None:
         yield PROMPTED_FILE, read_evidence(folder, PROMPTED_FILE).select(list(PROMPTED_COLUMNS))
     if record.people is not None:
@@ -166,6 +166,8 @@ def _is_shared(name: str, columns: Sequence[str]) -> bool:
     """True of a column that does not depend on the policy: of a world's list, all but its chances."""
     if "policy" in columns:
         return name != "policy"
+    if name.startswith(REFERENCE_PROXY):  # an aligner's own rewards say it
+        return False
     return name in _SHARED or name.startswith("reference_")
 
 

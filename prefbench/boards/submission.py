@@ -22,10 +22,10 @@ from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import (
-    LATER_COLUMNS,
     PEOPLE_COLUMNS,
     PROMPTED_COLUMNS,
     item_columns,
+    later_columns,
     read_items,
 )
 from prefbench.record.files import (
@@ -51,7 +51,7 @@ def submit(folders: Sequence[Path], out: Path, *, large: bool = False) -> list[P
     """Pack runs into a folder that is ready for a pull request.
 
     The runs are verified together with what is in the folder (`verify_board`), rewritten without what names
-    this machine (`anonymous`; only the columns that `ITEM_COLUMNS` and `LATER_COLUMNS` list, no metadata) and
+    this machine (`anonymous`; only the columns that `item_columns` and `later_columns` list, no metadata) and
     verified again as packed. Nothing is written unless all pass. What could not be checked is told as a
     warning.
 
@@ -195,8 +195,7 @@ def _pack(folder: Path, packed: Record, into: Path) -> Path:
     """Write one run anew, and verify what was written."""
     names = [group.name for group in packed.groups]
     items = read_items(folder)
-    later = [name for name in LATER_COLUMNS if name in items.columns]
-    frames = {ITEMS_FILE: items[[*item_columns(names), *later]]}
+    frames = {ITEMS_FILE: items[[*item_columns(names), *later_columns(items.columns)]]}
     if packed.prompted_worst_group_win_rate is not None:
         frames[PROMPTED_FILE] = read_items(folder, PROMPTED_FILE)[list(PROMPTED_COLUMNS)]
     if packed.people is not None:

@@ -18,6 +18,7 @@ from prefbench.boards.names import board_key, config_hash
 from prefbench.errors import UserError
 from prefbench.record.anonymous import ARCHITECTURES
 from prefbench.record.checked import Checked
+from prefbench.record.divergence import divergence_of
 from prefbench.record.files import read_record, run_folders
 from prefbench.record.problems import Problems
 from prefbench.record.schema import Record
@@ -222,7 +223,8 @@ def _is_exact(record: Record) -> bool:
 
 
 def _is_still(record: Record) -> bool:
-    return record.kl is not None and abs(record.kl) < STILL_NATS
+    divergence = divergence_of(record)
+    return divergence is not None and abs(divergence[0]) < STILL_NATS
 
 
 def _share_code(ours: Record, theirs: Record) -> bool:

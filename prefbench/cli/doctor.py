@@ -26,7 +26,7 @@ def doctor(
 
     from prefbench.tools import doctor as library
 
-    print("measuring this machine for about 20 seconds", file=sys.stderr)
+    print("measuring this machine for half a minute", file=sys.stderr)
     system = library.look()
     machine = library.measure(system)
     found = library.problems(system, machine)

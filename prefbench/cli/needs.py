@@ -19,7 +19,7 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
     from prefbench.estimate.advice import require
     from prefbench.estimate.estimate import estimate, problem_of
     from prefbench.estimate.hardware import HARDWARE, hardware_called, known_hardware
-    from prefbench.estimate.setting import shape_of, why_unknown
+    from prefbench.estimate.setting import shape_of, threads_of, why_unknown
     from prefbench.estimate.tell import hardware_here, here_line
     from prefbench.machine import free_memory
 
@@ -37,13 +37,15 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
         return
     found = estimate(spec, shape, problem)
     present, free = (None, None) if device is not None else free_memory(spec.model_options["device"])
+    threads = threads_of(spec)
     if as_json:
         here: dict[str, Any] = {
             "device": present,
             "free_bytes": free,
+            "threads": threads,
             "hardware": known_hardware(present or ""),
         }
-        known = None if present is None or free is None else hardware_here(present, free)
+        known = None if present is None or free is None else hardware_here(present, free, threads)
         if known is not None:
             here |= dict(zip(("least_hours", "most_hours"), found.hours(known), strict=True))
         more = {} if device is not None else {"here": here}
@@ -52,7 +54,7 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
         names = [hardware] if hardware is not None else list(HARDWARE)
         _print_estimate(f"{spec.task}, {spec.aligner}, {spec.model}", found, names)
         if present is not None:
-            print(here_line(found, present, free))
+            print(here_line(found, present, free, threads))
         if len(specs) > 1:
             print(f"{len(specs)} seeds: each of them needs this, one after the other.")
     if device is not None:

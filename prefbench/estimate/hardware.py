@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from prefbench.errors import UserError
 from prefbench.machine import Machine
 from prefbench.registry import suggest
@@ -13,6 +15,10 @@ UTILISATION_SHARE = 0.35
 """Assumed share of the peak rate that training and scoring reach on a GPU."""
 MEASURED_TOKEN = 3 * (24 * 768**2 + 4 * 768 * 64)
 """FLOPs of a token where `prefbench doctor` trains a layer of width 768 on rows of 64 tokens."""
+ADAPTED_RANK = 16
+"""Rank of the adapters that it trains on such a layer in bfloat16."""
+ADAPTED_TOKEN = 2 * (24 * 768**2 + 4 * 768 * 64) + 4 * 768 * 64 + 6 * ADAPTED_RANK * 16 * 768
+"""FLOPs of a token there; all maps together have 16 x 768 weights of adapters for each rank."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,15 @@ class Hardware:
     memory: float
     """Bytes, at 10^9 for a GB; the driver shows a little more."""
     utilisation: float = UTILISATION_SHARE
-    """Share of the rate that training and scoring reach."""
+    """Share of the rate in float32 that training and scoring reach."""
+    utilisation_bfloat16: float = UTILISATION_SHARE
+    """The same of the rate in bfloat16."""
+
+    def reached(self, bytes: int) -> float:
+        """FLOP/s that training and scoring reach with weights of two bytes (bfloat16) or four (float32)."""
+        if bytes == 2:
+            return self.bfloat16 * self.utilisation_bfloat16
+        return self.float32 * self.utilisation
 
 
 # NVIDIA's data sheets: H200 and H100 (SXM), A100 (SXM, 40 and 80 GB), L40S, and the Ada architecture's
@@ -61,24 +75,43 @@ def known_hardware(device: str) -> str | None:
     return next((name for name in HARDWARE if set(name.split("-")) <= set(words)), None)
 
 
-def processor(machine: Machine, memory: float) -> Hardware:
-    """This machine's processor by what was measured of it.
+def processor(machine: Machine, memory: float, threads: int) -> Hardware:
+    """This machine's processor by what was measured of it, as a run with some threads finds it.
 
-    The share of a product's rate is that which training a layer reached, with the best number of threads.
+    The share of a product's rate is that which training a layer reached with as many threads: of float32 all
+    of a layer, of bfloat16 adapters on it. Between two measured numbers of threads figures lie on a line, and
+    beyond the largest they stay. Where a file has no training in bfloat16, it is taken to be as fast as in
+    float32, since products alone say nothing of adapters.
 
     Args:
         machine: the stored figures.
         memory: free bytes.
+        threads: of the run.
     """
 
-    def best(rates: Mapping[str, float], kind: str) -> float:
-        return max(rate for on, rate in rates.items() if on.startswith(kind) and "thread" in on)
+    def rate(rates: Mapping[int, float]) -> float:
+        return float(np.interp(threads, sorted(rates), [rates[count] for count in sorted(rates)]))
 
-    float32 = best(machine.products, "float32")
+    float32 = rate(_by_threads(machine.products, "float32, "))
+    bfloat16 = rate(_by_threads(machine.products, "bfloat16, "))
+    trained = rate(machine.large) * MEASURED_TOKEN
+    adapted = rate(machine.adapted) * ADAPTED_TOKEN if machine.adapted else trained
     return Hardware(
-        bfloat16=best(machine.products, "bfloat16"),
+        bfloat16=bfloat16,
         float32=float32,
-        bandwidth=best(machine.reads, ""),
+        bandwidth=rate(_by_threads(machine.reads, "")),
         memory=memory,
-        utilisation=min(1.0, max(machine.large.values()) * MEASURED_TOKEN / float32),
+        utilisation=min(1.0, trained / float32),
+        utilisation_bfloat16=min(1.0, adapted / bfloat16),
     )
+
+
+def _by_threads(rates: Mapping[str, float], kind: str) -> dict[int, float]:
+    """Rates by number of threads, of those that `prefbench doctor` names `KIND, N threads`."""
+    named = {on.removeprefix(kind): value for on, value in rates.items() if on.startswith(kind)}
+    words = {on: on.split() for on in named}
+    return {
+        int(each[0]): named[on]
+        for on, each in words.items()
+        if len(each) == 2 and each[0].isdecimal() and each[1].startswith("thread")
+    }

@@ -38,6 +38,7 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
     return Sizes(
         train=_pairs(problem, "train"),
         validation=_pairs(problem, "validation"),
+        labels=problem.population.labels_per_pair,
         test=len(problem.measured),
         groups=len(problem.groups),
         instructed=sum(group.instruction is not None for group in problem.groups),
@@ -58,9 +59,9 @@ def _held_out(sizes: Sizes) -> int:
 
 
 def _pairs(problem: Problem, split: str) -> int:
-    """Number of labelled pairs of a split: one for each prompt, of brought labels as many as there are."""
+    """Number of labels of a split: of each prompt's pair, or as many as were brought."""
     if problem.given is None:
-        return len(getattr(problem.prompts, split))
+        return problem.population.labels_per_pair * len(getattr(problem.prompts, split))
     return int((problem.given["split"] == split).sum())
 
 
@@ -73,8 +74,16 @@ def _judge(recipe: Recipe, stage: str, rows: float) -> None:
 def _measure_rewards(recipe: Recipe) -> None:
     """Every reward scores the pairs that measure it (`running/measure.py`)."""
     if recipe.rewards:
-        rows = 2 * _held_out(recipe.sizes) * recipe.rewards
+        rows = 2 * recipe.sizes.labels * _held_out(recipe.sizes) * recipe.rewards
         recipe.score("evaluation", rows, held=recipe.rewards + recipe.policies, vocabulary=False)
+
+
+def _proxies(recipe: Recipe, samples: int) -> None:
+    """Every reward scores the responses to the test prompts, the policy's and the reference's."""
+    if recipe.rewards:
+        rows = 2 * recipe.sizes.test * samples * recipe.rewards
+        held = recipe.rewards + (recipe.speakers if recipe.policies else 0)
+        recipe.score("proxies", rows, held=held, vocabulary=False)
 
 
 def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
@@ -84,13 +93,14 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     _gold(recipe)
     begun = len(recipe.works)
     if sizes.sampled:
-        pairs = 2 * (sizes.train + sizes.validation + _held_out(sizes))
+        pairs = 2 * ((sizes.train + sizes.validation) // sizes.labels + _held_out(sizes))
         recipe.add("pairs", "sample", pairs, min(pairs, ROWS_AT_ONCE), drawn=2)
         _judge(recipe, "pairs", pairs)
     declared = registry.get("aligner", spec.aligner).work
     if declared is not None:
         declared(recipe)
     _measure_rewards(recipe)
+    _proxies(recipe, spec.evaluate_options["samples"])
     _evaluation(recipe, spec.evaluate_options["samples"])
     # Gold rewards stay to the end.
     later = [replace(work, held=work.held + len(sizes.gold)) for work in recipe.works[begun:]]
@@ -130,7 +140,8 @@ def _evaluation(recipe: Recipe, samples: int) -> None:
         if rows:
             product = min(models, recipe.product)
             batch = min(rows, ROWS_AT_ONCE)
-            recipe.add("evaluation", "sample", rows, batch, drawn=drawn, product=product, **held)
+            stage = "candidates" if drawn > samples else "evaluation"
+            recipe.add(stage, "sample", rows, batch, drawn=drawn, product=product, **held)
     # The reference reads its own responses and the policy's, after their own prompts and after others.
     recipe.score("evaluation", 4 * answers, **held)
     if recipe.answers and recipe.speakers:

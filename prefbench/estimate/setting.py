@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefbench import weights
+from prefbench.backbone.options import PretrainedOptions
 from prefbench.backbone.shapes import SHAPES, Shape, shape_of_config
 from prefbench.errors import UserError
 from prefbench.files import read_json
-from prefbench.spec import RunSpec
+from prefbench.machine import threads_of_large
+from prefbench.spec import RunSpec, get_model
 
 ADAPTER_BYTES = 4
 """Bytes of an adapter's weight: peft keeps adapters in float32 whatever the weights under them are."""
@@ -196,6 +198,19 @@ def setting_of(spec: RunSpec, shape: Shape) -> ModelSetting:
         quantised=options.get("quantise") == "4bit",
         context=context,
     )
+
+
+def threads_said(spec: RunSpec) -> int | None:
+    """CPU threads that its options say, else one for what is small; None if nothing is said."""
+    chosen = spec.model_options.get("threads")
+    if isinstance(chosen, int) and chosen > 0:
+        return chosen
+    return None if issubclass(get_model(spec.model).options, PretrainedOptions) else 1
+
+
+def threads_of(spec: RunSpec) -> int:
+    """CPU threads that its run takes on this machine, in one process."""
+    return threads_said(spec) or threads_of_large()
 
 
 def why_unknown(spec: RunSpec) -> str:

@@ -25,30 +25,33 @@ def shape_line(shape: Shape) -> str:
     )
 
 
-def here_line(found: Estimate, device: str, free: float | None) -> str:
-    """A line on this machine: its free memory, and whether and how fast the run would go."""
+def here_line(found: Estimate, device: str, free: float | None, threads: int) -> str:
+    """A line on this machine: its free memory, and whether and how fast a run of these threads would go."""
     if free is None:
         return f"Here ({device}): free memory not known."
-    here, fits = hardware_here(device, free), found.fits(free)
+    here, fits = hardware_here(device, free, threads), found.fits(free)
+    with_threads = f", {threads} thread{'s' * (threads > 1)}" if device == MACHINE else ""
+    place = f"Here ({device}{with_threads}, {show_bytes(free)} free)"
     if here is None:
         why = ": prefbench doctor measures what it takes" if device == MACHINE else ""
-        return f"Here ({device}, {show_bytes(free)} free): {fits}, time not estimated{why}."
+        return f"{place}: {fits}, time not estimated{why}."
     time = "" if fits == "does not fit" else f", {show_hours(*found.hours(here))}"
-    return f"Here ({device}, {show_bytes(free)} free): {fits}{time}."
+    return f"{place}: {fits}{time}."
 
 
-def hardware_here(device: str, free: float) -> Hardware | None:
+def hardware_here(device: str, free: float, threads: int) -> Hardware | None:
     """A device as its data sheet has it or as `prefbench doctor` measured it; None if neither is known.
 
     Args:
         device: as its driver calls it, or `MACHINE`.
         free: bytes of its memory.
+        threads: of the run, on a processor.
     """
     name = known_hardware(device)
     if name is not None:
         return HARDWARE[name]
     machine = stored() if device == MACHINE else None
-    return None if machine is None else processor(machine, free)
+    return None if machine is None else processor(machine, free, threads)
 
 
 def memory_rows(found: Estimate) -> list[list[str]]:

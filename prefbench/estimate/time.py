@@ -32,8 +32,7 @@ def flops(work: Passes, setting: ModelSetting, sizes: Sizes) -> float:
 def seconds(work: Passes, setting: ModelSetting, sizes: Sizes, hardware: Hardware) -> float:
     """Seconds of this work: by arithmetic, by memory traffic where it samples, and by kernels to start."""
     prompt, longest, response = lengths(work, setting, sizes)
-    rate = hardware.bfloat16 if setting.bytes == 2 else hardware.float32
-    arithmetic = flops(work, setting, sizes) / (rate * hardware.utilisation)
+    arithmetic = flops(work, setting, sizes) / hardware.reached(setting.bytes)
     rows = rows_in_pass(work, longest + response)
     passes = work.rows / rows
     launch = setting.shape.layers * LAUNCH_SECONDS

@@ -36,15 +36,9 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
     Raises:
         PrefbenchError: an exact solution did not reach its certificate.
     """
-    table = functools.partial(_table, distribution)
-    reference, weights = table("reference"), table("state_weight")[:, 0]
-    utility = np.stack([table(f"utility/{name}") for name in groups], axis=2)
-    mass = (reference * weights[:, None])[..., None]
-    centred = utility - (utility * mass).sum(axis=(0, 1))
-    spread = np.sqrt((centred**2 * mass).sum(axis=(0, 1)))
-    game = Game(centred / np.maximum(spread, 1e-12), reference, weights, beta)
+    game = exact_game(distribution, groups, beta)
     with np.errstate(divide="ignore"):
-        logprob = np.log(table("policy"))
+        logprob = np.log(_table(distribution, "policy"))
     values = game.values(logprob)
     best = group_optima(game)
     fairest = exact.maxmin(game)
@@ -61,6 +55,23 @@ def regrets(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> d
         "kl": max(0.0, game.kl(logprob)),
         "certificate": fairest.gap,
     }
+
+
+def exact_game(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -> Game:
+    """The game of the groups over states and responses that are listed, in normalised utilities.
+
+    Args:
+        distribution: as `regrets` takes it; the policy's own column is not looked at.
+        groups: names, as in the utility columns.
+        beta: KL weight, in standard deviations of utility per nat.
+    """
+    table = functools.partial(_table, distribution)
+    reference, weights = table("reference"), table("state_weight")[:, 0]
+    utility = np.stack([table(f"utility/{name}") for name in groups], axis=2)
+    mass = (reference * weights[:, None])[..., None]
+    centred = utility - (utility * mass).sum(axis=(0, 1))
+    spread = np.sqrt((centred**2 * mass).sum(axis=(0, 1)))
+    return Game(centred / np.maximum(spread, 1e-12), reference, weights, beta)
 
 
 def preference_losses(

@@ -11,7 +11,7 @@ import numpy as np
 from prefbench.errors import UserError
 from prefbench.evaluate.theory import BOUNDS, measure
 from prefbench.problem.problem import Problem
-from prefbench.registry import entries, get
+from prefbench.registry import Entry, entries, get
 from prefbench.spec import resolve
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ def sweep(
     """
     import pandas as pd
 
-    entry = get("task", task)
-    if entry.backbone != "finite":
-        listed = ", ".join(e.name for e in entries("task") if e.backbone == "finite")
-        raise UserError(f"the responses of task '{task}' cannot be listed; tasks where they can: {listed}.")
-    if seeds < 1:
-        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up.")
+    entry = listed_task(task, seeds)
     fixed = dict(sets or {})
     if options is None:
         free = "diversity" in entry.options.model_fields and "diversity" not in fixed
@@ -82,6 +77,21 @@ def sweep(
             head = {"task": f"{task}@{entry.version}", "seed": seed, "minority_ratio": ratio, **asked}
             rows += [{**head, **row} for row in measure(problem, betas)]
     return pd.DataFrame(rows)
+
+
+def listed_task(task: str, seeds: int) -> Entry:
+    """The task of that name, whose worlds are to be drawn for so many seeds.
+
+    Raises:
+        UserError: there is none, its responses cannot be listed, or `seeds` is no number of worlds.
+    """
+    entry = get("task", task)
+    if entry.backbone != "finite":
+        listed = ", ".join(e.name for e in entries("task") if e.backbone == "finite")
+        raise UserError(f"the responses of task '{task}' cannot be listed; tasks where they can: {listed}.")
+    if seeds < 1:
+        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up.")
+    return entry
 
 
 def summary(frame: pd.DataFrame) -> list[dict[str, Any]]:

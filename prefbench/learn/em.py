@@ -139,7 +139,7 @@ def _select_clusters(
         margin = each[:, 0] - each[:, 1]
         cluster = np.array([rewards.assignment[user] for user in held_out.user_id.tolist()])
         fitted.append(rewards)
-        scores.append(log_likelihood(margin[cluster, np.arange(len(cluster))]))
+        scores.append(log_likelihood(margin[cluster, np.arange(len(cluster))], held_out.strength))
     best = scores[int(np.argmax([score.mean() for score in scores]))]
     behind = [best - score for score in scores]
     close = [gap.mean() <= gap.std(ddof=1) / len(gap) ** 0.5 for gap in behind]
@@ -182,7 +182,7 @@ def _expectation_maximisation(
         reward = backbone.fit_reward(
             mine, group_options(options), seed=seed, name=name, start=warm, held_out=checked(weight)
         )
-        return _Fit(reward, scores_of(reward, pairs))
+        return _Fit(reward, scores_of(reward, pairs), pairs.strength)
 
     found = rounds(pairs, unit_of_pair, start, m_step, options)
     # An annotator of several units is where most of them are.
@@ -221,10 +221,12 @@ class _Fit:
     reward: Reward
     scores: np.ndarray
     """[2, pairs] what it gives to the chosen and the rejected response of every pair."""
+    strength: np.ndarray | None
+    """[pairs] of the labels; None where all are certain."""
 
     def likelihood(self, unit_of_pair: np.ndarray, units: int) -> np.ndarray:
         """Log-likelihood of each unit's pairs, in nats."""
-        each = log_likelihood(self.scores[0] - self.scores[1])
+        each = log_likelihood(self.scores[0] - self.scores[1], self.strength)
         return np.asarray(np.bincount(unit_of_pair, weights=each, minlength=units))
 
 
@@ -369,18 +371,27 @@ def first_grouping(
     """
     if options.em == "plain":
         difference = feature_differences(backbone, pairs, everybody)
-        return best_start(difference, unit_of_pair, options.clusters, options.em_restarts, seed)
+        return best_start(
+            difference, unit_of_pair, options.clusters, options.em_restarts, seed, pairs.strength
+        )
     # Of the reference: what was trained on these labels would tell an annotator's own in her features.
     difference = feature_differences(backbone, pairs)
     words = word_differences(pairs.chosen, pairs.rejected)
-    found = group(difference, words, unit_of_pair, options.clusters, options.em_restarts, seed)
+    found = group(
+        difference, words, unit_of_pair, options.clusters, options.em_restarts, seed, pairs.strength
+    )
     # Trained rewards know the pairs by heart: they move nobody of whom the features are sure.
     prior = np.log(np.maximum(found.responsibility, 1e-12))
     return Start(found.assignment, found.likelihood, found.name, found.index, prior)
 
 
 def best_start(
-    difference: np.ndarray, user_of_pair: np.ndarray, clusters: int, restarts: int, seed: int
+    difference: np.ndarray,
+    user_of_pair: np.ndarray,
+    clusters: int,
+    restarts: int,
+    seed: int,
+    strength: np.ndarray | None = None,
 ) -> Start:
     """Linear hard EM from a spectral start and `restarts` random ones; the likeliest of them.
 
@@ -390,18 +401,23 @@ def best_start(
         clusters: K.
         restarts: how many random starts besides the spectral one.
         seed: the run's seed.
+        strength: of the labels, [pairs]; None where all are certain.
     """
     users = int(user_of_pair.max()) + 1
     candidates: list[Start] = []
-    for index, first in enumerate(starts(difference, user_of_pair, clusters, restarts, seed)):
-        assignment, likelihood = linear_em(difference, user_of_pair, first, clusters)
+    for index, first in enumerate(starts(difference, user_of_pair, clusters, restarts, seed, strength)):
+        assignment, likelihood = linear_em(difference, user_of_pair, first, clusters, strength)
         name = "random" if index else "spectral"
         candidates.append(Start(assignment, likelihood, name, index, np.zeros((users, clusters))))
     return max(candidates, key=lambda start: start.likelihood)
 
 
 def linear_em(
-    difference: np.ndarray, user_of_pair: np.ndarray, assignment: np.ndarray, clusters: int
+    difference: np.ndarray,
+    user_of_pair: np.ndarray,
+    assignment: np.ndarray,
+    clusters: int,
+    strength: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Hard EM with linear rewards from a given assignment, until that is stable.
 
@@ -413,8 +429,11 @@ def linear_em(
         per_user = np.empty((users, clusters))
         for cluster in range(clusters):
             mine = assignment[user_of_pair] == cluster
-            weights = fit_linear(difference[mine], difference.shape[1] / LINEAR_PRIOR_VARIANCE)
-            per_pair = log_likelihood(difference @ weights)
+            theirs = None if strength is None else strength[mine]
+            weights = fit_linear(
+                difference[mine], difference.shape[1] / LINEAR_PRIOR_VARIANCE, strength=theirs
+            )
+            per_pair = log_likelihood(difference @ weights, strength)
             per_user[:, cluster] = np.bincount(user_of_pair, weights=per_pair, minlength=users)
         moved = per_user.argmax(axis=1)
         own = per_user[np.arange(users), moved] / np.bincount(user_of_pair, minlength=users)

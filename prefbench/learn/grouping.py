@@ -23,13 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
 from prefbench.errors import Diverged
-from prefbench.learn.rewards import log_likelihood
+from prefbench.learn.rewards import log_likelihood, residual
 
 START_SIZE = 128
 """Directions of the features that starts are tried on."""
@@ -70,6 +71,13 @@ class Design:
     """Weight of |w|^2 / 2: the mean of |x|^2 over the prior variance of a margin."""
     blocks: tuple[tuple[Ints, Ints], ...]
     """Units with equally many pairs [b], and the rows of each [b, m]."""
+    strength: Floats | None = None
+    """[pairs] Z of their labels; None where all are certain. With it a pair's loss is -Z log sigmoid(w . x) -
+    (1 - Z) log sigmoid(-w . x), and what moves margins is Z - sigmoid(w . x) in place of p."""
+
+    def of(self, rows: Any) -> Floats | None:
+        """Strength of the labels of some rows."""
+        return None if self.strength is None else self.strength[rows]
 
     @property
     def units(self) -> int:
@@ -97,7 +105,13 @@ class Grouping:
 
 
 def group(
-    features: Floats, words: Floats | None, unit: Ints, clusters: int, restarts: int, seed: int
+    features: Floats,
+    words: Floats | None,
+    unit: Ints,
+    clusters: int,
+    restarts: int,
+    seed: int,
+    strength: Floats | None = None,
 ) -> Grouping:
     """The grouping that explains best what its rewards were not fitted to.
 
@@ -111,6 +125,7 @@ def group(
         clusters: K.
         restarts: how many random starts besides the spectral one.
         seed: the run's seed.
+        strength: of the labels, [pairs]; None where all are certain.
 
     Raises:
         Diverged: a feature is NaN or infinite.
@@ -122,21 +137,21 @@ def group(
             "nobody can be grouped by it: check the model's weights, or take another model."
         )
     features = _unit_square(features)
-    small = design(features, unit, START_SIZE, START_VARIANCE)
+    small = design(features, unit, START_SIZE, START_VARIANCE, strength)
     tried = [
         replace(
             mixture(small, np.eye(clusters)[first], START_ROUNDS),
             name="random" if index else "spectral",
             index=index,
         )
-        for index, first in enumerate(starts(small.x, unit, clusters, restarts, seed))
+        for index, first in enumerate(starts(small.x, unit, clusters, restarts, seed, strength))
     ]
     kept = _distinct(sorted(tried, key=lambda found: -round(found.likelihood / BETTER)))[:KEPT]
     best, judge, likelihood = kept[0], small, -np.inf
     for x in [features] if words is None else [features, np.hstack([features, words])]:
         reached = kept[0]
         for variance in VARIANCES:
-            wider, before = design(x, unit, SIZE, variance), reached
+            wider, before = design(x, unit, SIZE, variance, strength), reached
             reached = _followed(wider, before)
             if reached.likelihood > likelihood + BETTER:
                 best, judge, likelihood = reached, wider, reached.likelihood
@@ -191,7 +206,9 @@ def word_differences(chosen: Sequence[str], rejected: Sequence[str]) -> Floats |
     return np.hstack([LENGTH_WEIGHT * _unit_square(difference(length)), WORDS_WEIGHT * _unit_square(each)])
 
 
-def design(difference: Floats, unit: Ints, size: int, variance: float) -> Design:
+def design(
+    difference: Floats, unit: Ints, size: int, variance: float, strength: Floats | None = None
+) -> Design:
     """Pairs on at most `size` leading principal directions of their differences, under a prior."""
     from sklearn.utils.extmath import randomized_svd
 
@@ -199,7 +216,7 @@ def design(difference: Floats, unit: Ints, size: int, variance: float) -> Design
     if x.shape[1] > size:
         x = x @ randomized_svd(x, size, n_iter=4, random_state=0)[2].T
     square = float((x**2).sum(axis=1).mean())
-    return Design(x, unit, max(square, 1e-12) / variance, tuple(_blocks(unit)))
+    return Design(x, unit, max(square, 1e-12) / variance, tuple(_blocks(unit)), strength)
 
 
 def _blocks(unit: Ints) -> Iterator[tuple[Ints, Ints]]:
@@ -211,14 +228,18 @@ def _blocks(unit: Ints) -> Iterator[tuple[Ints, Ints]]:
         yield units, order[first[units][:, None] + np.arange(size)]
 
 
-def starts(difference: Floats, unit: Ints, clusters: int, restarts: int, seed: int) -> Iterator[Ints]:
+def starts(
+    difference: Floats, unit: Ints, clusters: int, restarts: int, seed: int, strength: Floats | None = None
+) -> Iterator[Ints]:
     """Assignments [units] to begin with: the spectral one, then random ones in equal clusters."""
+    # A tie says nothing of what is liked.
+    said = difference if strength is None else difference * (2 * strength - 1)[:, None]
     for index in range(restarts + 1):
         rng = seeds.rng(seed, "em", index)
         if index:
             yield rng.permutation(np.arange(int(unit.max()) + 1) % clusters)
         else:
-            yield spectral(difference, unit, clusters, rng)
+            yield spectral(said, unit, clusters, rng)
 
 
 def spectral(difference: Floats, unit: Ints, clusters: int, rng: np.random.Generator) -> Ints:
@@ -274,19 +295,20 @@ def fit(pairs: Design, weights: Floats, start: Floats | None = None) -> tuple[Fl
     from scipy.special import expit
 
     used = weights[pairs.unit] > NEGLIGIBLE
-    x, g = pairs.x[used], weights[pairs.unit][used]
+    x, g, z = pairs.x[used], weights[pairs.unit][used], pairs.of(used)
     w = np.zeros(x.shape[1]) if start is None else start
 
     def loss(point: Floats) -> float:
-        return float(pairs.penalty * (point @ point) / 2 - g @ log_likelihood(x @ point))
+        return float(pairs.penalty * (point @ point) / 2 - g @ log_likelihood(x @ point, z))
 
     value = loss(w)
     for _ in range(NEWTON_STEPS):
-        p = expit(-(x @ w))
+        margin = x @ w
+        p = expit(-margin)
         hessian = (x * (g * p * (1 - p))[:, None]).T @ x
         hessian[np.diag_indices(len(w))] += pairs.penalty
         factor = np.asarray(np.linalg.cholesky(hessian), dtype=np.float64)
-        step = cho_solve((factor, True), x.T @ (g * p) - pairs.penalty * w)
+        step = cho_solve((factor, True), x.T @ (g * residual(margin, z)) - pairs.penalty * w)
         length = 1.0
         while (after := loss(w + length * step)) > value + 1e-9 and length > 1e-4:
             length /= 2
@@ -302,7 +324,8 @@ def left_out(pairs: Design, w: Floats, factor: Floats, weights: Floats) -> Float
     from scipy.special import expit
 
     margin = pairs.x @ w
-    each = np.bincount(pairs.unit, weights=log_likelihood(margin), minlength=pairs.units)
+    likely = log_likelihood(margin, pairs.strength)
+    each = np.bincount(pairs.unit, weights=likely, minlength=pairs.units)
     found = np.asarray(each, dtype=np.float64)
     used = np.flatnonzero(weights[pairs.unit] > NEGLIGIBLE)
     half = np.zeros_like(pairs.x)  # X L^-T, so that S is its square
@@ -311,14 +334,16 @@ def left_out(pairs: Design, w: Floats, factor: Floats, weights: Floats) -> Float
         mine = weights[units] > NEGLIGIBLE
         if mine.any():
             units, rows = units[mine], rows[mine]
-            p = expit(-margin[rows])
-            moved = _moved(half[rows], weights[units], p)
-            found[units] = log_likelihood(margin[rows] - moved).sum(axis=1)
+            p, z = expit(-margin[rows]), pairs.of(rows)
+            moved = _moved(half[rows], weights[units], p, residual(margin[rows], z))
+            found[units] = log_likelihood(margin[rows] - moved, z).sum(axis=1)
     return found
 
 
-def _moved(half: Floats, g: Floats, p: Floats) -> Floats:
-    """The part of their margins that pairs owe to themselves, g M p, for units of m pairs each [b, m].
+def _moved(half: Floats, g: Floats, p: Floats, slope: Floats) -> Floats:
+    """The part of their margins that pairs owe to themselves, g M slope, for units of m pairs each [b, m].
+
+    The slope is that of the log-likelihood, which is p where labels are certain.
 
     In the smaller of two spaces: (1 - g S W)^-1 S = H (1 - g H' W H)^-1 H' with S = H H'.
     """
@@ -326,9 +351,9 @@ def _moved(half: Floats, g: Floats, p: Floats) -> Floats:
     turned = half.transpose(0, 2, 1)
     if half.shape[1] <= half.shape[2]:
         s = half @ turned
-        left, right = s * weight[:, None, :], s @ p[:, :, None]
+        left, right = s * weight[:, None, :], s @ slope[:, :, None]
         solved = np.linalg.solve(np.eye(half.shape[1]) - left, right)
     else:
         left = turned @ (half * weight[:, :, None])
-        solved = half @ np.linalg.solve(np.eye(half.shape[2]) - left, turned @ p[:, :, None])
+        solved = half @ np.linalg.solve(np.eye(half.shape[2]) - left, turned @ slope[:, :, None])
     return np.asarray(g[:, None] * solved[:, :, 0])

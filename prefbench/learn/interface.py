@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from prefbench.learn.game import Game
     from prefbench.learn.welfare import WelfareFunction
     from prefbench.store.stages import Work
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """(prompts, responses), n of each, to float64 [n, groups]."""
-PairwiseLoss = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Difference D of log-ratios [pairs] to losses [pairs]; see `learn/pairwise.py`."""
+PairwiseLoss = Callable[..., "torch.Tensor"]
+"""Difference D of log-ratios [pairs] to losses [pairs]; see `learn/pairwise.py`. One with an attribute
+`needs`, names of side columns, is given them as a second argument: name to tensor [pairs]."""
 
 
 class Policy(Protocol):
@@ -64,8 +66,11 @@ class Rewards:
     """Annotator to cluster, where clusters were inferred; annotators by their ids, numbers or text."""
     em: dict[str, Any] | None = None
     """Report of expectation-maximisation, for the record."""
-    held_out: list[tuple[int, int]] | None = None
-    """Validation pairs that each orders as labelled, of how many; None where there are no such pairs."""
+    held_out: list[tuple[float, int]] | None = None
+    """Validation pairs that each orders as labelled, of how many; None where there are no such pairs. Of a
+    label that is not certain a share counts."""
+    stored: Sequence[tuple[Reward, Path]] = ()
+    """Models that were read from files, with these, so that keeping them again takes no room."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Normalised rewards [n, K]: zero mean and unit spread over reference responses."""
@@ -145,6 +150,11 @@ class Pairs:
     group: np.ndarray | None = None
     weights: np.ndarray | None = field(default=None)
     """Weight of each pair's loss, relative to the others; None means equal."""
+    strength: np.ndarray | None = None
+    """[pairs] probability, or share of votes, that the chosen response is the better one: 1 is certain, 0.5 a
+    tie; None means that all are certain."""
+    side: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further numbers of each pair by name, float64 [pairs]; they go to losses that ask for them."""
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -162,6 +172,8 @@ class Pairs:
             None if self.user_id is None else self.user_id[rows],
             None if self.group is None else self.group[rows],
             None if self.weights is None else self.weights[rows],
+            None if self.strength is None else self.strength[rows],
+            {name: values[rows] for name, values in self.side.items()},
         )
 
 
@@ -223,7 +235,7 @@ class PairwiseRequest:
     pairs: Pairs
     """Pairs that it is fitted to; with `group_step` they name their groups."""
     loss: PairwiseLoss
-    """Loss of each pair's difference of log-ratios."""
+    """Loss l of each pair's difference D of log-ratios; with strength Z it is Z l(D) + (1 - Z) l(-D)."""
     options: PairTrainingOptions
     """Options of the fit: beta, epochs, batch, learning rate."""
     _: KW_ONLY
@@ -337,6 +349,9 @@ class Backbone(Protocol):
     @called_with(ExpectationRequest)
     def expect(self, request: ExpectationRequest) -> np.ndarray:
         """Mean of a function over prompts and the policy's responses, [K]; exact where they can be listed."""
+
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> Game | None:
+        """Rewards of every response, prompts weighed as often as they occur; None where none is listed."""
 
     def average(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
         """The policy whose parameters are the weighted average of those of trained policies."""

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from prefbench.registry import Options
-from prefbench.search import LANGUAGE, Choice, LogUniform
+from prefbench.search import LANGUAGE, LISTED, Choice, LogUniform
 
 
 class RewardOptions(Options):
@@ -108,6 +108,62 @@ class PPOOptions(Options):
     checkpoint: Literal["last", "best"] = "last"
     """Policy that is kept: the last, or the one on the way that wins most validation pairs, of the group or
     cluster that wins least."""
+
+
+class ExactOptions(Options):
+    """Exact optima, where responses can be listed."""
+
+    search = {"kl_coefficient": LogUniform(0.03, 1.0, LISTED)}
+    strength = "kl_coefficient"
+
+    kl_coefficient: float = Field(0.15, gt=0)
+    """Weight beta of the KL penalty of the exact optimum, where responses can be listed."""
+
+
+class PersonalOptions(ExactOptions):
+    """A policy for each person's weights of shared rewards (`learn/routing.py`); none is trained."""
+
+    search = {"candidates": Choice((2, 4, 8, 16, 32, 64), LANGUAGE)}
+
+    candidates: int = Field(16, ge=2, le=1024)
+    """Reference samples that a response is chosen from by a language model, the n of best-of-n."""
+
+
+class EMPersonalOptions(EMOptions, PersonalOptions):
+    """Clusters of annotators by EM, and for each person the posterior mean of their rewards."""
+
+    search = {"prior": Choice(("shares", "worst_off"))}
+
+    prior: Literal["shares", "worst_off"] = "shares"
+    """Chances of the clusters before a person is known: the shares of annotators, or those whose policy is
+    the best one for the worst off."""
+
+
+class GroupPersonalOptions(RewardOptions, PersonalOptions):
+    """A reward for each known group, and for each person that of hers."""
+
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "prior": Choice(("shares", "worst_off"))}
+
+    prior: Literal["shares", "worst_off"] = "shares"
+    """Weights of the groups for whoever says no group: their shares, or those whose policy is the best one
+    for the worst off."""
+
+
+class LowRankOptions(RewardOptions, PersonalOptions):
+    """A few linear rewards that all people share, and each one's weights of them (`learn/low_rank.py`)."""
+
+    search = {
+        "rank": Choice((2, 3, 5, 10)),
+        "direction_ridge": LogUniform(0.1, 10.0),
+        "weight_ridge": LogUniform(0.01, 10.0),
+    }
+
+    rank: int = Field(2, ge=1, le=256)
+    """Number of shared rewards K."""
+    direction_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of the shared rewards, in units of a usual one."""
+    weight_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of a person's weights, which draws them to equal ones, and a new person's to the mean."""
 
 
 class SingleRewardOptions(RewardOptions, PPOOptions):

@@ -4,20 +4,26 @@ With h(y) = log pi(y|x) / pi_ref(y|x), the implicit reward is beta h and a loss 
 difference D = h(y+) - h(y-). Log-probabilities are sums over response tokens.
 
 A loss is any function of torch differences (`learn.interface.PairwiseLoss`). With a method `slopes` as well,
-worlds that can be enumerated are fitted without torch.
+worlds that can be enumerated are fitted without torch. With an attribute `needs`, names of side columns, both
+get these as a second argument: name to [pairs]. What labels say beside a direction `labelled` puts around any
+of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from prefbench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from prefbench.learn.interface import Backbone
+    from prefbench.learn.interface import Backbone, Pairs, PairwiseLoss
     from prefbench.learn.options import PairTrainingOptions, PairwiseOptions
 
 
@@ -73,3 +79,79 @@ class IPO:
         """Losses and their derivatives by D, [pairs] each."""
         away = difference - 1 / (2 * self.beta)
         return away**2, 2 * away
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A loss of pairs as they were labelled: Z l(D) + (1 - Z) l(-D), where strength Z is not 1 throughout.
+
+    A share of votes k / m is then worth k labels of one direction and m - k of the other. Side columns are of
+    the pair and the same for both directions.
+
+    Source: ordinal feedback (Liu et al. 2024, arXiv 2411.12843), of the Bradley-Terry loss.
+    """
+
+    loss: PairwiseLoss
+    strength: np.ndarray | None
+    """[pairs]; None where all labels are certain."""
+    side: Mapping[str, np.ndarray]
+    """The side columns that the loss asks for, [pairs] each."""
+
+    def at(self, rows: np.ndarray) -> Labelled:
+        """The same for the pairs at integer positions `rows`."""
+        strength = None if self.strength is None else self.strength[rows]
+        return Labelled(self.loss, strength, {name: values[rows] for name, values in self.side.items()})
+
+    def __call__(self, difference: torch.Tensor) -> torch.Tensor:
+        """Losses [pairs]."""
+        import torch
+
+        side = {name: torch.from_numpy(values).to(difference) for name, values in self.side.items()}
+        each: PairwiseLoss = partial(_asked, self.loss, side)
+        if self.strength is None:
+            return each(difference)
+        z = torch.from_numpy(self.strength).to(difference)
+        return z * each(difference) + (1 - z) * each(-difference)
+
+    def slopes(self, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and their derivatives by D, [pairs] each."""
+        found = getattr(self.loss, "slopes", None)
+        if found is None:
+            return torch_slopes(self, difference)
+        losses, slope = _asked(found, self.side, difference)
+        if self.strength is None:
+            return losses, slope
+        other, back = _asked(found, self.side, -difference)
+        z = self.strength
+        return z * losses + (1 - z) * other, z * slope - (1 - z) * back
+
+
+def _asked(function: Any, side: Mapping[str, Any], difference: Any) -> Any:
+    return function(difference, side) if side else function(difference)
+
+
+def labelled(loss: PairwiseLoss, pairs: Pairs) -> Labelled:
+    """The loss of these pairs with their strength and the side columns that it asks for.
+
+    Raises:
+        UserError: the pairs lack a column that it asks for.
+    """
+    needs = tuple(getattr(loss, "needs", ()))
+    for name in needs:
+        if name not in pairs.side:
+            raise UserError(
+                f"the loss asks for the side column '{name}', and the pairs have "
+                f"{', '.join(sorted(pairs.side)) or 'none'}: the aligner has to need 'side', and the task to "
+                "bring it."
+            )
+    return Labelled(loss, pairs.strength, {name: pairs.side[name] for name in needs})
+
+
+def torch_slopes(loss: PairwiseLoss, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and their derivatives by D, [pairs] each, by torch."""
+    import torch
+
+    leaf = torch.from_numpy(difference).requires_grad_(True)
+    losses = loss(leaf)
+    (slope,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach().numpy(), slope.numpy()

@@ -8,6 +8,7 @@ fit.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ import numpy as np
 
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
+from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.stats.intervals import wilson
+from prefbench.team import team
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -29,14 +32,17 @@ if TYPE_CHECKING:
 
 
 def pairs_of(rows: Dataset) -> Pairs:
-    """Preference rows as `Pairs`, with `user_id` and `group` where the rows show them."""
+    """Preference rows as `Pairs`, with what else the rows show: ids, groups, strength, side columns."""
     columns = rows[:]  # at once: row by row takes as long as a whole fit in a small world
+    side = {name.removeprefix(SIDE): columns[name] for name in columns if name.startswith(SIDE)}
     return Pairs(
         columns["prompt"],
         columns["chosen"],
         columns["rejected"],
         _ids(columns["user_id"]) if "user_id" in columns else None,
         np.asarray(columns["group"], dtype=object) if "group" in columns else None,
+        strength=np.asarray(columns[STRENGTH], dtype=np.float64) if STRENGTH in columns else None,
+        side={name: np.asarray(values, dtype=np.float64) for name, values in side.items()},
     )
 
 
@@ -60,32 +66,56 @@ def _ids(values: Sequence[int] | Sequence[str]) -> np.ndarray:
 
 
 def pairs_digest(pairs: Pairs) -> str:
-    """Identifies labelled pairs, weights included, in stage keys."""
+    """Identifies labelled pairs, weights, strength and side columns included, in stage keys."""
     parts = [*pairs.prompts, *pairs.chosen, *pairs.rejected]
     for extra in (pairs.user_id, pairs.group, pairs.weights):
         parts.extend(map(str, [] if extra is None else extra.tolist()))
+    more = {} if pairs.strength is None else {"strength": pairs.strength}
+    for name, values in {**more, **{SIDE + name: pairs.side[name] for name in sorted(pairs.side)}}.items():
+        parts.extend([name, *map(str, values.tolist())])
     return text_digest(parts)
 
 
-def loss(margin: torch.Tensor, total: int | None = None, weights: torch.Tensor | None = None) -> torch.Tensor:
+def loss(
+    margin: torch.Tensor,
+    total: int | None = None,
+    weights: torch.Tensor | None = None,
+    strength: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Bradley-Terry negative log-likelihood, -log sigmoid(r+ - r-), averaged over [pairs].
 
+    With strength Z [pairs] it is -Z log sigmoid(r+ - r-) - (1 - Z) log sigmoid(r- - r+) (arXiv 2411.12843).
     Of a part of a batch that has `total` pairs it is the part's share of that average. `weights` [pairs] are
     1 on average.
     """
     from torch.nn import functional
 
     each = -functional.logsigmoid(margin)
+    if strength is not None:
+        each = strength * each - (1 - strength) * functional.logsigmoid(-margin)
     return (each if weights is None else weights * each).sum() / (total or len(margin))
 
 
-def log_likelihood(margin: np.ndarray) -> np.ndarray:
-    """log sigmoid(r+ - r-) of each pair, elementwise."""
-    return np.asarray(-np.logaddexp(0.0, -margin))
+def log_likelihood(margin: np.ndarray, strength: np.ndarray | None = None) -> np.ndarray:
+    """log sigmoid(r+ - r-) of each pair, elementwise; with strength Z of both directions, by Z and 1 - Z."""
+    chosen = np.asarray(-np.logaddexp(0.0, -margin))
+    return chosen if strength is None else strength * chosen - (1 - strength) * np.logaddexp(0.0, margin)
+
+
+def residual(margin: np.ndarray, strength: np.ndarray | None = None) -> np.ndarray:
+    """The derivative of `log_likelihood` by the margin, elementwise: Z - sigmoid(r+ - r-)."""
+    from scipy.special import expit
+
+    return np.asarray(expit(-margin) if strength is None else strength - expit(margin))
 
 
 def fit_linear(
-    difference: Any, penalty: float = 1.0, weights: np.ndarray | None = None, *, precise: bool = False
+    difference: Any,
+    penalty: float = 1.0,
+    weights: np.ndarray | None = None,
+    strength: np.ndarray | None = None,
+    *,
+    precise: bool = False,
 ) -> np.ndarray:
     """Maximum-likelihood linear Bradley-Terry reward with a ridge penalty.
 
@@ -93,18 +123,18 @@ def fit_linear(
         difference: feature differences chosen minus rejected, [pairs, d]; an array or a sparse matrix.
         penalty: weight of |w|^2 / 2 beside the summed negative log-likelihood.
         weights: of the pairs, relative to each other.
+        strength: of their labels, [pairs]; None where all are certain.
         precise: go on to the last digits, for worlds whose answers are exact.
 
     Returns:
         The weights w [d] that minimise sum -log sigmoid(w . difference) + penalty |w|^2 / 2.
     """
     from scipy.optimize import minimize
-    from scipy.special import expit
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         margin = difference @ w
-        value = -(counts * log_likelihood(margin)).sum() + penalty * (w @ w) / 2
-        return float(value), penalty * w - difference.T @ (counts * expit(-margin))
+        value = -(counts * log_likelihood(margin, strength)).sum() + penalty * (w @ w) / 2
+        return float(value), penalty * w - difference.T @ (counts * residual(margin, strength))
 
     counts = np.ones(difference.shape[0]) if weights is None else weights / weights.mean()
     options: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000} if precise else None
@@ -158,10 +188,12 @@ def pairs_by_group(view: View, split: str) -> dict[str, Pairs]:
 
 def _pooled(data: Mapping[str, Pairs]) -> Pairs:
     parts = list(data.values())
+    known = [part.strength for part in parts if part.strength is not None]
     return Pairs(
         [text for part in parts for text in part.prompts],
         [text for part in parts for text in part.chosen],
         [text for part in parts for text in part.rejected],
+        strength=np.concatenate(known) if len(known) == len(parts) else None,
     )
 
 
@@ -217,12 +249,17 @@ def _reward_options(options: RewardOptions) -> dict[str, Any]:
     return {k: v for k, v in options.model_dump().items() if k.startswith("reward_")}
 
 
-def ordered(reward: Reward, pairs: Pairs) -> tuple[int, int]:
-    """Pairs whose chosen response has the larger reward, and all pairs."""
+def ordered(reward: Reward, pairs: Pairs) -> tuple[float, int]:
+    """Pairs whose chosen response has the larger reward, and all pairs.
+
+    A label that is not certain counts as its strength where it is ordered so, as the rest of 1 where not.
+    """
     if not len(pairs):
         return 0, 0
     chosen, rejected = scores_of(reward, pairs)
-    return int((chosen > rejected).sum()), len(pairs)
+    if pairs.strength is None:
+        return int((chosen > rejected).sum()), len(pairs)
+    return float(np.where(chosen > rejected, pairs.strength, 1 - pairs.strength).sum()), len(pairs)
 
 
 def what_was_not_learned(rewards: Rewards) -> list[str]:
@@ -231,7 +268,7 @@ def what_was_not_learned(rewards: Rewards) -> list[str]:
     A policy that is optimised for such a reward is optimised for noise.
     """
     return [
-        f"the reward of {name} orders {right} of {pairs} validation pairs as labelled, as a coin might: "
+        f"the reward of {name} orders {right:g} of {pairs} validation pairs as labelled, as a coin might: "
         "too few labels to learn from, or too noisy ones"
         for name, (right, pairs) in zip(rewards.names, rewards.held_out or (), strict=False)
         if pairs and wilson(right, 0, pairs).low <= 0.5
@@ -257,9 +294,16 @@ def normalised(models: Sequence[Reward], names: Sequence[str], scores: Sequence[
 
 
 def save_rewards(folder: Path, rewards: Rewards) -> None:
-    """Write weights as safetensors and the rest as JSON."""
+    """Write weights as safetensors and the rest as JSON.
+
+    Weights that were read from a file are linked to it, so that they take no room twice.
+    """
     for index, model in enumerate(rewards.models):
-        model.save(folder / f"reward-{index}.safetensors")
+        target = folder / f"reward-{index}.safetensors"
+        source = next((path for known, path in rewards.stored if known is model), None)
+        # What the others write is thrown away, but saving may take all of them.
+        if not team().first(team().rank == 0 and _linked(source, target)):
+            model.save(target)
     content = {
         "names": rewards.names,
         "shift": rewards.shift.tolist(),
@@ -271,10 +315,23 @@ def save_rewards(folder: Path, rewards: Rewards) -> None:
     (folder / "rewards.json").write_text(json.dumps(content, indent=1))
 
 
+def _linked(source: Path | None, target: Path) -> bool:
+    """True if the target is now another name of the source; file systems need not have such."""
+    if source is None:
+        return False
+    target.unlink(missing_ok=True)  # of a run that was stopped here
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
 def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
     """Read back what `save_rewards` wrote."""
     content = json.loads((folder / "rewards.json").read_text())
-    models = [backbone.load_reward(folder / f"reward-{i}.safetensors") for i in range(len(content["names"]))]
+    files = [folder / f"reward-{index}.safetensors" for index in range(len(content["names"]))]
+    models = [backbone.load_reward(file) for file in files]
     assignment = content["assignment"]
     return Rewards(
         models,
@@ -284,4 +341,5 @@ def load_rewards(backbone: Backbone, folder: Path) -> Rewards:
         None if assignment is None else dict(assignment),
         content["em"],
         None if content["held_out"] is None else [(right, pairs) for right, pairs in content["held_out"]],
+        list(zip(models, files, strict=True)),
     )

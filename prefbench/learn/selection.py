@@ -31,6 +31,10 @@ class Criterion(Protocol):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what it is made of; what is returned is kept as JSON, with its kind as `by`."""
 
+    def told(self, utilities: Callable[[], RewardFunction]) -> Criterion:
+        """The criterion with the true utilities, if it judges by them; any other as it is."""
+        return self
+
 
 @dataclass(frozen=True)
 class LearnedCriterion(Criterion):
@@ -73,6 +77,10 @@ class WorstOff(Criterion):
         values = (self.utilities(prompts, responses) - np.asarray(self.shift)) / np.asarray(self.scale)
         return np.asarray(values.min(axis=1))
 
+    def told(self, utilities: Callable[[], RewardFunction]) -> WorstOff:
+        """The criterion with the true utilities."""
+        return replace(self, utilities=utilities())
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Zeros and units."""
         return {"by": "utilities", "shift": list(self.shift), "scale": list(self.scale)}
@@ -95,7 +103,7 @@ class BestOfPolicy(Policy):
 
         It is near where samples are seldom equal.
         """
-        return math.log(self.candidates) - (self.candidates - 1) / self.candidates
+        return most_kl_of_best(self.candidates)
 
     def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
         """`n` independent selections per prompt; of equally good candidates the first."""
@@ -112,11 +120,20 @@ class BestOfPolicy(Policy):
         """None: the probability of a selection has no closed form where responses cannot be listed."""
         return None
 
+    def told(self, utilities: Callable[[], RewardFunction]) -> BestOfPolicy:
+        """The policy with the true utilities, if it selects by them."""
+        return replace(self, criterion=self.criterion.told(utilities))
+
     def save(self, folder: Path) -> None:
         """A line of JSON, and what the criterion is made of."""
         write_policy(
             folder, {"kind": "best_of", "candidates": self.candidates, **self.criterion.save(folder)}
         )
+
+
+def most_kl_of_best(n: int) -> float:
+    """Upper bound log n - (n - 1) / n on the divergence of the best of n samples, nats."""
+    return math.log(n) - (n - 1) / n
 
 
 def write_policy(folder: Path, content: dict[str, object]) -> None:
@@ -134,9 +151,7 @@ def load_criterion(folder: Path, content: dict[str, Any], backbone: Backbone) ->
 
 def with_utilities(policy: Policy, utilities: Callable[[], RewardFunction]) -> Policy:
     """The policy, told the true utilities if it selects by them; any other as it is."""
-    if isinstance(policy, BestOfPolicy) and isinstance(policy.criterion, WorstOff):
-        return replace(policy, criterion=replace(policy.criterion, utilities=utilities()))
-    return policy
+    return policy.told(utilities) if isinstance(policy, BestOfPolicy) else policy
 
 
 def best_constant(

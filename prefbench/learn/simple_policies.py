@@ -14,6 +14,7 @@ from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.selection import BestOfPolicy, load_criterion, write_policy
+from prefbench.learn.weighted import load_selection
 from prefbench.text import count_words
 
 
@@ -159,6 +160,8 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
             case "best_of":
                 criterion = load_criterion(folder, content, backbone)
                 return BestOfPolicy(backbone.reference, criterion, int(content["candidates"]))
+            case "selection":
+                return load_selection(folder, content, backbone)
             case "longest" | "shortest" as which:
                 return ExtremeLengthPolicy(backbone.reference, which, int(content["candidates"]))
     except (ValueError, KeyError, TypeError):

@@ -5,6 +5,7 @@ A table is a pandas one, but nothing here imports pandas: a problem is stated wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("split", "prompt", "chosen", "rejected", "user_id", "group")
-"""Columns of a brought table; whatever else it has is left out."""
+"""Columns that a brought table needs. It may have `strength` and side columns, named `side/NAME`, of numbers;
+whatever else it has is left out."""
+STRENGTH, SIDE = "strength", "side/"
+"""Name of the column of strength, and beginning of the names of side columns: further numbers of a pair."""
 SPLITS = ("train", "validation", "test")
 _TEXTS = ("split", "prompt", "chosen", "rejected", "group")
 _NOT_EMPTY = ("prompt", "chosen", "rejected")
@@ -29,12 +33,14 @@ def brought_labels(
     People may have labelled different numbers of pairs, and several of them the same pair.
 
     Args:
-        given: at least `COLUMNS`, one row per label; `user_id` all text or all whole numbers.
+        given: at least `COLUMNS`, one row per label; `user_id` all text or all whole numbers. `strength` is
+            the probability or share of votes that the chosen response is better, in [0, 1].
         groups: names of the problem's groups.
         prompts: the problem's prompts, by split.
 
     Returns:
-        `COLUMNS` alone, rows in their order; ids as `str` or 64-bit integers.
+        `COLUMNS`, and `strength` and side columns where there are any, as float64; rows in their order; ids
+        as `str` or 64-bit integers.
 
     Raises:
         UserError: something about the table does not fit; the line names the first row that does not.
@@ -47,6 +53,8 @@ def brought_labels(
     _refuse(rows, unknown, "group", f"is no group of the task, which has {', '.join(map(repr, groups)):.200}")
     same = rows["chosen"].str.strip() == rows["rejected"].str.strip()
     _refuse(rows, same, "chosen", "is also the rejected response: leave out rows that compare nothing")
+    for column in rows.columns[len(COLUMNS) :]:
+        rows[column] = _numbers(rows, column)
     rows["user_id"] = _ids(rows["user_id"])
     of_person = rows.groupby("user_id")["group"].nunique()
     if (of_person > 1).any():
@@ -80,13 +88,14 @@ def _whole(given: Any) -> pd.DataFrame:
     lacking = [name for name in COLUMNS if name not in there]
     if lacking:
         raise _wrong(f"column '{lacking[0]}' is missing; a row needs {', '.join(COLUMNS)}")
-    twice = [name for name in COLUMNS if there.count(name) > 1]
+    wanted = [*COLUMNS, *(name for name in dict.fromkeys(there) if name == STRENGTH or name.startswith(SIDE))]
+    twice = [name for name in wanted if there.count(name) > 1]
     if twice:
         raise _wrong(f"column '{twice[0]}' is there twice")
     if not len(given):
         raise _wrong("there is no row")
-    rows: pd.DataFrame = given[list(COLUMNS)].reset_index(drop=True)
-    for column in COLUMNS:
+    rows: pd.DataFrame = given[wanted].reset_index(drop=True)
+    for column in wanted:
         gap = rows[column].isna()
         if gap.any():
             raise _wrong(f"row {int(gap.argmax()) + 1} has no {column}: fill it in, or leave the row out")
@@ -106,6 +115,16 @@ def _check_texts(rows: pd.DataFrame, column: str) -> None:
         except UnicodeEncodeError:
             raise _wrong(f"row {number} has half a character in its {column}: mend the encoding") from None
     rows[column] = rows[column].astype(object)
+
+
+def _numbers(rows: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """A column of finite numbers, those of strength from 0 to 1."""
+    for number, value in enumerate(rows[column].tolist(), start=1):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise _wrong(f"row {number} has the {column} {value!r:.60}, which is no number")
+        if column == STRENGTH and not 0 <= value <= 1:
+            raise _wrong(f"row {number} has the {column} {value!r:.60}, which is not from 0 to 1")
+    return rows[column].astype("float64")
 
 
 def _refuse(rows: pd.DataFrame, bad: pd.Series[bool], column: str, why: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench import seeds
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.labels import preference_probability
 from prefbench.problem.people import Scales, beyond, people_of, taste_values
 from prefbench.problem.problem import Problem
@@ -30,28 +31,31 @@ def unseen_contexts(
 
     Returns:
         Rows `user_id, prompt, chosen, rejected`, up to the population's `context_pairs` for each person. Her
-        first n are her context of n pairs, whatever the option says. The noise is that of training: the
-        task's temperature, in standard deviations of her group's utility.
+        first n are her context of n pairs, whatever the option says. She labels as people do in training:
+        with the task's temperature, in standard deviations of her group's utility, and as the population
+        says; where ties are labelled there is `strength` too.
     """
     import pandas as pd
 
-    train = rows[rows["split"] == "train"].reset_index(drop=True)
+    people = problem.population
+    # One row of each pair: those of one pair stand side by side.
+    train = rows[rows["split"] == "train"].iloc[:: people.labels_per_pair].reset_index(drop=True)
     chosen, rejected = (train[side].to_numpy(dtype=object) for side in ("chosen", "rejected"))
     values = None
     if scales is not None:
         values = taste_values(problem, train["prompt"].tolist(), chosen.tolist(), rejected.tolist())
         assert values is not None
-    noise = []
+    spread = []
     for group in problem.groups:
         both = [rows[f"{side}_utility/{group.name}"].to_numpy() for side in ("chosen", "rejected")]
-        noise.append(problem.temperature * max(float(np.concatenate(both).std()), 1e-9))
+        spread.append(max(float(np.concatenate(both).std()), 1e-9))
     tables = []
     for person in people_of(problem, seed):
         if person.seen:
             continue
         name = problem.groups[person.group].name
         who = int(person.id)
-        shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: problem.population.context_pairs]
+        shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: people.context_pairs]
         gain = (train[f"chosen_utility/{name}"] - train[f"rejected_utility/{name}"]).to_numpy()[shown]
         if values is not None and scales is not None:
             n = len(shown)
@@ -59,7 +63,11 @@ def unseen_contexts(
                 beyond(problem, seed, scales, [who] * n, [person.group] * n, table[shown]) for table in values
             )
             gain = gain + one - other
-        agrees = preference_probability(gain, np.array(noise[person.group]))
+        factor = people.reporting.get(name, 1.0)
+        agrees = preference_probability(factor * gain, np.array(problem.temperature * spread[person.group]))
+        meant = seeds.rng(seed, "contexts", who, "coins").random(len(shown)) < people.reliability
+        tied = np.abs(gain) < people.tie_band * spread[person.group]
+        agrees = np.where(meant & ~tied, agrees, 0.5)
         kept = seeds.rng(seed, "contexts", who, "labels").random(len(shown)) < agrees
         tables.append(
             pd.DataFrame(
@@ -68,6 +76,7 @@ def unseen_contexts(
                     "prompt": train["prompt"].to_numpy(dtype=object)[shown],
                     "chosen": np.where(kept, chosen[shown], rejected[shown]),
                     "rejected": np.where(kept, rejected[shown], chosen[shown]),
+                    **({STRENGTH: np.where(meant & tied, 0.5, 1.0)} if people.tie_band else {}),
                 }
             )
         )

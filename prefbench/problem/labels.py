@@ -9,6 +9,8 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
+from prefbench.problem.behaviour import not_meant, report_factors
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Scales, beyond, deal, taste_values
 from prefbench.problem.problem import Problem
 
@@ -30,12 +32,14 @@ def label_pairs(
 
     Returns:
         Rows `split, prompt, chosen, rejected, user_id, group` and, for each group g, `chosen_utility/g`
-        and `rejected_utility/g`; and the conflict report. Every split has the same shares of annotators
-        as far as whole numbers go. The probability that a
-        beats b is the Bradley-Terry model's, sigmoid((u(a) - u(b)) / (temperature * spread)), where
-        spread is the standard deviation of the group's utility over all reference responses, so one
-        temperature means the same noise for valences and for words. Temperature 0 labels without noise;
-        equal utilities are then a fair coin.
+        and `rejected_utility/g`; where ties are labelled, `strength`; and the conflict report. As many rows
+        of a pair stand side by side as annotators label it. Every split has the same shares of annotators
+        as far as whole numbers go. The probability that a beats b is the Bradley-Terry model's,
+        sigmoid((u(a) - u(b)) / (temperature * spread)), where spread is the standard deviation of the
+        group's utility over all reference responses, so one temperature means the same noise for valences
+        and for words. Temperature 0 labels without noise; equal utilities are then a fair coin. What
+        annotators do otherwise the problem's `population` says (`problem/behaviour.py`); of a tie the chosen
+        response is a fair coin's, with strength 0.5.
     """
     import pandas as pd
 
@@ -49,48 +53,52 @@ def label_pairs(
     spread = np.maximum(utility.std(axis=0), 1e-9)
     prefers_a = preference_probability(utility_a - utility_b, problem.temperature * spread)
 
-    rng = seeds.rng(seed, "labels")
+    conflict = _conflict(utility, utility_a - utility_b, prefers_a, problem)
+
+    people, rng = problem.population, seeds.rng(seed, "labels")
     user_id, group = deal(problem, pairs["split"].to_numpy(), rng)
-    own_prefers_a = prefers_a[np.arange(len(pairs)), group]
+    several = np.repeat(np.arange(len(pairs)), people.labels_per_pair)
+    pairs, utility_a, utility_b = pairs.iloc[several], utility_a[several], utility_b[several]
+    own, unit = (utility_a - utility_b)[np.arange(len(pairs)), group], spread[group]
     if scales is not None:
-        own_prefers_a = _by_own_utility(
-            pairs, problem, seed, scales, user_id, group, utility_a - utility_b, spread
-        )
-    a_wins = rng.random(len(pairs)) < own_prefers_a
+        own = own + _of_her_own(pairs, problem, seed, scales, user_id, group)
+    factor = report_factors(people, [each.name for each in problem.groups])[group]
+    a_wins = rng.random(len(pairs)) < preference_probability(factor * own, problem.temperature * unit)
+    tied = np.abs(own) < people.tie_band * unit
+    if tied.any():
+        a_wins = np.where(tied, seeds.rng(seed, "labels", "ties").random(len(pairs)) < 0.5, a_wins)
+    if people.reliability < 1:
+        lost = not_meant(user_id, pairs["split"].tolist(), people.reliability, seed)
+        tied[lost] = False
+        a_wins[lost] = seeds.rng(seed, "labels", "coins").random(len(lost)) < 0.5
 
     rows = pd.DataFrame(
         {
-            "split": pairs["split"],
-            "prompt": prompts,
+            "split": pairs["split"].reset_index(drop=True),
+            "prompt": pairs["prompt"].tolist(),
             "chosen": np.where(a_wins, pairs["response_a"], pairs["response_b"]),
             "rejected": np.where(a_wins, pairs["response_b"], pairs["response_a"]),
             "user_id": user_id,
             "group": [problem.groups[g].name for g in group],
         }
     )
+    if people.tie_band:
+        rows[STRENGTH] = np.where(tied, 0.5, 1.0)
     for index, member in enumerate(problem.groups):
         for side, won in (("chosen", a_wins), ("rejected", ~a_wins)):
             rows[f"{side}_utility/{member.name}"] = np.where(won, utility_a[:, index], utility_b[:, index])
-    return rows, _conflict(utility, utility_a - utility_b, prefers_a, problem)
+    return rows, conflict
 
 
-def _by_own_utility(
-    pairs: pd.DataFrame,
-    problem: Problem,
-    seed: int,
-    scales: Scales,
-    user_id: Ints,
-    group: Ints,
-    difference: Floats,
-    spread: Floats,
+def _of_her_own(
+    pairs: pd.DataFrame, problem: Problem, seed: int, scales: Scales, user_id: Ints, group: Ints
 ) -> Floats:
-    """P(a beats b) of each pair by its annotator's own utility, [n]; the noise is her group's."""
+    """The difference between a and b in what each pair's annotator wants beyond her group, [n]."""
     prompts, first, second = (pairs[name].tolist() for name in ("prompt", "response_a", "response_b"))
     values = taste_values(problem, prompts, first, second)
     assert values is not None
     one, other = (beyond(problem, seed, scales, user_id.tolist(), group.tolist(), table) for table in values)
-    own = difference[np.arange(len(pairs)), group] + one - other
-    return preference_probability(own, problem.temperature * spread[group])
+    return one - other
 
 
 def given_pairs(problem: Problem) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
+from prefbench.problem.behaviour import dealt_apart
 from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.utilities.protocol import Utility
 
@@ -38,7 +39,7 @@ class Person:
     group: int
     """Index of her group."""
     labelled: int
-    """Pairs that she labelled for training; none if she is unseen."""
+    """Labels of hers that are in training; none if she is unseen."""
 
     @property
     def seen(self) -> bool:
@@ -74,7 +75,7 @@ def _seen(problem: Problem, seed: int) -> list[Person]:
         return [Person(user, names.index(group_of[user]), labelled[user]) for user in sorted(group_of)]
     split = np.array([name for name, prompts in problem.paired.items() for _ in prompts])
     user, group = deal(problem, split, seeds.rng(seed, "labels"))
-    train = split == "train"
+    train = np.repeat(split == "train", problem.population.labels_per_pair)
     ids, first, counts = np.unique(user[train], return_index=True, return_counts=True)
     return [
         Person(int(who), int(of), int(size))
@@ -91,10 +92,12 @@ def deal(problem: Problem, split: Sequence[str] | Floats, rng: np.random.Generat
         rng: where the draws come from.
 
     Returns:
-        The annotator's id and the index of her group, [n] each. Every split has the same shares of annotators
-        as far as whole numbers go.
+        The annotator's id and the index of her group, [n] each, or of several of a pair side by side as many
+        as the population's `labels_per_pair`. Every split has the same shares of annotators as far as whole
+        numbers go.
     """
-    split = np.asarray(split)
+    several = problem.population.labels_per_pair
+    split = np.repeat(np.asarray(split), several)
     user_group = np.repeat(
         np.arange(len(problem.groups)), apportion([g.share for g in problem.groups], problem.annotators)
     )
@@ -110,6 +113,8 @@ def deal(problem: Problem, split: Sequence[str] | Floats, rng: np.random.Generat
         user_id[members] = rng.permutation(np.concatenate([everybody, in_turn[:rest]]))
     # Ids are shuffled so that nothing about the group can be read off the number.
     shuffled = rng.permutation(problem.annotators)
+    if several > 1:
+        user_id = user_id[dealt_apart(user_id, split, several, rng)]
     return shuffled[user_id], user_group[user_id]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench.errors import UserError
 from prefbench.population import Population
+from prefbench.problem.behaviour import check_behaviour
 from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
 from prefbench.problem.utilities.protocol import Utility
 
@@ -103,8 +104,8 @@ class Problem:
     """Prompts are messages to an assistant, not texts to continue: a chat model gets them in its template."""
     given: pd.DataFrame | None = None
     """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`,
-    one row per label, ids all text or all whole numbers. Annotators and the groups' shares are then those
-    found among the train rows."""
+    one row per label, ids all text or all whole numbers; also `strength` and side columns `side/NAME`, of
+    numbers. Annotators and the groups' shares are then those found among the train rows."""
     origin: Origin = Origin()
     """The origin of brought labels."""
     population: Population = field(default_factory=Population)
@@ -120,6 +121,7 @@ class Problem:
         names = [group.name for group in self.groups]
         if len(names) < 2 or len(set(names)) != len(names):
             raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
+        check_behaviour(self.population, names, self.annotators if self.given is None else None)
         if self.given is not None:
             if self.population.spread or self.population.unseen_annotators:
                 raise UserError(

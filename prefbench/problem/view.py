@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefbench.errors import UserError
+from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class View:
     """All that an aligner sees. The harness leaves out whatever `needs` does not name."""
 
     preferences: DatasetDict
-    """Splits `train` and `validation` with columns prompt, chosen, rejected, and `user_id` or `group`
-    where needed."""
+    """Splits `train` and `validation` with columns prompt, chosen, rejected, `strength` where not all labels
+    are certain, and `user_id`, `group` or side columns where needed."""
     prompts: tuple[str, ...]
     """Train prompts, to optimise a policy on."""
     seed: int
@@ -42,6 +43,8 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
 
     columns = ["prompt", "chosen", "rejected"]
     columns += [name for name in ("user_id", "group") if name in needs]
+    columns += [name for name in rows.columns if name == STRENGTH]
+    columns += [name for name in rows.columns if name.startswith(SIDE) and "side" in needs]
 
     def visible(split: str) -> Dataset:
         return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)

@@ -54,6 +54,21 @@ LATER_COLUMNS = tuple(f"{prefix}{name}" for prefix in ("", "reference_") for nam
 """Their names in order."""
 
 
+PROXY, REFERENCE_PROXY = "proxy/", "reference_proxy/"
+PROXY_COLUMNS: Mapping[str, tuple[str, str]] = {
+    f"{PROXY}<name>": ("float32", "one column per learned reward: that of the response, normalised"),
+    f"{REFERENCE_PROXY}<name>": ("float32", "one column per learned reward: of the reference response"),
+}
+"""Columns of `items.parquet` where the aligner returned the rewards that it learned."""
+
+
+def later_columns(columns: Iterable[str]) -> list[str]:
+    """Columns that not every run has, in order, out of those that are there."""
+    known = list(columns)
+    proxies = [name for prefix in (PROXY, REFERENCE_PROXY) for name in known if name.startswith(prefix)]
+    return [name for name in LATER_COLUMNS if name in known] + proxies
+
+
 def item_columns(groups: Iterable[str]) -> list[str]:
     """The column names for these groups, in order."""
     fixed = [name for name in ITEM_COLUMNS if "<group>" not in name]
@@ -121,7 +136,7 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
 def _is_known(column: str) -> bool:
     """True if some file of evidence has a column of this name."""
     known = column in (*ITEM_COLUMNS, *LATER_COLUMNS, *PROMPTED_COLUMNS, *PEOPLE_COLUMNS, *STATES)
-    return known or column.startswith(("utility/", "reference_utility/"))
+    return known or column.startswith(("utility/", "reference_utility/", PROXY, REFERENCE_PROXY))
 
 
 def sorted_items(items: pd.DataFrame, groups: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -139,8 +154,8 @@ def sorted_items(items: pd.DataFrame, groups: Sequence[str]) -> tuple[pd.DataFra
         unknown_kl = name == "kl" and items[name].isna().all()
         if name not in texts and not unknown_kl and not is_numeric_dtype(items[name]):
             raise UserError(f"{ITEMS_FILE}: column '{name}' is not numeric: run it again.")
-    for name in LATER_COLUMNS:
-        if name in items.columns and not items[name].isna().all() and not is_numeric_dtype(items[name]):
+    for name in later_columns(items.columns):
+        if not items[name].isna().all() and not is_numeric_dtype(items[name]):
             raise UserError(f"{ITEMS_FILE}: column '{name}' is not numeric: run it again.")
     if items.empty:
         raise UserError(f"{ITEMS_FILE} has no rows: run it again.")

@@ -204,6 +204,26 @@ class TextRecord(StrictPart):
     """The same of the reference's."""
 
 
+class LearnedReward(StrictPart):
+    """One of the rewards that the aligner learned, of the responses on test prompts."""
+
+    name: str
+    """Name that the aligner gives it: a group, a cluster, everybody."""
+    mean: float
+    """Mean of the policy's responses, in standard deviations over reference responses to train prompts."""
+    reference: float
+    """Mean of the reference policy's responses, in the same unit."""
+
+
+class ProxyRecord(StrictPart):
+    """The rewards that the aligner optimised in the place of the groups' utilities."""
+
+    rewards: tuple[LearnedReward, ...] = Field(min_length=1)
+    """One for each reward that it learned."""
+    gain: float
+    """Smallest difference between a reward's two means: what the worst-off reward gained."""
+
+
 class PluginRecord(StrictPart):
     """A stranger's code that the run used: a package, a file or a notebook."""
 
@@ -256,7 +276,7 @@ class Record(StrictPart):
     """Results of different versions are not comparable."""
     aligner: str
     """Name of the aligner."""
-    needs: tuple[Literal["group", "oracle", "user_id"], ...]
+    needs: tuple[Literal["group", "oracle", "side", "user_id"], ...]
     """Fields that the aligner saw beyond prompt, chosen and rejected; sorted."""
     sees: tuple[Literal["group", "instruction", "pairs", "user_id"], ...] = ()
     """Facts of a person that its policy is told when it answers her; none of one for everybody. Sorted."""
@@ -322,6 +342,11 @@ class Record(StrictPart):
     """Share of those won: what is kept of what everybody wants; null where there are none."""
     text: TextRecord | None = None
     """Figures that a win rate does not see; null where responses are no texts, as in a world."""
+    utility_gain: float | None = None
+    """Smallest, over groups, of mean utility less the reference's, in standard deviations of the utility over
+    the reference responses; null where these are all alike, and in older records."""
+    proxy: ProxyRecord | None = None
+    """The same of the rewards that the aligner learned; null where it returned none, and in older records."""
     people: PeopleRecord | None = None
     """Person by person; null where it matters to nobody who is answered."""
     em: EmRecord | None
@@ -426,7 +451,7 @@ MEASURED = (
     "empty_rate",
 )
 """The record's fields that `summarise` fills, beside `groups`; null for a run that did not end well."""
-LATER_MEASURED = ("agreed", "retention", "text")
+LATER_MEASURED = ("agreed", "retention", "text", "utility_gain", "proxy")
 """Fields that it fills too, and that versions before `LATER_VERSION` lack."""
 LATER_VERSION = 5
 """Version of the record's format from which on it has those."""

@@ -22,6 +22,7 @@ from prefbench.evaluate.win_rate import (
 )
 from prefbench.record.evidence import item_outcomes, prompted_outcomes, sorted_items
 from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
+from prefbench.record.summary_proxy import summarise_proxy, utility_gain
 from prefbench.record.summary_texts import summarise_texts
 from prefbench.seeds import rng
 from prefbench.stats import intervals, power
@@ -93,6 +94,8 @@ def summarise(
         "agreed": decided,
         "retention": kept / decided if decided else None,
         "text": summarise_texts(ordered),
+        "utility_gain": utility_gain(ordered, names),
+        "proxy": summarise_proxy(ordered),
     }
     return summary
 

@@ -9,7 +9,7 @@ from typing import Any
 from prefbench.evaluate.regret import COLUMNS, regrets
 from prefbench.record.evidence import read_items
 from prefbench.record.files import DISTRIBUTION_FILE, PEOPLE_FILE, PROMPTED_FILE, read_record
-from prefbench.record.schema import LATER_VERSION, MEASURED, Record, RegretRecord, TextRecord
+from prefbench.record.schema import LATER_VERSION, MEASURED, ProxyRecord, Record, RegretRecord, TextRecord
 from prefbench.record.schema_people import PeopleRecord
 from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.record.summary_people import summarise_people
@@ -65,6 +65,7 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
     found = summarise(items, groups, record.seed)
     if record.schema_version >= LATER_VERSION:
         wrong += _later_differs(record, found, tolerance)
+    wrong += _gains_differ(record, found, tolerance)
     for name in MEASURED:
         wrong += _differs(name, getattr(record, name), found[name], tolerance)
     for group, values in zip(record.groups, found["groups"], strict=True):
@@ -91,6 +92,27 @@ def _later_differs(record: Record, found: Mapping[str, Any], tolerance: float) -
         return wrong
     for name in TextRecord.model_fields:
         wrong += _differs(f"text.{name}", getattr(record.text, name), found["text"][name], tolerance)
+    return wrong
+
+
+def _gains_differ(record: Record, found: Mapping[str, Any], tolerance: float) -> list[str]:
+    """Gains of the groups and of the learned rewards, against the items; older records do not have them."""
+    wrong: list[str] = []
+    if record.utility_gain is not None:
+        wrong += _differs("utility_gain", record.utility_gain, found["utility_gain"], tolerance)
+    if record.proxy is None or found["proxy"] is None:
+        if record.proxy is not None or found["proxy"] is not None:
+            wrong.append("proxy is missing in the record or in the items")
+        return wrong
+    said, true = record.proxy, ProxyRecord.model_validate(found["proxy"])
+    if [each.name for each in said.rewards] != [each.name for each in true.rewards]:
+        return [*wrong, "the rewards of proxy are not those of the items"]
+    wrong += _differs("proxy.gain", said.gain, true.gain, tolerance)
+    for ours, theirs in zip(said.rewards, true.rewards, strict=True):
+        for name in ("mean", "reference"):
+            wrong += _differs(
+                f"proxy.{ours.name}.{name}", getattr(ours, name), getattr(theirs, name), tolerance
+            )
     return wrong
 
 

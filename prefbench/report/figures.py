@@ -131,15 +131,15 @@ def ratio_label(ratio: float) -> str:
     return f"{whole}:1" if whole and abs(odds / whole - 1) < 0.01 else f"{ratio:.3g}"
 
 
-def collect(runs_dir: Path) -> tuple[pd.DataFrame, list[FigureSetting]]:
-    """The leaderboard of a runs folder, and its rows with their runs by setting.
+def collect(runs_dir: Path) -> tuple[list[Row], pd.DataFrame, list[FigureSetting]]:
+    """The rows of a runs folder, their leaderboard, and the rows with their runs by setting.
 
     Raises:
         UserError: if there is no folder or no record in it.
     """
     rows = load_rows(runs_dir)
     frame = frame_of(rows)
-    return frame, settings_of(frame, rows)
+    return rows, frame, settings_of(frame, rows)
 
 
 def settings_of(frame: pd.DataFrame, rows: Iterable[Row]) -> list[FigureSetting]:
@@ -177,7 +177,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
         by_key.setdefault(key, []).append((row, runs, record))
 
     labels = _setting_labels([members[0][2] for members in by_key.values()])
-    names = {key: _line_names([record for _, _, record in members]) for key, members in by_key.items()}
+    names = {key: line_names([record for _, _, record in members]) for key, members in by_key.items()}
     known = sorted({name for named in names.values() for name in named})
     styles = {name: i for i, name in enumerate(sorted(known, key=lambda name: (_preference(name), name)))}
     settings = []
@@ -255,7 +255,7 @@ def _of_line(record: Record) -> dict[str, Any]:
     return _options(record, "aligner") | tuned
 
 
-def _line_names(records: Sequence[Record]) -> list[str]:
+def line_names(records: Sequence[Record]) -> list[str]:
     """The aligner, and the options in which two lines of one aligner differ."""
     names = [record.aligner for record in records]
     for aligner in set(names):

@@ -35,6 +35,7 @@ from prefbench.report.figures import (
     training_curves,
 )
 from prefbench.report.markup import escape
+from prefbench.report.page_frontier import frontier_section
 from prefbench.report.page_reader import shelves
 from prefbench.stats.covered import said_of_all
 from prefbench.store.files import write_atomically
@@ -73,7 +74,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
     """The page as text."""
     if prompts < 0:
         raise UserError(f"{prompts} prompts cannot be shown: give 0 or more.")
-    frame, settings = collect(runs_dir)
+    rows, frame, settings = collect(runs_dir)
     few = said_of_all(int(n) for n in frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"])
     data = {
         "measures": MEASURES,
@@ -82,7 +83,8 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         "few": few,
         "settings": [_setting(setting, runs_dir, prompts) for setting in settings],
     }
-    css, js = _template("page.css"), _template("page.js")
+    frontier = frontier_section(rows)
+    css, js = _template("page.css") + (_template("frontier.css") if frontier else ""), _template("page.js")
     dates = sorted(set(frame["date"]))
     n_runs = sum(len(cell.runs) for setting in settings for cell in setting.cells)
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
@@ -97,6 +99,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         "css": css,
         "js": js,
         "table_how": _TABLE_HOW + (f" {escape(few[0].upper() + few[1:])}." if few else ""),
+        "frontier": frontier,
         "table": _table(frame),
         "data": embedded_json(data),
         "footer": f"Made by prefbench {escape(__version__)}; runs made with {escape(', '.join(versions))}. "

@@ -11,12 +11,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefbench.boards.frontier import NATS, Frontier, frontiers_of
-from prefbench.boards.names import board_name, tuning_of
+from prefbench.boards.frontier import by_board, frontiers_of
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.registry import suggest
+from prefbench.report.drawing import legend, looks, new_figure, tidy
 from prefbench.report.figures import (
     Cell,
     FigureSetting,
@@ -27,21 +27,13 @@ from prefbench.report.figures import (
     style,
     training_curves,
 )
+from prefbench.report.frontier_plot import draw_frontier
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MATPLOTLIB_MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "triangle": "^",
-    "diamond": "D",
-    "down": "v",
-    "plus": "P",
-    "cross": "X",
-}
 CAPTION = "means over runs with 95% t intervals over seeds (of one seed: over its prompts)"
 
 
@@ -82,10 +74,10 @@ def save_figures(
                 if figure is not None:
                     files.append(folder / f"{name}{slug}.{fmt}")
                     _save(figure, files[-1], fmt)
-        curves = _by_board(frontiers_of(rows), aligners)
+        curves = by_board(frontiers_of(rows), aligners)
         for slug, (label, found) in zip(_slugs(list(curves)), curves.items(), strict=True):
             files.append(folder / f"frontier{slug}.{fmt}")
-            _save(_frontier(label, found), files[-1], fmt)
+            _save(draw_frontier(label, found), files[-1], fmt)
     if not files:
         raise UserError(f"nothing in '{runs_dir}' can be drawn: no aligner there has a whole set of runs.")
     return files
@@ -183,46 +175,11 @@ def _slugs(labels: Sequence[str]) -> list[str]:
 
 
 def _look(line: Line) -> dict[str, Any]:
-    look = style(line.style)
-    return {
-        "color": look.colour,
-        "marker": _MATPLOTLIB_MARKERS[look.marker],
-        "linestyle": (0, look.dash) if look.dash else "-",
-        "markersize": 5,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.5,
-        "label": line.name,
-    }
-
-
-def _new(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend for the figure, below it: never over the data."""
-    entries = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if entries:
-        columns = min(len(entries), 3 if figure.get_figwidth() < 8 else 6)
-        figure.legend(
-            entries.values(),
-            entries.keys(),
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-            fontsize=8,
-        )
+    return looks(style(line.style), line.name)
 
 
 def _headline(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
-    figure = _new(6.4, 4.4)
+    figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
     ratios = setting.ratios
     for i, line in enumerate(setting.lines):
@@ -245,8 +202,8 @@ def _headline(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
     axes.minorticks_off()
     axes.set_xlim(max(ratios) * 1.06, min(ratios) / 1.06)
     axes.set_title(f"{setting.label}\n{CAPTION}", fontsize=8)
-    _tidy(axes)
-    _legend(figure, axes)
+    tidy(axes)
+    legend(figure, axes)
     return figure
 
 
@@ -257,14 +214,14 @@ def _panels(
     ratios = [ratio for ratio in setting.ratios if any(cell.ratio == ratio for cell in cells)]
     columns = min(len(ratios), 4)
     rows = math.ceil(len(ratios) / columns)
-    figure = _new(max(4.4, 2.9 * columns), height * rows + 0.7)
+    figure = new_figure(max(4.4, 2.9 * columns), height * rows + 0.7)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for spare in grid.flat[len(ratios) :]:
         spare.set_visible(False)
     panels = list(zip(ratios, grid.flat, strict=False))
     for ratio, axes in panels:
         axes.set_title(ratio_label(ratio), fontsize=9)
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(f"{setting.label}\n{CAPTION}", fontsize=8)
     return figure, panels
 
@@ -294,7 +251,7 @@ def _scatter(setting: FigureSetting, cells: Sequence[Cell]) -> Figure:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="majority win rate")
     panels[0][1].set_ylabel("minority win rate")
-    _legend(figure, _fullest(panels))
+    legend(figure, _fullest(panels))
     return figure
 
 
@@ -333,7 +290,7 @@ def _kl(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
         axes.set(ylim=(-0.02, 1.02), xlabel="KL (nats per response)")
         axes.axhline(0.5, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     panels[0][1].set_ylabel("worst group's win rate")
-    _legend(figure, _fullest(panels))
+    legend(figure, _fullest(panels))
     return figure
 
 
@@ -346,7 +303,7 @@ def _training(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
     quantities = [name for name in ("lowest reward", "KL") if any(name in found for found in curves.values())]
     if not quantities:
         return None
-    figure = _new(max(4.4, 2.9 * len(ratios)), 2.3 * len(quantities) + 0.7)
+    figure = new_figure(max(4.4, 2.9 * len(ratios)), 2.3 * len(quantities) + 0.7)
     grid = figure.subplots(len(quantities), len(ratios), squeeze=False, sharey="row", sharex=True)
     for row, name in enumerate(quantities):
         for column, ratio in enumerate(ratios):
@@ -369,47 +326,14 @@ def _training(setting: FigureSetting, cells: Sequence[Cell]) -> Figure | None:
                         alpha=0.13,
                         linewidth=0,
                     )
-            _tidy(axes)
+            tidy(axes)
             if row == 0:
                 axes.set_title(ratio_label(ratio), fontsize=9)
         grid[row, 0].set_ylabel(name)
     for axes in grid[-1]:
         axes.set_xlabel("iteration")
     figure.suptitle(f"{setting.label}\nmeans over seeds, from the lowest to the highest seed", fontsize=8)
-    _legend(figure, _fullest([(0.0, axes) for axes in grid.flat]))
-    return figure
-
-
-def _by_board(frontiers: Sequence[Frontier], aligners: Sequence[str] | None) -> dict[str, list[Frontier]]:
-    """Frontiers by the board that they are of, those of these aligners or of all."""
-    boards: dict[str, list[Frontier]] = {}
-    for found in frontiers:
-        if not aligners or found.record.aligner in aligners:
-            boards.setdefault(board_name(found.record), []).append(found)
-    return boards
-
-
-def _frontier(label: str, frontiers: Sequence[Frontier]) -> Figure:
-    """Worst group against KL, a line for each aligner through its strengths."""
-    figure = _new(6.4, 4.4)
-    axes = figure.subplots()
-    for index, found in enumerate(frontiers):
-        tuning = tuning_of(found.record)
-        more = "" if tuning == "default" else f" ({tuning})"
-        points = [(x, y) for x, y in found.means() if x > 0]
-        look = _look(Line(f"{found.record.aligner}{more}", "", index))
-        axes.plot([x for x, _ in points], [y for _, y in points], linewidth=1.6, **look)
-    axes.axhline(0.5, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="KL (nats per response)", ylabel="worst group's win rate")
-    known = [x for found in frontiers for x, _ in found.means() if x > 0]
-    low, high = (min(known) / 1.2, max(known) * 1.2) if known else (0.1, 10.0)
-    axes.set_xlim(low, high)
-    ticks = [nats for nats in (0.01, 0.03, 0.1, 0.3, *NATS, 16.0, 32.0, 64.0) if low <= nats <= high]
-    axes.set_xticks(ticks, [f"{nats:g}" for nats in ticks])
-    axes.minorticks_off()
-    axes.set_title(f"{label}\nmeans over seeds of each run's own worst group", fontsize=8)
-    _tidy(axes)
-    _legend(figure, axes)
+    legend(figure, _fullest([(0.0, axes) for axes in grid.flat]))
     return figure
 
 

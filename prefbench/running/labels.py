@@ -50,6 +50,7 @@ def labels_of(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store)
         "temperature": problem.temperature,
         "seed": spec.seed,
     }
+    key |= problem.population.behaviour  # nothing at the defaults: labels of before keep their key
 
     if problem.population.spread:
         key["spread"] = [problem.population.spread, [taste.name for taste in tastes_of(problem)]]

@@ -21,6 +21,7 @@ from prefbench.record.summary_people import summarise_people
 from prefbench.running.labels import contexts_of, labels_of
 from prefbench.running.people import people_scores
 from prefbench.running.policy import aligned_policy
+from prefbench.running.proxies import with_proxies
 from prefbench.running.rewards import em_report, reward_accuracy, too_few_clusters
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.running.scores import compared_in, prompted_scores, scored
@@ -55,7 +56,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     )
     prompts = list(problem.measured)
     ours, theirs = (samples_of(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
-    items = scored(problem, ours, theirs, store)
+    items, unknown = with_proxies(scored(problem, ours, theirs, store), policy_folder, backbone, store)
     prompted = prompted_scores(spec, problem, backbone, speakers, store)
     sees = registry.get("aligner", spec.aligner).sees
     people = people_scores(spec, problem, labels, sees, policy_folder, ours, theirs, store)
@@ -95,7 +96,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     judged = None
     if spec.split == "validation":
         measured["selection"], judged = selection(spec, problem, items, measured)
-    measured["notes"] = [*evidence["notes"], *_notes(spec, problem, backbone, measured["em"])]
+    measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
     return Found(measured, items, prompted, people, distribution, judged, course)

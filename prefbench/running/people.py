@@ -14,6 +14,7 @@ import pandas as pd
 from prefbench import seeds
 from prefbench.evaluate.people import Shown, is_default, plan, takes_place
 from prefbench.learn.interface import Context, Pairs, Personal, Policy
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Person, own_utilities, people_of
 from prefbench.problem.problem import Problem
 from prefbench.running.labels import Contexts, Labels
@@ -67,7 +68,8 @@ class Briefing:
         if shuffled:
             flipped = seeds.rng(self.seed, "people", "shuffled", int(person.id)).random(len(mine)) < 0.5
             won, lost = np.where(flipped, lost, won), np.where(flipped, won, lost)
-        return Pairs(prompts.tolist(), won.tolist(), lost.tolist())
+        strength = mine[STRENGTH].to_numpy() if STRENGTH in mine else None
+        return Pairs(prompts.tolist(), won.tolist(), lost.tolist(), strength=strength)
 
     @cached_property
     def _rows(self) -> dict[int | str, pd.DataFrame]:

@@ -21,6 +21,7 @@ from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
 from prefbench.running.labels import Contexts, Labels
 from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_key, personal_responses
+from prefbench.running.proxies import forget_rewards, keep_rewards
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
 from prefbench.team import is_lost
@@ -88,6 +89,12 @@ def aligned_policy(
             assignment = None if rewards.assignment is None else sorted(rewards.assignment.items())
             evidence = {"rewards": rewards.names, "assignment": assignment, "em": rewards.em}
             notes += what_was_not_learned(rewards)
+            try:
+                keep_rewards(rewards, work.path)
+            except Exception as error:  # a stranger's reward may know no way to be saved
+                if _is_environment(error):
+                    raise
+                notes.append(forget_rewards(work.path, error))
         elif aligned.clusters is not None:
             evidence["assignment"] = sorted(aligned.clusters.assignment.items())
             evidence["em"] = aligned.clusters.em

@@ -11,6 +11,7 @@ import pandas as pd
 from prefbench import seeds
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.problem.problem import Problem
+from prefbench.running.candidates import with_stored_candidates
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
 from prefbench.text import text_digest
@@ -52,7 +53,8 @@ def samples_of(
     }
 
     def compute(work: Work) -> None:
-        sampled = speaker.policy.sample(prompts, n, seeds.child(spec.seed, "samples", role))
+        policy = with_stored_candidates(speaker.policy, backbone, problem.response_tokens, store)
+        sampled = policy.sample(prompts, n, seeds.child(spec.seed, "samples", role))
         frame = pd.DataFrame(
             {
                 "prompt_id": np.repeat(np.arange(len(prompts)), n),

@@ -66,7 +66,8 @@ class Grid:
     tuned: tuple[str, Tuned] | None = None
     """A file of tuned options and what it says; its aligners take them."""
     strengths: int | tuple[float, ...] | None = None
-    """Values of each aligner's strength, or how many of them; None leaves it as it is."""
+    """Values of each aligner's strength, or how many of them; None leaves it as it is. One that has a ladder
+    instead goes up that."""
 
     def size(self) -> int:
         """Cells, before exclusions and duplicates."""
@@ -87,11 +88,14 @@ class Grid:
         for setting in sorted(self.settings, key=lambda s: s.owner is not None):
             if setting.owner in (None, owners.get(setting.section)):
                 found[setting.section, setting.option] = setting
-        strength = getattr(registry.get("aligner", aligner).options, "strength", None)
-        if self.strengths is not None and strength is not None:
-            key = ("aligner", strength)
-            if key not in found:
-                found[key] = Setting(*key, self._strengths_of(aligner, strength, model), aligner)
+        options = registry.get("aligner", aligner).options
+        axis, backbone = registry.axis_of(options), get_model(model).backbone
+        if self.strengths is None or axis is None or ("aligner", axis) in found:
+            return list(found.values())
+        if registry.plays_a_part(options, axis, backbone):
+            ladder = getattr(options, "ladder", None)
+            values = self._strengths_of(aligner, axis, model) if ladder is None else tuple(ladder[1])
+            found["aligner", axis] = Setting("aligner", axis, values, aligner)
         return list(found.values())
 
     def _strengths_of(self, aligner: str, strength: str, model: str) -> tuple[float, ...]:

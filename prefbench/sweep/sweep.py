@@ -14,10 +14,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefbench import consent, machine, registry
-from prefbench.backbone.options import ModelOptions, PretrainedOptions
+from prefbench.backbone.options import ModelOptions
 from prefbench.boards.declared import declare_seeds
 from prefbench.boards.names import setting_digest
 from prefbench.errors import UserError
+from prefbench.estimate.setting import threads_said
 from prefbench.problem.problem import apportion
 from prefbench.spec import RunSpec, get_model, run_name
 from prefbench.store.stages import Store
@@ -70,7 +71,7 @@ def make_job(
     if engine == "ray":
         import_ray(address)
     here, stored = machine.cores(), machine.stored()
-    asked = {_threads(spec) for spec in specs}
+    asked = {threads_said(spec) for spec in specs}
 
     def found() -> int:
         return machine.threads_that_pay(here) if stored is None else stored.recommended.sweep_threads_large
@@ -96,14 +97,6 @@ def make_job(
 
 def _is_language_model(spec: RunSpec) -> bool:
     return issubclass(get_model(spec.model).options, ModelOptions)
-
-
-def _threads(spec: RunSpec) -> int | None:
-    """CPU threads of a cell: what the option says, else one for what is small, None if it was not said."""
-    chosen = spec.model_options.get("threads")
-    if isinstance(chosen, int) and chosen > 0:
-        return chosen
-    return None if issubclass(get_model(spec.model).options, PretrainedOptions) else 1
 
 
 def check_data(specs: Sequence[RunSpec], runs_dir: Path) -> None:

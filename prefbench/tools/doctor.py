@@ -7,24 +7,19 @@ is found, as its numbers depend on the thread count.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import platform
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from prefbench import seeds
 from prefbench.errors import UserError
 from prefbench.machine import (
     Fingerprint,
@@ -41,12 +36,6 @@ from prefbench.text import show_bytes, show_count
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scipy", "tokenizers")
 OPTIONAL = ("trl", "peft", "openai", "ray", "bitsandbytes", "gguf")
-RATE_SECONDS = 0.4
-"""Seconds that the measurement of one rate takes, warming up aside."""
-LEAST_TIMES = 3
-"""Times that go into a median, at least."""
-READ_BYTES = 2**30
-"""Read for the bandwidth: more than any cache holds."""
 NEAR_SHARE = 0.1
 """Rates within this share of the best are as good as the best."""
 NANO_BYTES = 1.2e9
@@ -57,161 +46,36 @@ LOW_MEMORY, LOW_DISK = 2e9, 5e9
 # ---------------------------------------------------------------------------------------- measuring
 
 
-def gemm_rate(
-    threads: int,
-    device: str = "cpu",
-    dtype: str = "float32",
-    shape: tuple[int, int, int] | None = None,
-) -> float:
-    """The rate of a matrix product, counted as 2 m k n operations.
-
-    Args:
-        threads: CPU threads; torch has its own number again afterwards.
-        device: as torch names it.
-        dtype: likewise.
-        shape: m, k and n of a product [m, k] x [k, n]; a square one large enough to be bound by
-            arithmetic if missing.
-
-    Returns:
-        FLOP/s, by the median of several products after one that warms up.
-    """
-    import torch
-
-    m, k, n = shape or ((2048,) * 3 if device == "cpu" else (8192,) * 3)
-    kind = {"device": device, "dtype": getattr(torch, dtype)}
-    draws = torch.Generator(device).manual_seed(0)  # equal numbers would take less power than a model's do
-    left, right = torch.rand(m, k, generator=draws, **kind), torch.rand(k, n, generator=draws, **kind)
-    with _threads(threads):
-        return 2 * m * k * n / _seconds(lambda: left @ right, device)
-
-
-def memory_bandwidth(threads: int, device: str = "cpu", size: int = READ_BYTES) -> float:
-    """The rate at which memory is read, as a decoder reads its weights for every token.
-
-    Args:
-        threads: CPU threads; torch has its own number again afterwards.
-        device: as torch names it.
-        size: bytes, more than the caches hold.
-
-    Returns:
-        Bytes/s of a sum over float32 numbers, each of which is read once and nothing of which is written,
-        by the median of several.
-    """
-    import torch
-
-    with _threads(threads):
-        numbers = torch.ones(max(1, size // 4), device=device)
-        return numbers.nbytes / _seconds(numbers.sum, device)
-
-
-@dataclass(frozen=True)
-class Size:
-    """Transformer blocks, and the rows that are trained on at once."""
-
-    width: int
-    heads: int
-    layers: int
-    rows: int
-    tokens: int
-
-
-SMALL = Size(width=64, heads=4, layers=2, rows=32, tokens=32)
-"""Size of `nano`."""
-LARGE = Size(width=768, heads=12, layers=1, rows=8, tokens=64)
-"""One layer of GPT-2 with 124 M parameters."""
-
-
-def scaling(size: Size, counts: Sequence[int], seconds: float) -> dict[int, float]:
-    """Speed of training transformer blocks with different numbers of threads, without their optimiser.
-
-    Args:
-        size: of the blocks (attention, GELU, float32) and of the batch.
-        counts: of threads. They take turns, so that whatever else the machine does meets all of them.
-        seconds: to spend, at least `LEAST_TIMES` turns and one that warms up.
-
-    Returns:
-        Tokens/s of a forward and a backward pass, by the median over the turns.
-    """
-    import torch
-
-    with seeds.torch_seeded(0, "doctor"):
-        blocks = [
-            torch.nn.TransformerEncoderLayer(
-                size.width,
-                size.heads,
-                dim_feedforward=4 * size.width,
-                dropout=0.0,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(size.layers)
-        ]
-        inputs = torch.rand(size.rows, size.tokens, size.width)
-    model = torch.nn.Sequential(*blocks)
-    taken: dict[int, list[float]] = {count: [] for count in counts}
-    until = time.perf_counter() + seconds
-    with _threads(torch.get_num_threads()):
-        while len(taken[counts[0]]) <= LEAST_TIMES or time.perf_counter() < until:
-            for count in counts:
-                torch.set_num_threads(count)
-                inputs.sum()  # starts the threads
-                model.zero_grad()
-                started = time.perf_counter()
-                model(inputs).sum().backward()
-                taken[count].append(time.perf_counter() - started)
-    return {count: size.rows * size.tokens / median(times[1:]) for count, times in taken.items()}
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch have so many threads within the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _seconds(call: Callable[[], Any], device: str) -> float:
-    """The median time of a call after one that warms up."""
-    import torch
-
-    def wait() -> None:
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-
-    taken: list[float] = []
-    until = float("inf")
-    while len(taken) <= LEAST_TIMES or time.perf_counter() < until:
-        started = time.perf_counter()
-        call()
-        wait()
-        taken.append(time.perf_counter() - started)
-        until = min(until, time.perf_counter() + RATE_SECONDS)
-    return median(taken[1:])
-
-
 def measure(system: System) -> Machine:
-    """Measure rates and scaling, in ten to twenty seconds, and say which counts follow."""
+    """Measure rates and scaling, in half a minute, and say which counts follow."""
+    from prefbench.tools.rates import (
+        LARGE,
+        RATE_SECONDS,
+        READ_BYTES,
+        SMALL,
+        adapted_scaling,
+        gemm_rate,
+        memory_bandwidth,
+        scaling,
+    )
+
     here, free = system.fingerprint.cores, system.memory_free
     size = READ_BYTES if free is None else min(READ_BYTES, int(free / 4))
     products, reads = {}, {}
     for threads in sorted({1, here}):
-        products[f"float32, {_many(threads, 'thread')}"] = gemm_rate(threads)
-        reads[_many(threads, "thread")] = memory_bandwidth(threads, size=size)
-    # Smaller, because a processor without instructions for it may be very slow.
-    products[f"bfloat16, {_many(here, 'thread')}"] = gemm_rate(here, dtype="bfloat16", shape=(1024,) * 3)
+        on = _many(threads, "thread")
+        products[f"float32, {on}"] = gemm_rate(threads)
+        # Smaller, because a processor without instructions for it may be very slow.
+        products[f"bfloat16, {on}"] = gemm_rate(threads, dtype="bfloat16", shape=(1024,) * 3)
+        reads[on] = memory_bandwidth(threads, size=size)
     for number, gpu in enumerate(system.gpus):
         if gpu.error is None:
             device = f"cuda:{number}"
             products[f"bfloat16, {device}"] = gemm_rate(1, device, "bfloat16")
             reads[device] = memory_bandwidth(1, device)
     counts = sorted({*(2**i for i in range(here.bit_length())), here})
-    small, large = scaling(SMALL, counts, 6 * RATE_SECONDS), scaling(LARGE, counts, 10 * RATE_SECONDS)
+    small = scaling(SMALL, counts, 6 * RATE_SECONDS)
+    large = scaling(LARGE, counts, 10 * RATE_SECONDS)
     return Machine(
         fingerprint=system.fingerprint,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -220,6 +84,7 @@ def measure(system: System) -> Machine:
         reads=reads,
         small=small,
         large=large,
+        adapted=adapted_scaling(LARGE, counts, 6 * RATE_SECONDS),
         recommended=recommend(here, small, large, free),
     )
 
@@ -447,15 +312,15 @@ def tables(system: System, machine: Machine) -> list[tuple[list[str], list[list[
         *(["reading memory", on, f"{show_bytes(rate)}/s"] for on, rate in machine.reads.items()),
     ]
     scales = [
-        [str(threads), *(f"{show_count(rate[threads])} (x{rate[threads] / rate[1]:.2f})" for rate in both)]
-        for both in [(machine.small, machine.large)]
+        [str(threads), *(f"{show_count(rate[threads])} (x{rate[threads] / rate[1]:.2f})" for rate in each)]
+        for each in [tuple(filter(None, (machine.small, machine.large, machine.adapted)))]
         for threads in machine.small
     ]
     return [
         (["package", "version", "needed"], versions),
         (["machine", ""], here),
         (["rate", "on", ""], rates),
-        (["threads", "nano, tokens/s trained", "a layer of GPT-2"], scales),
+        (["threads", "nano, tokens/s trained", "a layer of GPT-2", "adapters on one in bfloat16"], scales),
     ]
 
 

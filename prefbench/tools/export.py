@@ -18,6 +18,7 @@ import numpy as np
 
 from prefbench import __version__, registry
 from prefbench.errors import PrefbenchError, UserError
+from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.problem.labels import given_pairs, preference_probability
 from prefbench.running.run import labelled_pairs
 from prefbench.spec import RunSpec, make_spec
@@ -83,7 +84,7 @@ def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None =
         try:
             (beside / "data").mkdir()
             for split in SPLITS:
-                part = rows.loc[rows["split"] == split, list(COLUMNS)]
+                part = rows.loc[rows["split"] == split, _columns(rows)]
                 part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
             (beside / "README.md").write_text(card(spec, problem, rows), encoding="utf-8")
             beside.chmod(0o755)
@@ -94,6 +95,11 @@ def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None =
             shutil.rmtree(beside, ignore_errors=True)
             raise
     return {split: int((rows["split"] == split).sum()) for split in SPLITS}
+
+
+def _columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that are exported: `strength` and side columns where there are any."""
+    return [*COLUMNS, *(name for name in rows.columns if name == STRENGTH or name.startswith(SIDE))]
 
 
 def _check_free(out: Path) -> None:
@@ -115,7 +121,7 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
         f"{_whoever(problem)} preferred. Annotators belong to groups with conflicting wishes; a policy that "
         "follows the pooled labels follows the larger group.",
         "## Who drew it\n\n" + _drawn(spec, problem),
-        "## Fields\n\n" + _table(["column", "type", "meaning"], _fields(problem)),
+        "## Fields\n\n" + _table(["column", "type", "meaning"], _fields(problem, rows)),
         "## Splits\n\n" + _table(["split", "pairs", "prompts", "annotators"], _splits(rows)) + _SPLITS_NOTE,
         "## Groups\n\n" + _groups(spec, problem, rows),
         "## How it was made\n\n" + _making(spec, problem, known),
@@ -167,7 +173,7 @@ def _drawn(spec: RunSpec, problem: Problem) -> str:
     return _table(["what", "from whom"], rows)
 
 
-def _fields(problem: Problem) -> list[list[str]]:
+def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
     text = problem.given is not None and problem.given["user_id"].dtype == object
     if problem.given is None:
         who = "the simulated annotator; numbers say nothing about the group"
@@ -181,7 +187,14 @@ def _fields(problem: Problem) -> list[list[str]]:
         ["`rejected`", "string", "the other one"],
         ["`user_id`", "string" if text else "int64", who],
         ["`group`", "string", "whose wish it is, which a method may or may not be allowed to see"],
+        *([_code(name), "float64", _meaning(name)] for name in _columns(rows)[len(COLUMNS) :]),
     ]
+
+
+def _meaning(column: str) -> str:
+    if column == STRENGTH:
+        return "how sure the label is, as a probability or share of votes: 1 is certain, 0.5 a tie"
+    return "a further number of the pair"
 
 
 _SPLITS_NOTE = "\n\nNo prompt is in two splits."

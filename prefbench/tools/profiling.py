@@ -315,8 +315,8 @@ def _stage_of(work: Passes) -> str:
             return "experts"
         case "evaluation":
             return "samples" if work.vocabulary else "policy"  # there its rewards are measured
-        case "reference":
-            return "reference"
+        case "reference" | "candidates" | "proxies" as name:
+            return name
     return "policy"
 
 

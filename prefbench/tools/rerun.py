@@ -19,7 +19,7 @@ from prefbench.boards.names import config_hash
 from prefbench.errors import PrefbenchError
 from prefbench.record.anonymous import ARCHITECTURES, architecture
 from prefbench.record.checked import Checked
-from prefbench.record.evidence import LATER_COLUMNS, read_items, sorted_items
+from prefbench.record.evidence import later_columns, read_items, sorted_items
 from prefbench.record.files import read_record
 from prefbench.record.problems import hub
 from prefbench.record.schema import Record
@@ -135,7 +135,7 @@ def _compared(stored: Path, made: Path, record: Record, siblings: Sequence[Path]
     if reason is None:
         differing = int((old["response"] != new["response"]).sum())
         wrong = [f"{differing} of {len(new)} responses are not what the code says"] if differing else []
-        known = [name for name in ("kl", *LATER_COLUMNS) if name in old and name in new]
+        known = [name for name in ("kl", *later_columns(old.columns)) if name in new]
         if not differing:
             wrong += [
                 f"{name} is not what the code gives" for name in known if not _near(old[name], new[name])

@@ -21,7 +21,8 @@ def script():
         spec = importlib.util.spec_from_file_location("published_tables", SCRIPTS / "tables.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        sys.modules.pop("personas", None)
+        for neighbour in ("personas", "personal"):
+            sys.modules.pop(neighbour, None)
         yield module
 
 

@@ -11,11 +11,14 @@ import pytest
 from prefbench import registry, seeds
 from prefbench.boards.table import build
 from prefbench.errors import UserError
+from prefbench.learn.interface import Pairs
+from prefbench.learn.rewards import pairs_of
 from prefbench.problem.brought import SPLITS
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities.content import Conciseness
 from prefbench.problem.utilities.sentiment import VaderSum
+from prefbench.problem.view import make_view
 from prefbench.record.verify import verify
 from prefbench.registry import task
 from prefbench.running.rewards import too_few_clusters
@@ -293,6 +296,14 @@ def changed(column, row, value):
         (table().assign(user_id="x\x1b[2J", group="a"), "ids are one line of printed text"),
         (table(prompts=("p", "t")), "row 2 is in 'train' and its prompt 't' in 'test'"),
         (changed("split", 0, "validation"), "row 1 is in 'validation' and its prompt 'p' in 'train'"),
+        (table().assign(strength=1.5), "row 1 has the strength 1.5, which is not from 0 to 1"),
+        (
+            table().assign(strength=[1, 1, "sure", 1, 1, 1]),
+            "row 3 has the strength 'sure', which is no number",
+        ),
+        (table().assign(strength=[1, None, 1, 1, 1, 1]), "row 2 has no strength"),
+        (table().assign(**{"side/margin": np.inf}), "row 1 has the side/margin inf, which is no number"),
+        (table().assign(**{"side/margin": True}), "row 1 has the side/margin True, which is no number"),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_line(given, said):
@@ -301,6 +312,25 @@ def test_a_table_that_does_not_fit_is_one_line(given, said):
     message = str(caught.value)
     assert message.startswith("the labels that the task brought cannot be used: ") and said in message
     assert "\n" not in message and message.isprintable()
+
+
+def test_strength_and_side_columns_go_to_whoever_may_see_them():
+    more = {"strength": [1, 1, 0.5, 0.75, 1, 0], "side/margin": range(6), "rating": 5.0}
+    problem = stated(table().assign(**more))
+    assert list(problem.given.columns) == [*COLUMNS, "strength", "side/margin"]
+    rows, _ = given_pairs(problem)
+    plain, _ = given_pairs(stated(table()))
+    pd.testing.assert_frame_equal(rows[plain.columns], plain)
+
+    def shown(*needs: str) -> Pairs:
+        return pairs_of(make_view(rows, problem, frozenset(needs), 0).preferences["train"])
+
+    assert shown().strength.tolist() == [1.0, 1.0, 0.5, 0.75, 1.0, 0.0] and shown("user_id").side == {}
+    told = shown("side", "group")
+    assert {name: values.tolist() for name, values in told.side.items()} == {"margin": [0, 1, 2, 3, 4, 5]}
+    assert told.side["margin"].dtype == np.float64
+    bare = pairs_of(make_view(plain, stated(table()), frozenset({"side"}), 0).preferences["train"])
+    assert bare.strength is None and bare.side == {}
 
 
 def test_a_table_that_fits_keeps_its_rows_and_gets_plain_types():

@@ -405,7 +405,7 @@ def test_a_forged_run_is_refused_by_verify_and_merge(board, tmp_path, kind):
 
 
 def test_what_content_cannot_tell_is_named_by_computing_it_anew(board, tmp_path):
-    """Invented texts, a language model's kl, and copies or edits whose originals are not there."""
+    """Invented texts, a language model's kl or rewards, and copies or edits whose originals are not there."""
     source = board["maxmin 0"]
     rng = np.random.default_rng(0)
     nice = [" ".join(rng.choice(["lovely", "fine", "great", "film"], 3)) for _ in range(120)]
@@ -415,13 +415,22 @@ def test_what_content_cannot_tell_is_named_by_computing_it_anew(board, tmp_path)
     forge(source, tmp_path / "c", spec={"aligner_options": options})
     learner = read_record(source)
     forge(board["gold_maxmin 0"], tmp_path / "d", spec=learner.spec, code=learner.code)
-    checked = [each for name in "abcd" for each in verify_board(runs_in(tmp_path / name))]
-    assert [each.wrong for each in checked] == [[]] * 4  # each by itself looks well
+    forge(source, tmp_path / "e", lambda items: items.assign(**{"proxy/cluster 1": 9.0}))
+    checked = [each for name in "abcde" for each in verify_board(runs_in(tmp_path / name))]
+    assert [each.wrong for each in checked] == [[]] * 5  # each by itself looks well
     honest = verify_board([board["maxmin 0"], board["world dpo"]])
-    again = list(rerun(draw([*checked, *honest], 6, seed=0)[0]))
+    again = list(rerun(draw([*checked, *honest], 7, seed=0)[0]))
     by_folder = {str(each.folder): each for each in again}
     for each, said in zip(
-        checked, ("responses are not", "kl is not", "responses are not", "responses are not"), strict=True
+        checked,
+        (
+            "responses are not",
+            "kl is not",
+            "responses are not",
+            "responses are not",
+            "proxy/cluster 1 is not what the code gives",
+        ),
+        strict=True,
     ):
         found = by_folder[str(each.folder)]
         assert found.said == "text by text" and said in found.wrong[0], found

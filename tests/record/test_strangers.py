@@ -114,7 +114,7 @@ def test_evidence_that_is_no_file_hangs_nothing(runs: Path, make: Callable[[Path
     make(bad(runs) / "items.parquet")
     (bad(runs) / "history.json").symlink_to("/dev/zero")
     served(runs)
-    _, settings = collect(runs)
+    _, _, settings = collect(runs)
     assert training_curves(settings[0].cells) == {}
 
 

@@ -177,7 +177,12 @@ def test_templates_are_installed_with_the_package():
     root = Path(__file__).parents[2]
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert data["prefbench.report"] == [f"{TEMPLATE.name}/*"]
-    assert {file.name for file in TEMPLATE.iterdir()} == {"page.html", "page.css", "page.js"}
+    assert {file.name for file in TEMPLATE.iterdir()} == {
+        "page.html",
+        "page.css",
+        "page.js",
+        "frontier.css",
+    }
 
 
 # --------------------------------------------------------------------------------- nothing in it can run

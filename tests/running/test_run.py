@@ -32,9 +32,16 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "shortest",
     "tempered",
     "best_constant",
+    "bayes_maxmin",
+    "bayes_personal",
     "gold_best_of_n",
+    "gold_personal",
+    "low_rank",
+    "p_dpo",
+    "pal",
+    "shared_rep",
 }
-CLUSTERED = {"em_dpo", "maxmin", "welfare", "occupancy_maxmin"}
+CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +62,12 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert [group.is_minority for group in record.groups] == [False, True]
     assert record.groups[1].share == pytest.approx(2 / 8)
     assert (record.groups[0].reward_accuracy is None) == (aligner in REWARDLESS)
+    assert (record.proxy is None) == (aligner in REWARDLESS)
+    assert record.utility_gain is not None
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
-    ppo = aligner.startswith(("single_reward", "maxmin", "gold_maxmin", "gold_util")) or aligner == "welfare"
+    by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
+    ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:
         assert len(json.loads((folder / "history.json").read_text())) == 3  # iterations

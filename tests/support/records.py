@@ -92,10 +92,11 @@ def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], s
     )
 
 
-def make_run(runs, rates, n=60, samples=1, kl=0.5, draws=None, items_seed=None, **changes):
-    """A run's folder with a record and its items; returns the folder."""
+def make_run(runs, rates, n=60, samples=1, kl=0.5, draws=None, items_seed=None, columns=None, **changes):
+    """A run's folder with a record and its items, some columns of which are given; returns the folder."""
     seed = changes.get("seed", 0)
     items = make_items(rates, n, samples, seed if items_seed is None else items_seed, kl, draws)
+    items = items.assign(**columns or {})
     groups = changes.pop("groups", [(name, *rest) for name, *rest in GROUPS])
     made = make_record(items, groups, **changes)
     folder = runs / f"{made.aligner}-{made.spec_hash}"

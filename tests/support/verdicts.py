@@ -40,7 +40,7 @@ def judge_run(root: Path, draw: random.Random) -> None:
     runs = root / "runs"
 
     def figures() -> None:
-        _, settings = collect(runs)
+        _, _, settings = collect(runs)
         for setting in settings:
             training_curves(setting.cells)
 

@@ -60,6 +60,13 @@ def test_options_may_be_for_one_name_and_then_go_before_those_for_all():
     assert [spec.aligner_options["beta"] for spec in specs] == [0.9, 0.2]
 
 
+def test_a_strength_that_plays_no_part_on_the_model_is_left_as_it_is():
+    grid = "aligner = ['user_regression']\nstrengths = 3\n"
+    (alone,) = specs_of("task = 'imdb_two_group'\n" + grid)
+    assert alone.aligner_options["kl_coefficient"] == 0.15
+    assert len({spec.aligner_options["kl_coefficient"] for spec in specs_of(WORLD + grid)}) == 3
+
+
 def test_strengths_are_each_aligners_own_option_over_its_own_range():
     text = WORLD + 'aligner = ["reference", "dpo", "maxmin"]\n'
     specs = specs_of(text + "strengths = 3\n")
@@ -76,6 +83,18 @@ def test_strengths_are_each_aligners_own_option_over_its_own_range():
     for wrong in ("1", "[]", "[0.1, 0]", '"six"', "[true]"):
         with pytest.raises(UserError, match="is not a whole number from 2 up, or a list of positive numbers"):
             specs_of(text + f"strengths = {wrong}\n")
+
+
+def test_what_is_not_trained_goes_up_its_ladder_in_the_place_of_strengths():
+    text = WORLD + 'aligner = ["dpo", "best_of_n", "gold_best_of_n"]\n'
+    for strengths in ("6", "[0.2, 0.4]"):
+        specs = specs_of(text + f"strengths = {strengths}\n")
+        for aligner in ("best_of_n", "gold_best_of_n"):
+            found = [s.aligner_options["candidates"] for s in specs if s.aligner == aligner]
+            assert found == [1, 2, 4, 8, 16, 32, 64]
+    specs = specs_of(text + "strengths = 2\n[set.aligner.best_of_n]\ncandidates = [3, 5]\n")
+    assert [s.aligner_options["candidates"] for s in specs if s.aligner == "best_of_n"] == [3, 5]
+    assert [s.aligner_options["candidates"] for s in specs_of(text) if s.aligner == "best_of_n"] == [16]
 
 
 def test_several_grids_take_from_the_top_what_they_do_not_say():
@@ -269,8 +288,9 @@ def test_the_published_grid_is_every_aligner_that_language_models_have():
 
     specs = read_sweep(str(REPOSITORY / "leaderboard" / "sweep.toml")).expand()
     aligners = {spec.aligner for spec in specs}
-    younger = {"best_constant", "best_of_n", "gold_best_of_n", "tempered"}
-    assert aligners == {e.name for e in registry.entries("aligner") if "causal_lm" in e.backbones} - younger
+    younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
+    for_everybody = [e for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees]
+    assert aligners == {e.name for e in for_everybody} - younger
     assert {spec.minority_ratio for spec in specs} == {0.5, 0.3333, 0.1429, 0.0909}
     assert {spec.seed for spec in specs} == set(range(5))
     assert {(s.task, s.data, s.model) for s in specs} == {("imdb_two_group", "synthetic", "nano")}

@@ -75,6 +75,11 @@ def test_every_world_passes(name):
     assert bad(findings) == [] and len(findings) >= 20
 
 
+def test_a_world_passes_however_people_label():
+    labelling = {"labels_per_pair": 3, "tie_band": 0.3, "reliability": 0.8}
+    assert bad(check(registry.get("task", "bandit_two_group"), sets={"task": labelling})) == []
+
+
 @pytest.mark.parametrize("name", LISTED)
 def test_every_aligner_passes_on_a_world(name):
     task = "gridworld_two_group" if name == "occupancy_maxmin" else TASKS["finite"]

@@ -17,21 +17,18 @@ from prefbench.spec import get_model, make_spec, parse_sets
 from prefbench.store.stages import Store
 from prefbench.sweep.file import read_sweep
 from prefbench.sweep.sweep import make_job
-from prefbench.tools import doctor
+from prefbench.tools import doctor, rates
 from prefbench.tools.doctor import (
     NANO_BYTES,
     NEAR_SHARE,
     PACKAGES,
     Gpu,
-    Size,
     System,
-    gemm_rate,
-    memory_bandwidth,
     problems,
     recommend,
     save,
-    scaling,
 )
+from prefbench.tools.rates import Size, adapted_scaling, gemm_rate, memory_bandwidth, scaling
 from support.commands import typed
 from support.tiny import TINY_SETS, plain_problem
 
@@ -68,26 +65,28 @@ def machine(**counts: int) -> Machine:
 
 
 def test_rates_are_positive_and_torch_keeps_its_threads(monkeypatch):
-    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.0)
+    monkeypatch.setattr(rates, "RATE_SECONDS", 0.0)
     tiny = Size(width=8, heads=2, layers=1, rows=2, tokens=3)
     assert gemm_rate(2, shape=(4, 8, 16)) > 0 and gemm_rate(1, dtype="bfloat16", shape=(4, 4, 4)) > 0
     assert memory_bandwidth(2, size=4096) > 0
-    rates = scaling(tiny, [1, 2], seconds=0.0)
-    assert rates.keys() == {1, 2} and min(rates.values()) > 0
+    for trained in (scaling, adapted_scaling):
+        found = trained(tiny, [1, 2], seconds=0.0)
+        assert found.keys() == {1, 2} and min(found.values()) > 0
     assert torch.get_num_threads() == 1
 
 
 def test_a_rate_is_the_work_over_the_median_time(monkeypatch):
-    monkeypatch.setattr(doctor, "_seconds", lambda call, device: 0.5)
+    monkeypatch.setattr(rates, "_seconds", lambda call, device: 0.5)
     assert gemm_rate(1, shape=(2, 3, 5)) == 2 * 2 * 3 * 5 / 0.5
     assert memory_bandwidth(1, size=4000) == 4000 / 0.5
 
 
 def test_measuring_draws_nothing_from_the_global_generator(monkeypatch):
-    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.0)
+    monkeypatch.setattr(rates, "RATE_SECONDS", 0.0)
     before = torch.get_rng_state()
     gemm_rate(1, shape=(4, 4, 4))
-    scaling(Size(width=8, heads=2, layers=1, rows=2, tokens=3), [1], seconds=0.0)
+    for trained in (scaling, adapted_scaling):
+        trained(Size(width=8, heads=2, layers=1, rows=2, tokens=3), [1], seconds=0.0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -151,6 +150,14 @@ def test_a_damaged_file_is_as_good_as_none(cache, text):
     cache.mkdir()
     (cache / "machine.json").write_bytes(text.encode(errors="surrogateescape"))
     assert stored() is None
+
+
+def test_a_file_that_was_stored_before_adapters_were_measured_is_read(cache):
+    save(machine().model_copy(update={"adapted": {1: 3.0}}))
+    plain = json.loads((cache / "machine.json").read_text())
+    del plain["adapted"]
+    (cache / "machine.json").write_text(json.dumps(plain))
+    assert stored() == machine()
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"more": 1}, {"recommended": {"threads_large": 0}}])
@@ -315,14 +322,18 @@ def measured_at_once(cache, monkeypatch):
 
 def test_the_command_measures_stores_and_prints_what_it_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "deep" / "cache"))
-    monkeypatch.setattr(doctor, "RATE_SECONDS", 0.05)
-    monkeypatch.setattr(doctor, "LEAST_TIMES", 1)
+    monkeypatch.setattr(rates, "RATE_SECONDS", 0.05)
+    monkeypatch.setattr(rates, "LEAST_TIMES", 1)
     done = typed("doctor", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["machine"] == json.loads((tmp_path / "deep/cache/machine.json").read_text())
     assert Machine(**found["machine"]) == stored()
     counts = sorted(map(int, found["machine"]["small"]))
+    assert found["machine"]["adapted"].keys() == found["machine"]["small"].keys()
+    for threads in {1, prefbench.machine.cores()}:
+        on = f"{threads} thread{'s' * (threads > 1)}"
+        assert {f"float32, {on}", f"bfloat16, {on}"} <= found["machine"]["products"].keys()
     assert counts[0] == 1 and counts[-1] == prefbench.machine.cores()
     assert found["system"]["versions"]["torch"] == torch.__version__
     assert torch.get_num_threads() == 1

@@ -36,6 +36,7 @@ from prefbench.learn.interface import (
     Rewards,
     called_with,
 )
+from prefbench.learn.pairwise import labelled
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
@@ -68,6 +69,7 @@ class Finite:
             temperature: label noise, in standard deviations of a group's utility.
         """
         self.world = world
+        self.temperature = temperature
         # DPO's reward is in log odds of a label, u / (temperature spread), and regret charges for KL in
         # spreads. Labels without noise have no odds: then there is nothing to match.
         self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
@@ -127,7 +129,11 @@ class Finite:
         design = self.design(self.options.reward)
         chosen, rejected = self.places(request.pairs)
         found = fit_linear(
-            design[chosen] - design[rejected], self.options.penalty, request.pairs.weights, precise=True
+            design[chosen] - design[rejected],
+            self.options.penalty,
+            request.pairs.weights,
+            request.pairs.strength,
+            precise=True,
         )
         return FiniteReward(self.world, (design @ found).reshape(self.world.reference.shape))
 
@@ -218,7 +224,7 @@ class Finite:
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
         beta = request.options.beta or self.dpo_beta
         penalty = self.options.penalty * beta**2 / len(pairs)
-        theta = fit_worst(difference, members, request.loss, penalty)
+        theta = fit_worst(difference, members, labelled(request.loss, pairs), penalty)
         table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 

@@ -10,6 +10,7 @@ import numpy as np
 from prefbench.arrays import Floats
 from prefbench.errors import Diverged
 from prefbench.learn.interface import PairwiseLoss
+from prefbench.learn.pairwise import torch_slopes
 
 SMOOTHING = (10.0, 100.0, 1e3, 1e4)
 """Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""
@@ -24,7 +25,7 @@ def fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: flo
     from scipy.special import logsumexp
 
     theta = np.zeros(difference.shape[1])
-    slopes = getattr(loss, "slopes", None) or functools.partial(_torch_slopes, loss)
+    slopes = getattr(loss, "slopes", None) or functools.partial(torch_slopes, loss)
     for sharpness in SMOOTHING if len(members) > 1 else (1.0,):
 
         def objective(theta: Floats, sharpness: float = sharpness) -> tuple[float, Floats]:
@@ -43,12 +44,3 @@ def fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: flo
 
 
 _PRECISE: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}
-
-
-def _torch_slopes(loss: PairwiseLoss, difference: Floats) -> tuple[Floats, Floats]:
-    import torch
-
-    leaf = torch.from_numpy(difference).requires_grad_(True)
-    losses = loss(leaf)
-    (slope,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach().numpy(), slope.numpy()

@@ -45,6 +45,7 @@ from prefbench.learn.interface import (
     PairwiseRequest,
     Policy,
     Reward,
+    RewardFunction,
     RewardRequest,
     called_with,
 )
@@ -256,6 +257,9 @@ class CausalLM:
         """The product of the policies' next-token distributions to these powers, normalised at each token."""
         product = LogLinear([model_of(policy) for policy in policies], weights)
         return LMPolicy(product.eval().requires_grad_(False), self)
+
+    def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> None:
+        """None: the responses of a language model cannot be listed."""
 
     def distribution(self, policy: Policy, prompts: Sequence[str]) -> None:
         """None: the responses of a language model cannot be listed."""

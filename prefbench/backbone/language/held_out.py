@@ -10,6 +10,7 @@ import torch
 
 from prefbench.backbone.language.policies import LMPolicy, LMReward
 from prefbench.errors import UserError
+from prefbench.learn.pairwise import labelled
 from prefbench.learn.rewards import log_likelihood, scores_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def reward_score(
 
     def score() -> float:
         chosen, rejected = scores_of(LMReward(model, backbone), held_out)
-        return float(np.average(log_likelihood(chosen - rejected), weights=held_out.weights))
+        each = log_likelihood(chosen - rejected, held_out.strength)
+        return float(np.average(each, weights=held_out.weights))
 
     return score
 
@@ -48,10 +50,10 @@ def pairwise_score(
         return None
     if held_out is None or not len(held_out):
         raise UserError(NOTHING_HELD_OUT)
-    difference = _log_ratio_differences(backbone, model, held_out)
+    difference, loss = _log_ratio_differences(backbone, model, held_out), labelled(request.loss, held_out)
 
     def score() -> float:
-        losses = request.loss(torch.from_numpy(difference())).numpy()
+        losses = loss(torch.from_numpy(difference())).numpy()
         if request.group_step is None:
             return -float(np.average(losses, weights=held_out.weights))
         assert held_out.group is not None
@@ -68,7 +70,7 @@ def ppo_score(
 
     Both responses of a pair are draws of the reference. A policy that may only weigh these two anew,
     each by pi / pi_ref, answers with the chosen one with chance sigmoid(D), D the pair's difference of
-    log-ratios. The reference has 0.5.
+    log-ratios; with the strength of a label that is not certain it wins Z or 1 - Z. The reference has 0.5.
     """
     if request.options.checkpoint == "last":
         return None
@@ -77,9 +79,13 @@ def ppo_score(
         raise UserError(NOTHING_HELD_OUT)
     differences = [_log_ratio_differences(backbone, model, pairs) for pairs in sets]
 
+    def as_labelled(difference: np.ndarray, pairs: Pairs) -> np.ndarray:
+        chance, z = np.exp(log_likelihood(difference)), pairs.strength
+        return np.asarray(chance if z is None else z * chance + (1 - z) * (1 - chance))
+
     def score() -> float:
         shares = [
-            np.average(np.exp(log_likelihood(difference())), weights=pairs.weights)
+            np.average(as_labelled(difference(), pairs), weights=pairs.weights)
             for difference, pairs in zip(differences, sets, strict=True)
         ]
         return float(min(shares))

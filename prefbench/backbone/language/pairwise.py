@@ -18,6 +18,7 @@ from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
 from prefbench.learn.interface import PairwiseRequest
+from prefbench.learn.pairwise import labelled
 from prefbench.team import Once
 from prefbench.work import LOOKS
 
@@ -40,13 +41,13 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
         _, group, count = np.unique(pairs.group.astype(str), return_inverse=True, return_counts=True)
         scale = len(pairs) / count
         state.buffers["log_group_weights"] = torch.full((len(count),), -np.log(len(count)))
-    once = Once()
+    loss, once = labelled(request.loss, pairs), Once()
 
     def losses_of(step: int, part: Part) -> torch.Tensor:
         batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
         each = logprobs(model, batch).sum(1)
         difference = each[: len(rows)] - each[len(rows) :]
-        losses = request.loss(difference - torch.from_numpy(ratio[rows]).to(difference))
+        losses = loss.at(rows)(difference - torch.from_numpy(ratio[rows]).to(difference))
         return part.weight * order.weights(step, part.rows) * losses
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:

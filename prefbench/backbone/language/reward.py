@@ -31,8 +31,8 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
         for part in parts:
             scores = model(order.batch(step, part.rows))
             margin = scores[: len(part.rows)] - scores[len(part.rows) :]
-            weighed = order.weights(step, part.rows)
-            yield part.weight * loss(margin, len(order.rows[step]), weighed)
+            weighed, strength = order.weights(step, part.rows), order.strength(step, part.rows)
+            yield part.weight * loss(margin, len(order.rows[step]), weighed, strength)
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
     state = State([model], rate, options.reward_weight_decay)

@@ -82,6 +82,7 @@ class PairBatches:
         used, weights = weighed_rows(pairs)
         self._weights = np.zeros(len(pairs), dtype=np.float32)
         self._weights[used] = weights
+        self._strength = None if pairs.strength is None else pairs.strength.astype(np.float32)
         for epoch in range(epochs):
             rng = seeds.rng(seed, *names, epoch)
             cut = bucketed_batches([lengths[i] for i in used], size, rng)
@@ -97,6 +98,12 @@ class PairBatches:
     def weights(self, step: int, part: np.ndarray) -> torch.Tensor:
         """Weights of the losses of the pairs at these positions of a step."""
         return torch.from_numpy(self._weights[self.rows[step][part]]).to(self.device)
+
+    def strength(self, step: int, part: np.ndarray) -> torch.Tensor | None:
+        """Strength of those pairs' labels; None where all are certain."""
+        if self._strength is None:
+            return None
+        return torch.from_numpy(self._strength[self.rows[step][part]]).to(self.device)
 
     def batch(self, step: int, part: np.ndarray) -> Batch:
         """The pairs at these positions of a step."""

@@ -147,7 +147,7 @@ def _inexact(problems: Mapping[tuple[float, int], Problem]) -> str | None:
         if counts != seats:
             return f"at {ratio:g} there are {counts} annotators, and the largest remainder gives {seats}."
         pairs = rows[rows["split"] == "train"].groupby("user_id").size()
-        if set(pairs) != {problem.pairs_per_annotator}:
+        if set(pairs) != {problem.pairs_per_annotator * problem.population.labels_per_pair}:
             return f"at {ratio:g} annotators label between {pairs.min()} and {pairs.max()} train pairs."
     return None
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.backbone.finite.policies import FinitePolicy
+from prefbench.problem.brought import STRENGTH
 from prefbench.problem.labels import label_pairs, preference_probability
 from prefbench.problem.problem import Group, Problem
 from prefbench.tools.check.findings import Checks, FindingStatus, raised
@@ -171,11 +172,13 @@ def _bad_labels(problem: Problem, pairs: pd.DataFrame) -> str | None:
     rows, _ = label_pairs(pairs, problem, 0)
     expected = {"split", "prompt", "chosen", "rejected", "user_id", "group"}
     expected |= {f"{side}_utility/{g.name}" for side in ("chosen", "rejected") for g in problem.groups}
+    expected |= {STRENGTH} if problem.population.tie_band else set()
     if set(rows.columns) != expected:
         return f"columns {sorted(set(rows.columns) ^ expected)} are missing or too many."
     if (rows.groupby("user_id")["group"].nunique() != 1).any():
         return "an annotator belongs to two groups."
-    offered = [{a, b} for a, b in zip(pairs["response_a"], pairs["response_b"], strict=True)]
+    each = pairs.iloc[np.repeat(np.arange(len(pairs)), problem.population.labels_per_pair)]
+    offered = [{a, b} for a, b in zip(each["response_a"], each["response_b"], strict=True)]
     labelled = [{a, b} for a, b in zip(rows["chosen"], rows["rejected"], strict=True)]
     return None if offered == labelled else "a label is about other responses than its pair's."
 

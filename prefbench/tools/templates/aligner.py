@@ -28,7 +28,7 @@ class TITLEOptions(PairwiseOptions):
     """A pair weighs (pairs of its annotator's group) ** -tilt: 0 is plain DPO, 1 weighs groups alike."""
 
 
-# needs: what it must see beyond prompt, chosen and rejected; user_id, group or oracle. All else is removed.
+# needs: what it must see beyond the pairs: user_id, group, side (columns) or oracle. All else is removed.
 @pb.aligner("NAME", needs={"group"})
 def NAME(view: pb.View, backbone: pb.Backbone, options: TITLEOptions) -> pb.Policy:
     """DPO in which the pairs of smaller groups weigh more."""

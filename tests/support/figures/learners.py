@@ -243,7 +243,8 @@ def _aligner(name: str, choice: Mapping[str, Any], folder: Path) -> Figures:
     entry = registry.get("aligner", name)
     bench = language_bench(folder)
     made = bench.align(entry, few(entry) | choice)
-    return {**heard(made.policy), **({} if made.rewards is None else learned(made.rewards))}
+    said = bench.answers(entry, made, heard)
+    return {**said, **({} if made.rewards is None else learned(made.rewards))}
 
 
 def learned(rewards: Rewards) -> Figures:

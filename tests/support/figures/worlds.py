@@ -58,6 +58,11 @@ def exactly(bench: Bench, policy: Policy) -> Figures:
     return {**result, "kl": lost["kl"], "egalitarian": lost["egalitarian_regret"]}
 
 
+def by_everybody(bench: Bench, entry: registry.Entry, options: Mapping[str, Any]) -> Figures:
+    """What an aligner's policy is worth, or what its policies for several people are."""
+    return bench.answers(entry, bench.align(entry, options), lambda policy: exactly(bench, policy))
+
+
 def _world(task: str, folder: Path) -> Figures:
     bench = world_bench(task, folder)
     world, rows = bench.problem.world, bench.rows
@@ -74,7 +79,7 @@ def _world(task: str, folder: Path) -> Figures:
                 options = few(
                     entry, **({"em_restarts": 2} if "em_restarts" in entry.options.model_fields else {})
                 )
-                result |= flat({entry.name: exactly(bench, bench.align(entry, options).policy)})
+                result |= flat({entry.name: by_everybody(bench, entry, options)})
     return result
 
 
@@ -83,7 +88,7 @@ def _choices_in_a_world(name: str, folder: Path) -> Figures:
     bench = world_bench("gridworld_two_group", folder)
     return flat(
         {
-            label(choice): exactly(bench, bench.align(entry, few(entry) | choice).policy)
+            label(choice): by_everybody(bench, entry, few(entry) | choice)
             for choice in variants(entry.options, [learning.PPOOptions])
         }
     )
@@ -93,7 +98,7 @@ def _model_of_a_world(choice: Mapping[str, Any], folder: Path) -> Figures:
     bench = world_bench("bandit_k_group", folder, choice)
     named = ("single_reward", "dpo", "gr_dpo", "maxmin_known_groups")
     used = [registry.get("aligner", name) for name in named]
-    return flat({entry.name: exactly(bench, bench.align(entry, few(entry)).policy) for entry in used})
+    return flat({entry.name: by_everybody(bench, entry, few(entry)) for entry in used})
 
 
 @section("theory", EXACT)

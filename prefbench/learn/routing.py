@@ -1,0 +1,77 @@
+"""Policies of people whose rewards are weighted sums of shared experts, without a training run for each.
+
+Where responses can be listed the policy for weights w is exact, pi_w ~ pi_ref exp(sum_k w_k e_k / beta); for
+a language model it is the best of N reference samples by the same sum (`learn/weighted.py`). With a router
+(`learn/routers.py`) that is a `Personal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench import seeds
+from prefbench.learn import exact
+from prefbench.learn.game import Game
+from prefbench.learn.interface import Backbone, Context, Personal, Policy
+from prefbench.learn.options import PersonalOptions, PPOOptions
+from prefbench.learn.routers import Router
+from prefbench.learn.weighted import Candidates, Experts, SelectionPolicy, listed
+from prefbench.learn.welfare import mean
+from prefbench.work import PRIOR_PROMPTS
+
+if TYPE_CHECKING:
+    from prefbench.problem.view import View
+
+
+def policies_of(
+    view: View, backbone: Backbone, experts: Experts, options: PersonalOptions
+) -> Callable[[np.ndarray], Policy]:
+    """A function from weights [K] to the policy for the weighted sum of what experts say."""
+    if not listed(backbone):
+        pool = Candidates(backbone.reference, experts, options.candidates)
+        return lambda weights: SelectionPolicy.by(pool, weights)
+    strength = PPOOptions.model_validate({"kl_coefficient": options.kl_coefficient})
+
+    def optimum(weights: np.ndarray) -> Policy:
+        def reward(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+            return np.asarray(experts(prompts, responses) @ weights[:, None])
+
+        return backbone.optimise(
+            reward, mean(), strength, prompts=view.prompts, seed=view.seed, names=["person"]
+        )
+
+    return optimum
+
+
+def personal(policy_of: Callable[[np.ndarray], Policy], default: np.ndarray, router: Router) -> Personal:
+    """Everybody's policy by her weights [K], and the default's for whoever the router knows nothing of."""
+    unknown = policy_of(default)
+
+    def adapt(context: Context) -> Policy:
+        weights = router(context)
+        return unknown if weights is None else policy_of(weights)
+
+    return Personal(unknown, adapt)
+
+
+def least_favourable(
+    view: View, backbone: Backbone, experts: Experts, options: PersonalOptions
+) -> np.ndarray:
+    """Weights [K] whose policy is the best one for the worst off: maxmin's dual optimum (`learn/exact.py`).
+
+    Of a language model's responses only samples count, of some train prompts (a sample average).
+    """
+    beta = options.kl_coefficient
+    game = backbone.game(view.prompts, experts, beta)
+    if game is None:
+        prompts = list(dict.fromkeys(view.prompts))[:PRIOR_PROMPTS]
+        draw = seeds.child(view.seed, "least favourable")
+        drawn = backbone.reference.sample(prompts, options.candidates, draw)
+        said = experts([p for p in prompts for _ in range(options.candidates)], [t for r in drawn for t in r])
+        shape = (len(prompts), options.candidates)
+        alike = np.full(shape, 1 / options.candidates)
+        game = Game(said.reshape(*shape, -1), alike, np.full(len(prompts), 1 / len(prompts)), beta)
+    return exact.maxmin(game).group_weights

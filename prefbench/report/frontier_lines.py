@@ -1,0 +1,77 @@
+"""Content of the figures of frontiers, drawn for a paper or on the page: panels, lines and their looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prefbench.boards.frontier import QUANTITIES, Frontier, Point, Quantity
+from prefbench.record.schema import Record
+from prefbench.report.figures import DASHES, MARKERS, Style, line_names, style
+
+PANELS: Mapping[Quantity, str] = {
+    "worst_group": "worst group's win rate",
+    "utility": "true utility gained",
+    "proxy": "learned reward gained",
+}
+"""Quantities of a frontier with the titles of their axes. The last two are in standard deviations over
+reference responses, of the group or the reward that gained least."""
+TICKS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""KL in nats that axes may name."""
+LEAST_KL = 1e-3
+"""Nats below which a policy is the reference, which a logarithmic axis has no place for."""
+MOST = 1e9
+"""Nats, or standard deviations, beyond which no axis goes: a stranger's record may hold any number."""
+_INK = "#404040"
+"""Colour of what is not trained: no aligner's."""
+
+
+@dataclass(frozen=True)
+class FrontierLine:
+    """One frontier and how it looks."""
+
+    frontier: Frontier
+    name: str
+    style: Style
+
+    def points(self, quantity: Quantity) -> list[Point]:
+        """Means over seeds, the smallest KL first, without the reference itself and what no axis holds."""
+        means = self.frontier.means(quantity)
+        return [(x, y) for x, y in means if LEAST_KL <= x < MOST and abs(y) < MOST]
+
+
+def lines_of(frontiers: Sequence[Frontier]) -> list[FrontierLine]:
+    """Lines of the frontiers of a board; those without training come last and have no colour of their own."""
+    names = line_names([_without(found.record, found.option) for found in frontiers])
+    named = list(zip(frontiers, names, strict=True))
+    trained = [(found, name) for found, name in named if found.trained]
+    others = [(found, name) for found, name in named if not found.trained]
+    lines = [FrontierLine(found, name, style(index)) for index, (found, name) in enumerate(trained)]
+    for index, (found, name) in enumerate(others):
+        dash, marker = DASHES[1 + index % (len(DASHES) - 1)], MARKERS[-1 - index % len(MARKERS)]
+        lines.append(FrontierLine(found, name, Style(_INK, marker, dash)))
+    return lines
+
+
+def panels_of(lines: Sequence[FrontierLine]) -> list[Quantity]:
+    """The quantities that some line has."""
+    return [name for name in QUANTITIES if any(line.points(name) for line in lines)]
+
+
+def ends_of(lines: Sequence[FrontierLine]) -> tuple[float, float]:
+    """The least and the most KL that axes have room for, nats."""
+    known = [x for line in lines for x, _ in line.points("worst_group")]
+    return (min(known) / 1.2, max(known) * 1.2) if known else (0.1, 10.0)
+
+
+def gains_of(lines: Sequence[FrontierLine]) -> tuple[float, float]:
+    """The least and the most that a utility or a reward gained, with none among them and some room."""
+    known = [0.0, *(y for line in lines for name in ("utility", "proxy") for _, y in line.points(name))]
+    room = 0.06 * ((max(known) - min(known)) or 1.0)
+    return min(known) - room, max(known) + room
+
+
+def _without(record: Record, option: str) -> Record:
+    """The record as if it had no such option of its aligner: what its frontier's runs have in common."""
+    options = {k: v for k, v in record.spec.get("aligner_options", {}).items() if k != option}
+    return record.model_copy(update={"spec": {**record.spec, "aligner_options": options}})

@@ -1,0 +1,229 @@
+"""The page's section on frontiers: drawings and tables that need no script.
+
+It is there only where an aligner was run with several strengths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from prefbench.boards.frontier import NATS, Frontier, Quantity, by_board, frontiers_of
+from prefbench.boards.rows import Row
+from prefbench.report.figures import COLOURS, ratio_label
+from prefbench.report.frontier_lines import (
+    PANELS,
+    TICKS,
+    FrontierLine,
+    ends_of,
+    gains_of,
+    lines_of,
+    panels_of,
+)
+from prefbench.report.markup import escape
+from prefbench.stats.runs import interval_of, mean_of_figures
+
+WIDTH, HEIGHT = 400, 300
+"""Size of one panel, in pixels of the drawing."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 44
+_SHAPES = {
+    "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z",
+    "square": "M-4 -4H4V4H-4Z",
+    "triangle": "M0 -5.2L5 3.8H-5Z",
+    "diamond": "M0 -5.6L5 0L0 5.6L-5 0Z",
+    "down": "M0 5.2L5 -3.8H-5Z",
+    "plus": "M-1.8 -5H1.8V-1.8H5V1.8H1.8V5H-1.8V1.8H-5V-1.8H-1.8Z",
+    "cross": "M-5 -2.6L-2.6 -5L0 -2.4L2.6 -5L5 -2.6L2.4 0L5 2.6L2.6 5L0 2.4L-2.6 5L-5 2.6L-2.4 0Z",
+}
+"""Markers as page_files/page.js draws them."""
+_HOW = (
+    "Each line is an aligner run with several strengths, from close to the reference policy on the "
+    "left to far from it on the right; what is higher at the same KL is better. Points are means over "
+    "seeds of each run&rsquo;s own worst group. Gains are counted in standard deviations over "
+    "reference responses, of the group or the learned reward that gained least: where the learned "
+    "reward goes on to rise and the true utility falls, too much was optimised. Lines in the colour "
+    "of the text need no training; where the divergence of such a policy is unknown, its upper bound "
+    "stands in its place."
+)
+
+
+def frontier_section(rows: Iterable[Row]) -> str:
+    """The section, as markup that ends in a line break; empty where there is no frontier."""
+    boards = by_board(frontiers_of(rows))
+    if not boards:
+        return ""
+    parts = [_board(found, len(boards) > 1) for found in boards.values()]
+    return (
+        '<section id="frontier" class="wide" aria-labelledby="frontier-title">\n'
+        '<h2 id="frontier-title">What each step away from the reference buys</h2>\n'
+        f'<p class="how">{_HOW}</p>\n{"".join(parts)}</section>\n'
+    )
+
+
+def _board(frontiers: Sequence[Frontier], named: bool) -> str:
+    record = frontiers[0].record
+    lines = lines_of(frontiers)
+    title = (
+        f"{record.task}@{record.task_version}, {record.model}, {record.data}, "
+        f"{ratio_label(record.minority_ratio)}"
+    )
+    head = f"<h3>{escape(title)}</h3>\n" if named else ""
+    panels = "".join(_panel(name, lines) for name in panels_of(lines))
+    legend = "".join(f"<li>{_swatch(line)}<bdi>{escape(line.name)}</bdi></li>" for line in lines)
+    return (
+        f'{head}<figure><div class="panels">{panels}</div><ul class="legend">{legend}</ul></figure>\n'
+        f"{_table(title, lines)}\n"
+    )
+
+
+def _panel(quantity: Quantity, lines: Sequence[FrontierLine]) -> str:
+    """One drawing: a quantity against KL on a logarithmic axis."""
+    low, high = ends_of(lines)
+    rate = quantity == "worst_group"
+    bottom, top = (0.0, 1.0) if rate else gains_of(lines)
+    right, floor = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+
+    def x(nats: float) -> str:
+        share = math.log(nats / low) / math.log(high / low)
+        return f"{_LEFT + share * (right - _LEFT):.1f}"
+
+    def y(value: float) -> str:
+        return f"{floor - (value - bottom) / (top - bottom) * (floor - _TOP):.1f}"
+
+    drawn = []
+    for value in _steps(bottom, top):
+        at = y(value)
+        drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{at}" y2="{at}"/>')
+        drawn.append(f'<text x="{_LEFT - 6}" y="{at}" dy="4" text-anchor="end">{value:g}</text>')
+    for nats in (nats for nats in TICKS if low <= nats <= high):
+        drawn.append(f'<line class="grid" x1="{x(nats)}" x2="{x(nats)}" y1="{_TOP}" y2="{floor}"/>')
+        drawn.append(f'<text x="{x(nats)}" y="{floor + 16}" text-anchor="middle">{nats:g}</text>')
+    middle, title = (_LEFT + right) // 2, "KL (nats per response)"
+    none = y(0.5 if rate else 0.0)
+    drawn += [
+        f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{floor}" y2="{floor}"/>',
+        f'<line class="half" x1="{_LEFT}" x2="{right}" y1="{none}" y2="{none}"/>',
+        f'<text class="label" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{title}</text>',
+        f'<text class="label" x="{_LEFT}" y="13">{escape(PANELS[quantity])}</text>',
+        *(_drawn(line, quantity, x, y) for line in lines if line.points(quantity)),
+    ]
+    said = f"{PANELS[quantity]} against KL, a line for each aligner; numbers are in the table below"
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(said)}">{"".join(drawn)}</svg>'
+    )
+
+
+def _drawn(
+    line: FrontierLine, quantity: Quantity, x: Callable[[float], str], y: Callable[[float], str]
+) -> str:
+    """A line with its markers, each with a title that a pointer brings up."""
+    points = line.points(quantity)
+    path = "L".join(f"{x(nats)} {y(value)}" for nats, value in points)
+    marks = "".join(
+        f'<path class="mark" d="{_SHAPES[line.style.marker]}" transform="translate({x(nats)} {y(value)})">'
+        f"<title>{escape(line.name)}: {value:.2f} at {nats:.2f} nats</title></path>"
+        for nats, value in points
+    )
+    return f'<g{_class(line)}><path class="line"{_dashes(line)} d="M{path}"/>{marks}</g>'
+
+
+def _swatch(line: FrontierLine) -> str:
+    return (
+        f'<svg class="swatch{_colour(line)}" width="34" height="14" viewBox="0 0 34 14" aria-hidden="true">'
+        f'<path class="line"{_dashes(line)} d="M1 7H33"/>'
+        f'<path class="mark" d="{_SHAPES[line.style.marker]}" transform="translate(17 7)"/></svg>'
+    )
+
+
+def _class(line: FrontierLine) -> str:
+    colour = _colour(line).strip()
+    return f' class="{colour}"' if colour else ""
+
+
+def _colour(line: FrontierLine) -> str:
+    """The page's class of a line's colour; text's own for what is not trained."""
+    known = line.style.colour in COLOURS
+    return f" c{COLOURS.index(line.style.colour)}" if known else ""
+
+
+def _dashes(line: FrontierLine) -> str:
+    dash = " ".join(f"{length:g}" for length in line.style.dash)
+    return f' stroke-dasharray="{dash}"' if dash else ""
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Round values of an axis, five or so."""
+    raw = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(index * step, 10) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+_GAINS = ("most utility", "reward there", "last utility", "last reward")
+
+
+def _table(title: str, lines: Sequence[FrontierLine]) -> str:
+    """Worst group at some divergences, the area, and gains on the way."""
+    columns = [f"at {nats:g} nats" for nats in NATS]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>'
+        for name, kind in (
+            ("aligner", ""),
+            ("option", ""),
+            *((name, ' class="number"') for name in ("KL", *columns, "area", *_GAINS)),
+        )
+    )
+    body = "\n".join(_row(line) for line in lines)
+    caption = (
+        f"{escape(title)}: the worst group&rsquo;s win rate at equal KL and its mean over log KL from 1 to 8 "
+        "nats; the most true utility gained on the way, at which KL, and the learned reward there; both at "
+        "the largest KL. Empty where it was not measured."
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Frontiers of {escape(title)}">'
+        f"<table><caption>{caption}</caption>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _row(line: FrontierLine) -> str:
+    found = line.frontier
+    ends = [x for x, _ in found.means()]
+    bound = "at most " if found.measure == "bound" else ""
+    cells = [
+        f'<th scope="row">{_swatch(line)} <bdi>{escape(line.name)}</bdi></th>',
+        f"<td>{escape(found.option)} {found.strengths[0]:g} to {found.strengths[-1]:g}</td>",
+        _cell(f"{bound}{min(ends):.2f} to {max(ends):.2f}"),
+        *(_cell(_mean(found.at(nats))) for nats in NATS),
+        _cell(_mean(found.areas())),
+        *(_cell(text) for text in _gains(found)),
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _gains(found: Frontier) -> list[str]:
+    """The most true utility on the way with the learned reward there, and both at the largest KL."""
+    utility, proxy = found.means("utility"), found.means("proxy")
+    if not utility:
+        return [""] * len(_GAINS)
+    best = max(range(len(utility)), key=lambda place: utility[place][1])
+    there, last = (f"{proxy[place][1]:.2f}" if proxy else "" for place in (best, -1))
+    nats, most = utility[best]
+    return [f"{most:.2f} at {nats:.2f}", there, f"{utility[-1][1]:.2f}", last]
+
+
+def _mean(values: Sequence[float]) -> str:
+    """A mean over seeds with its 95% interval where there are several."""
+    if not values:
+        return ""
+    mean = mean_of_figures(values)
+    if len(values) == 1:
+        return f"{mean.estimate:.2f}"
+    low, high = interval_of(mean)
+    return f'{mean.estimate:.2f} <span class="ci">[{low:.2f}, {high:.2f}]</span>'
+
+
+def _cell(text: str) -> str:
+    return f'<td class="number">{text}</td>'
