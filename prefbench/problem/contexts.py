@@ -45,14 +45,15 @@ def unseen_contexts(
     if scales is not None:
         values = taste_values(problem, train["prompt"].tolist(), chosen.tolist(), rejected.tolist())
         assert values is not None
+    spread = []
+    for group in problem.groups:
+        both = [rows[f"{side}_utility/{group.name}"].to_numpy() for side in ("chosen", "rejected")]
+        spread.append(max(float(np.concatenate(both).std()), 1e-9))
     tables = []
     for person in people_of(problem, seed):
         if person.seen:
             continue
         name = problem.groups[person.group].name
-        both = [rows[f"{side}_utility/{name}"].to_numpy() for side in ("chosen", "rejected")]
-        scale = max(float(np.concatenate(both).std()), 1e-9)
-        noise = problem.temperature * scale
         who = int(person.id)
         shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: people.context_pairs]
         gain = (train[f"chosen_utility/{name}"] - train[f"rejected_utility/{name}"]).to_numpy()[shown]
@@ -63,9 +64,9 @@ def unseen_contexts(
             )
             gain = gain + one - other
         factor = people.reporting.get(name, 1.0)
-        agrees = preference_probability(factor * gain, np.array(noise))
+        agrees = preference_probability(factor * gain, np.array(problem.temperature * spread[person.group]))
         meant = seeds.rng(seed, "contexts", who, "coins").random(len(shown)) < people.reliability
-        tied = np.abs(gain) < people.tie_band * scale
+        tied = np.abs(gain) < people.tie_band * spread[person.group]
         agrees = np.where(meant & ~tied, agrees, 0.5)
         kept = seeds.rng(seed, "contexts", who, "labels").random(len(shown)) < agrees
         tables.append(
