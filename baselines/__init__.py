@@ -24,6 +24,7 @@ from prefbench_baselines import (
     single_reward,
     soups,
     user_regression,
+    vpl,
     welfare,
 )
 
@@ -51,5 +52,6 @@ __all__ = [
     "single_reward",
     "soups",
     "user_regression",
+    "vpl",
     "welfare",
 ]

@@ -75,6 +75,7 @@ PUBLIC_MODULES = (
     "prefbench.learn.routing",
     "prefbench.learn.selection",
     "prefbench.learn.simple_policies",
+    "prefbench.learn.variational",
     "prefbench.learn.weighted",
     "prefbench.learn.welfare",
     "prefbench.problem.corpus",

@@ -166,6 +166,29 @@ class LowRankOptions(RewardOptions, PersonalOptions):
     """Ridge penalty of a person's weights, which draws them to equal ones, and a new person's to the mean."""
 
 
+class CodeOptions(RewardOptions, PersonalOptions):
+    """A code of each person that an encoder reads off her pairs (`learn/variational.py`)."""
+
+    search = {
+        "latent": Choice((1, 2, 4, 8)),
+        "code_kl": LogUniform(1e-3, 1.0),
+        "code_steps": Choice((100, 200, 500)),
+    }
+
+    latent: int = Field(2, ge=1, le=512)
+    """Numbers in a code."""
+    code_kl: float = Field(0.1, ge=0)
+    """Weight of the divergence of a code from the prior, beside the log-likelihood of a person's pairs."""
+    code_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of the rewards by code, in units of a usual one."""
+    code_pairs: int = Field(8, ge=1)
+    """Most pairs of a context in training."""
+    code_steps: int = Field(200, ge=1)
+    """Steps of Adam; many let the encoder know the annotators by heart."""
+    code_learning_rate: float = Field(0.01, gt=0)
+    """Learning rate of Adam."""
+
+
 class SingleRewardOptions(RewardOptions, PPOOptions):
     """A reward model and PPO on it."""
 

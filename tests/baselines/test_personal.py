@@ -25,7 +25,7 @@ from support.people import (
     worth,
 )
 
-BY_PAIRS = ["em_personal", "user_regression", "low_rank", "pal", "pebs"]
+BY_PAIRS = ["em_personal", "user_regression", "low_rank", "pal", "pebs", "vpl"]
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("gold_personal", {}, True),
         ("user_regression", {}, True),
         ("low_rank", {}, True),
+        ("vpl", {}, True),
         ("pebs", {}, True),
         ("shared_rep", {}, True),
         ("single_reward", BEST, True),
