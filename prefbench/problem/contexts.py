@@ -41,13 +41,15 @@ def unseen_contexts(
     if scales is not None:
         values = taste_values(problem, train["prompt"].tolist(), chosen.tolist(), rejected.tolist())
         assert values is not None
+    noise = []
+    for group in problem.groups:
+        both = [rows[f"{side}_utility/{group.name}"].to_numpy() for side in ("chosen", "rejected")]
+        noise.append(problem.temperature * max(float(np.concatenate(both).std()), 1e-9))
     tables = []
     for person in people_of(problem, seed):
         if person.seen:
             continue
         name = problem.groups[person.group].name
-        both = [rows[f"{side}_utility/{name}"].to_numpy() for side in ("chosen", "rejected")]
-        noise = problem.temperature * max(float(np.concatenate(both).std()), 1e-9)
         who = int(person.id)
         shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: problem.population.context_pairs]
         gain = (train[f"chosen_utility/{name}"] - train[f"rejected_utility/{name}"]).to_numpy()[shown]
@@ -57,7 +59,7 @@ def unseen_contexts(
                 beyond(problem, seed, scales, [who] * n, [person.group] * n, table[shown]) for table in values
             )
             gain = gain + one - other
-        agrees = preference_probability(gain, np.array(noise))
+        agrees = preference_probability(gain, np.array(noise[person.group]))
         kept = seeds.rng(seed, "contexts", who, "labels").random(len(shown)) < agrees
         tables.append(
             pd.DataFrame(

@@ -226,6 +226,7 @@ PEOPLE_COLUMNS: Mapping[str, tuple[str, str]] = {
     "reference_response": ("string", "the reference policy's"),
     "empty": ("bool", "whether the response has no text; then it is a loss"),
     "reference_empty": ("bool", "the same of the reference's"),
+    "kl": ("float64", "log pi(response) - log pi_ref(response) of the policy for her, nats; null if unknown"),
     "utility": ("float64", "her own, of the response"),
     "reference_utility": ("float64", "her own, of the reference response"),
 }

@@ -65,6 +65,7 @@ CHECKED: Mapping[str, str] = {
     "people.strata.worst_group_win_rate": "people.parquet",
     "people.strata.worst_group_win_rate_ci": "people.parquet",
     "people.strata.worst_tenth": "people.parquet",
+    "people.strata.kl": "people.parquet; where the default policy answers, the items",
     "people.strata.gini": "people.parquet",
     "people.strata.atkinson": "people.parquet",
     "people.own_minus.context": "people.parquet",

@@ -47,6 +47,9 @@ class StratumRecord(_RateRecord):
     """Win rate of that group."""
     worst_group_win_rate_ci: Bounds
     """95% interval, the worst group being found anew in each resample."""
+    kl: float | None
+    """Mean divergence of the policies that answered from the reference policy, nats per response; null where
+    one has no tractable probability. Win rates are to be compared at equal divergence."""
     worst_tenth: RateShare
     """Mean win rate of the tenth of all people who fare worst, rounded up to whole people."""
     gini: RateShare

@@ -31,6 +31,8 @@ class _Judged(NamedTuple):
     """`[prompts]`: each prompt's mean over samples."""
     person: Ints
     """`[prompts]`: who judged, as an index."""
+    kl: float
+    """Mean over all responses; NaN where one is unknown."""
     people: Sequence[str]
     """Their ids, in order."""
 
@@ -84,6 +86,7 @@ def _stratum(key: _Key, each: Sequence[_Judged], groups: Sequence[str], means: F
     mean = float(np.mean(rates))
     lowest = rate_interval(means.min(axis=1), rates[worst], prompts)
     own = np.concatenate([_rates(group) for group in each])
+    kl = float(np.mean([group.kl for group in each]))
     return {
         "seen": key.seen,
         "n": None if key.seen else key.n,
@@ -96,6 +99,7 @@ def _stratum(key: _Key, each: Sequence[_Judged], groups: Sequence[str], means: F
         "worst_group": groups[worst],
         "worst_group_win_rate": rates[worst],
         "worst_group_win_rate_ci": (lowest.low, lowest.high),
+        "kl": None if np.isnan(kl) else kl,
         "worst_tenth": worst_tenth(own),
         "gini": gini(own),
         "atkinson": atkinson(own),
@@ -190,4 +194,5 @@ def _of_group(rows: pd.DataFrame) -> _Judged:
         won = outcomes(ours, theirs, empty, silent)
     except ValueError as error:
         raise UserError(f"{PEOPLE_FILE}: {one_line(error).rstrip('.')}: run it again.") from None
-    return _Judged(won.reshape(prompts, samples).mean(axis=1), person[:, 0], people.tolist())
+    kl = float(ordered["kl"].to_numpy(dtype=np.float64).mean())
+    return _Judged(won.reshape(prompts, samples).mean(axis=1), person[:, 0], kl, people.tolist())

@@ -79,6 +79,9 @@ def _responses_differ(items: pd.DataFrame, table: pd.DataFrame, record: Record) 
         differing = int((rows & (table[name].to_numpy(dtype=object) != due)).sum())
         if differing:
             wrong.append(f"{PEOPLE_FILE}: {name} is not that of the items in {differing} rows")
+    said, due = (each.to_numpy(dtype=np.float64)[default] for each in (table["kl"], items["kl"].iloc[place]))
+    if not np.allclose(said, due, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        wrong.append(f"{PEOPLE_FILE}: kl of the default policy is not that of the items")
     return wrong
 
 

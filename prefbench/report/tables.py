@@ -83,7 +83,7 @@ def people_table(record: Record) -> Table | None:
         return None
     first = record.people.strata[0]
     seen = f"; the policy sees {' and '.join(record.sees)}" if record.sees else ""
-    header = ["known of her", *(group.name for group in first.groups), "mean", "worst\ntenth", "Gini"]
+    header = ["known of her", *(group.name for group in first.groups), "mean", "worst\ntenth", "Gini", "KL"]
     table = _table(f"by person{seen}", header)
     for stratum in record.people.strata:
         table.add_row(
@@ -93,9 +93,10 @@ def people_table(record: Record) -> Table | None:
                 _rate(stratum.win_rate, stratum.ci_low, stratum.ci_high),
                 _number(stratum.worst_tenth),
                 _number(stratum.gini),
+                _number(stratum.kl),
             )
         )
-    _keep_whole([table.columns[0], table.columns[-3]])
+    _keep_whole([table.columns[0], table.columns[-4]])
     lines = [
         f"own context minus {other.context}, at {other.n}: "
         f"{other.difference:+.2f} [{other.ci_low:+.2f}, {other.ci_high:+.2f}]"

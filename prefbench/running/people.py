@@ -13,7 +13,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.evaluate.people import Shown, is_default, plan, takes_place
-from prefbench.learn.interface import Context, Pairs, Personal
+from prefbench.learn.interface import Context, Pairs, Personal, Policy
 from prefbench.problem.people import Person, own_utilities, people_of
 from prefbench.problem.problem import Problem
 from prefbench.running.labels import Contexts, Labels
@@ -22,7 +22,7 @@ from prefbench.store.stages import Store, Work, content_digest
 from prefbench.text import is_empty, text_digest
 
 PERSONAL_FILE = "personal.parquet"
-"""Responses of a personal policy, beside its default: `row` of the plan, `sample`, `response`."""
+"""Responses of a personal policy, beside its default: `row` of the plan, `sample`, `response`, `kl`."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,13 @@ class Briefing:
     def _rows(self) -> dict[int | str, pd.DataFrame]:
         """Each one's labelled pairs, in order."""
         train = self.labels[self.labels["split"] == "train"]
-        tables = [train] if self.unseen is None else [train, self.unseen]
-        return {
-            user: table[table["user_id"] == user] for table in tables for user in table["user_id"].unique()
-        }
+        found: dict[int | str, pd.DataFrame] = {}
+        for table in [train] if self.unseen is None else [train, self.unseen]:
+            code, users = pd.factorize(table["user_id"])
+            ends = np.cumsum(np.bincount(code))
+            parts = np.split(np.argsort(code, kind="stable"), ends[:-1])
+            found |= {user: table.iloc[rows] for user, rows in zip(users.tolist(), parts, strict=True)}
+        return found
 
 
 def briefing_of(
@@ -98,14 +101,14 @@ def personal_key(spec: RunSpec, problem: Problem, contexts: Contexts) -> dict[st
     }
 
 
-def personal_responses(policy: Personal, briefing: Briefing, samples: int) -> pd.DataFrame:
+def personal_responses(policy: Personal, briefing: Briefing, reference: Policy, samples: int) -> pd.DataFrame:
     """Responses of a personal policy to each person of the plan of whom something is known.
 
     A person's responses come from one stream whatever is known of her, so that contexts are compared by what
     they say and not by luck.
 
     Returns:
-        Rows `row` (of the plan), `sample`, `response`.
+        Rows `row` (of the plan), `sample`, `response`, `kl`, which is NaN where a policy has no probability.
     """
     prompts = np.asarray(briefing.problem.measured, dtype=object)
     asked = plan(briefing.problem, briefing.people, briefing.sees, briefing.seed)
@@ -120,13 +123,18 @@ def personal_responses(policy: Personal, briefing: Briefing, samples: int) -> pd
         person = briefing.people[place]
         adapted = policy.adapt(briefing.context(person, n, shown))
         draw = seeds.child(briefing.seed, "people", "samples", str(person.id))
-        said = adapted.sample(prompts[asked["prompt_id"].to_numpy()[rows]].tolist(), samples, draw)
+        here = prompts[asked["prompt_id"].to_numpy()[rows]]
+        said = [text for row in adapted.sample(here.tolist(), samples, draw) for text in row]
+        put = np.repeat(here, samples).tolist()
+        ours = adapted.logprob(put, said)
+        theirs = None if ours is None else reference.logprob(put, said)
         tables.append(
             pd.DataFrame(
                 {
                     "row": np.repeat(rows, samples),
                     "sample": np.tile(np.arange(samples), len(rows)),
-                    "response": [text for row in said for text in row],
+                    "response": said,
+                    "kl": np.nan if ours is None or theirs is None else ours - theirs,
                 }
             )
         )
@@ -177,10 +185,11 @@ def people_scores(
         row = np.repeat(np.arange(len(asked)), samples)
         sample = np.tile(np.arange(samples), len(asked))
         items = asked["prompt_id"].to_numpy()[row] * samples + sample
-        said = ours["response"].to_numpy(dtype=object)[items]
+        said, kl = ours["response"].to_numpy(dtype=object)[items], ours["kl"].to_numpy()[items]
         if personal.exists():
             own = pd.read_parquet(personal)
-            said[own["row"].to_numpy() * samples + own["sample"].to_numpy()] = own["response"]
+            places = own["row"].to_numpy() * samples + own["sample"].to_numpy()
+            said[places], kl[places] = own["response"], own["kl"]
         who = [people[place] for place in asked["place"]]
         table = pd.DataFrame(
             {
@@ -196,6 +205,7 @@ def people_scores(
         )
         table["empty"] = [is_empty(text) for text in table["response"]]
         table["reference_empty"] = [is_empty(text) for text in table["reference_response"]]
+        table["kl"] = kl.astype(np.float64)
         # Most policies say the same to a person whatever is known of her.
         texts = ["prompt", "response", "reference_response"]
         once = table.drop_duplicates(["person", *texts])

@@ -70,7 +70,9 @@ def aligned_policy(
                 )
             briefing = briefing_of(spec, problem, labels, contexts, entry.sees)
             with _strange(entry.name):
-                said = personal_responses(aligned.policy, briefing, spec.evaluate_options["samples"])
+                said = personal_responses(
+                    aligned.policy, briefing, backbone.reference, spec.evaluate_options["samples"]
+                )
             said.to_parquet(work.path / PERSONAL_FILE, index=False)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}

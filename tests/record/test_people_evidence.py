@@ -80,7 +80,14 @@ def kinder(table):
     return table.assign(reference_response=table["response"])
 
 
+def nearer(table):
+    """A default policy that says the same and is said to be nearer to the reference."""
+    rows = ~table["seen"] & (table["n"] == 0)
+    return table.assign(kl=table["kl"].where(~rows, table["kl"].fillna(0) - 0.1))
+
+
 FORGERIES = {
+    nearer: "kl of the default policy is not that of the items",
     raised: "utilities of people are not what the task computes",
     exchanged: "person is not what the problem asks for",
     luckier: "response is not that of the items",

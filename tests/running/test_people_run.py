@@ -100,6 +100,7 @@ def test_rates_are_of_the_rows_counted_by_hand(own):
         assert group.ci_low <= group.win_rate <= group.ci_high
     assert stratum.win_rate == pytest.approx(by_group.mean())
     assert stratum.worst_group_win_rate == pytest.approx(by_group.min())
+    assert stratum.kl == pytest.approx(eight["kl"].mean()) and stratum.kl > 0
     lowest = eight.groupby("person")["won"].mean().min()
     assert stratum.worst_tenth == pytest.approx(lowest)  # of eight people one is a tenth
     other = table.query("context == 'other group'").groupby("group")["won"].mean().mean()
@@ -109,6 +110,7 @@ def test_rates_are_of_the_rows_counted_by_hand(own):
 
 def test_a_policy_for_everybody_takes_part_with_what_it_says_to_everybody(tmp_path):
     folder, record = world_run(tmp_path, "dpo", *PEOPLE)
+    assert all(stratum.kl == pytest.approx(record.kl) for stratum in record.people.strata)
     items = pd.read_parquet(folder / "items.parquet")
     for _, rows in table_of(folder).groupby(["seen", "n", "group"]):
         assert rows["response"].tolist() == items["response"].iloc[rows["prompt_id"]].tolist()
