@@ -8,25 +8,23 @@ import prefbench as pb
 from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import EMPersonalOptions
 from prefbench.learn.rewards import pairs_of
-from prefbench.learn.routers import by_id, by_pairs, first, of_annotators, posterior
+from prefbench.learn.routers import by_pairs, posterior
 from prefbench.learn.routing import least_favourable, personal, policies_of
-from prefbench.learn.weighted import margins
 from prefbench.work import Recipe, selection
 
 
 def rewards_and_selection(recipe: Recipe) -> None:
     """A reward for each cluster by EM, and one of several samples by their weighted sum."""
     recipe.mixture()
-    recipe.features("annotators", passes=recipe.rewards)
     selection(recipe, recipe.rewards, asks_prior=recipe.options["prior"] == "worst_off")
 
 
-@pb.aligner("em_personal", needs={"user_id"}, sees={"pairs", "user_id"}, work=rewards_and_selection)
+@pb.aligner("em_personal", needs={"user_id"}, sees={"pairs"}, work=rewards_and_selection)
 def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions) -> pb.Aligned:
     """maxmin's rewards by EM, and for each person their mean under p(k | C) ~ eta_k prod_j sigmoid(D r_k(j)).
 
     Where each cluster's reward is the truth this is the best policy that the pairs C allow, in the mean over
-    people as many as the prior says. A person of the training labels is known by her own pairs.
+    people as many as the prior says. The annotators of the labels are known as others are, by their pairs.
     """
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
     rewards = fit_mixture(backbone, train, options, view.seed, held_out)
@@ -37,8 +35,6 @@ def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions
         sizes = np.bincount(list(rewards.assignment.values()), minlength=len(rewards.names))
         prior = sizes / sizes.sum()
     raw = rewards.raw()  # a normalised reward has another scale, and its likelihood is another's
-    labelled = margins(raw, train)
-    seen = of_annotators(train, lambda rows: posterior(labelled[rows], prior))
-    router = first(by_id(seen), by_pairs(raw, lambda margin: posterior(margin, prior)))
+    router = by_pairs(raw, lambda margin: posterior(margin, prior))
     policy_of = policies_of(view, backbone, rewards, options)
     return pb.Aligned(personal(policy_of, prior, router), rewards)

@@ -7,7 +7,7 @@ import numpy as np
 import prefbench as pb
 from prefbench.learn.options import PersonalOptions, RewardOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
-from prefbench.learn.routers import by_id, by_pairs, first, fit_free, of_annotators, population
+from prefbench.learn.routers import by_pairs, fit_free, population
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import margins
 from prefbench.work import Recipe, selection
@@ -24,7 +24,7 @@ def reward_and_selection(recipe: Recipe) -> None:
     selection(recipe, 1)
 
 
-@pb.aligner("pebs", needs={"user_id"}, sees={"pairs", "user_id"}, work=reward_and_selection)
+@pb.aligner("pebs", needs={"user_id"}, sees={"pairs"}, work=reward_and_selection)
 def pebs(view: pb.View, backbone: pb.Backbone, options: PEBSOptions) -> pb.Aligned:
     """P(y+ beats y- | u) = sigmoid(b_u D r_0) with b_u ~ N(m, t^2), m and t^2 found from all annotators.
 
@@ -45,7 +45,5 @@ def pebs(view: pb.View, backbone: pb.Backbone, options: PEBSOptions) -> pb.Align
     def slope(margin: np.ndarray) -> np.ndarray:
         return fit_free(margin, 1 / variance, centre)
 
-    seen = of_annotators(train, lambda rows: slope(labelled[rows]))
-    router = first(by_id(seen), by_pairs(raw, slope))
     policy_of = policies_of(view, backbone, everybody, options)
-    return pb.Aligned(personal(policy_of, centre, router), everybody)
+    return pb.Aligned(personal(policy_of, centre, by_pairs(raw, slope)), everybody)

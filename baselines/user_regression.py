@@ -8,7 +8,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.options import PersonalOptions, RewardOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
-from prefbench.learn.routers import by_id, by_pairs, first, fit_free, of_annotators
+from prefbench.learn.routers import by_pairs, fit_free
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import Frozen, both_sides, spread
 from prefbench.search import LogUniform
@@ -31,7 +31,7 @@ def reward_and_selection(recipe: Recipe) -> None:
     selection(recipe, 2)
 
 
-@pb.aligner("user_regression", needs={"user_id"}, sees={"pairs", "user_id"}, work=reward_and_selection)
+@pb.aligner("user_regression", sees={"pairs"}, work=reward_and_selection)
 def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressionOptions) -> pb.Aligned:
     """r_u = r_0 + phi . d_u, r_0 everybody's reward and d_u a ridge logistic regression on her own pairs.
 
@@ -42,8 +42,7 @@ def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressio
     everybody = fit_everybody(backbone, train, options, view.seed, held_out)
     say_what_was_not_learned(backbone, everybody)
     experts = Frozen.of(backbone, train, everybody.models[0], "reward")
-    chosen, rejected = both_sides(experts, train)
-    said, labelled = np.concatenate([chosen, rejected]), chosen - rejected
+    said = np.concatenate(both_sides(experts, train))
     ridge = options.person_ridge * experts.penalty
 
     def fitted(margin: np.ndarray) -> np.ndarray:
@@ -51,7 +50,5 @@ def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressio
         weights = np.concatenate([[1.0], away])
         return weights / spread(weights, said)
 
-    seen = of_annotators(train, lambda rows: fitted(labelled[rows]))
-    router = first(by_id(seen), by_pairs(experts, fitted))
-    policy_of = policies_of(view, backbone, experts, options)
-    return pb.Aligned(personal(policy_of, fitted(labelled[:0]), router), everybody)
+    policy_of, nobody = policies_of(view, backbone, experts, options), np.zeros((0, said.shape[1]))
+    return pb.Aligned(personal(policy_of, fitted(nobody), by_pairs(experts, fitted)), everybody)

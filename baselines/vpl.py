@@ -7,14 +7,14 @@ import numpy as np
 import prefbench as pb
 from prefbench.learn.options import CodeOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of
-from prefbench.learn.routers import by_id, first, of_annotators
+from prefbench.learn.routers import of_annotators
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.variational import active_units, fit_variational
 from prefbench.learn.weighted import Frozen, both_sides, spread
 from prefbench.work import features_and_selection
 
 
-@pb.aligner("vpl", needs={"user_id"}, sees={"pairs", "user_id"}, work=features_and_selection)
+@pb.aligner("vpl", needs={"user_id"}, sees={"pairs"}, work=features_and_selection)
 def vpl(view: pb.View, backbone: pb.Backbone, options: CodeOptions) -> pb.Aligned:
     """r_u = phi . (theta + B z_u), with z_u what an encoder makes of her pairs, in any order; zero of none.
 
@@ -39,10 +39,9 @@ def vpl(view: pb.View, backbone: pb.Backbone, options: CodeOptions) -> pb.Aligne
             return None
         return reward(found.code(*both_sides(experts, context.pairs)))
 
-    router = first(by_id({name: reward(code) for name, code in codes.items()}), read)
     policy_of = policies_of(view, backbone, experts, options)
     active = f"{active_units(np.stack(list(codes.values())))} of {options.latent} numbers of the code differ"
     return pb.Aligned(
-        personal(policy_of, reward(np.zeros(options.latent)), router),
+        personal(policy_of, reward(np.zeros(options.latent)), read),
         notes=[f"{active} between annotators by a variance above 0.01"],
     )
