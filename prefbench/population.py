@@ -41,7 +41,7 @@ class Population(BaseModel):
 
     @property
     def behaviour(self) -> dict[str, Any]:
-        """What is said of how people label, and not of who they are; nothing of what is at its default."""
+        """Options of how people label, and not of who they are, that are not at their defaults."""
         return {name: getattr(self, name) for name in _BEHAVIOUR if getattr(self, name) != _usual(name)}
 
 

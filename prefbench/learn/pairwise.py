@@ -82,7 +82,7 @@ class IPO:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledLoss:
     """A loss of pairs as they were labelled: Z l(D) + (1 - Z) l(-D), where strength Z is not 1 throughout.
 
     A share of votes k / m is then worth k labels of one direction and m - k of the other. Side columns are of
@@ -97,10 +97,10 @@ class Labelled:
     side: Mapping[str, np.ndarray]
     """The side columns that the loss asks for, [pairs] each."""
 
-    def at(self, rows: np.ndarray) -> Labelled:
+    def at(self, rows: np.ndarray) -> LabelledLoss:
         """The same for the pairs at integer positions `rows`."""
         strength = None if self.strength is None else self.strength[rows]
-        return Labelled(self.loss, strength, {name: values[rows] for name, values in self.side.items()})
+        return LabelledLoss(self.loss, strength, {name: values[rows] for name, values in self.side.items()})
 
     def __call__(self, difference: torch.Tensor) -> torch.Tensor:
         """Losses [pairs]."""
@@ -130,7 +130,7 @@ def _asked(function: Any, side: Mapping[str, Any], difference: Any) -> Any:
     return function(difference, side) if side else function(difference)
 
 
-def labelled(loss: PairwiseLoss, pairs: Pairs) -> Labelled:
+def labelled(loss: PairwiseLoss, pairs: Pairs) -> LabelledLoss:
     """The loss of these pairs with their strength and the side columns that it asks for.
 
     Raises:
@@ -144,7 +144,7 @@ def labelled(loss: PairwiseLoss, pairs: Pairs) -> Labelled:
                 f"{', '.join(sorted(pairs.side)) or 'none'}: the aligner has to need 'side', and the task to "
                 "bring it."
             )
-    return Labelled(loss, pairs.strength, {name: pairs.side[name] for name in needs})
+    return LabelledLoss(loss, pairs.strength, {name: pairs.side[name] for name in needs})
 
 
 def torch_slopes(loss: PairwiseLoss, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
