@@ -57,7 +57,7 @@ def personal(policy_of: Callable[[np.ndarray], Policy], default: np.ndarray, rou
     return Personal(unknown, adapt)
 
 
-def least_favourable(
+def weights_for_worst_off(
     view: View, backbone: Backbone, experts: Experts, options: PersonalOptions
 ) -> np.ndarray:
     """Weights [K] whose policy is the best one for the worst off: maxmin's dual optimum (`learn/exact.py`).
