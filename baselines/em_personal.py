@@ -37,4 +37,4 @@ def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions
     raw = rewards.raw()  # a normalised reward has another scale, and its likelihood is another's
     router = by_pairs(raw, lambda margin: posterior(margin, prior))
     policy_of = policies_of(view, backbone, rewards, options)
-    return pb.Aligned(personal(policy_of, prior, router), rewards)
+    return personal(policy_of, prior, router, rewards)

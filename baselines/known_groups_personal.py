@@ -28,4 +28,4 @@ def known_groups_personal(view: pb.View, backbone: pb.Backbone, options: GroupPe
     else:
         unknown = np.array([view.shares[name] for name in rewards.names])
     policy_of = policies_of(view, backbone, rewards, options)
-    return pb.Aligned(personal(policy_of, unknown, by_group(rewards.names)), rewards)
+    return personal(policy_of, unknown, by_group(rewards.names), rewards)

@@ -160,7 +160,8 @@ def test_on_a_language_model_people_of_two_groups_get_two_answers(tiny_backbone,
     entry = registry.get("aligner", name)
     few = {key: 5 for key in ("reward_epochs", "reward_group_epochs") if key in entry.options.model_fields}
     found = entry.function(view, backbone, entry.options(candidates=8, **few))
-    policy = found.policy if isinstance(found, Aligned) else found
+    policy = found.policy
+    assert isinstance(found, Aligned) and "at most 1.20 nats" in found.notes[-1]
     assert isinstance(policy, Personal) and len(LONG) > len(SHORT)
     long, short = (policy.adapt(Context(group=each)).sample(PROMPTS, 4, DRAW) for each in shares)
     length = [np.mean([len(text) for row in rows for text in row]) for rows in (long, short)]
