@@ -21,7 +21,7 @@ CONTEXTS = 1000  # people simulated for each group
 
 
 @pb.aligner("bayes_personal", needs={"oracle"}, sees={"pairs"}, backbones={"finite"}, role="ceiling")
-def bayes_personal(view: pb.View, backbone: pb.Backbone, options: ExactOptions) -> pb.Personal:
+def bayes_personal(view: pb.View, backbone: pb.Backbone, options: ExactOptions) -> pb.Aligned:
     """The best policy for the population's mean: by the posterior of a person's group from the shares."""
     assert view.shares is not None
     shares = np.array(list(view.shares.values()))
@@ -29,14 +29,14 @@ def bayes_personal(view: pb.View, backbone: pb.Backbone, options: ExactOptions) 
 
 
 @pb.aligner("bayes_maxmin", needs={"oracle"}, sees={"pairs"}, backbones={"finite"}, role="ceiling")
-def bayes_maxmin(view: pb.View, backbone: pb.Backbone, options: ExactOptions) -> pb.Personal:
+def bayes_maxmin(view: pb.View, backbone: pb.Backbone, options: ExactOptions) -> pb.Aligned:
     """The best policy for the worst group: the same with the least favourable prior for as many pairs."""
     return _bayes(view, backbone, options, None)
 
 
 def _bayes(
     view: pb.View, backbone: pb.Backbone, options: ExactOptions, prior_of: Callable[[int], np.ndarray] | None
-) -> pb.Personal:
+) -> pb.Aligned:
     """Policies by posteriors, whose prior depends on the number of pairs; None for the least favourable."""
     assert isinstance(backbone, Finite) and view.utilities is not None
     noise = backbone.temperature

@@ -9,7 +9,7 @@ from prefbench.learn.em import fit_mixture
 from prefbench.learn.options import EMPersonalOptions
 from prefbench.learn.rewards import pairs_of
 from prefbench.learn.routers import by_pairs, posterior
-from prefbench.learn.routing import least_favourable, personal, policies_of
+from prefbench.learn.routing import personal, policies_of, weights_for_worst_off
 from prefbench.work import Recipe, selection
 
 
@@ -30,11 +30,11 @@ def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions
     rewards = fit_mixture(backbone, train, options, view.seed, held_out)
     assert rewards.assignment is not None
     if options.prior == "worst_off":
-        prior = least_favourable(view, backbone, rewards, options)
+        prior = weights_for_worst_off(view, backbone, rewards, options)
     else:
         sizes = np.bincount(list(rewards.assignment.values()), minlength=len(rewards.names))
         prior = sizes / sizes.sum()
     raw = rewards.raw()  # a normalised reward has another scale, and its likelihood is another's
     router = by_pairs(raw, lambda margin: posterior(margin, prior))
     policy_of = policies_of(view, backbone, rewards, options)
-    return pb.Aligned(personal(policy_of, prior, router), rewards)
+    return personal(policy_of, prior, router, rewards)

@@ -19,7 +19,7 @@ def selection_alone(recipe: Recipe) -> None:
 
 
 @pb.aligner("gold_personal", needs={"oracle"}, sees={"group"}, role="ceiling", work=selection_alone)
-def gold_personal(view: pb.View, backbone: pb.Backbone, options: PersonalOptions) -> pb.Personal:
+def gold_personal(view: pb.View, backbone: pb.Backbone, options: PersonalOptions) -> pb.Aligned:
     """The true utility of each person's group; of whoever names none, all with the groups' shares as weights.
 
     Utilities are centred and scaled as learned rewards are, on the reference responses in the pairs.

@@ -8,7 +8,7 @@ import prefbench as pb
 from prefbench.learn.options import GroupPersonalOptions
 from prefbench.learn.rewards import fit_known_groups
 from prefbench.learn.routers import by_group
-from prefbench.learn.routing import least_favourable, personal, policies_of
+from prefbench.learn.routing import personal, policies_of, weights_for_worst_off
 from prefbench.work import Recipe, selection
 
 
@@ -24,8 +24,8 @@ def known_groups_personal(view: pb.View, backbone: pb.Backbone, options: GroupPe
     assert view.shares is not None
     rewards = fit_known_groups(view, backbone, options)
     if options.prior == "worst_off":
-        unknown = least_favourable(view, backbone, rewards, options)
+        unknown = weights_for_worst_off(view, backbone, rewards, options)
     else:
         unknown = np.array([view.shares[name] for name in rewards.names])
     policy_of = policies_of(view, backbone, rewards, options)
-    return pb.Aligned(personal(policy_of, unknown, by_group(rewards.names)), rewards)
+    return personal(policy_of, unknown, by_group(rewards.names), rewards)

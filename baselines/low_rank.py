@@ -21,7 +21,7 @@ class LowRankFormOptions(LowRankOptions):
 
 
 @pb.aligner("low_rank", needs={"user_id"}, sees={"pairs", "user_id"}, work=features_and_selection)
-def low_rank(view: pb.View, backbone: pb.Backbone, options: LowRankFormOptions) -> pb.Personal:
+def low_rank(view: pb.View, backbone: pb.Backbone, options: LowRankFormOptions) -> pb.Aligned:
     """r_u = phi . V w_u on frozen features phi, with V and the annotators' weights w_u fitted together.
 
     LoRe (arXiv 2504.14439) has weights in the simplex, the reward features of Barreto et al. (RFM, arXiv

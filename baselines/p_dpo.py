@@ -34,7 +34,7 @@ class PDPOOptions(pb.Options):
 
 
 @pb.aligner("p_dpo", needs={"user_id"}, sees={"user_id"}, backbones={"finite"})
-def p_dpo(view: pb.View, backbone: pb.Backbone, options: PDPOOptions) -> pb.Personal:
+def p_dpo(view: pb.View, backbone: pb.Backbone, options: PDPOOptions) -> pb.Aligned:
     """theta_u = theta_0 + o_u, by alpha DPO(theta_u) + (1 - alpha) DPO(theta_0) and a ridge penalty on o_u.
 
     Whoever has no label in training gets theta_0's policy. The paper's o_u are soft tokens before the prompt,

@@ -27,7 +27,7 @@ class PALOptions(LowRankOptions):
 
 
 @pb.aligner("pal", needs={"user_id"}, sees={"pairs", "user_id"}, work=features_and_selection)
-def pal(view: pb.View, backbone: pb.Backbone, options: PALOptions) -> pb.Personal:
+def pal(view: pb.View, backbone: pb.Backbone, options: PALOptions) -> pb.Aligned:
     """Each person's ideal point is a convex combination of K prototypes; r_u = -b |phi - a_u|^2, a_u = P w_u.
 
     The difference of two squared distances is linear in the point, 2 b D phi . a_u - b D |phi|^2, so

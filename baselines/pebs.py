@@ -46,4 +46,4 @@ def pebs(view: pb.View, backbone: pb.Backbone, options: PEBSOptions) -> pb.Align
         return fit_free(margin, 1 / variance, centre)
 
     policy_of = policies_of(view, backbone, everybody, options)
-    return pb.Aligned(personal(policy_of, centre, by_pairs(raw, slope)), everybody)
+    return personal(policy_of, centre, by_pairs(raw, slope), everybody)

@@ -51,4 +51,4 @@ def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressio
         return weights / spread(weights, said)
 
     policy_of, nobody = policies_of(view, backbone, experts, options), np.zeros((0, said.shape[1]))
-    return pb.Aligned(personal(policy_of, fitted(nobody), by_pairs(experts, fitted)), everybody)
+    return personal(policy_of, fitted(nobody), by_pairs(experts, fitted), everybody)

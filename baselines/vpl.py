@@ -41,7 +41,5 @@ def vpl(view: pb.View, backbone: pb.Backbone, options: CodeOptions) -> pb.Aligne
 
     policy_of = policies_of(view, backbone, experts, options)
     active = f"{active_units(np.stack(list(codes.values())))} of {options.latent} numbers of the code differ"
-    return pb.Aligned(
-        personal(policy_of, reward(np.zeros(options.latent)), read),
-        notes=[f"{active} between annotators by a variance above 0.01"],
-    )
+    notes = [f"{active} between annotators by a variance above 0.01"]
+    return personal(policy_of, reward(np.zeros(options.latent)), read, notes=notes)

@@ -24,7 +24,7 @@ import numpy as np
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
 from prefbench.learn.grouping import spectral
-from prefbench.learn.interface import Backbone, Pairs, Personal
+from prefbench.learn.interface import Aligned, Backbone, Pairs
 from prefbench.learn.options import LowRankOptions
 from prefbench.learn.rewards import fit_everybody, fit_linear, log_likelihood, pairs_of
 from prefbench.learn.routers import by_id, by_pairs, first, fit_free, fit_simplex
@@ -191,7 +191,7 @@ def fit_departures(
 
 def personal_low_rank(
     view: View, backbone: Backbone, options: LowRankOptions, form: Form, bend: float | None = None
-) -> Personal:
+) -> Aligned:
     """Policies for low-rank rewards on the frozen features of everybody's reward.
 
     A new person's weights are fitted to her pairs with the directions as they are, around the mean of the

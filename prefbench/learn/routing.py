@@ -15,7 +15,7 @@ import numpy as np
 from prefbench import seeds
 from prefbench.learn import exact
 from prefbench.learn.game import Game
-from prefbench.learn.interface import Backbone, Context, Personal, Policy
+from prefbench.learn.interface import Aligned, Backbone, Context, Personal, Policy, Rewards
 from prefbench.learn.options import PersonalOptions, PPOOptions
 from prefbench.learn.routers import Router
 from prefbench.learn.weighted import Candidates, Experts, SelectionPolicy, listed
@@ -46,18 +46,35 @@ def policies_of(
     return optimum
 
 
-def personal(policy_of: Callable[[np.ndarray], Policy], default: np.ndarray, router: Router) -> Personal:
-    """Everybody's policy by her weights [K], and the default's for whoever the router knows nothing of."""
+def personal(
+    policy_of: Callable[[np.ndarray], Policy],
+    default: np.ndarray,
+    router: Router,
+    rewards: Rewards | None = None,
+    notes: Sequence[str] = (),
+) -> Aligned:
+    """Everybody's policy by her weights [K], and the default's for whoever the router knows nothing of.
+
+    Args:
+        policy_of: from weights [K] to a policy, as `policies_of` gives it.
+        default: [K] weights of whoever nothing is known of.
+        router: from a person's context to her weights.
+        rewards: those that were fitted on the way, for the record.
+        notes: remarks for the record, before the bound on the divergence of selected samples.
+    """
     unknown = policy_of(default)
 
     def adapt(context: Context) -> Policy:
         weights = router(context)
         return unknown if weights is None else policy_of(weights)
 
-    return Personal(unknown, adapt)
+    if isinstance(unknown, SelectionPolicy):
+        most = f"the best of n={unknown.candidates} samples lies at most {unknown.most_kl:.2f} nats"
+        notes = [*notes, f"{most} from the reference, log n - (n - 1) / n"]
+    return Aligned(Personal(unknown, adapt), rewards, notes=notes)
 
 
-def least_favourable(
+def weights_for_worst_off(
     view: View, backbone: Backbone, experts: Experts, options: PersonalOptions
 ) -> np.ndarray:
     """Weights [K] whose policy is the best one for the worst off: maxmin's dual optimum (`learn/exact.py`).

@@ -7,7 +7,7 @@ from prefbench import registry, seeds
 from prefbench.errors import PrefbenchError
 from prefbench.learn.interface import Pairs, Personal, RewardFunction
 from prefbench.learn.options import PersonalOptions
-from prefbench.learn.routing import least_favourable, policies_of
+from prefbench.learn.routing import policies_of, weights_for_worst_off
 from prefbench.learn.selection import BestOfPolicy, with_utilities
 from prefbench.learn.weighted import Candidates, Frozen, SelectionPolicy, TrueUtilities, WeightedCriterion
 from prefbench.problem.view import View
@@ -128,7 +128,7 @@ def test_weights_for_the_worst_off_by_samples_level_the_experts(tiny_backbone):
 
     view = View({}, tuple(PROMPTS), 0)
     options = PersonalOptions(candidates=8, kl_coefficient=0.5)
-    weights = least_favourable(view, backbone, opposed, options)
+    weights = weights_for_worst_off(view, backbone, opposed, options)
     assert weights.sum() == pytest.approx(1) and 0 < weights[0] < 1
     gained = np.zeros(2)
     for prompt, row in zip(PROMPTS, drawn, strict=True):
@@ -160,7 +160,8 @@ def test_on_a_language_model_people_of_two_groups_get_two_answers(tiny_backbone,
     entry = registry.get("aligner", name)
     few = {key: 5 for key in ("reward_epochs", "reward_group_epochs") if key in entry.options.model_fields}
     found = entry.function(view, backbone, entry.options(candidates=8, **few))
-    policy = found.policy if isinstance(found, Aligned) else found
+    policy = found.policy
+    assert isinstance(found, Aligned) and "at most 1.20 nats" in found.notes[-1]
     assert isinstance(policy, Personal) and len(LONG) > len(SHORT)
     long, short = (policy.adapt(Context(group=each)).sample(PROMPTS, 4, DRAW) for each in shares)
     length = [np.mean([len(text) for row in rows for text in row]) for rows in (long, short)]
