@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -33,8 +33,6 @@ EntryKind = Literal["task", "aligner", "model"]
 Role = Literal["floor", "ceiling"]
 """An aligner that learns nothing from labels. A floor shows what a measure lets pass without learning; a
 ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
-Stance = Literal["refuse", "run", "leave out"]
-"""Towards plug-ins that a file names."""
 NEEDS = frozenset({"user_id", "group", "oracle", "side"})
 """Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
@@ -348,52 +346,6 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
     for file in files:
         _load_file(file)
     return {name: reason for name, reason in _loaded.items() if reason is not None}
-
-
-def plugins_of_file(
-    named: Iterable[str], typed: Iterable[str], where: str, stance: Stance
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Plug-ins of a run or sweep file that are loaded beside those that were typed.
-
-    Importing a plug-in runs it, and whoever wrote the file could name any. One that is also typed is allowed.
-
-    Args:
-        named: by the file.
-        typed: by the person who runs it.
-        where: how a message names the file.
-        stance: what becomes of those that only the file names.
-
-    Returns:
-        Files to load, and files that are left out.
-
-    Raises:
-        UserError: the file names one, and they are refused.
-    """
-    typed = list(typed)
-    known = {Path(file).resolve() for file in typed}
-    more = [file for file in dict.fromkeys(named) if Path(file).resolve() not in known]
-    if more and stance == "refuse":
-        raise UserError(
-            f"{where} names plug-ins ({', '.join(more)}), which are code that would be run: read them, and "
-            "say --allow-plugins."
-        )
-    if stance == "leave out":
-        return tuple(typed), tuple(more)
-    return (*more, *typed), ()
-
-
-@contextlib.contextmanager
-def knowing_nothing_of(plugins: Sequence[str]) -> Iterator[None]:
-    """Say with each error about a name or an option that it may be one of plug-ins that were not run."""
-    try:
-        yield
-    except UserError as error:
-        if not plugins:
-            raise
-        raise UserError(
-            f"{error} --dry-run does not run the plug-ins that the file names ({', '.join(plugins)}), "
-            "so what they add is not known: to plan it, read them and name them with --plugin."
-        ) from None
 
 
 def _load_file(file: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefbench.cli.output import warn
 
 if TYPE_CHECKING:
-    from prefbench.registry import Stance
+    from prefbench.file_plugins import Stance
 
 
 def stance(dry_run: bool, allow_plugins: bool) -> Stance:

@@ -103,7 +103,7 @@ def run(
     A run that was stopped continues where it was; what is stored is not computed again.
     """
     from prefbench import consent
-    from prefbench.registry import knowing_nothing_of, plugins_of_file
+    from prefbench.file_plugins import knowing_nothing_of, plugins_of_file
     from prefbench.spec import parse_sets
     from prefbench.team import joined
 

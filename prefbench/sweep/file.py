@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefbench import registry
+from prefbench import file_plugins, registry
 from prefbench.config import GridTable, SweepFile, read
 from prefbench.errors import UserError
 from prefbench.spec import SECTIONS, get_model
@@ -18,7 +18,7 @@ from prefbench.sweep.tuned import Tuned, read_tuned
 def read_sweep(
     path: str,
     plugins: Sequence[str] = (),
-    stance: registry.Stance = "refuse",
+    stance: file_plugins.Stance = "refuse",
     tuned: str | None = None,
 ) -> SweepSpec:
     """Read a sweep file, check its keys and types, and load plug-ins.
@@ -33,13 +33,13 @@ def read_sweep(
         UserError: one line on the first thing that is wrong.
     """
     file = read(SweepFile, path, "", "; docs/sweeps.md shows what to write into it")
-    files, left_out = registry.plugins_of_file(file.plugin, plugins, path, stance)
+    files, left_out = file_plugins.plugins_of_file(file.plugin, plugins, path, stance)
     registry.load_plugins(files)
     top = {key: value for key, value in file.given().items() if key in GridTable.model_fields}
     tuned = tuned or file.tuned
     options = None if tuned is None else (tuned, read_tuned(Path(tuned)))
     base = settings_of(top.pop("set", {}), path)
-    with registry.knowing_nothing_of(left_out):
+    with file_plugins.knowing_nothing_of(left_out):
         made = [_grid(top, {}, base, path, options)] if not file.grid else []
         for number, grid in enumerate(file.grid, 1):
             made.append(_grid(top, grid.given(), base, f"{path}: [[grid]] {number}", options))

@@ -11,6 +11,7 @@ from typing import Any
 from prefbench import registry
 from prefbench.config import MOST_CELLS
 from prefbench.errors import UserError
+from prefbench.file_plugins import knowing_nothing_of
 from prefbench.search import LogUniform, spaced
 from prefbench.spec import RunSpec, get_model
 from prefbench.sweep.tuned import Tuned, make_tuned_spec
@@ -138,7 +139,7 @@ class SweepSpec:
             raise UserError(f"{self.path}: {size} cells are more than {MOST_CELLS}: split the grid.")
         found: dict[str, RunSpec] = {}
         used: set[str] = set()
-        with registry.knowing_nothing_of(self.left_out):
+        with knowing_nothing_of(self.left_out):
             for grid in self.grids:
                 for spec in _cells(grid, self.excludes, used):
                     found.setdefault(spec.hash, spec)

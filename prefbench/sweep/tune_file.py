@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefbench import registry
+from prefbench import file_plugins, registry
 from prefbench.config import TuneFile, read
 from prefbench.errors import UserError
 from prefbench.spec import RunSpec, get_model, make_spec, refuse_misfit
@@ -87,7 +87,7 @@ class TuneSpec:
 def read_tune(
     path: str,
     plugins: Sequence[str] = (),
-    stance: registry.Stance = "refuse",
+    stance: file_plugins.Stance = "refuse",
     only: Sequence[str] = (),
 ) -> TuneSpec:
     """Read a tuning file, check it, and load plug-ins.
@@ -102,9 +102,9 @@ def read_tune(
         UserError: one line on the first thing that is wrong.
     """
     file = read(TuneFile, path, "", "; docs/tuning.md shows what to write into it")
-    files, left_out = registry.plugins_of_file(file.plugin, plugins, path, stance)
+    files, left_out = file_plugins.plugins_of_file(file.plugin, plugins, path, stance)
     registry.load_plugins(files)
-    with registry.knowing_nothing_of(left_out):
+    with file_plugins.knowing_nothing_of(left_out):
         settings = _single(settings_of(file.set, path), path)
         tune = TuneSpec(path, file, (), settings, files, left_out)
         try:

@@ -1,0 +1,59 @@
+"""Plug-ins that a run or sweep file names: code of whoever wrote it, run only where somebody says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from prefbench.errors import UserError
+
+Stance = Literal["refuse", "run", "leave out"]
+"""Towards plug-ins that a file names."""
+
+
+def plugins_of_file(
+    named: Iterable[str], typed: Iterable[str], where: str, stance: Stance
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Plug-ins of a run or sweep file that are loaded beside those that were typed.
+
+    Importing a plug-in runs it, and whoever wrote the file could name any. One that is also typed is allowed.
+
+    Args:
+        named: by the file.
+        typed: by the person who runs it.
+        where: how a message names the file.
+        stance: what becomes of those that only the file names.
+
+    Returns:
+        Files to load, and files that are left out.
+
+    Raises:
+        UserError: the file names one, and they are refused.
+    """
+    typed = list(typed)
+    known = {Path(file).resolve() for file in typed}
+    more = [file for file in dict.fromkeys(named) if Path(file).resolve() not in known]
+    if more and stance == "refuse":
+        raise UserError(
+            f"{where} names plug-ins ({', '.join(more)}), which are code that would be run: read them, and "
+            "say --allow-plugins."
+        )
+    if stance == "leave out":
+        return tuple(typed), tuple(more)
+    return (*more, *typed), ()
+
+
+@contextlib.contextmanager
+def knowing_nothing_of(plugins: Sequence[str]) -> Iterator[None]:
+    """Say with each error about a name or an option that it may be one of plug-ins that were not run."""
+    try:
+        yield
+    except UserError as error:
+        if not plugins:
+            raise
+        raise UserError(
+            f"{error} --dry-run does not run the plug-ins that the file names ({', '.join(plugins)}), "
+            "so what they add is not known: to plan it, read them and name them with --plugin."
+        ) from None
