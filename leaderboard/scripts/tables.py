@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from personal import table as personal_table
 from personas import across, worst
+from routers import table as routers_table
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
@@ -152,6 +153,7 @@ def published() -> dict[str, Callable[[], str]]:
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
+        "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
     }
 
 
