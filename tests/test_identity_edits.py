@@ -21,8 +21,8 @@ EDITS: dict[str, tuple[str, str, set[str]]] = {
         {"pairs", "labels", "rewards", "policy", "samples", "scores"},
     ),
     "prefbench/problem/labels.py": (
-        "a_wins = rng.random(len(pairs)) < own_prefers_a",
-        "a_wins = rng.random(len(pairs)) > own_prefers_a",
+        "a_wins = rng.random(len(pairs)) < preference_probability(",
+        "a_wins = rng.random(len(pairs)) > preference_probability(",
         {"labels", "rewards", "policy", "samples", "scores"},
     ),
     "prefbench/learn/rewards.py": (
