@@ -15,6 +15,7 @@ import numpy as np
 
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import exact_game
+from prefbench.evaluate.theory import world_of
 from prefbench.evaluate.theory_sweep import listed_task
 from prefbench.learn import experiment
 from prefbench.learn.adaptive import least_favourable, of_prior
@@ -149,14 +150,7 @@ def games_of(problem: Problem) -> tuple[Game, Game]:
     Raises:
         UserError: the problem has no world, or its labels no noise.
     """
-    world = problem.world
-    if world is None:
-        raise UserError("this problem has no world to list: theory needs a task for the finite model.")
-    if not problem.temperature > 0:
-        raise UserError(
-            f"task.temperature={problem.temperature:g}: without label noise one pair may tell the group; set "
-            "task.temperature above 0."
-        )
+    world = world_of(problem, "one pair may tell the group")
     columns = [str(index) for index in range(len(problem.groups))]
     asked, answered = (
         exact_game(world.listed(prompts), columns, world.beta)

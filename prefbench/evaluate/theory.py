@@ -22,6 +22,7 @@ from prefbench.arrays import Floats
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn.game import Game
 from prefbench.problem.problem import Problem, apportion
+from prefbench.problem.world import World
 
 RANK = 1e-10
 """Directions in which features vary less than this, relative to the largest variance, do not vary at all."""
@@ -99,6 +100,26 @@ class Instance:
         return float(self.mass @ np.abs(first - second))
 
 
+def world_of(problem: Problem, without_noise: str) -> World:
+    """The world of a problem whose labels have noise.
+
+    Args:
+        problem: the problem.
+        without_noise: what is the matter where they have none.
+
+    Raises:
+        UserError: it has no world, or no label noise.
+    """
+    if problem.world is None:
+        raise UserError("this problem has no world to list: theory needs a task for the finite model.")
+    if not problem.temperature > 0:
+        raise UserError(
+            f"task.temperature={problem.temperature:g}: without label noise {without_noise}; set "
+            "task.temperature above 0."
+        )
+    return problem.world
+
+
 def instance(problem: Problem) -> Instance:
     """The problem as the theory sees it.
 
@@ -106,14 +127,7 @@ def instance(problem: Problem) -> Instance:
         UserError: the problem has no world, no label noise, too many pairs, or features for which the theory
             is not meant.
     """
-    world = problem.world
-    if world is None:
-        raise UserError("this problem has no world to list: theory needs a task for the finite model.")
-    if not problem.temperature > 0:
-        raise UserError(
-            f"task.temperature={problem.temperature:g}: without label noise there is no Bradley-Terry model; "
-            "set task.temperature above 0."
-        )
+    world = world_of(problem, "there is no Bradley-Terry model")
     count = np.bincount(world.rows(problem.prompts.train), minlength=len(world.responses))
     asked = count > 0
     weights = count[asked] / count.sum()

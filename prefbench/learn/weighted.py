@@ -19,6 +19,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from prefbench.errors import PrefbenchError
+from prefbench.learn.em import LINEAR_PRIOR_VARIANCE
 from prefbench.learn.interface import Backbone, Pairs, Policy, Reward, RewardFunction, Rewards
 from prefbench.learn.rewards import load_rewards, save_rewards
 from prefbench.learn.selection import BestOfPolicy, Criterion, write_policy
@@ -28,8 +29,6 @@ Experts = RewardFunction
 Beside = Literal["nothing", "reward", "square"]
 LEAST_SPREAD = 1e-6
 """A spread below it is none, as of rewards."""
-MARGIN_VARIANCE = 1.28
-"""Variance of a pair's margin under the usual ridge penalty, however many features there are, as in EM."""
 BASE_FILE, SCALE_FILE = "experts.safetensors", "scale.safetensors"
 
 
@@ -64,7 +63,7 @@ class Frozen:
             penalty = float(backbone.training["penalty"])
             return Frozen(backbone, reward, np.ones(seen.shape[1]), penalty, beside)
         scale = np.maximum(seen.std(axis=0), LEAST_SPREAD)
-        return Frozen(backbone, reward, scale, seen.shape[1] / MARGIN_VARIANCE, beside)
+        return Frozen(backbone, reward, scale, seen.shape[1] / LINEAR_PRIOR_VARIANCE, beside)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Features [n, d], or with one more expert [n, 1 + d]."""

@@ -62,9 +62,8 @@ class Briefing:
         return rest[int(seeds.rng(self.seed, "people", shown, int(person.id)).integers(len(rest)))]
 
     def _pairs(self, person: Person, n: int, shuffled: bool) -> Pairs:
-        chosen, rejected = "chosen", "rejected"
         mine = self._rows[person.id][:n]
-        prompts, won, lost = (mine[name].to_numpy(dtype=object) for name in ("prompt", chosen, rejected))
+        prompts, won, lost = (mine[name].to_numpy(dtype=object) for name in ("prompt", "chosen", "rejected"))
         if shuffled:
             flipped = seeds.rng(self.seed, "people", "shuffled", int(person.id)).random(len(mine)) < 0.5
             won, lost = np.where(flipped, lost, won), np.where(flipped, won, lost)
