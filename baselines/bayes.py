@@ -55,6 +55,9 @@ def _bayes(
         return least_favourable(game, told).prior
 
     prior = prior_of or fairest
-    router = by_pairs(experts, lambda margin: posterior(margin / noise, prior(len(margin))))
+
+    def likely(margin: np.ndarray, strength: np.ndarray | None) -> np.ndarray:
+        return posterior(margin / noise, prior(len(margin)), strength)
+
     strength = PersonalOptions.model_validate(options.model_dump())
-    return personal(policies_of(view, backbone, experts, strength), prior(0), router)
+    return personal(policies_of(view, backbone, experts, strength), prior(0), by_pairs(experts, likely))

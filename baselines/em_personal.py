@@ -35,6 +35,6 @@ def em_personal(view: pb.View, backbone: pb.Backbone, options: EMPersonalOptions
         sizes = np.bincount(list(rewards.assignment.values()), minlength=len(rewards.names))
         prior = sizes / sizes.sum()
     raw = rewards.raw()  # a normalised reward has another scale, and its likelihood is another's
-    router = by_pairs(raw, lambda margin: posterior(margin, prior))
+    router = by_pairs(raw, lambda margin, strength: posterior(margin, prior, strength))
     policy_of = policies_of(view, backbone, rewards, options)
     return personal(policy_of, prior, router, rewards)

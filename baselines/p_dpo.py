@@ -8,7 +8,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.low_rank import fit_departures
 from prefbench.learn.options import PersonalOptions
-from prefbench.learn.rewards import pairs_of
+from prefbench.learn.rewards import pairs_of, strength_of
 from prefbench.learn.routers import by_id
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import Frozen, margins
@@ -44,8 +44,14 @@ def p_dpo(view: pb.View, backbone: pb.Backbone, options: PDPOOptions) -> pb.Alig
     assert train.user_id is not None
     experts = Frozen.of(backbone, train, None)
     users, user = np.unique(train.user_id, return_inverse=True)
-    penalties = {"penalty": experts.penalty, "ridge": options.user_ridge * experts.penalty}
-    shared, own = fit_departures(margins(experts, train), user, options.user_weight, **penalties)
+    shared, own = fit_departures(
+        margins(experts, train),
+        user,
+        options.user_weight,
+        penalty=experts.penalty,
+        ridge=options.user_ridge * experts.penalty,
+        strength=strength_of(train),
+    )
     seen = {name: shared + away for name, away in zip(users.tolist(), own, strict=True)}
     strength = PersonalOptions.model_validate({"kl_coefficient": options.beta or backbone.dpo_beta})
     return personal(policies_of(view, backbone, experts, strength), shared, by_id(seen))

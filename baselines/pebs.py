@@ -6,7 +6,7 @@ import numpy as np
 
 import prefbench as pb
 from prefbench.learn.options import PersonalOptions, RewardOptions
-from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
+from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned, strength_of
 from prefbench.learn.routers import by_pairs, fit_free, population
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import margins
@@ -39,11 +39,11 @@ def pebs(view: pb.View, backbone: pb.Backbone, options: PEBSOptions) -> pb.Align
     assert train.user_id is not None
     labelled = margins(raw, train)
     user = np.unique(train.user_id, return_inverse=True)[1]
-    mean, variance = population(labelled[:, 0], user)
+    mean, variance = population(labelled[:, 0], user, strength_of(train))
     centre = np.array([mean])
 
-    def slope(margin: np.ndarray) -> np.ndarray:
-        return fit_free(margin, 1 / variance, centre)
+    def slope(margin: np.ndarray, strength: np.ndarray | None) -> np.ndarray:
+        return fit_free(margin, 1 / variance, centre, strength=strength)
 
     policy_of = policies_of(view, backbone, everybody, options)
     return personal(policy_of, centre, by_pairs(raw, slope), everybody)

@@ -45,10 +45,10 @@ def user_regression(view: pb.View, backbone: pb.Backbone, options: UserRegressio
     said = np.concatenate(both_sides(experts, train))
     ridge = options.person_ridge * experts.penalty
 
-    def fitted(margin: np.ndarray) -> np.ndarray:
-        away = fit_free(margin[:, 1:], ridge, np.zeros(margin.shape[1] - 1), margin[:, 0])
+    def fitted(margin: np.ndarray, strength: np.ndarray | None) -> np.ndarray:
+        away = fit_free(margin[:, 1:], ridge, np.zeros(margin.shape[1] - 1), margin[:, 0], strength)
         weights = np.concatenate([[1.0], away])
         return weights / spread(weights, said)
 
     policy_of, nobody = policies_of(view, backbone, experts, options), np.zeros((0, said.shape[1]))
-    return personal(policy_of, fitted(nobody), by_pairs(experts, fitted), everybody)
+    return personal(policy_of, fitted(nobody, None), by_pairs(experts, fitted), everybody)

@@ -6,7 +6,7 @@ import numpy as np
 
 import prefbench as pb
 from prefbench.learn.options import CodeOptions
-from prefbench.learn.rewards import fit_everybody, pairs_of
+from prefbench.learn.rewards import fit_everybody, pairs_of, strength_of
 from prefbench.learn.routers import of_annotators
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.variational import active_units, fit_variational
@@ -27,8 +27,13 @@ def vpl(view: pb.View, backbone: pb.Backbone, options: CodeOptions) -> pb.Aligne
     chosen, rejected = both_sides(experts, train)
     said, user = np.concatenate([chosen, rejected]), np.unique(train.user_id, return_inverse=True)[1]
     ridge = options.code_ridge * experts.penalty
-    found = fit_variational(chosen, rejected, user, options, ridge=ridge, seed=view.seed)
-    codes = of_annotators(train, lambda rows: found.code(chosen[rows], rejected[rows]))
+    strength = strength_of(train)
+    found = fit_variational(chosen, rejected, user, options, ridge=ridge, seed=view.seed, strength=strength)
+
+    def code(rows: np.ndarray) -> np.ndarray:
+        return found.code(chosen[rows], rejected[rows], None if strength is None else strength[rows])
+
+    codes = of_annotators(train, code)
 
     def reward(code: np.ndarray) -> np.ndarray:
         weights = found.reward(code)
@@ -37,7 +42,7 @@ def vpl(view: pb.View, backbone: pb.Backbone, options: CodeOptions) -> pb.Aligne
     def read(context: pb.Context) -> np.ndarray | None:
         if context.pairs is None or not len(context.pairs):
             return None
-        return reward(found.code(*both_sides(experts, context.pairs)))
+        return reward(found.code(*both_sides(experts, context.pairs), strength_of(context.pairs)))
 
     policy_of = policies_of(view, backbone, experts, options)
     active = f"{active_units(np.stack(list(codes.values())))} of {options.latent} numbers of the code differ"

@@ -26,7 +26,7 @@ from prefbench.arrays import Floats, Ints
 from prefbench.learn.grouping import spectral
 from prefbench.learn.interface import Aligned, Backbone, Pairs
 from prefbench.learn.options import LowRankOptions
-from prefbench.learn.rewards import fit_everybody, fit_linear, log_likelihood, pairs_of
+from prefbench.learn.rewards import fit_everybody, fit_linear, log_likelihood, pairs_of, residual, strength_of
 from prefbench.learn.routers import by_id, by_pairs, first, fit_free, fit_simplex
 from prefbench.learn.routing import personal, policies_of
 from prefbench.learn.weighted import LEAST_SPREAD, Frozen, both_sides, spread
@@ -65,6 +65,7 @@ def fit_low_rank(
     seed: int,
     offset: Floats | float = 0.0,
     whole: bool = False,
+    strength: Floats | None = None,
 ) -> SharedRewards:
     """Directions and weights fitted together.
 
@@ -79,12 +80,12 @@ def fit_low_rank(
         offset: [pairs] o.
         whole: let `ridge` be a penalty of whole rewards, sum_u |V w_u|^2 / 2, instead of the directions: any
             rank that is large enough then gives the rewards that each would have alone.
+        strength: [pairs] of the labels; None where all are certain.
     """
     from scipy.optimize import minimize
-    from scipy.special import expit
 
     users, width = int(user.max()) + 1, x.shape[1]
-    start = _start(x, user, rank, ridge, seed)
+    start = _start(x, user, rank, seed, strength)
     cut = width * rank
 
     def parts(point: Floats) -> SharedRewards:
@@ -98,11 +99,11 @@ def fit_low_rank(
         away = now.weights - 1 / rank
         rewards = now.directions @ now.weights.T  # [d, users]
         value = (
-            -log_likelihood(margin).sum()
+            -log_likelihood(margin, strength).sum()
             + ridge * ((rewards if whole else now.directions) ** 2).sum() / 2
             + weight_ridge * (away**2).sum() / 2
         )
-        pull = -expit(-margin)
+        pull = -residual(margin, strength)
         by_user = np.zeros((users, rank))
         np.add.at(by_user, user, pull[:, None] * projected)
         by_user += weight_ridge * away + (ridge * rewards.T @ now.directions if whole else 0)
@@ -114,17 +115,21 @@ def fit_low_rank(
 
     first = np.full((users, rank), (1 - SURE) / rank) + SURE * np.eye(rank)[start]
     raw = np.log(first) if form == "simplex" else first
-    by_cluster = [fit_linear(x[start[user] == k], ridge, precise=True) for k in range(rank)]
+    by_cluster = [
+        fit_linear(x[mine], ridge, strength=None if strength is None else strength[mine], precise=True)
+        for mine in (start[user] == k for k in range(rank))
+    ]
     point = np.concatenate([np.stack(by_cluster, axis=1).ravel(), raw.ravel()])
     found = minimize(objective, point, jac=True, method="L-BFGS-B", options=PRECISE)
     return parts(found.x)
 
 
-def _start(x: Floats, user: Ints, rank: int, ridge: float, seed: int) -> Ints:
+def _start(x: Floats, user: Ints, rank: int, seed: int, strength: Floats | None) -> Ints:
     """Cluster of each user; with one direction there is one."""
     if rank == 1:
         return np.zeros(int(user.max()) + 1, dtype=np.int64)
-    return spectral(x, user, rank, seeds.rng(seed, "low rank"))
+    said = x if strength is None else x * (2 * strength - 1)[:, None]
+    return spectral(said, user, rank, seeds.rng(seed, "low rank"))
 
 
 def _softmax(logits: Floats) -> Floats:
@@ -143,14 +148,29 @@ def fit_heads(
     assert train.group is not None
     chosen, rejected = both_sides(experts, train)
     group, said = np.array([names.index(name) for name in train.group]), np.concatenate([chosen, rejected])
-    penalties = {"ridge": ridge * experts.penalty, "weight_ridge": 0.0}
-    found = fit_low_rank(chosen - rejected, group, rank, "free", seed=seed, whole=True, **penalties)
+    found = fit_low_rank(
+        chosen - rejected,
+        group,
+        rank,
+        "free",
+        ridge=ridge * experts.penalty,
+        weight_ridge=0.0,
+        seed=seed,
+        whole=True,
+        strength=strength_of(train),
+    )
     heads = [head / spread(head, said) for head in found.weights @ found.directions.T]
     return np.stack(heads, axis=1), np.asarray((said @ np.stack(heads, axis=1)).mean(axis=0))
 
 
 def fit_departures(
-    x: Floats, user: Ints, alpha: float, *, penalty: float, ridge: float
+    x: Floats,
+    user: Ints,
+    alpha: float,
+    *,
+    penalty: float,
+    ridge: float,
+    strength: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """One linear reward for all and each person's departure from it, fitted together; a convex problem.
 
@@ -163,12 +183,12 @@ def fit_departures(
         alpha: weight of the loss with people's own rewards, from 0 to 1.
         penalty: of theta.
         ridge: of the departures.
+        strength: [pairs] of the labels; None where all are certain.
 
     Returns:
         theta [d] and o [users, d].
     """
     from scipy.optimize import minimize
-    from scipy.special import expit
 
     users, width = int(user.max()) + 1, x.shape[1]
 
@@ -176,15 +196,16 @@ def fit_departures(
         theta, own = point[:width], point[width:].reshape(users, width)
         shared = x @ theta
         margin = shared + (x * own[user]).sum(axis=1)
-        losses = alpha * log_likelihood(margin) + (1 - alpha) * log_likelihood(shared)
+        losses = alpha * log_likelihood(margin, strength) + (1 - alpha) * log_likelihood(shared, strength)
         value = -losses.sum() + penalty * (theta @ theta) / 2 + ridge * (own**2).sum() / 2
-        pull = -alpha * expit(-margin)
+        pull = -alpha * residual(margin, strength)
         by_user = ridge * own
         np.add.at(by_user, user, pull[:, None] * x)
-        by_theta = x.T @ (pull - (1 - alpha) * expit(-shared)) + penalty * theta
+        by_theta = x.T @ (pull - (1 - alpha) * residual(shared, strength)) + penalty * theta
         return float(value), np.concatenate([by_theta, by_user.ravel()])
 
-    start = np.concatenate([fit_linear(x, penalty, precise=True), np.zeros(users * width)])
+    pooled = fit_linear(x, penalty, strength=strength, precise=True)
+    start = np.concatenate([pooled, np.zeros(users * width)])
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=PRECISE).x
     return found[:width], found[width:].reshape(users, width)
 
@@ -226,6 +247,7 @@ def personal_low_rank(
         weight_ridge=options.weight_ridge,
         seed=view.seed,
         offset=square @ scale,
+        strength=strength_of(train),
     )
     fit, centre = fit_simplex if form == "simplex" else fit_free, found.weights.mean(axis=0)
 
@@ -233,9 +255,9 @@ def personal_low_rank(
         whole = np.concatenate([found.directions @ weights, scale])
         return np.asarray(whole / spread(whole, said))
 
-    def fitted(margin: Floats) -> Floats:
+    def fitted(margin: Floats, strength: Floats | None) -> Floats:
         projected, offset = margin[:, :width] @ found.directions, margin[:, width:] @ scale
-        return reward(fit(projected, options.weight_ridge, centre, offset))
+        return reward(fit(projected, options.weight_ridge, centre, offset, strength))
 
     seen = dict(zip(users.tolist(), map(reward, found.weights), strict=True))
     router = first(by_id(seen), by_pairs(experts, fitted))

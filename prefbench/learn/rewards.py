@@ -46,6 +46,11 @@ def pairs_of(rows: Dataset) -> Pairs:
     )
 
 
+def strength_of(pairs: Pairs) -> np.ndarray | None:
+    """Strength of the labels of pairs, [pairs]; None where all are certain."""
+    return None if pairs.strength is None or (pairs.strength == 1).all() else pairs.strength
+
+
 def balanced(pairs: Pairs) -> Pairs:
     """The pairs with weights N / N_g, so that every group weighs the same."""
     assert pairs.group is not None

@@ -7,6 +7,9 @@ the margins m_jk = e_k(x_j, y_j+) - e_k(x_j, y_j-) of a person's labelled pairs 
     fitted, free    argmin_w  sum_j -log sigmoid(m_j . w + o_j) + ridge |w - c|^2 / 2
     fitted, simplex the same over w >= 0 with sum_k w_k = 1
 
+Of a label of strength Z both directions count, log sigmoid(m) by Z and log sigmoid(-m) by 1 - Z: a share of
+votes is worth its votes.
+
 The posterior is Bayes' rule for a mixture of K Bradley-Terry rewards with shares eta, and asks for rewards as
 they were fitted (`Rewards.raw`): a normalised one has another scale, and another likelihood. The fit is the
 few-shot step of low-rank rewards (LoRe, arXiv 2504.14439; RFM, arXiv 2503.17338) and of PAL (arXiv
@@ -23,7 +26,7 @@ import numpy as np
 from prefbench.learn.adaptive import posterior as bayes
 from prefbench.learn.interface import Context, Pairs
 from prefbench.learn.newton import minimise_on_simplex
-from prefbench.learn.rewards import log_likelihood
+from prefbench.learn.rewards import log_likelihood, residual, strength_of
 from prefbench.learn.weighted import Experts, margins
 
 POPULATION_STEPS = 300
@@ -31,20 +34,28 @@ LEAST_VARIANCE = 1e-4
 """People whose slopes vary less are taken to vary by so much."""
 Router = Callable[[Context], np.ndarray | None]
 """A person's context to her weights [K]; None where it says nothing that the router reads."""
+Reading = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+"""Margins [pairs, K] and strength [pairs] of a person's labels, None where all are certain, to her weights."""
 
 
-def posterior(margin: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def posterior(margin: np.ndarray, prior: np.ndarray, strength: np.ndarray | None = None) -> np.ndarray:
     """p_k ~ prior_k prod_j sigmoid(margin_jk), [K].
 
     Args:
         margin: [pairs, K] raw rewards, chosen minus rejected.
         prior: [K] chances beforehand, not negative; they need not sum to one.
+        strength: [pairs] of the labels; None where all are certain.
     """
-    return bayes(log_likelihood(margin).sum(axis=0), prior)
+    each = log_likelihood(margin, None if strength is None else strength[:, None])
+    return bayes(each.sum(axis=0), prior)
 
 
 def fit_free(
-    margin: np.ndarray, ridge: float, centre: np.ndarray, offset: np.ndarray | float = 0.0
+    margin: np.ndarray,
+    ridge: float,
+    centre: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    strength: np.ndarray | None = None,
 ) -> np.ndarray:
     """The weights that minimise sum_j -log sigmoid(margin_j . w + offset_j) + ridge |w - centre|^2 / 2, [K].
 
@@ -53,9 +64,9 @@ def fit_free(
         ridge: precision of the prior on each weight; positive.
         centre: [K] mean of the prior, and the answer where there are no pairs.
         offset: [pairs] part of the margins that no weight moves.
+        strength: [pairs] of the labels; None where all are certain.
     """
     from scipy.optimize import minimize
-    from scipy.special import expit
 
     if not len(margin):
         return centre
@@ -63,8 +74,8 @@ def fit_free(
 
     def objective(away: np.ndarray) -> tuple[float, np.ndarray]:
         reached = start + margin @ away
-        value = -log_likelihood(reached).sum() + ridge * (away @ away) / 2
-        return float(value), ridge * away - margin.T @ expit(-reached)
+        value = -log_likelihood(reached, strength).sum() + ridge * (away @ away) / 2
+        return float(value), ridge * away - margin.T @ residual(reached, strength)
 
     precise: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000}
     found = minimize(objective, np.zeros(len(centre)), jac=True, method="L-BFGS-B", options=precise)
@@ -72,7 +83,11 @@ def fit_free(
 
 
 def fit_simplex(
-    margin: np.ndarray, ridge: float, centre: np.ndarray, offset: np.ndarray | float = 0.0
+    margin: np.ndarray,
+    ridge: float,
+    centre: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    strength: np.ndarray | None = None,
 ) -> np.ndarray:
     """The same over weights that are not negative and sum to one, [K]."""
     from scipy.special import expit
@@ -83,14 +98,16 @@ def fit_simplex(
     def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         reached, away = margin @ w + offset, w - centre
         p = expit(-reached)
-        value = -log_likelihood(reached).sum() + ridge * (away @ away) / 2
+        value = -log_likelihood(reached, strength).sum() + ridge * (away @ away) / 2
         hessian = (margin * (p * (1 - p))[:, None]).T @ margin + ridge * np.eye(len(w))
-        return float(value), ridge * away - margin.T @ p, hessian
+        return float(value), ridge * away - margin.T @ residual(reached, strength), hessian
 
     return minimise_on_simplex(objective, len(centre), max(1.0, float(np.abs(margin).max())))
 
 
-def population(margin: np.ndarray, user: np.ndarray) -> tuple[float, float]:
+def population(
+    margin: np.ndarray, user: np.ndarray, strength: np.ndarray | None = None
+) -> tuple[float, float]:
     """Mean and variance of people's slopes: P(y+ beats y-) = sigmoid(b_u margin), b_u ~ N(mean, variance).
 
     By EM with a Gaussian for each posterior, at its mode and with the curvature there (Laplace).
@@ -98,14 +115,16 @@ def population(margin: np.ndarray, user: np.ndarray) -> tuple[float, float]:
     Args:
         margin: [pairs] of one reward, chosen minus rejected.
         user: [pairs] whose they are, from 0.
+        strength: [pairs] of the labels; None where all are certain.
     """
     from scipy.special import expit
 
     users = int(user.max()) + 1
     mean, variance, slope = 1.0, 1.0, np.ones(users)
     for _ in range(POPULATION_STEPS):
-        p = expit(-slope[user] * margin)
-        pull = np.bincount(user, margin * p, users) - (slope - mean) / variance
+        reached = slope[user] * margin
+        p = expit(-reached)
+        pull = np.bincount(user, margin * residual(reached, strength), users) - (slope - mean) / variance
         precision = np.bincount(user, margin**2 * p * (1 - p), users) + 1 / variance
         # One step of Newton's method for all modes at once; none further than the prior's spread allows.
         slope = slope + np.clip(pull / precision, -1, 1)
@@ -114,13 +133,13 @@ def population(margin: np.ndarray, user: np.ndarray) -> tuple[float, float]:
     return mean, variance
 
 
-def by_pairs(experts: Experts, weights_of: Callable[[np.ndarray], np.ndarray]) -> Router:
-    """A router that reads a context's pairs: their margins under the experts [pairs, K] to weights."""
+def by_pairs(experts: Experts, weights_of: Reading) -> Router:
+    """A router that reads a context's pairs, by their margins under the experts and the labels' strength."""
 
     def router(context: Context) -> np.ndarray | None:
         if context.pairs is None or not len(context.pairs):
             return None
-        return weights_of(margins(experts, context.pairs))
+        return weights_of(margins(experts, context.pairs), strength_of(context.pairs))
 
     return router
 

@@ -9,7 +9,7 @@ fitted by stochastic gradients of -log sigmoid(r(y+; z) - r(y-; z)) of pairs out
 kl KL(q || N(0, 1)). Source: VPL (arXiv 2408.10075), on frozen features. That exchanging the responses of
 every pair must give -m and l is of SPL (arXiv 2603.12595), where a loss asks for it; here the encoder cannot
 do otherwise, and no pair gives m = 0. The attention over pairs, the decoder's hidden layer and the cyclic
-weight of KL are left out.
+weight of KL are left out. A label of strength Z is read as Z times as it is and 1 - Z times exchanged.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class Variational:
     scale: Floats
     """[d] their spread."""
 
-    def code(self, chosen: Floats, rejected: Floats) -> Floats:
+    def code(self, chosen: Floats, rejected: Floats, strength: Floats | None = None) -> Floats:
         """The mean code of whoever labelled pairs with these features [pairs, d], [z]."""
         import torch
 
         sides = [torch.from_numpy((side - self.shift) / self.scale) for side in (chosen, rejected)]
         pool = torch.full((1, len(chosen)), 1 / max(len(chosen), 1), dtype=torch.float64)
-        return np.asarray(_encoded(self.weights, sides[0], sides[1], pool)[0][0].numpy())
+        sure = _sureness(strength)
+        return np.asarray(_encoded(self.weights, sides[0], sides[1], pool, sure)[0][0].numpy())
 
     def reward(self, code: Floats) -> Floats:
         """The weights of features in the reward of whoever has a code [z], [d]."""
@@ -69,6 +70,7 @@ def fit_variational(
     *,
     ridge: float,
     seed: int,
+    strength: Floats | None = None,
 ) -> Variational:
     """Encoder and rewards, in steps that each show other pairs of every person as her context.
 
@@ -79,6 +81,7 @@ def fit_variational(
         options: the code and the fit. A context never has all pairs of a person.
         ridge: penalty of theta and of the directions, beside the summed losses of the pairs.
         seed: of the first weights, the contexts and the codes.
+        strength: [pairs] of the labels; None where all are certain.
     """
     import torch
     from torch.nn.functional import softplus
@@ -90,16 +93,20 @@ def fit_variational(
     noise, rng = seeds.torch_generator(seed, "variational"), seeds.rng(seed, "variational", "contexts")
     weights = _first_weights(x.shape[1], options.latent, noise)
     optimiser = torch.optim.Adam(list(weights.values()), lr=options.code_learning_rate)
+    sure = _sureness(strength)
     for _ in range(options.code_steps):
         pool, target = _contexts(user, users, options.code_pairs, rng)
-        mean, log_variance = _encoded(weights, plus, minus, torch.from_numpy(pool))
+        mean, log_variance = _encoded(weights, plus, minus, torch.from_numpy(pool), sure)
         drawn = torch.randn(mean.shape, generator=noise, dtype=torch.float64)
         z = mean + torch.exp(log_variance / 2) * drawn
         margin = x @ weights["theta"] + ((x @ weights["directions"]) * z[owner]).sum(dim=1)
         divergence = -(1 + log_variance - mean**2 - torch.exp(log_variance)).sum() / 2
         penalty = sum((weights[name] ** 2).sum() for name in ("theta", "directions")) / 2
         rest = torch.from_numpy(target)
-        loss = softplus(-margin)[rest].mean() + (options.code_kl * divergence + ridge * penalty) / len(x)
+        each = softplus(-margin)
+        if strength is not None:
+            each = each + (1 - torch.from_numpy(strength)) * margin  # softplus(m) = softplus(-m) + m
+        loss = each[rest].mean() + (options.code_kl * divergence + ridge * penalty) / len(x)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -111,10 +118,23 @@ def active_units(codes: Floats) -> int:
     return int((codes.var(axis=0) > ACTIVE).sum())
 
 
+def _sureness(strength: Floats | None) -> torch.Tensor | None:
+    import torch
+
+    return None if strength is None else torch.from_numpy(2 * strength - 1)[:, None]
+
+
 def _encoded(
-    weights: Weights, plus: torch.Tensor, minus: torch.Tensor, pool: torch.Tensor
+    weights: Weights,
+    plus: torch.Tensor,
+    minus: torch.Tensor,
+    pool: torch.Tensor,
+    sure: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means and log-variances [contexts, z] of pairs [pairs, d] that `pool` [contexts, pairs] averages."""
+    """Means and log-variances [contexts, z] of pairs [pairs, d] that `pool` [contexts, pairs] averages.
+
+    `sure` [pairs, 1] is how much more a pair is read as it is labelled than exchanged; None reads as 1.
+    """
     import torch
     from torch.nn.functional import leaky_relu
 
@@ -122,7 +142,8 @@ def _encoded(
         return leaky_relu(torch.cat([first, second], dim=1) @ weights["first"] + weights["bias"], LEAK)
 
     as_labelled, exchanged = hidden(plus, minus), hidden(minus, plus)
-    mean = pool @ (as_labelled - exchanged) / 2 @ weights["mean"]
+    turned = as_labelled - exchanged if sure is None else sure * (as_labelled - exchanged)
+    mean = pool @ turned / 2 @ weights["mean"]
     log_variance = (
         pool @ (as_labelled + exchanged) / 2 @ weights["log_variance"] + weights["log_variance_bias"]
     )

@@ -74,7 +74,7 @@ def test_the_first_router_that_knows_something_answers():
     router = first(
         by_id({7: np.array([0.0, 1.0])}),
         by_group(["x", "y"]),
-        by_pairs(experts, lambda margin: posterior(margin, np.ones(2))),
+        by_pairs(experts, lambda margin, strength: posterior(margin, np.ones(2), strength)),
     )
     assert router(Context(user_id=7, group="x", pairs=pairs)).tolist() == [0, 1]
     assert router(Context(user_id=8, group="x", pairs=pairs)).tolist() == [1, 0]

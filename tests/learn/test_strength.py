@@ -5,18 +5,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import adjusted_rand_score
 
+from prefbench import seeds
 from prefbench.backbone.finite.backbone import Finite
 from prefbench.backbone.language.held_out import pairwise_score, ppo_score, reward_score
 from prefbench.backbone.options import FiniteOptions
 from prefbench.errors import UserError
 from prefbench.learn import em, grouping, rewards
 from prefbench.learn.interface import Pairs, PairwiseRequest, RewardRequest
+from prefbench.learn.low_rank import fit_departures, fit_low_rank
 from prefbench.learn.options import IPOOptions, PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO, IPO, labelled
-from prefbench.learn.rewards import fit_linear, log_likelihood, ordered, pairs_digest, residual
+from prefbench.learn.rewards import fit_linear, log_likelihood, ordered, pairs_digest, residual, strength_of
+from prefbench.learn.routers import fit_free, fit_simplex, population, posterior
+from prefbench.learn.variational import Variational, _first_weights
 from prefbench.store.stages import Store, Work
 from support.worlds import labelled as labelled_in
 from support.worlds import make_world
@@ -296,3 +302,75 @@ def test_rows_are_taken_with_their_strength_and_side_columns():
     assert len(set(digests)) == 3
     assert pairs_digest(replace(pairs, strength=np.array([1.0, 0.5, 0.8]))) not in digests
     assert rewards._pooled({"one": pairs, "two": taken}).strength.tolist() == [1.0, 0.5, 0.7, 0.7, 1.0]
+
+
+# ------------------------------------------------------------------------------- routers and shared rewards
+
+PEOPLE, EACH, WIDE = 5, 4, 3
+
+
+def votes_of(k: np.ndarray, x: np.ndarray, user: np.ndarray):
+    """Pairs once for each vote: differences, whose they are and shares of votes; and the votes themselves."""
+    again = np.repeat(np.arange(len(x)), VOTES)
+    lost = np.tile(np.arange(VOTES), len(x)) >= k[again]
+    return x[again], user[again], (k / VOTES)[again], np.where(lost[:, None], -x[again], x[again])
+
+
+@st.composite
+def voted(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    k = np.array(draw(st.lists(st.integers(0, VOTES), min_size=PEOPLE * EACH, max_size=PEOPLE * EACH)))
+    return votes_of(k, rng.normal(size=(PEOPLE * EACH, WIDE)), np.repeat(np.arange(PEOPLE), EACH))
+
+
+@settings(max_examples=25, deadline=None)
+@given(voted())
+def test_a_share_of_votes_is_its_votes_to_routers(made):
+    x, user, strength, hard = made
+    centre = np.array([0.2, 0.5, 0.3])
+    assert posterior(x, centre, strength) == pytest.approx(posterior(hard, centre), abs=1e-8)
+    for fit in (fit_free, fit_simplex):
+        one, other = fit(x, 0.7, centre, strength=strength), fit(hard, 0.7, centre)
+        assert one == pytest.approx(other, abs=1e-8)
+    for found, told in zip(population(x[:, 0], user, strength), population(hard[:, 0], user), strict=True):
+        assert found == pytest.approx(told, abs=1e-8)
+
+
+@settings(max_examples=10, deadline=None)
+@given(voted())
+def test_a_share_of_votes_is_its_votes_to_a_code(made):
+    x, _, strength, hard = made
+    weights = _first_weights(WIDE, 2, seeds.torch_generator(0, "code"))
+    found = Variational(weights, np.zeros(WIDE), np.ones(WIDE))
+    won = np.isclose(hard, x).all(axis=1)
+    with torch.no_grad():
+        soft = found.code(x, 0 * x, strength)
+        told = found.code(np.where(won[:, None], x, 0 * x), np.where(won[:, None], 0 * x, x))
+    assert soft == pytest.approx(told, abs=1e-8)
+
+
+def test_a_share_of_votes_is_its_votes_to_shared_rewards():
+    rng = np.random.default_rng(5)
+    x, user, strength, hard = votes_of(
+        rng.integers(0, VOTES + 1, PEOPLE * EACH),
+        rng.normal(size=(PEOPLE * EACH, WIDE)),
+        np.repeat(np.arange(PEOPLE), EACH),
+    )
+    for form in ("simplex", "free"):
+        more = {"ridge": 0.5, "weight_ridge": 0.5, "seed": 0}
+        one = fit_low_rank(x, user, 2, form, strength=strength, **more)
+        other, plain = (fit_low_rank(each, user, 2, form, **more) for each in (hard, x))
+        assert one.margins(x, user) == pytest.approx(other.margins(x, user), abs=1e-5)
+        assert np.abs(one.margins(x, user) - plain.margins(x, user)).max() > 0.1
+    soft, told = (
+        fit_departures(each, user, 0.4, penalty=0.5, ridge=1.0, **more)
+        for each, more in ((x, {"strength": strength}), (hard, {}))
+    )
+    assert soft[0] == pytest.approx(told[0], abs=1e-6) and soft[1] == pytest.approx(told[1], abs=1e-6)
+
+
+def test_labels_that_are_all_certain_are_as_if_nothing_were_said():
+    """To the bit: a context without ties is no other one where ties are labelled."""
+    pairs = Pairs(["p"] * 2, ["a"] * 2, ["b"] * 2)
+    assert strength_of(replace(pairs, strength=np.ones(2))) is strength_of(pairs) is None
+    assert strength_of(replace(pairs, strength=np.array([1.0, 0.5]))).tolist() == [1.0, 0.5]
