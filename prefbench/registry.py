@@ -33,8 +33,9 @@ EntryKind = Literal["task", "aligner", "model"]
 Role = Literal["floor", "ceiling"]
 """An aligner that learns nothing from labels. A floor shows what a measure lets pass without learning; a
 ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
-NEEDS = frozenset({"user_id", "group", "oracle", "side"})
-"""Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""
+NEEDS = frozenset({"user_id", "group", "instruction", "oracle", "side"})
+"""Fields that an aligner may be shown in training; few tasks have `side`, further numbers of a pair, or an
+`instruction` of each group."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
 """Fields of a `Context` that a personal policy may be told."""
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
@@ -163,7 +164,7 @@ def task(
     name: str,
     *,
     version: int = 1,
-    provides: Iterable[str] = NEEDS - {"side"},
+    provides: Iterable[str] = NEEDS - {"side", "instruction"},
     backbone: str = "causal_lm",
     place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

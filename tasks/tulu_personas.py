@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PROVIDES = ("user_id", "group", "instruction", "oracle")
 TRAIN_PER_VALIDATION = 5  # one validation prompt for every five train prompts
 RELEVANCE_SPREAD = 0.5  # standard deviation of `Relevance` over typical responses
 
@@ -186,7 +187,7 @@ class AnyPersonasOptions(PersonaOptions):
     """Persona of the minority."""
 
 
-@pb.task("tulu_expertise", version=2)
+@pb.task("tulu_expertise", version=2, provides=PROVIDES)
 def tulu_expertise(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants answers for a child (P1A), the minority answers for an expert (P1B).
 
@@ -196,7 +197,7 @@ def tulu_expertise(data: str, minority_ratio: float, seed: int, options: Persona
     return _problem(data, ("P1A", "P1B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_informativeness", version=2)
+@pb.task("tulu_informativeness", version=2, provides=PROVIDES)
 def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants brief answers (P2A), the minority informative ones (P2B).
 
@@ -206,7 +207,7 @@ def tulu_informativeness(data: str, minority_ratio: float, seed: int, options: P
     return _problem(data, ("P2A", "P2B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_style", version=2)
+@pb.task("tulu_style", version=2, provides=PROVIDES)
 def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOptions) -> pb.Problem:
     """Instructions: the majority wants friendly answers (P3A), the minority unfriendly ones (P3B).
 
@@ -216,7 +217,7 @@ def tulu_style(data: str, minority_ratio: float, seed: int, options: PersonaOpti
     return _problem(data, ("P3A", "P3B"), minority_ratio, seed, options)
 
 
-@pb.task("tulu_personas", version=2)
+@pb.task("tulu_personas", version=2, provides=PROVIDES)
 def tulu_personas(data: str, minority_ratio: float, seed: int, options: AnyPersonasOptions) -> pb.Problem:
     """Instructions, and any two or more persona groups: one minority, and a majority of one or several.
 

@@ -35,7 +35,7 @@ LEAST_VARIANCE = 1e-4
 Router = Callable[[Context], np.ndarray | None]
 """A person's context to her weights [K]; None where it says nothing that the router reads."""
 Reading = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-"""Margins [pairs, K] and strength [pairs] of a person's labels, None where all are certain, to her weights."""
+"""Margins [pairs, K] and strength [pairs] of a person's labels, None where all are certain, to weights."""
 
 
 def posterior(margin: np.ndarray, prior: np.ndarray, strength: np.ndarray | None = None) -> np.ndarray:

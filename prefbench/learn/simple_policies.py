@@ -1,4 +1,4 @@
-"""Policies made of other policies, without training: fixed text, selection among samples, mixtures."""
+"""Policies made of others, without training: fixed text, selection among samples, mixtures, instructions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from prefbench.errors import UserError
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.selection import BestOfPolicy, load_criterion, write_policy
 from prefbench.learn.weighted import load_selection
+from prefbench.problem.problem import with_instruction
 from prefbench.text import count_words
 
 
@@ -134,6 +135,32 @@ class TemperedPolicy(Policy):
         write_policy(folder, {"kind": "temperature", "temperature": self.temperature})
 
 
+@dataclass(frozen=True)
+class InstructedPolicy(Policy):
+    """Another policy that is told what is wanted: its prompts begin with an instruction."""
+
+    base: Policy
+    instruction: str
+    """Text before every prompt; an empty one leaves it as it is."""
+
+    def _put(self, prompts: Sequence[str]) -> list[str]:
+        return [with_instruction(prompt, self.instruction) for prompt in prompts]
+
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """`n` responses to each prompt with the instruction."""
+        return self.base.sample(self._put(prompts), n, draw)
+
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:
+        """Log-probabilities after the prompts with the instruction."""
+        return self.base.logprob(self._put(prompts), responses)
+
+    def save(self, folder: Path) -> None:
+        """A folder for the other policy and a line of JSON."""
+        (folder / "base").mkdir(exist_ok=True)
+        self.base.save(folder / "base")
+        write_policy(folder, {"kind": "instructed", "instruction": self.instruction})
+
+
 def tempered_reference(backbone: Backbone, temperature: float) -> TemperedPolicy:
     """The reference policy at another temperature."""
     return TemperedPolicy(backbone.log_linear([backbone.reference], [1 / temperature]), temperature)
@@ -157,6 +184,8 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
                 return MixturePolicy(tuple(parts), weights)
             case "temperature":
                 return tempered_reference(backbone, float(content["temperature"]))
+            case "instructed":
+                return InstructedPolicy(backbone.load_policy(folder / "base"), str(content["instruction"]))
             case "best_of":
                 criterion = load_criterion(folder, content, backbone)
                 return BestOfPolicy(backbone.reference, criterion, int(content["candidates"]))

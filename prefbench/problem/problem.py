@@ -225,5 +225,5 @@ def apportion(shares: Sequence[float], seats: int, option: str = "annotators") -
 
 
 def with_instruction(prompt: str, instruction: str) -> str:
-    """The prompt as it is put to a model that is told what is wanted."""
-    return f"{instruction} {prompt}"
+    """The prompt as it is put to a model that is told what is wanted; of nothing said it is the prompt."""
+    return f"{instruction} {prompt}" if instruction else prompt

@@ -35,6 +35,8 @@ class View:
     """Group names and shares of annotators; only with `group` or `oracle`."""
     utilities: Callable[[Sequence[str], Sequence[str]], np.ndarray] | None = None
     """True utilities [n, groups] of (prompts, responses); only with `oracle`."""
+    instructions: dict[str, str] | None = None
+    """Group names and the text before a prompt that asks for what each wants; only with `instruction`."""
 
 
 def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed: int) -> View:
@@ -56,7 +58,24 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
         seed=seed,
         shares={group.name: group.share for group in problem.groups} if named else None,
         utilities=true_utilities(problem) if "oracle" in needs else None,
+        instructions=instructions_of(problem) if "instruction" in needs else None,
     )
+
+
+def instructions_of(problem: Problem) -> dict[str, str]:
+    """The groups' instructions by name.
+
+    Raises:
+        UserError: a group has none.
+    """
+    said = {group.name: group.instruction for group in problem.groups if group.instruction is not None}
+    for group in problem.groups:
+        if group.name not in said:
+            raise UserError(
+                f"group '{group.name}' has no instruction that an aligner could be shown: choose another "
+                "aligner, or a task whose groups have one (for personas task.instructions=true)."
+            )
+    return said
 
 
 def check_oracle(problem: Problem, aligner: str) -> None:

@@ -53,6 +53,8 @@ def aligned_policy(
         "prompts": text_digest(problem.prompts.train),
         "seed": spec.seed,
     }
+    if "instruction" in entry.needs:
+        key["instructions"] = [group.instruction for group in problem.groups]
     if entry.sees:
         # How it answers a person is known only here, where the function that adapts it still is.
         key["people"] = personal_key(spec, problem, contexts)

@@ -79,6 +79,7 @@ def view():
         seed=0,
         shares={"many": 2 / 3, "few": 1 / 3},
         utilities=lambda prompts, responses: np.array([[len(text), -len(text)] for text in responses], float),
+        instructions={"many": "a joy:", "few": "dull:"},
     )
 
 
@@ -123,6 +124,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("vpl", {}, True),
         ("pebs", {}, True),
         ("shared_rep", {}, True),
+        ("group_instruction", {}, True),
         ("single_reward", BEST, True),
         ("maxmin_known_groups", BEST, True),
         ("dpo", BEST, True),

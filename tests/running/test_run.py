@@ -36,6 +36,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "bayes_personal",
     "gold_best_of_n",
     "gold_personal",
+    "group_instruction",
     "low_rank",
     "p_dpo",
     "pal",

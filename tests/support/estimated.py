@@ -2,7 +2,7 @@
 
 import torch
 
-from prefbench import seeds
+from prefbench import registry, seeds
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.gpt2 import fuse_activations
@@ -109,4 +109,7 @@ def problem(**changes) -> Problem:
 
 
 def spec(preset="tulu2-7b", by="maxmin", **sets):
-    return make_spec(task="imdb_two_group", aligner=by, model=preset, sets=sets)
+    registry.load_plugins()
+    told = "instruction" in registry.get("aligner", by).needs
+    task = "tulu_expertise" if told else "imdb_two_group"
+    return make_spec(task=task, aligner=by, model=preset, sets=sets)

@@ -10,11 +10,11 @@ from support.tiny import TINY_ALIGNER, TINY_SETS
 
 
 def spec_of(aligner: str, **more):
-    known = registry.get("aligner", aligner).options.model_fields
+    entry = registry.get("aligner", aligner)
+    known = entry.options.model_fields
     sets = [f"aligner.{key}={value}" for key, value in TINY_ALIGNER.items() if key in known]
-    return make_spec(
-        task="imdb_two_group", aligner=aligner, sets=parse_sets([*TINY_SETS, *sets]), **({"seed": 1} | more)
-    )
+    task = "tulu_expertise" if "instruction" in entry.needs else "imdb_two_group"
+    return make_spec(task=task, aligner=aligner, sets=parse_sets([*TINY_SETS, *sets]), **({"seed": 1} | more))
 
 
 def evidence(runs: Path, spec) -> tuple[dict, bytes]:

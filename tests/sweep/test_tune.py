@@ -111,7 +111,12 @@ def test_all_are_the_learners_that_fit():
         typed("tune", written('task = "imdb_two_group"', "tune.toml"), "--dry-run", "--json").out
     )
     names = [each["aligner"] for each in plan["aligners"]]
-    learners = [e.name for e in registry.entries("aligner") if e.role is None and "causal_lm" in e.backbones]
+    provided = registry.get("task", "imdb_two_group").provides
+    learners = [
+        e.name
+        for e in registry.entries("aligner")
+        if e.role is None and "causal_lm" in e.backbones and e.needs <= provided
+    ]
     assert names == learners
     assert all(each["rungs"] == [16, 8, 4] and each["runs"] == 28 for each in plan["aligners"])
     tokens = {each["aligner"]: each["tokens"] for each in plan["aligners"]}

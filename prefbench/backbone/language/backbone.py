@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from prefbench.backbone.language.gpt2 import fuse_activations
 from prefbench.backbone.language.log_linear import LogLinear
 from prefbench.backbone.language.memory import TOKENS_AT_ONCE, Limits, in_batches, is_out_of_memory
 from prefbench.backbone.language.networks import Pooling, RewardModel
-from prefbench.backbone.language.policies import LMPolicy, LMReward, model_of
+from prefbench.backbone.language.policies import LMPolicy, LMReward, instructed, model_of
 from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.backbone.language.training import trainable_state
 from prefbench.errors import UserError
@@ -254,9 +255,20 @@ class CausalLM:
         return LMPolicy(soup, self)
 
     def log_linear(self, policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
-        """The product of the policies' next-token distributions to these powers, normalised at each token."""
-        product = LogLinear([model_of(policy) for policy in policies], weights)
-        return LMPolicy(product.eval().requires_grad_(False), self)
+        """The product of the policies' next-token distributions to these powers, normalised at each token.
+
+        What an `InstructedPolicy` is told, its own model reads and no other.
+        """
+        each = [instructed(policy) for policy in policies]
+        product = LogLinear([model_of(policy) for policy, _ in each], weights).eval().requires_grad_(False)
+        told = tuple(instruction for _, instruction in each)
+        return LMPolicy(product, self._reading(told) if any(told) else self)
+
+    def _reading(self, instructions: tuple[str, ...]) -> CausalLM:
+        """This backbone with prompts read by several models, each with its own instruction before them."""
+        other = copy.copy(self)
+        other.codec = replace(self.codec, instructions=instructions)
+        return other
 
     def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> None:
         """None: the responses of a language model cannot be listed."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefbench.backbone.language import chat_template
-from prefbench.backbone.language.tokens import Ids
+from prefbench.backbone.language.tokens import Ids, Versions
 from prefbench.errors import UserError
+from prefbench.problem.problem import with_instruction
 from prefbench.text import message_line
 
 Message = dict[str, str]
@@ -80,6 +81,8 @@ class Codec:
     """Prompts are messages, given to the model in the tokenizer's chat template."""
     end: int | None = None
     """Token written after a response; None takes the tokenizer's end of text, if it has one."""
+    instructions: tuple[str, ...] = ()
+    """Text before every prompt, for each of several models that read it in `Versions`; none for one model."""
     _known: dict[str, dict[str, Ids]] = field(
         default_factory=lambda: {"prompt": {}, "response": {}}, init=False, repr=False, compare=False
     )
@@ -97,7 +100,11 @@ class Codec:
         Raises:
             UserError: the chat template cannot be applied, or fills the context by itself.
         """
-        return self._remembered("prompt", self._prompts, texts)
+        if not self.instructions:
+            return self._remembered("prompt", self._prompts, texts)
+        told = [[with_instruction(text, said) for text in texts] for said in self.instructions]
+        each = [self._remembered("prompt", self._prompts, put) for put in told]
+        return [Versions(read) for read in zip(*each, strict=True)]
 
     def _remembered(
         self, kind: str, encode: Callable[[Sequence[str]], list[Ids]], texts: Sequence[str]

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from prefbench.backbone.language import gpt2, rows
-from prefbench.backbone.language.log_linear import Caches, LogLinear
+from prefbench.backbone.language.log_linear import LogLinear
 from prefbench.backbone.language.passes import Wanted, call, run
-from prefbench.backbone.language.tokens import Batch, Ids, Place, collate
+from prefbench.backbone.language.tokens import Batch, Ids, Place, collate, version
 
 
 def logprobs(model: Any, batch: Batch) -> torch.Tensor:
@@ -39,7 +39,7 @@ def predictions(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     Of a product of models the states are those of the last one.
     """
     if isinstance(model, LogLinear):
-        parts = [predictions(part, batch) for part in model.parts]
+        parts = [predictions(part, batch.version(k)) for k, part in enumerate(model.parts)]
         return model.mix([logits for logits, _ in parts]), parts[-1][1]
     if gpt2.applies(model):
         before = gpt2.states(model.transformer, batch.packed, batch.packed.before)
@@ -114,10 +114,6 @@ class Reader:
 
 def _next(model: Any, inputs: dict[str, torch.Tensor], cache: Any) -> tuple[torch.Tensor, Any]:
     """Logits of the next token, [rows, vocabulary], and the cache that holds what was read."""
-    if isinstance(model, LogLinear):
-        caches = [None] * len(model.parts) if cache is None else cache.parts
-        each = [_next(part, inputs, past) for part, past in zip(model.parts, caches, strict=True)]
-        return model.mix([logits for logits, _ in each]), Caches([past for _, past in each])
     # Contiguous: of a slice with gaps torch multiplies row by row, with a copy of the output layer for each.
     output, _ = run(
         model, inputs, lambda hidden: hidden[:, -1:].contiguous(), past_key_values=cache, use_cache=True
@@ -125,10 +121,37 @@ def _next(model: Any, inputs: dict[str, torch.Tensor], cache: Any) -> tuple[torc
     return output.logits[:, -1], output.past_key_values
 
 
+class MixedReader:
+    """The same of a product of models, each of which reads its own version of the prompts."""
+
+    def __init__(self, model: LogLinear, prompts: Sequence[Ids], n: int, device: torch.device) -> None:
+        """Read prompts; `n` responses to each share what was read."""
+        self.model = model
+        self.parts: list[Reader | MixedReader] = [
+            (MixedReader if isinstance(part, LogLinear) else Reader)(part, version(prompts, k), n, device)
+            for k, part in enumerate(model.parts)
+        ]
+        self.logits = model.mix([part.logits for part in self.parts])
+        """[rows, vocabulary] of the next token."""
+
+    def read(self, token: torch.Tensor) -> None:
+        """Go on with one more token of every response, [rows]."""
+        for part in self.parts:
+            part.read(token)
+        self.logits = self.model.mix([part.logits for part in self.parts])
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        for part in self.parts:
+            part.keep(rows)
+
+
 def reader(
     model: Any, prompts: Sequence[Ids], n: int, tokens: int, device: torch.device
-) -> Reader | gpt2.GPT2Reader:
+) -> Reader | MixedReader | gpt2.GPT2Reader:
     """Read prompts, for `n` responses of at most `tokens` tokens to each."""
+    if isinstance(model, LogLinear):
+        return MixedReader(model, prompts, n, device)
     if gpt2.applies(model):
         return gpt2.GPT2Reader(model, prompts, n, tokens, device)
     return Reader(model, prompts, n, device)

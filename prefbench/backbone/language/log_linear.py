@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,20 +25,3 @@ class LogLinear(nn.Module):
         """Logits of the product, [..., vocabulary], from each model's."""
         pairs = zip(self.powers, logits, strict=True)
         return torch.stack([power * each.float().log_softmax(-1) for power, each in pairs]).sum(0)
-
-
-@dataclass
-class Caches:
-    """The caches of several models, cut and repeated together."""
-
-    parts: list[Any]
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Each row so many times."""
-        for part in self.parts:
-            part.batch_repeat_interleave(repeats)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """These rows alone."""
-        for part in self.parts:
-            part.batch_select_indices(indices)

@@ -22,7 +22,7 @@ from prefbench.backbone.language.tokens import Batch
 from prefbench.backbone.language.training import trainable_state
 from prefbench.errors import PrefbenchError
 from prefbench.learn.interface import Policy, Reward
-from prefbench.learn.simple_policies import ReferencePolicy
+from prefbench.learn.simple_policies import InstructedPolicy, ReferencePolicy
 from prefbench.team import team
 
 
@@ -51,6 +51,22 @@ def model_of(policy: Policy) -> Any:
     if not isinstance(policy, LMPolicy):
         raise PrefbenchError(f"{type(policy).__name__} is no language model whose weights could be combined.")
     return policy.model
+
+
+def instructed(policy: Policy) -> tuple[Policy, str]:
+    """A policy and what it is told before every prompt, if it is told something; the reference as it is.
+
+    Raises:
+        PrefbenchError: it is told several things already.
+    """
+    said = ""
+    if isinstance(policy, InstructedPolicy):
+        policy, said = policy.base, policy.instruction
+    if isinstance(policy, ReferencePolicy):
+        policy = policy.base
+    if isinstance(policy, LMPolicy) and policy.backbone.codec.instructions:
+        raise PrefbenchError("a product of instructed policies cannot be a factor of another product.")
+    return policy, said
 
 
 @dataclass
@@ -91,7 +107,15 @@ class LMPolicy(Policy):
             (folder / "log_linear.json").write_text(json.dumps(list(self.model.powers)))
             for k, part in enumerate(self.model.parts):
                 (folder / f"part-{k}").mkdir(exist_ok=True)
-                LMPolicy(part, self.backbone).save(folder / f"part-{k}")
+                self._factor(k, part).save(folder / f"part-{k}")
             return
         self.model.save_pretrained(folder)
         self.backbone.codec.tokenizer.save_pretrained(folder)
+
+    def _factor(self, number: int, model: Any) -> Policy:
+        """A factor of a product, as it is saved."""
+        alone, said = LMPolicy(model, self.backbone), self.backbone.codec.instructions
+        if not said:
+            return alone
+        base = ReferencePolicy(alone) if model is self.backbone.reference.model else alone
+        return InstructedPolicy(base, said[number])

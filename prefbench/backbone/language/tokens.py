@@ -6,7 +6,7 @@ has a position, is never attended to and is never scored, whatever token it is m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,6 +16,22 @@ import numpy as np
 import torch
 
 Ids = list[int]
+
+
+class Versions(Ids):
+    """A prompt as several models read it, one version after the other: it is as long as all they read."""
+
+    def __init__(self, each: Iterable[Ids]) -> None:
+        self.each = list(each)
+        """The tokens that each model reads."""
+        super().__init__(chain.from_iterable(self.each))
+
+
+def version(prompts: Sequence[Ids], model: int) -> list[Ids]:
+    """Prompts as a model reads them, by its place among several; any but `Versions` is read by all alike."""
+    return [prompt.each[model] if isinstance(prompt, Versions) else prompt for prompt in prompts]
+
+
 Place = Literal["before", "response", "last"]
 """Places of states: before each response token, at it, or at each row's last token."""
 
@@ -86,6 +102,7 @@ class Batch:
     ) -> None:
         self._prompts, self._responses = prompts, responses
         self._device, self._filler = device, filler
+        self._side: Literal["left", "right"] = side
         self._length = np.array([len(p) for p in prompts])
         self._count = np.array([len(r) for r in responses])
         whole = self._length + self._count
@@ -139,6 +156,13 @@ class Batch:
     def packed(self) -> Packed:
         """The same without padding."""
         return pack(self._prompts, self._responses, self._device)
+
+    def version(self, model: int) -> Batch:
+        """The same rows as a model reads them, by its place among several."""
+        if not any(isinstance(prompt, Versions) for prompt in self._prompts):
+            return self
+        prompts = version(self._prompts, model)
+        return Batch(prompts, self._responses, self._device, self._filler, self._side)
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """Values of response tokens row after row, [m, ...], as [rows, T, ...] with zero at padding."""

@@ -19,7 +19,7 @@ from prefbench.spec import RunSpec, make_spec, resolve
 from prefbench.tools.check.findings import Checks, raised
 from prefbench.tools.check.generators import stir, untouched
 from prefbench.tools.check.people import check_people
-from prefbench.tools.check.tiny import PEOPLE, TASKS, TINY_ALIGNER, TINY_MODEL, Sets
+from prefbench.tools.check.tiny import INSTRUCTIONS, PEOPLE, TASKS, TINY_ALIGNER, TINY_MODEL, Sets
 from prefbench.tools.check.trial import Trial
 from prefbench.tools.check.words import check_words
 
@@ -170,8 +170,10 @@ def _tiny_spec(entry: Entry, task: str, data: str, sets: Sets) -> RunSpec:
             with contextlib.suppress(UserError):  # outside its limits: then its default
                 resolve(entry.options, {**sets.get("aligner", {}), name: value}, "aligner", entry.name)
                 quick[name] = value
+    told = "instruction" in entry.needs | entry.sees
+    ours = {**(PEOPLE if entry.sees else {}), **(INSTRUCTIONS if told and nano else {})}
     sections = {
-        "task": (PEOPLE if entry.sees else {}) if task in TASKS.values() else sets.get("task", {}),
+        "task": ours if task in TASKS.values() else sets.get("task", {}),
         "aligner": {**quick, **sets.get("aligner", {})},
         "model": {**(TINY_MODEL if nano else {}), **(sets.get("model", {}) if nano else {})},
     }

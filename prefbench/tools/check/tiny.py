@@ -25,6 +25,8 @@ FLOOR = "check_reference"
 
 PEOPLE = {"unseen_annotators": 8, "context_pairs": 8}
 """Options of our own tiny tasks for an aligner whose policy is told of people."""
+INSTRUCTIONS = {"instructions": True}
+"""Options of that of words for an aligner that is told of instructions."""
 TINY_MODEL = {
     "device": "cpu",
     "steps": 10,
@@ -53,7 +55,7 @@ Sets = Mapping[str, Mapping[str, Any]]
 def lent() -> Iterator[None]:
     """Our own tiny tasks and an aligner that does nothing, registered for as long as this lasts."""
     with registry.lent():
-        registry.task(TASKS["causal_lm"])(_words_task)
+        registry.task(TASKS["causal_lm"], provides=registry.NEEDS - {"side"})(_words_task)
         registry.task(TASKS["finite"], backbone="finite")(_world_task)
         registry.aligner(FLOOR)(_reference)
         yield
@@ -82,15 +84,16 @@ class _Letters(Utility):
         return np.array(counts, dtype=np.float64)
 
 
-def _words_task(data: str, minority_ratio: float, seed: int) -> Problem:
+def _words_task(data: str, minority_ratio: float, seed: int, *, instructions: bool = False) -> Problem:
     """Half-sentences: one group likes the letter e, the other one a and o."""
+    told = ("we see the sea :", "a boat on a road :") if instructions else (None, None)
     every = [f"{subject} {verb} {number} :" for subject in SUBJECTS for verb in VERBS for number in range(3)]
     prompts = [every[i] for i in seeds.rng(seed, "prompts").permutation(len(every))]
     train, validation, test = prompts[:96], prompts[96:116], prompts[116:146]
     return Problem(
         groups=(
-            Group("e", 1 - minority_ratio, _Letters("e")),
-            Group("a and o", minority_ratio, _Letters("ao")),
+            Group("e", 1 - minority_ratio, _Letters("e"), told[0]),
+            Group("a and o", minority_ratio, _Letters("ao"), told[1]),
         ),
         prompts=Prompts(tuple(train), tuple(validation), tuple(test)),
         corpus=tuple(f"{prompt} {thing}." for prompt in train for thing in OBJECTS),

@@ -40,8 +40,8 @@ def talk() -> tuple[Problem, pd.DataFrame]:
     prompts = [f"{sentence[:14]} {i}" for i in range(10) for sentence in SENTENCES]
     problem = Problem(
         groups=(
-            Group("glad", 0.75, sentiment.VaderSum(EMPTY)),
-            Group("brief", 0.25, content.Conciseness(EMPTY)),
+            Group("glad", 0.75, sentiment.VaderSum(EMPTY), "it was a joy."),
+            Group("brief", 0.25, content.Conciseness(EMPTY), "a short story."),
         ),
         prompts=Prompts(tuple(prompts[:24]), tuple(prompts[24:36]), tuple(prompts[36:])),
         corpus=SENTENCES,
