@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.learn.low_rank import fit_departures
-from prefbench.learn.options import PersonalOptions
-from prefbench.learn.rewards import pairs_of, strength_of
-from prefbench.learn.routers import by_id
-from prefbench.learn.routing import personal, policies_of
-from prefbench.learn.weighted import Frozen, margins
-from prefbench.search import Choice, LogUniform
+from prefbench.learn.low_rank import personal_departures
+from prefbench.learn.options import PairTrainingOptions
+from prefbench.learn.pairwise import DPO
+from prefbench.learn.rewards import pairs_of
+from prefbench.search import LANGUAGE, LISTED, Choice, LogUniform
+from prefbench.work import Recipe
 
 
-class PDPOOptions(pb.Options):
+class PDPOOptions(PairTrainingOptions):
     """Personalised DPO."""
 
     search = {
-        "beta": LogUniform(0.03, 3.0),
         "user_weight": Choice((0.25, 0.5, 0.75)),
-        "user_ridge": LogUniform(0.1, 100.0),
+        "user_ridge": LogUniform(0.1, 100.0, LISTED),
+        "tokens": Choice((1, 4, 10), LANGUAGE),
+        "clusters": Choice((0, 2, 5, 10), LANGUAGE),
     }
-    strength = "beta"
 
-    beta: float | None = Field(None, gt=0)
-    """Strength of the implicit KL penalty, in nats of the reward per nat; none means the model's own."""
     user_weight: float = Field(0.5, ge=0, le=1)
     """Weight alpha of the loss with each person's own policy, beside that with the shared one."""
     user_ridge: float = Field(10.0, gt=0)
-    """Ridge penalty of a person's departure, in units of the shared policy's."""
+    """Ridge penalty of a person's departure in a world, in units of the shared policy's."""
+    tokens: int = Field(4, ge=0, le=1024)
+    """Soft tokens before a language model's prompts, which say who asks; of none all policies are DPO's."""
+    clusters: int = Field(0, ge=0, le=1024)
+    """Sets of soft tokens that people share, each person a mean of them; 0 gives each her own."""
 
 
-@pb.aligner("p_dpo", needs={"user_id"}, sees={"user_id"}, backbones={"finite"})
+def policy_and_tokens(recipe: Recipe) -> None:
+    """A policy fitted to the pairs, which are read with the shared tokens and with their annotators'."""
+    alpha = recipe.options["user_weight"]
+    recipe.pairwise("policy by pairs", views=2 if recipe.options["tokens"] and 0 < alpha < 1 else 1)
+
+
+@pb.aligner("p_dpo", needs={"user_id"}, sees={"user_id"}, work=policy_and_tokens)
 def p_dpo(view: pb.View, backbone: pb.Backbone, options: PDPOOptions) -> pb.Aligned:
-    """theta_u = theta_0 + o_u, by alpha DPO(theta_u) + (1 - alpha) DPO(theta_0) and a ridge penalty on o_u.
+    """alpha DPO(theta_u) + (1 - alpha) DPO(theta_0); whoever has no label in training gets theta_0's policy.
 
-    Whoever has no label in training gets theta_0's policy. The paper's o_u are soft tokens before the prompt,
-    which a short training keeps small; here o_u are weights of the world's features, and the fit is convex.
+    On a language model theta_u are the model's weights and u's soft tokens, e_0 + o_u. In a world it is
+    theta_0 + o_u on its features: a short training keeps soft tokens small, there a ridge penalty does.
     """
-    train = pairs_of(view.preferences["train"])
-    assert train.user_id is not None
-    experts = Frozen.of(backbone, train, None)
-    users, user = np.unique(train.user_id, return_inverse=True)
-    shared, own = fit_departures(
-        margins(experts, train),
-        user,
-        options.user_weight,
-        penalty=experts.penalty,
-        ridge=options.user_ridge * experts.penalty,
-        strength=strength_of(train),
-    )
-    seen = {name: shared + away for name, away in zip(users.tolist(), own, strict=True)}
-    strength = PersonalOptions.model_validate({"kl_coefficient": options.beta or backbone.dpo_beta})
-    return personal(policies_of(view, backbone, experts, strength), shared, by_id(seen))
+    train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
+    beta = options.beta or backbone.dpo_beta
+    more = options.model_dump(include={"tokens", "clusters", "user_weight"})
+    policy_of = backbone.fit_soft_tokens(train, DPO(beta), options, seed=view.seed, held_out=held_out, **more)
+    if policy_of is None:
+        return personal_departures(view, backbone, options.user_weight, options.user_ridge, beta)
+    return pb.Aligned(pb.Personal(policy_of(None), lambda context: policy_of(context.user_id)))

@@ -215,16 +215,20 @@ class Recipe:
             self.add(stage, "score", sampled * rewards, batch, vocabulary=False, **held)
         self.add(stage, "train", sampled * self.options["epochs"], step, all_states=True, **held)
 
-    def pairwise(self, stage: str, fits: int = 1, held: int = 1, least: float = 1.0) -> None:
-        """Policies fitted to all pairs (`pairwise.train`), each with the reference's log-probabilities."""
+    def pairwise(self, stage: str, fits: int = 1, held: int = 1, least: float = 1.0, views: int = 1) -> None:
+        """Policies fitted to all pairs (`pairwise.train`), each with the reference's log-probabilities.
+
+        `views` says how often each reads a pair in an epoch.
+        """
         pairs = 2 * self.sizes.train * fits
         more = {"held": held}
         self.score(stage, pairs, least, **more)
         epochs, batch = self.options["epochs"], 2 * self.options["batch"]
         if self.options["checkpoint"] == "best":
             more["held"] += 1
-            self.score(stage, 2 * self.sizes.validation * fits * (LOOKS * epochs + 2), least, **more)
-        self.add(stage, "train", pairs * epochs, batch, least, unit=2, optimised=True, **more)
+            looks = 1 + views * (LOOKS * epochs + 1)
+            self.score(stage, 2 * self.sizes.validation * fits * looks, least, **more)
+        self.add(stage, "train", pairs * epochs * views, batch, least, unit=2, optimised=True, **more)
         self.policies = 1
 
 

@@ -252,6 +252,31 @@ class PairwiseRequest:
 
 
 @dataclass(frozen=True)
+class SoftTokensRequest:
+    """Policies that soft tokens tell who asks: `Backbone.fit_soft_tokens` is called with these fields."""
+
+    pairs: Pairs
+    """Pairs that they are fitted to, with the ids of their annotators."""
+    loss: PairwiseLoss
+    """As of `PairwiseRequest`."""
+    options: PairTrainingOptions
+    """Options of the fit: beta, epochs, batch, learning rate."""
+    _: KW_ONLY
+    tokens: int
+    """Soft tokens before a prompt; without any there is one policy for everybody."""
+    clusters: int
+    """Tokens that all people share, of which each has a mean of her own; 0 gives each her own tokens."""
+    user_weight: float
+    """Weight of the loss with each annotator's tokens, from 0 to 1, beside that with everybody's."""
+    seed: int
+    """Seed of the order of pairs, of new adapters and of the first tokens."""
+    name: str = "policy"
+    """Name of its checkpoints."""
+    held_out: Pairs | None = None
+    """Pairs that choose between the weights of its training, if the options let them."""
+
+
+@dataclass(frozen=True)
 class ExpectationRequest:
     """A mean that is wanted of a policy: `Backbone.expect` is called with these fields."""
 
@@ -345,6 +370,13 @@ class Backbone(Protocol):
     @called_with(PairwiseRequest)
     def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """A policy fitted directly to preference pairs (the DPO family)."""
+
+    @called_with(SoftTokensRequest)
+    def fit_soft_tokens(self, request: SoftTokensRequest) -> Callable[[int | str | None], Policy] | None:
+        """Policies fitted to pairs, by their annotators' ids; that of None, or of any other id, is for all.
+
+        None where responses are listed, and prompts have no tokens.
+        """
 
     @called_with(ExpectationRequest)
     def expect(self, request: ExpectationRequest) -> np.ndarray:

@@ -25,11 +25,11 @@ from prefbench import seeds
 from prefbench.arrays import Floats, Ints
 from prefbench.learn.grouping import spectral
 from prefbench.learn.interface import Aligned, Backbone, Pairs
-from prefbench.learn.options import LowRankOptions
+from prefbench.learn.options import LowRankOptions, PersonalOptions
 from prefbench.learn.rewards import fit_everybody, fit_linear, log_likelihood, pairs_of, residual, strength_of
 from prefbench.learn.routers import by_id, by_pairs, first, fit_free, fit_simplex
 from prefbench.learn.routing import personal, policies_of
-from prefbench.learn.weighted import LEAST_SPREAD, Frozen, both_sides, spread
+from prefbench.learn.weighted import LEAST_SPREAD, Frozen, both_sides, margins, spread
 
 if TYPE_CHECKING:
     from prefbench.problem.view import View
@@ -208,6 +208,33 @@ def fit_departures(
     start = np.concatenate([pooled, np.zeros(users * width)])
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=PRECISE).x
     return found[:width], found[width:].reshape(users, width)
+
+
+def personal_departures(view: View, backbone: Backbone, alpha: float, ridge: float, beta: float) -> Aligned:
+    """Policies of a world, pi_u ~ pi_ref exp(phi . (theta + o_u) / beta), with what `fit_departures` finds.
+
+    Args:
+        view: labels with `user_id`; who is not among their annotators has the policy of theta.
+        backbone: of a world.
+        alpha: weight of the loss with people's own policies.
+        ridge: of their departures, in units of the world's own penalty.
+        beta: strength of the implicit KL penalty.
+    """
+    train = pairs_of(view.preferences["train"])
+    assert train.user_id is not None
+    experts = Frozen.of(backbone, train, None)
+    users, user = np.unique(train.user_id, return_inverse=True)
+    shared, own = fit_departures(
+        margins(experts, train),
+        user,
+        alpha,
+        penalty=experts.penalty,
+        ridge=ridge * experts.penalty,
+        strength=strength_of(train),
+    )
+    seen = {name: shared + away for name, away in zip(users.tolist(), own, strict=True)}
+    options = PersonalOptions.model_validate({"kl_coefficient": beta})
+    return personal(policies_of(view, backbone, experts, options), shared, by_id(seen))
 
 
 def personal_low_rank(

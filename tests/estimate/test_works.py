@@ -125,6 +125,8 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("pebs", {}, True),
         ("shared_rep", {}, True),
         ("group_instruction", {}, True),
+        ("p_dpo", {}, True),
+        ("p_dpo", {"tokens": 0}, True),
         ("single_reward", BEST, True),
         ("maxmin_known_groups", BEST, True),
         ("dpo", BEST, True),

@@ -34,6 +34,7 @@ from prefbench.learn.interface import (
     RewardFunction,
     RewardRequest,
     Rewards,
+    SoftTokensRequest,
     called_with,
 )
 from prefbench.learn.pairwise import labelled
@@ -159,6 +160,10 @@ class Finite:
         if np.isnan(table).any() or (table == np.inf).any():
             raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
         return table
+
+    @called_with(SoftTokensRequest)
+    def fit_soft_tokens(self, request: SoftTokensRequest) -> None:
+        """None: the prompts of a world have no tokens."""
 
     def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> Game:
         """Rewards of every response, with the prompts' states weighted as often as they occur.

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from prefbench import seeds
+from prefbench.backbone.language.beyond import Beyond
 from prefbench.errors import UserError
 from prefbench.text import message_line
 from prefbench.weights import not_finite
@@ -53,6 +54,11 @@ class Base:
         self._hooks = [
             layer.register_forward_hook(partial(self._add, path)) for path, layer in self.layers.items()
         ]
+        words = model.get_input_embeddings()
+        self._hooks += [
+            words.register_forward_pre_hook(self._read_beyond),
+            words.register_forward_hook(self._put_beyond),
+        ]
 
     def __deepcopy__(self, memo: object) -> Base:
         """Itself: a copy of what uses a base uses the same base."""
@@ -63,6 +69,14 @@ class Base:
             return None  # the output as it is
         pair = self._active.pairs[path]
         return pair(self._as(pair.lora_A.weight.dtype, inputs[0]), output)
+
+    def _read_beyond(self, layer: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        beyond = None if self._active is None else self._active.beyond
+        return None if beyond is None else beyond.before(layer, inputs)
+
+    def _put_beyond(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        beyond = None if self._active is None else self._active.beyond
+        return None if beyond is None else beyond.after(layer, inputs, output)
 
     def _as(self, dtype: torch.dtype, x: torch.Tensor) -> torch.Tensor:
         """A layer's input in an adapter's type; of layers that read the same one there is one copy."""
@@ -132,6 +146,8 @@ class Adapter(nn.Module):
         super().__init__()
         self.rank = rank
         self.alpha = alpha
+        self.beyond: Beyond | None = None
+        """Tokens beyond the vocabulary, which the base reads with this adapter alone."""
         self.pairs: dict[str, LowRank] = {}
         with seeds.torch_seeded(seed, "lora"):
             for path, layer in base.layers.items():

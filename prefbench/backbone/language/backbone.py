@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from prefbench import seeds, weights
-from prefbench.backbone.language import pairwise, ppo
+from prefbench.backbone.language import pairwise, personal, ppo, soft_tokens
 from prefbench.backbone.language import reward as bradley_terry
 from prefbench.backbone.language.adapters import (
     Adapted,
@@ -48,6 +48,7 @@ from prefbench.learn.interface import (
     Reward,
     RewardFunction,
     RewardRequest,
+    SoftTokensRequest,
     called_with,
 )
 from prefbench.learn.simple_policies import load_simple_policy
@@ -147,6 +148,12 @@ class CausalLM:
         other.reference = LMPolicy(self.reference.model, other)
         return other
 
+    def with_codec(self, codec: Codec) -> CausalLM:
+        """This backbone with another way from text to tokens."""
+        other = copy.copy(self)
+        other.codec = codec
+        return other
+
     def cached(self, name: str, key: Mapping[str, Any], compute: Callable[[Work], None]) -> Path:
         """The folder of a stage; see `prefbench.store.stages.Store.stage`."""
         return self.store.stage(name, key, compute)
@@ -233,6 +240,11 @@ class CausalLM:
         """A policy fitted to pairs (`backbone/language/pairwise.py`)."""
         return pairwise.train(self, request)
 
+    @called_with(SoftTokensRequest)
+    def fit_soft_tokens(self, request: SoftTokensRequest) -> Callable[[int | str | None], Policy]:
+        """A policy for each person, told by soft tokens who asks (`backbone/language/personal.py`)."""
+        return personal.fit(self, request)
+
     @called_with(ExpectationRequest)
     def expect(self, request: ExpectationRequest) -> np.ndarray:
         """Mean of a function over one sampled response to each of `batch` prompts, [K]."""
@@ -262,13 +274,8 @@ class CausalLM:
         each = [instructed(policy) for policy in policies]
         product = LogLinear([model_of(policy) for policy, _ in each], weights).eval().requires_grad_(False)
         told = tuple(instruction for _, instruction in each)
-        return LMPolicy(product, self._reading(told) if any(told) else self)
-
-    def _reading(self, instructions: tuple[str, ...]) -> CausalLM:
-        """This backbone with prompts read by several models, each with its own instruction before them."""
-        other = copy.copy(self)
-        other.codec = replace(self.codec, instructions=instructions)
-        return other
+        each_reads = replace(self.codec, instructions=told)
+        return LMPolicy(product, self.with_codec(each_reads) if any(told) else self)
 
     def game(self, prompts: Sequence[str], rewards: RewardFunction, beta: float) -> None:
         """None: the responses of a language model cannot be listed."""
@@ -297,7 +304,8 @@ class CausalLM:
             raise UserError(f"'{folder}' holds an adapter, but model.lora=false: set it to true.")
         else:
             model = load_adapter(self.base, folder)
-        return LMPolicy(model.eval().requires_grad_(False), self)
+        model = model.eval().requires_grad_(False)
+        return soft_tokens.load(model, folder, self) or LMPolicy(model, self)
 
     def _whole_model(self, folder: Path) -> Any:
         """A model of the reference's architecture and sizes from a folder."""

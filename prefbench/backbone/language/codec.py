@@ -83,6 +83,8 @@ class Codec:
     """Token written after a response; None takes the tokenizer's end of text, if it has one."""
     instructions: tuple[str, ...] = ()
     """Text before every prompt, for each of several models that read it in `Versions`; none for one model."""
+    prefix: tuple[int, ...] = ()
+    """Soft tokens before every prompt."""
     _known: dict[str, dict[str, Ids]] = field(
         default_factory=lambda: {"prompt": {}, "response": {}}, init=False, repr=False, compare=False
     )
@@ -101,10 +103,11 @@ class Codec:
             UserError: the chat template cannot be applied, or fills the context by itself.
         """
         if not self.instructions:
-            return self._remembered("prompt", self._prompts, texts)
+            read = self._remembered("prompt", self._prompts, texts)
+            return [[*self.prefix, *ids] for ids in read] if self.prefix else read
         told = [[with_instruction(text, said) for text in texts] for said in self.instructions]
         each = [self._remembered("prompt", self._prompts, put) for put in told]
-        return [Versions(read) for read in zip(*each, strict=True)]
+        return [Versions(versions) for versions in zip(*each, strict=True)]
 
     def _remembered(
         self, kind: str, encode: Callable[[Sequence[str]], list[Ids]], texts: Sequence[str]

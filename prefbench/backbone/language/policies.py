@@ -46,26 +46,22 @@ def model_of(policy: Policy) -> Any:
     """The language model of a policy.
 
     Raises:
-        PrefbenchError: it has none.
+        PrefbenchError: it has none, or reads more than its prompts.
     """
     if not isinstance(policy, LMPolicy):
         raise PrefbenchError(f"{type(policy).__name__} is no language model whose weights could be combined.")
+    if policy.backbone.codec.instructions or policy.backbone.codec.prefix:
+        raise PrefbenchError("a policy that reads instructions or soft tokens cannot be combined.")
     return policy.model
 
 
 def instructed(policy: Policy) -> tuple[Policy, str]:
-    """A policy and what it is told before every prompt, if it is told something; the reference as it is.
-
-    Raises:
-        PrefbenchError: it is told several things already.
-    """
+    """A policy and what it is told before every prompt, if it is told something; the reference as it is."""
     said = ""
     if isinstance(policy, InstructedPolicy):
         policy, said = policy.base, policy.instruction
     if isinstance(policy, ReferencePolicy):
         policy = policy.base
-    if isinstance(policy, LMPolicy) and policy.backbone.codec.instructions:
-        raise PrefbenchError("a product of instructed policies cannot be a factor of another product.")
     return policy, said
 
 

@@ -68,6 +68,9 @@ class LanguageModel(Protocol):
     def reference(self) -> Reference:
         """The reference policy."""
 
+    def with_codec(self, codec: Codec) -> LanguageModel:
+        """This backbone with another way from text to tokens."""
+
     def trainable_copy(self, seed: int) -> Any:
         """The model that training starts from; its weights are the reference's."""
 

@@ -109,7 +109,7 @@ def test_prompted_policies_and_their_contrast_come_back_from_disk(lora, tmp_path
 
 
 def test_a_contrast_is_no_factor_of_another_product(backbone, contrast):
-    with pytest.raises(PrefbenchError, match="instructed policies cannot be a factor"):
+    with pytest.raises(PrefbenchError, match="reads instructions or soft tokens cannot be combined"):
         backbone.log_linear([contrast(0.5, 0.5), backbone.reference], [0.5, 0.5])
 
 
