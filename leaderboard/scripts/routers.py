@@ -1,6 +1,7 @@
 """Worst group by what is known of people, of a runs folder: `python leaderboard/scripts/routers.py RUNS`.
 
-Writes leaderboard/routers.csv, which `tables.py` makes a table of docs/personal.md of.
+Writes leaderboard/routers.csv, or with a second argument NAME leaderboard/NAME.csv, which `tables.py` makes a
+table of docs/personal.md of.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from prefbench.record.schema import Record
 from prefbench.stats.runs import interval_of, mean_of_figures
 
 PUBLISHED = Path(__file__).parents[1]
-OPTION = "clusters"
-"""Option of an aligner that runs differ in."""
+OPTIONS = {"clusters": "{} clusters", "rank": "rank {}"}
+"""Options of aligners that runs differ in: the number of groups is the usual one."""
 
 
 def named(record: Record) -> str:
-    """The aligner of a run, with the number of its clusters where it is another than there are groups."""
-    chosen = record.spec["aligner_options"].get(OPTION)
-    usual = chosen is None or chosen == len(record.groups)
-    return record.aligner if usual else f"{record.aligner}, {chosen} {OPTION}"
+    """The aligner of a run, with the number of its clusters or its rank if that is not the groups' number."""
+    chosen = record.spec["aligner_options"]
+    other = [
+        words.format(chosen[name])
+        for name, words in OPTIONS.items()
+        if chosen.get(name, len(record.groups)) != len(record.groups)
+    ]
+    return ", ".join([record.aligner, *other])
 
 
 def summary(records: list[Record]) -> pd.DataFrame:
@@ -77,6 +82,7 @@ def table(frame: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
+    name = sys.argv[2] if len(sys.argv) > 2 else "routers"
     found = summary([record for _, record in find_records(Path(sys.argv[1]))])
-    found.to_csv(PUBLISHED / "routers.csv", index=False, float_format="%.6g")
+    found.to_csv(PUBLISHED / f"{name}.csv", index=False, float_format="%.6g")
     print(table(found))

@@ -154,6 +154,7 @@ def published() -> dict[str, Callable[[], str]]:
         "personas-told": lambda: across(personas, PROMPTED),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
+        "clusters": lambda: routers_table(pd.read_csv(PUBLISHED / "clusters.csv", dtype={"known": str})),
     }
 
 
