@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -412,7 +412,23 @@ def test_a_view_shows_what_is_needed_and_nothing_else(needs, columns, named, ora
     assert view.seed == 7
     assert (view.shares is not None) == named
     assert (view.utilities is not None) == oracle
+    assert view.instructions is None
     if oracle:
         np.testing.assert_array_equal(view.utilities(["x"], ["up"]), [[1.0, -1.0]])
     shown = set(view.preferences["train"]["prompt"]) | set(view.preferences["validation"]["prompt"])
     assert not shown & set(problem.prompts.test)
+
+
+def test_instructions_are_shown_to_who_needs_them_and_all_groups_have_one():
+    problem = make_problem(*OPPOSED)
+    rows, _ = label_pairs(mixed_pairs(problem), problem, 0)
+    told = replace(
+        problem, groups=tuple(replace(group, instruction=f"as {group.name}:") for group in problem.groups)
+    )
+    view = make_view(rows, told, frozenset({"instruction"}), seed=7)
+    assert view.instructions == {group.name: f"as {group.name}:" for group in problem.groups}
+    assert view.shares is None
+    with pytest.raises(UserError, match="has no instruction that an aligner could be shown"):
+        make_view(
+            rows, replace(told, groups=(told.groups[0], problem.groups[1])), frozenset({"instruction"}), 7
+        )
