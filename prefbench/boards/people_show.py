@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
@@ -17,7 +17,7 @@ from tabulate import tabulate
 from prefbench.boards.csv_file import to_csv
 from prefbench.boards.people import SLIGHT, SURE, WORST
 from prefbench.errors import UserError
-from prefbench.evaluate.people import CONTROLS, TELLING
+from prefbench.evaluate.people import CONTROLS
 from prefbench.evaluate.room import Room
 from prefbench.stats.covered import said_of_all
 from prefbench.text import one_line, visible
@@ -41,6 +41,8 @@ class PeopleTable:
     title: str
     header: list[str]
     rows: list[list[str]]
+    expendable: tuple[str, ...] = ()
+    """Columns that a narrow terminal does without, first to go first."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def people_boards(frame: pd.DataFrame, wide: bool = True) -> list[PeopleBoard]:
 
     Args:
         frame: as `show_people` takes it.
-        wide: write half the 95% interval behind each mean, and how evenly people fare at no pair.
+        wide: write half the 95% interval behind each mean.
     """
     plain = frame.astype(object).where(frame.notna(), None)
     boards: dict[tuple[Any, ...], list[Cells]] = {}
@@ -168,7 +170,8 @@ def _by_known(
         cells = [_mean(_at(strata, n), WORST, wide) + _star(_at(strata, n)) for n in places]
         rows.append([name, strata[0]["needs"], strata[0]["sees"], *cells])
     title = f"worst group's win rate by what is known of people: the seen, and n pairs of the unseen{star}"
-    return PeopleTable(title, [*_NAMES, "seen", *(f"n = {n}" for n in sizes)], rows)
+    middle = tuple(f"n = {n}" for n in reversed(sizes[1:-1]))
+    return PeopleTable(title, [*_NAMES, "seen", *(f"n = {n}" for n in sizes)], rows, (*middle, "needs"))
 
 
 def _star(row: Cells | None) -> str:
@@ -179,14 +182,13 @@ def _star(row: Cells | None) -> str:
 
 def _personal(policies: Sequence[Sequence[Cells]], names: Sequence[str], wide: bool) -> PeopleTable:
     rows = []
-    shown = CONTROLS if wide else tuple(TELLING)
     for strata, name in zip(policies, names, strict=True):
         first = strata[0]
         if not _sees(first):
             continue
         nothing = _at(strata, 0)
         controls = []
-        for context in shown:
+        for context in CONTROLS:
             row = next((row for row in strata if row["context"] == context), None)
             answer = "" if row is None or not row["control"] else f" {row['control']}"
             controls.append(_mean(row, "own_minus", wide, "+") + answer)
@@ -197,22 +199,24 @@ def _personal(policies: Sequence[Sequence[Cells]], names: Sequence[str], wide: b
             + controls
         )
     title = "policies told of people: n that beats the best single policy, and controls (own labels less these)"
-    return PeopleTable(title, [*_NAMES, "beats it from", "n = 0", *shown], rows)
+    return PeopleTable(
+        title, [*_NAMES, "beats it from", "n = 0", *CONTROLS], rows, (CONTROLS[-1], "needs")
+    )
 
 
 def _evenness(
     policies: Sequence[Sequence[Cells]], names: Sequence[str], sizes: Sequence[int], wide: bool
 ) -> PeopleTable:
     places: list[tuple[str, int | None]] = [("seen", None)]
-    shown = {*sizes[:1], *sizes[-1:]} if wide else {*sizes[-1:]}
-    places += [(f"n = {n}", n) for n in sorted(shown)]
+    places += [(f"n = {n}", n) for n in sorted({*sizes[:1], *sizes[-1:]})]
     header = [f"{measure},\n{said}" for said, _ in places for measure in ("worst tenth", "Gini")]
     rows = [
         [name, strata[0]["needs"], strata[0]["sees"]]
         + [_mean(_at(strata, n), measure, wide) for _, n in places for measure in ("worst_tenth", "gini")]
         for strata, name in zip(policies, names, strict=True)
     ]
-    return PeopleTable("how evenly people fare: win rate of the worst tenth, and Gini", [*_NAMES, *header], rows)
+    title = "how evenly people fare: win rate of the worst tenth, and Gini"
+    return PeopleTable(title, [*_NAMES, *header], rows, (*header[2:-2], "needs"))
 
 
 def _room(policies: Sequence[Sequence[Cells]], sizes: Sequence[int]) -> list[str]:
@@ -286,41 +290,60 @@ def _markdown(board: PeopleBoard) -> list[str]:
 
 
 def _plain(board: PeopleBoard, narrow: PeopleBoard, console: Console) -> list[str]:
-    """A board for a terminal; where it is too narrow for the intervals, without them."""
+    """A board for a terminal; where it is too narrow, without intervals, and then without some columns."""
     lines = textwrap.wrap(one_line(board.title), console.width)
     for sentence in board.room:
         lines += textwrap.wrap(one_line(sentence), console.width)
-    for whole, bare in zip(board.tables, narrow.tables, strict=True):
-        lines += ["", _rich(whole if _least(whole) <= console.width else bare, console)]
-    if any(_least(table) > console.width for table in board.tables):
+    shown = [
+        whole if _least(whole) <= console.width else _fitted(bare, console.width)
+        for whole, bare in zip(board.tables, narrow.tables, strict=True)
+    ]
+    for table in shown:
+        lines += ["", *_rich(table, console)]
+    if shown != board.tables:
         lines += ["", *textwrap.wrap("too narrow for all: see the markdown or csv format", console.width)]
     for note in board.notes:
         lines += textwrap.wrap(one_line(note), console.width)
     return lines
 
 
+def _fitted(table: PeopleTable, width: int) -> PeopleTable:
+    """The table without as many of its expendable columns as it takes to fit."""
+    for name in table.expendable:
+        if _least(table) <= width:
+            break
+        kept = [i for i, head in enumerate(table.header) if head != name]
+        rows = [[row[i] for i in kept] for row in table.rows]
+        table = replace(table, header=[table.header[i] for i in kept], rows=rows)
+    return table
+
+
 def _least(table: PeopleTable) -> int:
     """Columns that a terminal has to have: names and answers wrap, numbers do not."""
-    return sum(width + 2 for width in _widths(table)) + 2
+    return sum(width + 2 for width in _widths(table)) + 1
 
 
-def _widths(table: PeopleTable) -> list[int]:
-    """The least width of each column."""
+def _widths(table: PeopleTable, room: int = 0) -> list[int]:
+    """The width of each column: the least, and of what wraps as much more as there is room for."""
     found = []
     for i, name in enumerate(table.header):
         cells = [name, *(row[i] for row in table.rows)]
         parts = [part for cell in cells for part in (cell.split() if name in _WRAPPED else cell.splitlines())]
-        found.append(max(map(cell_len, parts), default=0))
+        least = max(map(cell_len, parts), default=0)
+        more = min(room, max(map(cell_len, cells)) - least) if name in _WRAPPED else 0
+        room -= more
+        found.append(least + more)
     return found
 
 
-def _rich(shown: PeopleTable, console: Console) -> str:
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    table.title = Text(visible(shown.title))
-    for name, width in zip(shown.header, _widths(shown), strict=True):
-        table.add_column(name, min_width=width, no_wrap=name not in _WRAPPED, overflow="fold")
+def _rich(shown: PeopleTable, console: Console) -> list[str]:
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    widths = _widths(shown, max(0, console.width - _least(shown)))
+    for name, width in zip(shown.header, widths, strict=True):
+        table.add_column(name, width=width, no_wrap=name not in _WRAPPED, overflow="fold")
     for row in shown.rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     with console.capture() as capture:
         console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+    lines = "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+    return [*textwrap.wrap(visible(shown.title), console.width), "", lines]

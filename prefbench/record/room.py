@@ -13,7 +13,7 @@ def room_of(record: Record) -> Room | None:
     policy's own worst value.
     """
     regret = record.regret
-    if regret is None:
+    if regret is None or not regret.groups:
         return None
     worst = min(group.value for group in regret.groups)
     return Room(worst + regret.egalitarian_regret, min(group.best for group in regret.groups))
