@@ -140,7 +140,7 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
 
 
 def number_of(text: str, whole: bool = False) -> int | float | None:
-    """The number that a cell was written from; None if it is none, not finite or not the whole one asked for."""
+    """The number that a cell was written from; None if it is none, or not whole where that is asked for."""
     try:
         number = float(text)
         if whole:  # pandas and spreadsheets write 3.0 where a column has gaps

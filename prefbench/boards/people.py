@@ -36,7 +36,7 @@ MEASURES = (WORST, "win_rate", "worst_tenth", "gini", "atkinson")
 """Figures of a stratum, as `StratumRecord` has them."""
 SURE = 0.05
 SLIGHT = 0.02
-"""Win rate up to which own labels, or a method, are worth nothing to speak of: two comparisons in a hundred."""
+"""Difference of win rates that is nothing to speak of: two comparisons in a hundred."""
 Told = TypeVar("Told")
 Answer = Literal["passes", "fails", "cannot tell"]
 """Answers of a control."""
@@ -187,9 +187,7 @@ def best_single(rows: Iterable[Row], role: Mapping[str, str]) -> Row | None:
         rows: complete ones of one board and contest.
         role: from `ranks.roles`.
     """
-    alone = [
-        _Strata(row) for row in rows if role[row.first.aligner] == "learner" and not row.first.sees
-    ]
+    alone = [_Strata(row) for row in rows if role[row.first.aligner] == "learner" and not row.first.sees]
     if not alone:
         return None
     return min(
@@ -231,9 +229,7 @@ def _minus_single(ours: _Strata, theirs: _Strata) -> dict[Known, Difference]:
     }
     sizes = [known for known in means if not known.seen]
     adjusted = dict(zip(sizes, holm([two_sided_p(means[known]) for known in sizes]).tolist(), strict=True))
-    return {
-        known: _difference(mean, adjusted.get(known, two_sided_p(mean))) for known, mean in means.items()
-    }
+    return {known: _difference(mean, adjusted.get(known, two_sided_p(mean))) for known, mean in means.items()}
 
 
 def _difference(mean: Mean, p_value: float) -> Difference:
@@ -282,9 +278,7 @@ class _Controls:
             return None
 
 
-def _figures(
-    strata: _Strata, known: Known, minus: Difference | None, evidence: _Controls
-) -> PeopleFigures:
+def _figures(strata: _Strata, known: Known, minus: Difference | None, evidence: _Controls) -> PeopleFigures:
     each = [run[known] for run in strata.runs]
     figures = {}
     for name in MEASURES:

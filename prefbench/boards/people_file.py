@@ -32,12 +32,13 @@ PEOPLE_COLUMNS = (
     *("minus_single", "minus_single_low", "minus_single_high", "minus_single_p"),
     *("control", "own_minus", "own_minus_low", "own_minus_high", "room_single", "room_own"),
 )
-"""Columns, in order. `board` names what may be compared; `setting` has the options of task, model and evaluation
-that are not defaults, and `options` the aligner's. `known` is `seen` or `unseen`, `n` the pairs that are known
-of the unseen, `context` whose they are. `single` is the best single policy of the board; `minus_single` is the
-worst group less that one's, with p corrected by Holm over `n`, and `beats_single_from` the least n at which it
-is beaten. `control` is the answer of a control, and `own_minus` the win rate with the own context less that with
-the control's. `room_single` and `room_own` are the ends of the exact room in values V, means over seeds."""
+"""Columns, in order. `board` names what may be compared; `setting` has the options of task, model and
+evaluation that are not defaults, and `options` the aligner's. `known` is `seen` or `unseen`, `n` the pairs
+that are known of the unseen, `context` whose they are. `single` is the best single policy of the board;
+`minus_single` is the worst group less that one's, with p corrected by Holm over `n`, and `beats_single_from`
+the least n at which it is beaten. `control` is the answer of a control, and `own_minus` the win rate with
+the own context less that with the control's. `room_single` and `room_own` are the ends of the exact room in
+values V, means over seeds."""
 
 
 def beside(path: Path) -> Path:

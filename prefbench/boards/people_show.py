@@ -195,13 +195,15 @@ def _personal(policies: Sequence[Sequence[Cells]], names: Sequence[str], wide: b
         beats = first["beats_single_from"]
         least = f"n = {beats}" if beats.isdecimal() else beats
         rows.append(
-            [name, first["needs"], first["sees"], least, "" if nothing is None else nothing["control"]]
-            + controls
+            [
+                *(name, first["needs"], first["sees"], least),
+                *("" if nothing is None else nothing["control"], *controls),
+            ]
         )
-    title = "policies told of people: n that beats the best single policy, and controls (own labels less these)"
-    return PeopleTable(
-        title, [*_NAMES, "beats it from", "n = 0", *CONTROLS], rows, (CONTROLS[-1], "needs")
+    title = (
+        "policies told of people: n that beats the best single policy, and controls (own labels less these)"
     )
+    return PeopleTable(title, [*_NAMES, "beats it from", "n = 0", *CONTROLS], rows, (CONTROLS[-1], "needs"))
 
 
 def _evenness(
@@ -234,7 +236,7 @@ def _room(policies: Sequence[Sequence[Cells]], sizes: Sequence[int]) -> list[str
         by = "" if last["n"] is None else f" with {last['n']} pairs"
         said.append(
             f"In win rates: the worst group has {last[WORST]:.2f} of {best[0]['aligner']}{by}, "
-            f"{_mean(last, 'minus_single', True, '+')} beyond {single}, the best single policy that was learned."
+            f"{_mean(last, 'minus_single', True, '+')} beyond {single}, the best single policy learned."
             f"{_better_single(policies, last, single)}"
         )
     return said
@@ -262,8 +264,8 @@ def _notes(policies: Sequence[Sequence[Cells]], names: Sequence[str]) -> list[st
         said.append(
             "surely: paired over seeds, 5%, corrected by Holm over n; never: more than "
             f"{SLIGHT:.2f} is ruled out at every n; a control passes where own labels are surely worth more "
-            f"than those, and fails where more than {SLIGHT:.2f} is ruled out or nothing that the policy says "
-            "depends on them; n = 0 passes where the default answers whoever nothing is known of"
+            f"than those, and fails where more than {SLIGHT:.2f} is ruled out or nothing that the policy "
+            "says depends on them; n = 0 passes where the default answers whoever nothing is known of"
         )
     few = said_of_all(strata[0]["n_seeds"] for strata in policies)
     return [*said, *([few] if few else [])]

@@ -33,8 +33,8 @@ TELLING: Mapping[Shown, str] = {
     "shuffled": "labels that coins gave",
     "other group": "the labels of somebody who wants something else",
 }
-"""Controls that serve a person worse than her own labels do, if the policy makes use of them, in words. Another
-one of her group may want the same as she does."""
+"""Controls, in words, that serve a person worse than her own labels do if the policy makes use of these.
+Another one of her group may want what she wants."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The room of personal policies: what knowing the group of whoever is answered could be worth to the worst off."""
+"""The room of personal policies: how much knowing the groups of people could be worth to the worst off."""
 
 from __future__ import annotations
 

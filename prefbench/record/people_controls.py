@@ -60,7 +60,9 @@ def unmoved(folder: Path) -> set[Shown]:
         rows = table[table["context"] == control]
         if rows.empty:
             continue
-        own = table[(table["context"] == "own") & ~table["seen"].astype(bool) & (table["n"] == rows["n"].max())]
+        own = table[
+            (table["context"] == "own") & ~table["seen"].astype(bool) & (table["n"] == rows["n"].max())
+        ]
         ours, theirs = (each.sort_values(list(_ROW))["response"].tolist() for each in (own, rows))
         if ours == theirs:
             found.add(control)

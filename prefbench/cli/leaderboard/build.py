@@ -36,6 +36,8 @@ def build(
     print(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'} written to {out}")
     if len(people):
         write_csv(people, beside(out))
-        print(f"people's written to {beside(out)}: prefbench leaderboard show {shlex.quote(str(out))} --people")
+        print(
+            f"people's written to {beside(out)}: prefbench leaderboard show {shlex.quote(str(out))} --people"
+        )
     elif beside(out).exists():
         print(f"warning: {beside(out)} is of other runs: in these nobody is told apart")

@@ -45,8 +45,8 @@ def verify(
     Problems are built from the specifications, utilities computed from the texts, runs held against each
     other. Exit 1 if one does not follow, is too large to be checked, or none could be checked.
     """
-    from prefbench.boards.verify import runs_in, verify_board
     from prefbench.boards.people_file import beside
+    from prefbench.boards.verify import runs_in, verify_board
     from prefbench.boards.verify_csv import verify_csv, verify_people_csv
     from prefbench.record.fields import unchecked_lines
     from prefbench.report.hush import hush
@@ -99,7 +99,13 @@ def verify(
         print(f"{done - differ} of {done} runs are the same computed anew: {ways}")
     for line in unchecked_lines():
         print(f"not checked of any record: {line}")
-    if any(run.wrong for run in found) or any(any(of.values()) for of in rows.values()) or differ or too_large or not right:
+    if (
+        any(run.wrong for run in found)
+        or any(any(of.values()) for of in rows.values())
+        or differ
+        or too_large
+        or not right
+    ):
         raise typer.Exit(1)
     if rerun and not done:  # what was asked for has decided nothing
         raise typer.Exit(1)
