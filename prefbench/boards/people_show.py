@@ -259,7 +259,7 @@ def _notes(policies: Sequence[Sequence[Cells]], names: Sequence[str]) -> list[st
     for strata, name in zip(policies, names, strict=True):
         failed = [row for row in strata if row["control"] == "fails"]
         for row in failed:
-            said.append(f"{name} fails a control: {_failure(row)}.")
+            said.append(f"control failed by {name}: {_failure(row)}")
     if any(_sees(strata[0]) for strata in policies):
         said.append(
             "surely: paired over seeds, 5%, corrected by Holm over n; never: more than "
