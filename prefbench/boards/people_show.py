@@ -233,7 +233,7 @@ def _room(policies: Sequence[Sequence[Cells]], sizes: Sequence[int]) -> list[str
     if told:
         best = max(told, key=lambda strata: _last(strata)[WORST])
         last, single = _last(best), best[0]["single"]
-        by = "" if last["n"] is None else f" with {last['n']} pairs"
+        by = f" with {last['n']} pairs" if "pairs" in last["sees"].split() and last["n"] else ""
         said.append(
             f"In win rates: the worst group has {last[WORST]:.2f} of {best[0]['aligner']}{by}, "
             f"{_mean(last, 'minus_single', True, '+')} beyond {single}, the best single policy learned."
