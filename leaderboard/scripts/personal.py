@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from prefbench import registry
-from prefbench.evaluate.context_curve import NO_ROOM, curves
+from prefbench.evaluate.context_curve import curves
+from prefbench.evaluate.room import NO_ROOM
 from prefbench.report.personal_plot import save_figure
 
 PUBLISHED = Path(__file__).parents[1]

@@ -13,6 +13,7 @@ from prefbench.api.shown import Shown, know_plugins, path_of, plain_console
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.declared import read_declared
 from prefbench.boards.matrix import duels_frame, head_to_head
+from prefbench.boards.people_file import people_frame
 from prefbench.boards.rows import Row, rows_of
 from prefbench.boards.show import notes, show, shown_rows
 from prefbench.boards.table import frame_of
@@ -40,6 +41,17 @@ class Leaderboard(Shown):
     def frame(self) -> pd.DataFrame:
         """The rows with the columns of the CSV, which docs/leaderboard.md explains."""
         return self._frame.copy()
+
+    def people(self) -> pd.DataFrame:
+        """A row for each configuration and stratum: win rates by what is known of people, over seeds.
+
+        The columns are those of the file `-people.csv` that `prefbench leaderboard build` writes, which
+        docs/leaderboard.md explains; no row where nobody is told apart.
+
+        Raises:
+            UserError: there are no runs.
+        """
+        return people_frame(self._rows())
 
     def matrix(
         self, *aligners: str, task: str | None = None, minority_ratio: str | float | None = None

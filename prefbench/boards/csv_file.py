@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def _guard(text: str) -> str:
     return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
-def _unguard(text: str) -> str:
+def text_of(text: str) -> str:
+    """The text that a cell was written from."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
@@ -87,6 +89,21 @@ def read_csv(path: Path) -> pd.DataFrame:
         UserError: if it is missing, lacks a column, or has text where a number belongs.
     """
     path = Path(path)
+    needed = [name for name in COLUMNS if name not in LATER]
+    cells = [
+        {name: _parse(name, {**BEFORE, **row}.get(name, ""), path, number) for name in COLUMNS}
+        for number, row in enumerate(read_cells(path, needed), start=2)
+    ]
+    return typed_frame(cells)
+
+
+def read_cells(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
+    """The cells of a CSV file that `write_csv` wrote, a dictionary by column for each row.
+
+    Raises:
+        UserError: it is missing, cannot be read, lacks a column that is needed, or has a row of another
+            length.
+    """
     try:
         text = read_text(path, CSV_BYTES)
         rows = list(csv.reader(io.StringIO(text, newline="")))  # a carriage return in a cell stays one
@@ -95,31 +112,22 @@ def read_csv(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"leaderboard '{path}' cannot be read ({error}): build it again.") from None
     header, body = (rows[0], rows[1:]) if rows else ([], [])
-    lacking = [name for name in COLUMNS if name not in header and name not in LATER]
+    lacking = [name for name in needed if name not in header]
     if lacking:
         raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
-    cells = []
     for number, row in enumerate(body, start=2):
         if len(row) != len(header):
             raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
-        by_name = dict(zip(header, row, strict=True))
-        found = {**BEFORE, **by_name}
-        cells.append({name: _parse(name, found.get(name, ""), path, number) for name in COLUMNS})
-    return typed_frame(cells)
+    return [dict(zip(header, row, strict=True)) for row in body]
 
 
 def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | None:
     if name in (*TEXT, *TEXT_LAST, *TEXT_LATER):
-        return _unguard(text)
+        return text_of(text)
     if not text and name != "minority_ratio":
         return None
-    try:
-        number = float(text)
-        if name in WHOLE:  # pandas and spreadsheets write 3.0 where a column has gaps
-            number = int(text) if "." not in text else int(number) if number.is_integer() else float("nan")
-    except ValueError:
-        number = float("nan")
-    if not (0 < number < 2**53 if name in WHOLE else np.isfinite(number)):
+    number = number_of(text, whole=name in WHOLE)
+    if number is None or (name in WHOLE and not 0 < number < 2**53):
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
     if name == "minority_ratio" and not 0 < number <= 0.5:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
@@ -129,3 +137,14 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
     if name.removesuffix("_low").removesuffix("_high") in rates and not 0 <= number <= 1:
         raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
     return number
+
+
+def number_of(text: str, whole: bool = False) -> int | float | None:
+    """The number that a cell was written from; None if it is none, or not whole where that is asked for."""
+    try:
+        number = float(text)
+        if whole:  # pandas and spreadsheets write 3.0 where a column has gaps
+            return int(text) if "." not in text else int(number) if number.is_integer() else None
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_jsonable_python
@@ -61,16 +61,21 @@ def contest_of(record: Record) -> tuple[bool, int]:
     return (False, 0) if tuning is None else (True, tuning.configurations)
 
 
-def variant(spec: Mapping[str, Any], numerics: int | None) -> str:
+KINDS = ("task", "aligner", "model", "evaluate")
+"""Sections of a specification that have options, in the order in which they are told."""
+
+
+def variant(spec: Mapping[str, Any], numerics: int | None, kinds: Sequence[str] = KINDS) -> str:
     """The options that are not the defaults of their time, as `aligner.beta=0.5, task.noise=2`, or nothing.
 
-    What tuning chose has the word `tuned` before it, also where it chose the defaults.
+    What tuning chose has the word `tuned` before it, also where it chose the defaults. `kinds` are the
+    sections that are told.
 
     Defaults come from the registry. The options of something that is not registered here (a plug-in
     that was not given) cannot be told from defaults, so its rows show the specification's hash.
     """
-    changed = ["tuned"] if spec.get("tuning") else []
-    for kind in ("task", "aligner", "model", "evaluate"):
+    changed = ["tuned"] if spec.get("tuning") and "aligner" in kinds else []
+    for kind in kinds:
         options = spec.get(f"{kind}_options") or {}
         if not options:
             continue

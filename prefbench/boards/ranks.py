@@ -86,7 +86,7 @@ def compare(first: Row, second: Row, metric: str, prompts_only: bool = False) ->
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """A row's runs, ready to be held against those of other rows."""
 
     of: list[tuple[int, int]]
@@ -94,20 +94,20 @@ class _Held:
     runs: list[Floats]
     mean: Callable[[list[Floats]], Mean]
 
-    def less(self, other: _Held) -> tuple[Mean, bool]:
+    def less(self, other: Held) -> tuple[Mean, bool]:
         """This less another, and whether run by run."""
         if self.of == other.of:
             return self.mean([a - b for a, b in zip(self.runs, other.runs, strict=True)]), True
         return difference_of(self.mean(self.runs), self.mean(other.runs)), False
 
 
-def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Mean]) -> _Held:
+def _scores(row: Row, metric: str, mean: Callable[[list[Floats]], Mean]) -> Held:
     of = [(seed.seed, hash(seed.prompts)) for seed in row.seeds]
-    return _Held(of, row.metric_scores(metric), mean)
+    return Held(of, row.metric_scores(metric), mean)
 
 
-def _regrets(row: Row) -> _Held:
+def _regrets(row: Row) -> Held:
     """Regrets, less being better. A run's is exact and needs no prompts."""
     lost = [np.array([-each.egalitarian_regret]) for r in row.records.values() if (each := r.regret)]
     of = [(seed, 0) for seed in row.records]
-    return _Held(of, lost, lambda runs: mean_of_figures(np.concatenate(runs), RESOLVED**2))
+    return Held(of, lost, lambda runs: mean_of_figures(np.concatenate(runs), RESOLVED**2))

@@ -79,6 +79,8 @@ def shown_rows(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Names of the columns of `SHOWN` that some row fills, and their cells row by row."""
     rows = [[visible(cell, keep="\n") for cell in _shown(row)] for row in frame.to_dict("records")]
     kept = [i for i, name in enumerate(SHOWN) if name not in _WHERE_KNOWN or any(row[i] for row in rows)]
+    for row in rows:
+        row[SHOWN.index("sees")] = row[SHOWN.index("sees")] or "nothing"
     return [SHOWN[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 from prefbench.boards.columns import COLUMNS, LATER
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.names import config_hash
-from prefbench.boards.rows import rows_of
+from prefbench.boards.people_file import PEOPLE_COLUMNS, people_frame, read_people
+from prefbench.boards.rows import Row, rows_of
 from prefbench.boards.table import frame_of
 from prefbench.record.files import find_records
 
@@ -31,6 +33,22 @@ def verify_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
         UserError: if the file or the runs cannot be read.
     """
     published = read_csv(path)
+    rows = _rows_named(published, runs_dir)
+    blank = {name for name in LATER if published[name].isna().all()}
+    columns = [name for name in COLUMNS if name not in blank]
+    return _held(published, frame_of(rows) if rows else None, ("config_hash",), columns, runs_dir)
+
+
+def verify_people_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
+    """`verify_csv` of a file of people's figures."""
+    published = read_people(path)
+    rows = _rows_named(published, runs_dir)
+    key = ("config_hash", "known", "n", "context")
+    return _held(published, people_frame(rows) if rows else None, key, PEOPLE_COLUMNS, runs_dir)
+
+
+def _rows_named(published: pd.DataFrame, runs_dir: Path) -> list[Row]:
+    """The rows of the runs that a file names."""
     seeds: dict[str, set[str]] = {}
     for row in published.to_dict("records"):
         seeds.setdefault(row["config_hash"], set()).update(row["seeds"].split())
@@ -39,22 +57,35 @@ def verify_csv(path: Path, runs_dir: Path) -> dict[str, list[str]]:
         for folder, record in find_records(Path(runs_dir))
         if str(record.seed) in seeds.get(config_hash(record.spec), ())
     ]
-    rows = frame_of(rows_of(runs)).to_dict("records") if runs else []
-    built = {row["config_hash"]: row for row in rows}
-    blank = {name for name in LATER if published[name].isna().all()}
+    return rows_of(runs)
+
+
+def _held(
+    published: pd.DataFrame,
+    frame: pd.DataFrame | None,
+    key: Sequence[str],
+    columns: Iterable[str],
+    runs_dir: Path,
+) -> dict[str, list[str]]:
+    """What is wrong with each row of a file, by the row that the runs give with the same key."""
+
+    def key_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
+        return tuple(_cell(row[name]) for name in key)
+
+    built = {} if frame is None else {key_of(row): row for row in frame.to_dict("records")}
     result: dict[str, list[str]] = {}
     for number, row in enumerate(published.to_dict("records"), start=2):
         name = (
             f"row {number}, {row['task']} {row['minority_ratio']:g} {row['aligner']} ({row['config_hash']})"
         )
-        ours = built.get(row["config_hash"])
+        ours = built.get(key_of(row))
         wrong = result.setdefault(name, [])
         if ours is None:
             wrong.append(f"no run of it in '{runs_dir}'")
             continue
-        for column in COLUMNS:
+        for column in columns:
             written, computed = row[column], ours[column]
-            if column in blank or (pd.isna(written) and pd.isna(computed)):
+            if pd.isna(written) and pd.isna(computed):
                 continue
             if isinstance(computed, str) or pd.isna(written) or pd.isna(computed):
                 same = not pd.isna(written) and not pd.isna(computed) and written == computed

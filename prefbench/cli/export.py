@@ -33,6 +33,14 @@ def export(
             "--set", metavar="SECTION.NAME=VALUE", help="An option of the task or the model. May be repeated."
         ),
     ] = None,
+    votes: Annotated[
+        bool,
+        typer.Option(
+            "--votes",
+            help="One row for each pair, with the share of its votes as strength, where several annotators "
+            "label it.",
+        ),
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
     push: Annotated[
         str | None,
@@ -80,7 +88,7 @@ def export(
         contextlib.redirect_stdout(sys.stderr),
         live.reporter(quiet, Console(stderr=True)) as reporter,
     ):
-        rows = export(spec, out, runs_dir.expanduser(), reporter)
+        rows = export(spec, out, runs_dir.expanduser(), reporter, votes=votes)
     if not quiet:
         print(f"written: {out} ({', '.join(f'{n} {split}' for split, n in rows.items())})")
     if push is not None:

@@ -30,8 +30,7 @@ def list_(
         print_json([summary_of(entry) for entry in found])
         return
     middle = {"task": "provides", "aligner": "needs", "model": "options"}[kinds[what]]
-    # What a policy is told of people matters where one is told anything.
-    sees = any(entry.sees for entry in found)
+    sees = kinds[what] == "aligner"
     rows = []
     for entry in found:
         shown = {

@@ -195,6 +195,8 @@ def _run_all(
         folders.append(folder)
         records.append(record)
         if record.status == "ok":
+            if room := tables.room_line(record):
+                say(room)
             for shown in filter(None, (tables.result_table(record), tables.people_table(record))):
                 say(tables.render(shown, results))
             say(tables.verdict(record))

@@ -71,8 +71,7 @@ def show(
             print(f"model: {BACKBONES[entry.backbone]} unless --model says otherwise")
         if entry.kind == "aligner":
             print(f"needs: {listed(entry.needs)}")
-            if entry.sees:
-                print(f"sees: {listed(entry.sees)}")
+            print(f"sees: {listed(entry.sees)}")
             print(f"backbones: {listed(entry.backbones)}")
         rows = [
             [f"{entry.kind}.{option['name']}", _default(option), option["type"], option["doc"]]

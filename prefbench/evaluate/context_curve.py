@@ -15,6 +15,7 @@ import numpy as np
 
 from prefbench.errors import UserError
 from prefbench.evaluate.regret import exact_game
+from prefbench.evaluate.room import Room
 from prefbench.evaluate.theory import world_of
 from prefbench.evaluate.theory_sweep import listed_task
 from prefbench.learn import experiment
@@ -32,8 +33,6 @@ CONTEXTS = 1000
 """Contexts simulated for each group."""
 CONTEXT_NUMBERS = 20_000_000
 """Most numbers that the margins of all contexts may have: 160 megabytes."""
-NO_ROOM = 1e-7
-"""A room up to this, in standard deviations of utility, is rounding."""
 
 
 def curves(
@@ -174,20 +173,15 @@ def over_worlds(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("value_se", "shares_value_se"):
         result[name] = worlds[name].agg(lambda errors: float(np.sqrt((errors**2).sum()) / len(errors)))
     result["gap"] = worlds["gap"].max()
-    none, own = result["value"].iloc[0], result["value"].iloc[-1]
-    result["of_room"] = (result["value"] - none) / (own - none if own - none > NO_ROOM else np.nan)
+    room = _room(result)
+    result["of_room"] = (result["value"] - room.single) / (room.size or np.nan)
     return result.reset_index()
 
 
 def verdict(table: pd.DataFrame) -> str:
     """The room, in a sentence; of the result of `over_worlds`."""
-    none, own = float(table["value"].iloc[0]), float(table["value"].iloc[-1])
-    if own - none <= NO_ROOM:
-        return (
-            f"Room: 0. The best single policy already gives the worst group {none:.2f}, all that its own "
-            "optimum does: here nothing can be shown of personal policies."
-        )
-    return (
-        f"Room: {own - none:.2f}. The worst group has {none:.2f} of the best single policy, and {own:.2f} "
-        "where every group has its own optimum."
-    )
+    return _room(table).sentence
+
+
+def _room(table: pd.DataFrame) -> Room:
+    return Room(float(table["value"].iloc[0]), float(table["value"].iloc[-1]))

@@ -7,7 +7,7 @@ person judges a prompt at every n, so that a curve over n is within people.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,12 @@ Shown = Literal["own", "shuffled", "other group", "other person"]
 """Kinds of contexts: the person's own, the same with each label flipped by a fair coin, that of an unseen
 person of another group, and that of another one of her group."""
 CONTROLS: tuple[Shown, ...] = ("shuffled", "other group", "other person")
+TELLING: Mapping[Shown, str] = {
+    "shuffled": "labels that coins gave",
+    "other group": "the labels of somebody who wants something else",
+}
+"""Controls, in words, that serve a person worse than her own labels do if the policy makes use of these.
+Another one of her group may want what she wants."""
 
 
 @dataclass(frozen=True)

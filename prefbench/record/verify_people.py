@@ -13,6 +13,7 @@ from prefbench.problem.utilities.protocol import Utility
 from prefbench.record.alike import TOLERANCE
 from prefbench.record.checked import Checked
 from prefbench.record.files import PEOPLE_FILE
+from prefbench.record.people_controls import unlike_items
 from prefbench.record.schema import PEOPLE_VERSION, Record
 from prefbench.record.verify_texts import empty_differs
 from prefbench.record.verify_utilities import rows_apart
@@ -70,15 +71,15 @@ def _plan_differs(table: pd.DataFrame, record: Record, problem: Problem) -> list
 
 def _responses_differ(items: pd.DataFrame, table: pd.DataFrame, record: Record) -> list[str]:
     """Responses to people that are also those of the items: the reference's, and the default policy's."""
-    place = table["prompt_id"].to_numpy() * (record.samples_per_prompt or 1) + table["sample"].to_numpy()
+    samples = record.samples_per_prompt or 1
     seen, n = table["seen"].tolist(), table["n"].tolist()
     default = np.array([not record.sees or is_default(*each) for each in zip(seen, n, strict=True)])
     wrong = []
     for name, rows in (("reference_response", np.ones(len(table), dtype=bool)), ("response", default)):
-        due = items[name].to_numpy(dtype=object)[place]
-        differing = int((rows & (table[name].to_numpy(dtype=object) != due)).sum())
+        differing = int(rows[unlike_items(items, table, name, samples)].sum())
         if differing:
             wrong.append(f"{PEOPLE_FILE}: {name} is not that of the items in {differing} rows")
+    place = table["prompt_id"].to_numpy() * samples + table["sample"].to_numpy()
     said, due = (each.to_numpy(dtype=np.float64)[default] for each in (table["kl"], items["kl"].iloc[place]))
     if not np.allclose(said, due, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
         wrong.append(f"{PEOPLE_FILE}: kl of the default policy is not that of the items")

@@ -74,6 +74,7 @@ class Line:
 
     name: str
     needs: str
+    """What it needs in training, and sees of whoever is answered."""
     style: int
     """Number for `style`; by name, so that a line looks alike in every setting."""
 
@@ -184,7 +185,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
     for label, (key, members) in zip(labels, by_key.items(), strict=True):
         setting = FigureSetting(label)
         order = sorted(set(names[key]), key=lambda name: styles[name])
-        needs = {name: str(row["needs"]) for name, (row, _, _) in zip(names[key], members, strict=True)}
+        needs = {name: _told(row) for name, (row, _, _) in zip(names[key], members, strict=True)}
         setting.lines = [Line(name, needs[name], styles[name]) for name in order]
         setting.cells = [
             Cell(order.index(name), record.minority_ratio, row, runs)
@@ -192,6 +193,11 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
         ]
         settings.append(setting)
     return settings
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What an aligner needs, and what its policy sees where it sees anything."""
+    return f"{row['needs']}, sees {row['sees']}" if row["sees"] else str(row["needs"])
 
 
 _NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio", "tuning")

@@ -36,6 +36,7 @@ from prefbench.report.figures import (
 )
 from prefbench.report.markup import escape
 from prefbench.report.page_frontier import frontier_section
+from prefbench.report.page_people import people_section
 from prefbench.report.page_reader import shelves
 from prefbench.stats.covered import said_of_all
 from prefbench.store.files import write_atomically
@@ -100,6 +101,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         "js": js,
         "table_how": _TABLE_HOW + (f" {escape(few[0].upper() + few[1:])}." if few else ""),
         "frontier": frontier,
+        "people": people_section(rows),
         "table": _table(frame),
         "data": embedded_json(data),
         "footer": f"Made by prefbench {escape(__version__)}; runs made with {escape(', '.join(versions))}. "
@@ -184,6 +186,7 @@ def _table(frame: pd.DataFrame) -> str:
     # A leaderboard may have learned new columns: they are shown as they come.
     told = PROMPTED in frame.columns and bool(frame[PROMPTED].notna().any())
     rates = _RATES | ({PROMPTED: "worst, told what is wanted"} if told else {})
+    sees = any(row["sees"] for row in rows)
     known = {*_ONCE, *rates, *_MORE, *_PLAIN}
     known |= {f"{m}{end}" for m in (*rates, *_BARE) for end in ("_low", "_high", "_sd")}
     new = {
@@ -196,6 +199,7 @@ def _table(frame: pd.DataFrame) -> str:
         _th("rank", True),
         _th("split", True),
         _th("needs"),
+        *([_th("sees")] if sees else []),
         _th("worst group"),
         *(_th(label, True, first=_first(name)) for name, label in rates.items()),
         *(_th(label, True) for label in _MORE.values()),
@@ -208,7 +212,7 @@ def _table(frame: pd.DataFrame) -> str:
         _th("version"),
         _th("date"),
     ]
-    body = "\n".join(_row(row, rates, shown, new) for row in rows)
+    body = "\n".join(_row(row, rates, shown, new, sees) for row in rows)
     return (
         f"<table><caption>{escape(caption)}</caption>\n<thead><tr>{''.join(head)}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table>"
@@ -216,7 +220,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 _PLAIN = (
-    *("aligner", "variant", "needs", "role", *RANKS, "minority_ratio", "worst_group", "status"),
+    *("aligner", "variant", "needs", "sees", "role", *RANKS, "minority_ratio", "worst_group", "status"),
     *("n_seeds", "seeds", "n_prompts", "config_hash", "version", "date"),
 )
 
@@ -231,7 +235,9 @@ def _first(name: str) -> str:
     return "ascending" if name == "gap" else "descending"
 
 
-def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new: Mapping[str, bool]) -> str:
+def _row(
+    row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new: Mapping[str, bool], sees: bool
+) -> str:
     whole = row["status"] == "ok"
     tags = [row["variant"], near_reference(row["kl"])]
     variant = "".join(f' <span class="tag">{escape(tag)}</span>' for tag in tags if tag)
@@ -240,6 +246,7 @@ def _row(row: Mapping[str, Any], rates: Iterable[str], shown: Sequence[str], new
         _rank(row),
         _td(row["minority_ratio"], ratio_label(row["minority_ratio"])),
         f"<td>{escape(row['needs'])}</td>",
+        *([f"<td>{escape(row['sees'] or 'nothing')}</td>"] if sees else []),
         _words(row["worst_group"]),
         *(_interval(row, name) for name in rates),
         *(_td(row[name], "" if row[name] is None else f"{row[name]:.2f}") for name in _MORE),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.evaluate.context_curve import NO_ROOM, over_worlds
+from prefbench.evaluate.context_curve import over_worlds
+from prefbench.evaluate.room import NO_ROOM
 from prefbench.report.theory_plot import COLOURS, MARKERS
 
 if TYPE_CHECKING:

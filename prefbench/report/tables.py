@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prefbench.record.near_reference import near_reference
+from prefbench.record.room import room_of
 from prefbench.record.schema import GroupRecord, Record
 from prefbench.record.schema_people import StratumRecord
 from prefbench.stats.covered import said_of
@@ -75,6 +76,17 @@ def result_table(record: Record) -> Table:
             )
         table.caption = Text("\n".join(lines))
     return table
+
+
+def room_line(record: Record) -> str | None:
+    """What knowing the groups of people could be worth, in a sentence; None where nobody is told apart.
+
+    Exact, where responses can be listed; elsewhere nothing is known of it from one run.
+    """
+    room = room_of(record)
+    if record.people is None or room is None:
+        return None
+    return f"{room.sentence} (Values V, exact: docs/personal.md)"
 
 
 def people_table(record: Record) -> Table | None:

@@ -50,8 +50,17 @@ def mean_over_runs(scores: Sequence[ArrayLike]) -> Mean:
         raise ValueError("no run to average")
     if len(tables) == 1:
         return mean_over_prompts(tables)
-    doubt = np.mean([1 / (len(values) * max(1, len(values) - 1)) for values in tables])
-    return mean_of_figures([values.mean() for values in tables], float(doubt))
+    return mean_of_rates([values.mean() for values in tables], [len(values) for values in tables])
+
+
+def mean_of_rates(rates: ArrayLike, prompts: Sequence[int]) -> Mean:
+    """`mean_over_runs` of which only the runs' own rates, or their differences, are known.
+
+    Args:
+        rates: `[runs]`, each in -1..1. With one run the standard error is infinite.
+        prompts: behind each of them.
+    """
+    return mean_of_figures(rates, float(np.mean([1 / (n * max(1, n - 1)) for n in prompts])))
 
 
 def mean_of_figures(figures: ArrayLike, doubt: float = 0.0) -> Mean:

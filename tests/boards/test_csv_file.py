@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefbench.boards.columns import OVER_SEEDS, RANKS, is_old
-from prefbench.boards.csv_file import _guard, _unguard, read_csv, to_csv, write_csv
+from prefbench.boards.csv_file import _guard, read_csv, text_of, to_csv, write_csv
 from prefbench.boards.show import show
 from prefbench.boards.table import build
 from prefbench.errors import UserError
@@ -58,7 +58,7 @@ def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
 
 @given(st.text())
 def test_guard_can_be_undone(text):
-    assert _unguard(_guard(text)) == text
+    assert text_of(_guard(text)) == text
     assert not _guard(text).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 

@@ -56,6 +56,13 @@ def test_list_and_show():
     )
 
 
+def test_what_a_policy_sees_stands_beside_what_its_aligner_needs():
+    header = typed("list", "aligners").out.splitlines()[0].split()
+    assert header == ["aligner", "needs", "sees", "summary"]
+    assert "needs: user_id\nsees: pairs\n" in typed("show", "em_personal").out
+    assert "needs: user_id\nsees: nothing\n" in typed("show", "maxmin").out
+
+
 def test_show_takes_the_kind_before_the_name(tmp_path):
     with_kind, without = typed("show", "model", "tulu2-7b"), typed("show", "tulu2-7b")
     assert with_kind == without

@@ -12,8 +12,9 @@ from scipy.special import expit
 
 from prefbench import registry
 from prefbench.errors import UserError
-from prefbench.evaluate.context_curve import NO_ROOM, curve, curves, games_of, over_worlds, verdict
+from prefbench.evaluate.context_curve import curve, curves, games_of, over_worlds, verdict
 from prefbench.evaluate.regret import regrets
+from prefbench.evaluate.room import NO_ROOM
 from prefbench.learn import exact, experiment
 from prefbench.learn.adaptive import least_favourable, of_prior
 from prefbench.learn.game import group_optima

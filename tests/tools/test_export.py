@@ -15,7 +15,9 @@ from prefbench.problem.labels import given_pairs
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.tools import export as export_module
-from prefbench.tools.export import COLUMNS, SPLITS, card, export, export_spec, push
+from prefbench.tools.card import card
+from prefbench.tools.export import export, export_spec, push
+from prefbench.tools.export_rows import COLUMNS, SPLITS
 from support.commands import sets, typed
 from support.comparisons import SMALL, write_hh
 from support.tiny import TINY_SETS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,26 @@ def build(
     out: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("leaderboard/results.csv"),
     plugin: Plugin = None,
 ) -> None:
-    """Make the leaderboard of a runs folder."""
+    """Make the leaderboard of a runs folder.
+
+    Where it matters who is answered, a second file, OUT-people.csv, has win rates by what is known of people.
+    """
     from prefbench.boards.csv_file import write_csv
-    from prefbench.boards.table import build, missing_controls
+    from prefbench.boards.people_file import beside, people_frame
+    from prefbench.boards.rows import load_rows
+    from prefbench.boards.table import frame_of, missing_controls
 
     load_and_warn(plugin)  # to tell options from defaults
-    frame = build(runs_dir)
+    rows = load_rows(runs_dir)
+    frame, people = frame_of(rows), people_frame(rows)
     write_csv(frame, out)
     for sentence in missing_controls(frame):
         print(f"warning: {one_line(sentence)}")
     print(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'} written to {out}")
+    if len(people):
+        write_csv(people, beside(out))
+        print(
+            f"people's written to {beside(out)}: prefbench leaderboard show {shlex.quote(str(out))} --people"
+        )
+    elif beside(out).exists():
+        print(f"warning: {beside(out)} is of other runs: in these nobody is told apart")

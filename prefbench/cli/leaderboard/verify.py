@@ -18,7 +18,11 @@ from prefbench.text import one_line
 def verify(
     runs_dir: RunsDir = Path("runs"),
     csv: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Also check that its rows follow from the runs.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Also check that its rows, and those of FILE-people.csv, follow from the runs.",
+        ),
     ] = None,
     sample: Annotated[
         int | None,
@@ -41,8 +45,9 @@ def verify(
     Problems are built from the specifications, utilities computed from the texts, runs held against each
     other. Exit 1 if one does not follow, is too large to be checked, or none could be checked.
     """
+    from prefbench.boards.people_file import beside
     from prefbench.boards.verify import runs_in, verify_board
-    from prefbench.boards.verify_csv import verify_csv
+    from prefbench.boards.verify_csv import verify_csv, verify_people_csv
     from prefbench.record.fields import unchecked_lines
     from prefbench.report.hush import hush
     from prefbench.tools.rerun import draw
@@ -51,11 +56,13 @@ def verify(
     load_and_warn(plugin)
     chosen = secrets.randbelow(2**32) if seed is None else seed
     found = verify_board(runs_in(runs_dir), sample=sample, seed=chosen, fetch=fetch, large=large)
-    rows = verify_csv(csv, runs_dir) if csv is not None else {}
+    rows = {} if csv is None else {csv: verify_csv(csv, runs_dir)}
+    if csv is not None and beside(csv).exists():
+        rows[beside(csv)] = verify_people_csv(beside(csv), runs_dir)
     lines = [(run.folder.name, said) for run in found for said in run.wrong]
     lines += [(run.folder.name, f"odd: {said}") for run in found for said in run.odd]
     lines += [(run.folder.name, f"not checked: {said}") for run in found for said in run.unchecked]
-    lines += [(name, said) for name, sentences in rows.items() for said in sentences]
+    lines += [(name, said) for of in rows.values() for name, sentences in of.items() for said in sentences]
     for name, said in lines:
         print(f"{one_line(name)}: {one_line(said)}")
     right = sum(not (run.wrong or run.absent or run.too_large) for run in found)
@@ -71,9 +78,9 @@ def verify(
         print(f"{partly} of those that follow have a problem that is not built here and were checked in part")
     if sample is not None and sample < len(found):
         print(f"problems were built for {sample} of them, drawn with --seed {chosen}")
-    if csv is not None:
-        good = sum(not wrong for wrong in rows.values())
-        print(f"{good} of {len(rows)} rows of {csv} follow from the runs")
+    for file, of in rows.items():
+        good = sum(not wrong for wrong in of.values())
+        print(f"{good} of {len(of)} rows of {file} follow from the runs")
     differ = done = 0
     if rerun:
         hush()
@@ -92,7 +99,13 @@ def verify(
         print(f"{done - differ} of {done} runs are the same computed anew: {ways}")
     for line in unchecked_lines():
         print(f"not checked of any record: {line}")
-    if any(run.wrong for run in found) or any(rows.values()) or differ or too_large or not right:
+    if (
+        any(run.wrong for run in found)
+        or any(any(of.values()) for of in rows.values())
+        or differ
+        or too_large
+        or not right
+    ):
         raise typer.Exit(1)
     if rerun and not done:  # what was asked for has decided nothing
         raise typer.Exit(1)

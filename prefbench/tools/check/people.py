@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from prefbench.evaluate.people import TELLING
 from prefbench.learn.interface import Context, Personal
 from prefbench.record.schema import Record
 from prefbench.registry import Entry
 from prefbench.tools.check.findings import Checks
 from prefbench.tools.check.trial import Trial
-
-CONTROLLED: Mapping[str, str] = {
-    "shuffled": "labels that coins gave",
-    "other group": "the labels of somebody who wants something else",
-}
-"""Controls that may not serve a person better than her own labels do."""
 
 
 def check_people(checks: Checks, entry: Entry, model: str, trial: Trial, record: Record) -> None:
@@ -72,10 +66,10 @@ def _unused(trial: Trial, policy: Personal, name: str) -> str | None:
 def _controls(record: Record) -> str | None:
     assert record.people is not None
     for other in record.people.own_minus:
-        if other.context in CONTROLLED and other.ci_high < 0:
+        if other.context in TELLING and other.ci_high < 0:
             more, least, most = -other.difference, -other.ci_high, -other.ci_low
             return (
-                f"with {CONTROLLED[other.context]} it wins {more:.2f} [{least:.2f}, {most:.2f}] more of a "
+                f"with {TELLING[other.context]} it wins {more:.2f} [{least:.2f}, {most:.2f}] more of a "
                 "person's comparisons than with her own: see that chosen and rejected are not exchanged."
             )
     return None
