@@ -27,6 +27,7 @@ from prefbench.record.files import (
     ITEMS_FILE,
     JUDGEMENTS_FILE,
     PEOPLE_FILE,
+    POLICIES_FILE,
     PROMPTED_FILE,
     write_record,
 )
@@ -103,7 +104,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
+        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, POLICIES_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
         for evidence in (*tables, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
@@ -113,6 +114,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
         beside = {
             PROMPTED_FILE: found.prompted,
             PEOPLE_FILE: found.people,
+            POLICIES_FILE: found.policies,
             DISTRIBUTION_FILE: found.distribution,
             JUDGEMENTS_FILE: found.judgements,
         }
