@@ -100,7 +100,9 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         measured["regret"] = regrets(distribution, names, problem.world.beta)
     judged = None
     if spec.split == "validation":
-        measured["selection"], judged = selection(spec, problem, items, measured)
+        measured["selection"], judged = selection(
+            spec, problem, labels.scales, policy_folder, items, listed, measured
+        )
     measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
