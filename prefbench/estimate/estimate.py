@@ -14,7 +14,7 @@ from prefbench import registry
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.hardware import HARDWARE, UTILISATION_SHARE, Hardware
 from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, memory
-from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
+from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, with_people, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
 from prefbench.problem.problem import Problem, apportion, without_test
@@ -136,6 +136,7 @@ def estimate(spec: RunSpec, shape: Shape, problem: Problem) -> Estimate:
     setting = setting_of(spec, shape)
     wanted = spec.model_options.get("chat_template")
     sizes = sizes_of(problem, wanted == "model" or (wanted == "auto" and problem.chat))
+    sizes = with_people(sizes, problem, registry.get("aligner", spec.aligner).sees, spec.seed)
     works = works_of(spec, sizes)
     parts = [(work, memory(work, setting, sizes)) for work in works]
     passes: dict[str, float] = {}
