@@ -17,7 +17,7 @@ from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
-from prefbench.problem.people import people_of
+from prefbench.problem.people import refuse_lacking_people
 from prefbench.problem.problem import Problem, without_test
 from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
@@ -132,9 +132,9 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     task = registry.get("task", spec.task)
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
-    people_of(problem, spec.seed)  # an impossible share fails here
     if spec.split == "validation":
         problem = without_test(problem)
+    refuse_lacking_people(problem)
     missed = problem.ratio_missed(spec.minority_ratio)
     if missed is not None:
         store.reporter.note(missed)
