@@ -32,6 +32,22 @@ def em_rounds(em: str, most: int) -> int:
 
 
 @dataclass(frozen=True)
+class People:
+    """The people whom a policy answers, known as well as its aligner's `sees` lets it know them."""
+
+    answers: int
+    """Prompts that are answered anew, once for each person and state of knowledge in which something is known
+    of her; none of a policy for everybody."""
+    contexts: int
+    """Times that the policy adapts to somebody."""
+    pairs: int
+    """Labelled pairs in all these contexts together, if the policy is shown any."""
+    compared: int
+    """Prompts whose two responses each group's utility judges, at most, once for each person and state of
+    knowledge."""
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Size of a problem: numbers of prompts, and of tokens in them."""
 
@@ -55,6 +71,8 @@ class Sizes:
     """Labels of each sampled pair."""
     gold: tuple[tuple[int, bool], ...] = ()
     """Pairs of each gold reward, and whether they come labelled."""
+    people: People | None = None
+    """The people who are answered one by one, if it matters who is answered."""
 
 
 PassKind = Literal["sample", "score", "train"]
@@ -110,6 +128,11 @@ class Recipe:
     """Models that each of them is drawn from and scored by; 0 if its probability is not computed."""
     product: int = 1
     """Number of models that are multiplied token by token."""
+    shared: bool = False
+    """The samples that a response is chosen from, and what is said of them, are the same for every person."""
+    readers: int = 0
+    """Models that each response in a person's pairs goes through when the policy adapts to her, and where
+    samples are shared each of these."""
 
     def add(
         self, stage: str, kind: PassKind, rows: float, batch: int, least: float = 1.0, **more: Any
@@ -275,9 +298,8 @@ def selection(recipe: Recipe, scorers: int, asks_prior: bool = False) -> None:
     """
     candidates = recipe.options["candidates"]
     recipe.answers, recipe.speakers = candidates, 0
+    recipe.shared, recipe.readers = True, scorers
     if asks_prior:
         rows = candidates * min(PRIOR_PROMPTS, recipe.sizes.train)
         recipe.add("prior", "sample", rows, min(rows, ROWS_AT_ONCE), held=scorers, drawn=candidates)
         recipe.score("prior", rows * scorers, held=scorers, vocabulary=False)
-    if scorers:
-        recipe.score("evaluation", recipe.sizes.test * candidates * scorers, held=scorers, vocabulary=False)

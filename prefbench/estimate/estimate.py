@@ -14,10 +14,11 @@ from prefbench import registry
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.hardware import HARDWARE, UTILISATION_SHARE, Hardware
 from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, memory
-from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, works_of
+from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, with_people, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
-from prefbench.problem.problem import Problem, apportion, without_test
+from prefbench.problem.people import refuse_lacking_people
+from prefbench.problem.problem import Problem, without_test
 from prefbench.spec import RunSpec, get_model, make_spec
 from prefbench.work import Passes, Recipe, Sizes
 
@@ -136,6 +137,7 @@ def estimate(spec: RunSpec, shape: Shape, problem: Problem) -> Estimate:
     setting = setting_of(spec, shape)
     wanted = spec.model_options.get("chat_template")
     sizes = sizes_of(problem, wanted == "model" or (wanted == "auto" and problem.chat))
+    sizes = with_people(sizes, problem, registry.get("aligner", spec.aligner).sees, spec.seed)
     works = works_of(spec, sizes)
     parts = [(work, memory(work, setting, sizes)) for work in works]
     passes: dict[str, float] = {}
@@ -222,8 +224,10 @@ def problem_of(spec: RunSpec) -> Problem:
     """
     function = registry.get("task", spec.task).function
     problem: Problem = function(spec.data, spec.minority_ratio, spec.seed, **spec.task_options)
-    apportion([group.share for group in problem.groups], problem.annotators)
-    return without_test(problem) if spec.split == "validation" else problem
+    if spec.split == "validation":
+        problem = without_test(problem)
+    refuse_lacking_people(problem)
+    return problem
 
 
 def example(model: str) -> tuple[RunSpec | None, Estimate | None]:

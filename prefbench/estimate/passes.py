@@ -6,13 +6,16 @@ What the aligner does it has declared (`prefbench/work.py`); the rest is what th
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefbench import registry
 from prefbench.learn.options import RewardOptions
+from prefbench.problem.people import people_of
 from prefbench.problem.problem import HELD_OUT_PAIRS, Problem
-from prefbench.work import ROWS_AT_ONCE, Passes, Recipe, Sizes
+from prefbench.problem.strata import plan, takes_place
+from prefbench.work import ROWS_AT_ONCE, Passes, People, Recipe, Sizes
 
 if TYPE_CHECKING:
     from prefbench.spec import RunSpec
@@ -51,6 +54,24 @@ def sizes_of(problem: Problem, chat: bool = False) -> Sizes:
             group.utility.fitted_to for group in problem.groups if group.utility.fitted_to is not None
         ),
     )
+
+
+def with_people(sizes: Sizes, problem: Problem, sees: Collection[str], seed: int) -> Sizes:
+    """The sizes with the people whom a policy answers that is told so much of them."""
+    if not takes_place(problem, sees):
+        return sizes
+    asked = plan(problem, people_of(problem, seed), sees, seed)
+    known = asked[asked["seen"] | (asked["n"] > 0)] if sees else asked.iloc[:0]
+    contexts = known.drop_duplicates(["place", "seen", "n", "context"])
+    # Where members of a group differ by the groups' utilities, each of these judges everything.
+    of_taste = problem.population.spread > 0 and not problem.tastes
+    people = People(
+        answers=len(known),
+        contexts=len(contexts),
+        pairs=int(contexts["n"].sum()) if "pairs" in sees else 0,
+        compared=len(asked) // len(problem.groups) + (len(asked) if of_taste else 0),
+    )
+    return replace(sizes, people=people)
 
 
 def _held_out(sizes: Sizes) -> int:
@@ -102,6 +123,7 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     _measure_rewards(recipe)
     _proxies(recipe, spec.evaluate_options["samples"])
     _evaluation(recipe, spec.evaluate_options["samples"])
+    _people(recipe, spec.evaluate_options["samples"])
     # Gold rewards stay to the end.
     later = [replace(work, held=work.held + len(sizes.gold)) for work in recipe.works[begun:]]
     return recipe.works[:begun] + later
@@ -139,11 +161,46 @@ def _evaluation(recipe: Recipe, samples: int) -> None:
         rows = recipe.sizes.test * drawn * models * (1 + recipe.sizes.instructed)
         if rows:
             product = min(models, recipe.product)
-            batch = min(rows, ROWS_AT_ONCE)
+            batch = min(drawn if recipe.shared and drawn > samples else rows, ROWS_AT_ONCE)
             stage = "candidates" if drawn > samples else "evaluation"
             recipe.add(stage, "sample", rows, batch, drawn=drawn, product=product, **held)
+    if recipe.shared and recipe.readers:
+        more = {"held": recipe.readers, "vocabulary": False}
+        recipe.score("candidates", answers * recipe.answers * recipe.readers, **more)
     # The reference reads its own responses and the policy's, after their own prompts and after others.
     recipe.score("evaluation", 4 * answers, **held)
     if recipe.answers and recipe.speakers:
         recipe.score("evaluation", answers * recipe.speakers, product=recipe.product, **held)
     _judge(recipe, "evaluation", 2 * answers)
+
+
+def _people(recipe: Recipe, samples: int) -> None:
+    """Everybody of whom something is known is answered by a policy of her own (`running/people.py`).
+
+    Samples that policies select from are drawn once, prompt by prompt, and scored for everybody. That happens
+    where the aligner still is, with all that it trained in memory.
+    """
+    people = recipe.sizes.people
+    if people is None:
+        return
+    held: dict[str, Any] = {"held": recipe.rewards + recipe.policies}
+    if people.contexts and people.pairs and recipe.readers:
+        # One context after another.
+        batch = max(2, round(2 * people.pairs / people.contexts))
+        recipe.add("people", "score", 2 * people.pairs * recipe.readers, batch, vocabulary=False, **held)
+    if people.answers and recipe.shared:
+        drawn = samples * recipe.answers
+        rows = recipe.sizes.test * drawn
+        recipe.add("people", "sample", rows, min(drawn, ROWS_AT_ONCE), drawn=drawn, **held)
+        if recipe.readers:
+            recipe.score("people", rows * recipe.readers, vocabulary=False, **held)
+    elif people.answers:
+        models, rows = max(1, recipe.speakers), people.answers * samples
+        each = max(1, round(people.answers / people.contexts)) * samples * recipe.answers
+        product = min(models, recipe.product)
+        more = {"drawn": samples * recipe.answers, "product": product, **held}
+        recipe.add("people", "sample", rows * recipe.answers * models, min(each, ROWS_AT_ONCE), **more)
+        if recipe.speakers:
+            recipe.score("people", rows * recipe.speakers, product=product, **held)
+            recipe.score("people", rows, **held)
+    _judge(recipe, "people", 2 * people.compared * samples)

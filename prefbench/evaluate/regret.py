@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.arrays import Floats
 from prefbench.learn import exact
 from prefbench.learn.game import Game, group_optima
 
@@ -68,6 +69,18 @@ def exact_game(distribution: pd.DataFrame, groups: Sequence[str], beta: float) -
     table = functools.partial(_table, distribution)
     reference, weights = table("reference"), table("state_weight")[:, 0]
     utility = np.stack([table(f"utility/{name}") for name in groups], axis=2)
+    return normalised_game(utility, reference, weights, beta)
+
+
+def normalised_game(utility: Floats, reference: Floats, weights: Floats, beta: float) -> Game:
+    """The game of utilities once they have zero mean and unit spread over reference responses.
+
+    Args:
+        utility: [S, R, G], in any units.
+        reference: [S, R] pi_ref(y | x).
+        weights: [S] P(x), summing to one.
+        beta: KL weight, in standard deviations of utility per nat.
+    """
     mass = (reference * weights[:, None])[..., None]
     centred = utility - (utility * mass).sum(axis=(0, 1))
     spread = np.sqrt((centred**2 * mass).sum(axis=(0, 1)))

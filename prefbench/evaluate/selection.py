@@ -7,20 +7,25 @@
 | S2 | annotators' groups | the worst group's share won |
 | S3 | true utilities | the worst group's true win rate: no aligner could know it, and none is ranked by it |
 
-A judgement is a fresh noisy label of a policy's response against the reference's. Where responses are listed
-a group's exact value, E u - beta KL, stands in place of the share won, since there a policy is judged with
-its divergence charged (`evaluate/regret.py`); S3 is then the egalitarian regret, with its sign turned.
+A judgement is a fresh noisy label of what the policy says to an annotator against what the reference says, by
+her own utility. A policy that is told of people answers each annotator as `sees` lets it, by the first pairs
+that she labelled for training; a plain policy is the one that ignores them, and one law scores both.
+
+Where responses are listed an annotator's exact value, E u - beta KL, stands in place of the share won, since
+there a policy is judged with its divergence charged (`evaluate/regret.py`), and a group's is the mean over
+its annotators; S3 is then the egalitarian regret, with its sign turned.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from prefbench.arrays import Floats
+from prefbench.arrays import Bools, Floats, Ints
 from prefbench.problem.labels import preference_probability
 
 if TYPE_CHECKING:
@@ -38,59 +43,62 @@ def rule_of(needs: Collection[str]) -> Rule:
     return next((rule for need, rule in known if need in needs), "S0")
 
 
-def judgements(
-    items: pd.DataFrame,
-    groups: Mapping[str, int],
-    temperature: float,
-    each: int,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """Fresh labels of the policy's responses against the reference's, by annotators at the task's shares.
+@dataclass(frozen=True)
+class Asked:
+    """Who judges which comparison, and with what luck; a row for each judgement."""
+
+    user: Ints
+    """[n] the annotators, counted from 0, those of the first group first."""
+    group: Ints
+    """[n] the index of her group."""
+    item: Ints
+    """[n] the place of what she compares among the items."""
+    luck: Floats
+    """[n] between 0 and 1: she says that the policy won if her chance to say so is above it."""
+
+
+def asked(size: int, counts: Sequence[int], each: int, rng: np.random.Generator) -> Asked:
+    """The judgements that annotators at the task's shares are asked for.
 
     Every annotator judges equally many comparisons and every comparison is judged equally often, as far as
-    whole numbers go. The chance to win is the task's own, sigmoid((u(ours) - u(theirs)) / (temperature
-    spread)) with the spread of the group's utility over the reference's responses; an empty response loses.
-    Who judges what and with what luck does not depend on the responses, so that two policies on the same
-    prompts are judged by the same people in the same mood.
+    whole numbers go. Who judges what and with what luck does not depend on the responses, so that two
+    policies on the same prompts are judged by the same people in the same mood.
 
     Args:
-        items: rows as `record.evidence.ITEM_COLUMNS` says.
-        groups: names and numbers of annotators.
-        temperature: noise, in standard deviations of a group's utility.
+        size: number of comparisons.
+        counts: annotators of each group.
         each: judgements of an annotator, at most one for each comparison.
         rng: of everything random here.
-
-    Returns:
-        Rows `prompt_id, sample, user_id, group, won`.
     """
-    import pandas as pd
-
-    names, counts = list(groups), list(groups.values())
-    size, people = len(items), sum(counts)
+    people = sum(counts)
     each = min(each, size)
     order = rng.permutation(size)
     who = rng.permutation(people)
     item = order[np.arange(people * each) % size]
     user = np.repeat(who, each)
     luck = rng.random(people * each)
-    group = np.repeat(np.arange(len(names)), counts)[user]
-    ours, theirs = (
-        items[[f"{side}/{name}" for name in names]].to_numpy(dtype=np.float64)
-        for side in ("utility", "reference_utility")
-    )
-    spread = np.maximum(theirs.std(axis=0), 1e-9)
-    chance = preference_probability(ours - theirs, temperature * spread)
-    chance[(items["reference_words"] == 0).to_numpy()] = 1.0
-    chance[items["empty"].to_numpy(dtype=bool)] = 0.0
-    return pd.DataFrame(
-        {
-            "prompt_id": items["prompt_id"].to_numpy()[item],
-            "sample": items["sample"].to_numpy()[item],
-            "user_id": user,
-            "group": [names[index] for index in group],
-            "won": luck < chance[item, group],
-        }
-    )
+    return Asked(user, np.repeat(np.arange(len(counts)), counts)[user], item, luck)
+
+
+def won(
+    asked: Asked, ours: Floats, theirs: Floats, empty: Bools, silent: Bools, temperature: Floats
+) -> Bools:
+    """Fresh labels: whether each judgement is for the policy, [n].
+
+    The chance to win is the task's own, sigmoid((u(ours) - u(theirs)) / temperature); an empty one loses.
+
+    Args:
+        asked: n judgements.
+        ours: [n] the annotator's utility of what the policy says to her.
+        theirs: [n] the same of what the reference says.
+        empty: [n] whether the policy's response has no text.
+        silent: [n] whether the reference's has none.
+        temperature: noise of each group's labels, in the unit of its utility.
+    """
+    chance = preference_probability(ours - theirs, temperature[asked.group])
+    chance[silent] = 1.0
+    chance[empty] = 0.0
+    return np.asarray(asked.luck < chance)
 
 
 def scores_of_judgements(judged: pd.DataFrame, worst_group_win_rate: float) -> dict[str, float]:
@@ -103,19 +111,23 @@ def scores_of_judgements(judged: pd.DataFrame, worst_group_win_rate: float) -> d
     }
 
 
-def scores_of_values(regret: Mapping[str, Any], counts: Sequence[int]) -> dict[str, float]:
+def scores_of_values(
+    groups: Floats, annotators: Floats, counts: Sequence[int], egalitarian_regret: float
+) -> dict[str, float]:
     """A policy's scores by every rule where responses are listed, in standard deviations of utility.
 
     Args:
-        regret: the record's `regret` block (`evaluate.regret.regrets`).
+        groups: [G] mean value over the annotators of each group.
+        annotators: value of each annotator, one after the other.
         counts: annotators of each group.
+        egalitarian_regret: the largest smallest value of a group that one policy for all can have, minus the
+            smallest here; below 0 where people's own policies give more.
     """
-    values = np.array([group["value"] for group in regret["groups"]])
     return {
-        "S0": float(np.average(values, weights=counts)),
-        "S1": _worst_fifth(np.repeat(values, counts)),
-        "S2": float(values.min()),
-        "S3": -float(regret["egalitarian_regret"]),
+        "S0": float(np.average(groups, weights=counts)),
+        "S1": _worst_fifth(annotators),
+        "S2": float(groups.min()),
+        "S3": -float(egalitarian_regret),
     }
 
 

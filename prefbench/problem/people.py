@@ -17,6 +17,8 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
+from prefbench.errors import UserError
+from prefbench.population import Population
 from prefbench.problem.behaviour import dealt_apart
 from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.utilities.protocol import Utility
@@ -62,6 +64,33 @@ def people_of(problem: Problem, seed: int) -> list[Person]:
         first = problem.annotators
         people += [Person(first + place, int(group), 0) for place, group in enumerate(groups)]
     return people
+
+
+def refuse_lacking_people(problem: Problem) -> None:
+    """Refuse groups without anybody, and contexts of people or pairs that there are none of.
+
+    Raises:
+        UserError: it says which option to change.
+    """
+    shares, population = [group.share for group in problem.groups], problem.population
+    apportion(shares, problem.annotators)
+    if population.unseen_annotators:
+        apportion(shares, population.unseen_annotators, "unseen_annotators")
+    known = population.context_pairs
+    if known == Population().context_pairs:  # nobody asked for it
+        return
+    if not population.unseen_annotators and problem.measured_on == "test":
+        more = "" if problem.given is not None else "set task.unseen_annotators too, or "
+        raise UserError(
+            f"option task.context_pairs={known} says how much is known of unseen people, and there are none: "
+            f"{more}leave it out."
+        )
+    pairs = len(problem.prompts.train)
+    if population.unseen_annotators and known > pairs:
+        raise UserError(
+            f"option task.context_pairs={known}: contexts are made of the {pairs} pairs of train prompts: "
+            "lower it, or raise task.annotators or task.pairs_per_annotator."
+        )
 
 
 def _seen(problem: Problem, seed: int) -> list[Person]:

@@ -13,7 +13,7 @@ from prefbench.errors import UserError
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.evaluate.win_rate import outcomes
 from prefbench.files import UnfitFile, read_table
-from prefbench.record.files import ITEMS_FILE, PROMPTED_FILE
+from prefbench.record.files import ITEMS_FILE, PEOPLE_FILE, PROMPTED_FILE
 from prefbench.record.packed import board_of
 from prefbench.store.files import clear_disk_errors
 from prefbench.text import one_line
@@ -122,6 +122,10 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
         for index, field in enumerate(table.schema):
             if pa.types.is_uint64(field.type):  # beyond 2 ** 63 there is no telling two of them apart
                 table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+        if name == PEOPLE_FILE and columns is None:
+            for column in EXACT_COLUMNS:
+                if column not in table.column_names:
+                    table = table.append_column(column, pa.nulls(len(table), pa.float64()))
     except FileNotFoundError:
         raise UserError(f"'{path}' is missing: without it nothing can be recomputed; run it again.") from None
     except UnfitFile as error:
@@ -244,5 +248,12 @@ PEOPLE_COLUMNS: Mapping[str, tuple[str, str]] = {
     "kl": ("float64", "log pi(response) - log pi_ref(response) of the policy for her, nats; null if unknown"),
     "utility": ("float64", "her own, of the response"),
     "reference_utility": ("float64", "her own, of the reference response"),
+    "value": (
+        "float64",
+        "V of the policy for her, over all test prompts; null where none is listed",
+    ),
+    "best_value": ("float64", "the largest V of any policy, by her own utility; null where none is listed"),
 }
 """Columns of `people.parquet`: type and meaning."""
+EXACT_COLUMNS = ("value", "best_value")
+"""Columns of it that tables of before have not, and that are read as null from these."""

@@ -29,6 +29,35 @@ class PeopleGroupRecord(_RateRecord):
     """Number of them who judged."""
 
 
+class PeopleGroupValue(StrictPart):
+    """The people of one group in a stratum, by their exact values."""
+
+    name: str
+    """Name of the group."""
+    value: float
+    """Mean over its people of V = E u - beta KL of the policy that each is given."""
+    regret: float = Field(ge=0)
+    """Mean over its people of what each lacks of the best that any policy could give her."""
+
+
+class PeopleValues(StrictPart):
+    """Exact values of people where responses can be listed, in standard deviations of each one's utility."""
+
+    groups: tuple[PeopleGroupValue, ...]
+    """One per group, in the task's order."""
+    worst_group: str
+    """The group with the smallest value."""
+    worst_group_value: float
+    """Value of that group."""
+    regret: float = Field(ge=0)
+    """Mean over groups of people's regret."""
+    regret_worst_tenth: float = Field(ge=0)
+    """Mean regret of the tenth of all people who lose most, rounded up to whole people."""
+    regret_gini: RateShare
+    """Gini coefficient of people's regrets: 0 if all lose the same or nothing, near 1 if few lose everything
+    that is lost."""
+
+
 class StratumRecord(_RateRecord):
     """People of every group, so much being known of them; `win_rate` is the mean over groups."""
 
@@ -56,6 +85,8 @@ class StratumRecord(_RateRecord):
     """Gini coefficient of people's win rates: 0 is equality."""
     atkinson: RateShare
     """Atkinson's index of people's win rates with aversion 1: 0 is equality, 1 if somebody wins nothing."""
+    exact: PeopleValues | None = None
+    """Exact values over all test prompts; null where responses cannot be listed, and in older records."""
 
 
 class OwnMinusRecord(StrictPart):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from prefbench.errors import UserError
-from prefbench.evaluate.people import CONTROLS, Shown
 from prefbench.evaluate.win_rate import outcomes
-from prefbench.record.evidence import PEOPLE_COLUMNS
+from prefbench.problem.strata import CONTROLS, Shown
+from prefbench.record.evidence import EXACT_COLUMNS, PEOPLE_COLUMNS
 from prefbench.record.files import PEOPLE_FILE
 from prefbench.seeds import rng
 from prefbench.stats.crossed import Crossed, difference_interval, drawn_prompts, rate_interval
-from prefbench.stats.inequality import atkinson, gini, worst_tenth
+from prefbench.stats.inequality import atkinson, gini, most_tenth, worst_tenth
 from prefbench.text import one_line
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class _Judged(NamedTuple):
     """Mean over all responses; NaN where one is unknown."""
     people: Sequence[str]
     """Their ids, in order."""
+    values: Floats
+    """`[people, 2]`: each one's exact value of her policy and of the best; NaN where it is not known."""
 
 
 class _Key(NamedTuple):
@@ -103,6 +105,28 @@ def _stratum(key: _Key, each: Sequence[_Judged], groups: Sequence[str], means: F
         "worst_tenth": worst_tenth(own),
         "gini": gini(own),
         "atkinson": atkinson(own),
+        "exact": _exact(each, groups),
+    }
+
+
+def _exact(each: Sequence[_Judged], groups: Sequence[str]) -> dict[str, Any] | None:
+    """The fields of `PeopleValues`; None where somebody's value is not known."""
+    if any(np.isnan(group.values).any() for group in each):
+        return None
+    means = [float(group.values[:, 0].mean()) for group in each]
+    lost = [np.maximum(group.values[:, 1] - group.values[:, 0], 0.0) for group in each]
+    worst = int(np.argmin(means))
+    everybody = np.concatenate(lost)
+    return {
+        "groups": [
+            {"name": name, "value": value, "regret": float(less.mean())}
+            for name, value, less in zip(groups, means, lost, strict=True)
+        ],
+        "worst_group": groups[worst],
+        "worst_group_value": means[worst],
+        "regret": float(np.mean([less.mean() for less in lost])),
+        "regret_worst_tenth": most_tenth(everybody),
+        "regret_gini": gini(everybody),
     }
 
 
@@ -146,7 +170,7 @@ def _own_minus(
 
 def _judged(table: pd.DataFrame, groups: Sequence[str]) -> dict[_Key, list[_Judged]]:
     """Every group of every stratum: the seen, then the unseen by n, then the controls."""
-    lacking = [name for name in PEOPLE_COLUMNS if name not in table.columns]
+    lacking = [name for name in PEOPLE_COLUMNS if name not in table.columns and name not in EXACT_COLUMNS]
     if lacking:
         raise UserError(f"{PEOPLE_FILE} has no column '{lacking[0]}': run it again.")
     if table.empty:
@@ -195,4 +219,17 @@ def _of_group(rows: pd.DataFrame) -> _Judged:
     except ValueError as error:
         raise UserError(f"{PEOPLE_FILE}: {one_line(error).rstrip('.')}: run it again.") from None
     kl = float(ordered["kl"].to_numpy(dtype=np.float64).mean())
-    return _Judged(won.reshape(prompts, samples).mean(axis=1), person[:, 0], kl, people.tolist())
+    values = _values(ordered, person.ravel(), len(people))
+    return _Judged(won.reshape(prompts, samples).mean(axis=1), person[:, 0], kl, people.tolist(), values)
+
+
+def _values(rows: pd.DataFrame, person: Ints, size: int) -> Floats:
+    """Each one's exact values, `[people, 2]`; rows of one person say the same."""
+    if not set(EXACT_COLUMNS) <= set(rows.columns):
+        return np.full((size, 2), np.nan)
+    each = rows[list(EXACT_COLUMNS)].to_numpy(dtype=np.float64)
+    first = np.unique(person, return_index=True)[1]
+    found = each[first]
+    if not np.array_equal(found[person], each, equal_nan=True):
+        raise UserError(f"{PEOPLE_FILE} has two values of one policy for one person: run it again.")
+    return np.asarray(found)

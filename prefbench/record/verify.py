@@ -146,6 +146,9 @@ def _people_differ(record: Record, folder: Path, tolerance: float) -> list[str]:
     table = read_items(folder, PEOPLE_FILE)
     found = summarise_people(table, [group.name for group in record.groups], record.seed)
     scales = {"group_scales": said.group_scales, "taste_scales": said.taste_scales}
+    for stratum, of_it in zip(said.strata, found["strata"], strict=False):
+        if stratum.exact is None:  # older records have none
+            of_it["exact"] = None
     true = PeopleRecord.model_validate({**scales, **found})
     wrong = _parts_differ("people", said.model_dump(), true.model_dump(), tolerance)
     blank = table["response"].fillna("").str.strip() == ""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.evaluate.people import is_default, plan, takes_place
+from prefbench.evaluate.own_values import Case, Given, cases_in, policies_in, values_of_people
 from prefbench.problem.people import Scales, own_utilities, people_of, scales_of
 from prefbench.problem.problem import Problem
+from prefbench.problem.strata import is_default, plan, takes_place
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.record.alike import TOLERANCE
 from prefbench.record.checked import Checked
-from prefbench.record.files import PEOPLE_FILE
+from prefbench.record.evidence import EXACT_COLUMNS, read_items
+from prefbench.record.files import PEOPLE_FILE, POLICIES_FILE, has_evidence
 from prefbench.record.people_controls import unlike_items
 from prefbench.record.schema import PEOPLE_VERSION, Record
 from prefbench.record.verify_texts import empty_differs
@@ -42,6 +45,7 @@ def check_people(checked: Checked, record: Record, problem: Problem) -> None:
     checked.wrong += wrong
     if not wrong:
         _check_utilities(checked, table, record, problem, scales)
+        _check_values(checked, table, record, problem, scales)
 
 
 def _plan_differs(table: pd.DataFrame, record: Record, problem: Problem) -> list[str]:
@@ -149,3 +153,47 @@ def _check_utilities(
     apart = int(rows_apart(stored, computed).sum())
     if apart:
         checked.wrong.append(f"utilities of people are not what the task computes in {apart} rows")
+
+
+def _check_values(
+    checked: Checked, table: pd.DataFrame, record: Record, problem: Problem, scales: Scales | None
+) -> None:
+    """Each one's exact value of the policy that she is given, and her best, computed again.
+
+    The default policy is that of the distribution, the others lie in a table of their own.
+    """
+    stored = table[list(EXACT_COLUMNS)].to_numpy(dtype=np.float64)
+    if np.isnan(stored).all():
+        return
+    if problem.world is None or "distribution" not in checked.tables:
+        checked.wrong.append("people have exact values, but the responses of the task cannot be listed")
+        return
+    listed = checked.tables["distribution"]
+    default = listed["policy"].to_numpy(dtype=np.float64).reshape(listed["state"].nunique(), -1)
+    adapted = _adapted(checked, default.shape, record)
+    cases = cases_in(table)
+    by_id = {str(person.id): person for person in people_of(problem, record.seed)}
+    met = ((by_id[case.person], case) for case in cases)
+    found = values_of_people(problem, record.seed, scales, met, Given(default, adapted))
+    computed = np.array([found[case] for case in cases])
+    told = ~np.isnan(computed[:, 0])
+    if not told.all():  # a board need not have the policies, and some have no probabilities
+        missing = f"the policies of {int((~told).sum())} rows are not in {POLICIES_FILE}"
+        checked.unchecked.append(f"values of people: {missing}")
+    beyond_best = ~told & (stored[:, 0] > computed[:, 1] + TOLERANCE)
+    near = np.abs(stored - computed) <= TOLERANCE * np.maximum(1.0, np.abs(computed))
+    apart = int((beyond_best | ~near[:, 1] | (told & ~near[:, 0])).sum())
+    if apart:
+        checked.wrong.append(f"values of people are not those of their policies in {apart} rows")
+
+
+def _adapted(checked: Checked, shape: tuple[int, int], record: Record) -> Mapping[Case, Floats] | None:
+    """The policies that are adapted to people; None where everybody is given the default."""
+    if not has_evidence(checked.folder, POLICIES_FILE):
+        return {} if record.sees else None
+    adapted = policies_in(read_items(checked.folder, POLICIES_FILE), shape)
+    for policy in adapted.values():
+        if not (policy >= 0).all() or not np.allclose(policy.sum(axis=1), 1, atol=1e-6):
+            checked.wrong.append(f"a policy of {POLICIES_FILE} is no distribution over responses")
+            break
+    return adapted

@@ -15,7 +15,7 @@ from prefbench.evaluate.gold import FittedGold
 from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
-from prefbench.record.files import HISTORY_FILE
+from prefbench.record.files import HISTORY_FILE, POLICIES_FILE
 from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.record.summary_people import summarise_people
 from prefbench.running.labels import contexts_of, labels_of
@@ -39,6 +39,8 @@ class Found:
     items: pd.DataFrame
     prompted: pd.DataFrame | None
     people: pd.DataFrame | None
+    policies: pd.DataFrame | None
+    """The policies that people are given beside the default, where every response can be listed."""
     distribution: pd.DataFrame | None
     judgements: pd.DataFrame | None
     history: str | None
@@ -59,7 +61,11 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     items, unknown = with_proxies(scored(problem, ours, theirs, store), policy_folder, backbone, store)
     prompted = prompted_scores(spec, problem, backbone, speakers, store)
     sees = registry.get("aligner", spec.aligner).sees
-    people = people_scores(spec, problem, labels, sees, policy_folder, ours, theirs, store)
+    distribution = backbone.distribution(policy, problem.measured)
+    listed = None
+    if distribution is not None and problem.world is not None:
+        listed = distribution["policy"].to_numpy().reshape(distribution["state"].nunique(), -1)
+    people = people_scores(spec, problem, labels, sees, policy_folder, ours, theirs, listed, store)
     counts = apportion([group.share for group in problem.groups], problem.annotators)
     groups = [
         (group.name, count / problem.annotators, group.name == problem.minority)
@@ -86,7 +92,6 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     measured["em"] = em_report(labels.rows, evidence)
     reports = _utility_reports(problem, labels.rows, items, prompted, people)
     measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
-    distribution = backbone.distribution(policy, problem.measured)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
         columns = {f"utility/{i}": f"utility/{group.name}" for i, group in enumerate(problem.groups)}
@@ -95,11 +100,15 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         measured["regret"] = regrets(distribution, names, problem.world.beta)
     judged = None
     if spec.split == "validation":
-        measured["selection"], judged = selection(spec, problem, items, measured)
+        measured["selection"], judged = selection(
+            spec, problem, labels.scales, policy_folder, items, listed, measured
+        )
     measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
-    return Found(measured, items, prompted, people, distribution, judged, course)
+    file = policy_folder / POLICIES_FILE
+    policies = pd.read_parquet(file) if file.exists() else None
+    return Found(measured, items, prompted, people, policies, distribution, judged, course)
 
 
 def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:

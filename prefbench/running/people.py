@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,11 +13,14 @@ import numpy as np
 import pandas as pd
 
 from prefbench import seeds
-from prefbench.evaluate.people import Shown, is_default, plan, takes_place
-from prefbench.learn.interface import Context, Pairs, Personal, Policy
+from prefbench.arrays import Floats
+from prefbench.evaluate.own_values import CASE, Given, cases_in, policies_in, values_of_people
+from prefbench.learn.interface import Backbone, Context, Pairs, Personal
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Person, own_utilities, people_of
 from prefbench.problem.problem import Problem
+from prefbench.problem.strata import Shown, is_default, plan, takes_place
+from prefbench.record.files import POLICIES_FILE
 from prefbench.running.labels import Contexts, Labels
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work, content_digest
@@ -44,7 +48,7 @@ class Briefing:
         who = self._whose(person, shown)
         group = self.problem.groups[who.group]
         return Context(
-            pairs=self._pairs(who, n, shown == "shuffled") if "pairs" in self.sees else None,
+            pairs=self._pairs(who, n, shown == "shuffled") if n and "pairs" in self.sees else None,
             user_id=who.id if "user_id" in self.sees and who.seen else None,
             group=group.name if "group" in self.sees else None,
             instruction=group.instruction if "instruction" in self.sees else None,
@@ -102,14 +106,17 @@ def personal_key(spec: RunSpec, problem: Problem, contexts: Contexts) -> dict[st
     }
 
 
-def personal_responses(policy: Personal, briefing: Briefing, reference: Policy, samples: int) -> pd.DataFrame:
-    """Responses of a personal policy to each person of the plan of whom something is known.
+def personal_answers(
+    policy: Personal, briefing: Briefing, backbone: Backbone, samples: int
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """What a personal policy says to each person of the plan of whom something is known.
 
     A person's responses come from one stream whatever is known of her, so that contexts are compared by what
     they say and not by luck.
 
     Returns:
-        Rows `row` (of the plan), `sample`, `response`, `kl`, which is NaN where a policy has no probability.
+        Rows `row` (of the plan), `sample`, `response`, `kl`, which is NaN where a policy has no probability;
+        and, where responses can be listed, rows as `POLICY_COLUMNS` says.
     """
     prompts = np.asarray(briefing.problem.measured, dtype=object)
     asked = plan(briefing.problem, briefing.people, briefing.sees, briefing.seed)
@@ -117,7 +124,7 @@ def personal_responses(policy: Personal, briefing: Briefing, reference: Policy, 
     columns = (asked[name].tolist() for name in ("place", "seen", "n", "context"))
     for row, case in enumerate(zip(*columns, strict=True)):
         cases.setdefault(case, []).append(row)
-    tables = []
+    tables, policies = [], []
     for (place, seen, n, shown), rows in cases.items():
         if is_default(seen, n):
             continue
@@ -128,7 +135,7 @@ def personal_responses(policy: Personal, briefing: Briefing, reference: Policy, 
         said = [text for row in adapted.sample(here.tolist(), samples, draw) for text in row]
         put = np.repeat(here, samples).tolist()
         ours = adapted.logprob(put, said)
-        theirs = None if ours is None else reference.logprob(put, said)
+        theirs = None if ours is None else backbone.reference.logprob(put, said)
         tables.append(
             pd.DataFrame(
                 {
@@ -139,7 +146,20 @@ def personal_responses(policy: Personal, briefing: Briefing, reference: Policy, 
                 }
             )
         )
-    return pd.concat(tables, ignore_index=True).sort_values(["row", "sample"], ignore_index=True)
+        listed = backbone.distribution(adapted, briefing.problem.measured)
+        if listed is not None:
+            whose = dict(zip(CASE, (str(person.id), seen, n, shown), strict=True))
+            policies.append(pd.DataFrame({**whose, "policy": listed["policy"].to_numpy()}))
+    answers = pd.concat(tables, ignore_index=True).sort_values(["row", "sample"], ignore_index=True)
+    return answers, pd.concat(policies, ignore_index=True) if policies else None
+
+
+def given_policies(policy_folder: Path, listed: Floats) -> Given:
+    """The policies that people are given by the stage `policy`, `listed` [S, R] being the default."""
+    if not (policy_folder / PERSONAL_FILE).exists():
+        return Given(listed, None)
+    file = policy_folder / POLICIES_FILE
+    return Given(listed, policies_in(pd.read_parquet(file), listed.shape) if file.exists() else {})
 
 
 def people_scores(
@@ -150,6 +170,7 @@ def people_scores(
     policy_folder: Path,
     ours: pd.DataFrame,
     theirs: pd.DataFrame,
+    listed: Floats | None,
     store: Store,
 ) -> pd.DataFrame | None:
     """The evidence on people; None where it matters to nobody who is answered.
@@ -162,6 +183,8 @@ def people_scores(
         policy_folder: of the stage `policy`, with what it says to people if it is personal.
         ours: the policy's samples, which everybody is given where it is not, and the unknown if it is.
         theirs: the reference's.
+        listed: probabilities of all responses under the policy that gave the samples, [S, R] over the states
+            of the measured prompts; None where they cannot be listed.
         store: where the stage is kept.
     """
     if not takes_place(problem, sees):
@@ -178,6 +201,7 @@ def people_scores(
         "scales": None if labels.scales is None else asdict(labels.scales),
         "sees": sorted(sees),
         "seed": spec.seed,
+        "listed": None if listed is None else hashlib.sha256(listed.tobytes()).hexdigest(),
     }
 
     def compute(work: Work) -> None:
@@ -188,9 +212,9 @@ def people_scores(
         items = asked["prompt_id"].to_numpy()[row] * samples + sample
         said, kl = ours["response"].to_numpy(dtype=object)[items], ours["kl"].to_numpy()[items]
         if personal.exists():
-            own = pd.read_parquet(personal)
-            places = own["row"].to_numpy() * samples + own["sample"].to_numpy()
-            said[places], kl[places] = own["response"], own["kl"]
+            answers = pd.read_parquet(personal)
+            places = answers["row"].to_numpy() * samples + answers["sample"].to_numpy()
+            said[places], kl[places] = answers["response"], answers["kl"]
         who = [people[place] for place in asked["place"]]
         table = pd.DataFrame(
             {
@@ -212,11 +236,18 @@ def people_scores(
         once = table.drop_duplicates(["person", *texts])
         judges = [who[place] for place in row[once.index]]
         compared = (once["prompt"].tolist(), once["response"].tolist(), once["reference_response"].tolist())
-        values = own_utilities(problem, spec.seed, labels.scales, judges, compared)
-        assert values is not None
-        known = once[["person", *texts]].assign(utility=values[0], reference_utility=values[1])
-        table.merge(known, how="left", on=["person", *texts]).to_parquet(
-            work.path / "people.parquet", index=False
-        )
+        own = own_utilities(problem, spec.seed, labels.scales, judges, compared)
+        assert own is not None
+        known = once[["person", *texts]].assign(utility=own[0], reference_utility=own[1])
+        table = table.merge(known, how="left", on=["person", *texts])
+        cases = cases_in(table)
+        exact = {}
+        if listed is not None:
+            given = given_policies(policy_folder, listed)
+            met = ((who[place], case) for place, case in zip(row.tolist(), cases, strict=True))
+            exact = values_of_people(problem, spec.seed, labels.scales, met, given)
+        values = np.array([exact.get(case, (np.nan, np.nan)) for case in cases])
+        table["value"], table["best_value"] = values[:, 0], values[:, 1]
+        table.to_parquet(work.path / "people.parquet", index=False)
 
     return pd.read_parquet(store.stage("people", key, compute) / "people.parquet")

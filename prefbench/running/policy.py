@@ -19,8 +19,10 @@ from prefbench.learn.rewards import what_was_not_learned
 from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
+from prefbench.record.files import POLICIES_FILE
+from prefbench.running.judges import write_answers_to_judges
 from prefbench.running.labels import Contexts, Labels
-from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_key, personal_responses
+from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_answers, personal_key
 from prefbench.running.proxies import forget_rewards, keep_rewards
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
@@ -58,6 +60,8 @@ def aligned_policy(
     if entry.sees:
         # How it answers a person is known only here, where the function that adapts it still is.
         key["people"] = personal_key(spec, problem, contexts)
+        if spec.split == "validation":
+            key["people"]["judged"] = True
 
     def compute(work: Work) -> None:
         view = make_view(labels.rows, problem, entry.needs, spec.seed)
@@ -73,10 +77,14 @@ def aligned_policy(
                 )
             briefing = briefing_of(spec, problem, labels, contexts, entry.sees)
             with _strange(entry.name):
-                said = personal_responses(
-                    aligned.policy, briefing, backbone.reference, spec.evaluate_options["samples"]
+                said, listed = personal_answers(
+                    aligned.policy, briefing, backbone, spec.evaluate_options["samples"]
                 )
+                if spec.split == "validation":
+                    write_answers_to_judges(spec, aligned.policy, briefing, backbone, work.path)
             said.to_parquet(work.path / PERSONAL_FILE, index=False)
+            if listed is not None:
+                listed.to_parquet(work.path / POLICIES_FILE, index=False)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
         notes = list(aligned.notes)

@@ -17,7 +17,7 @@ from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
-from prefbench.problem.people import people_of
+from prefbench.problem.people import refuse_lacking_people
 from prefbench.problem.problem import Problem, without_test
 from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
@@ -27,6 +27,7 @@ from prefbench.record.files import (
     ITEMS_FILE,
     JUDGEMENTS_FILE,
     PEOPLE_FILE,
+    POLICIES_FILE,
     PROMPTED_FILE,
     write_record,
 )
@@ -103,7 +104,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
+        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, POLICIES_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
         for evidence in (*tables, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
@@ -113,6 +114,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
         beside = {
             PROMPTED_FILE: found.prompted,
             PEOPLE_FILE: found.people,
+            POLICIES_FILE: found.policies,
             DISTRIBUTION_FILE: found.distribution,
             JUDGEMENTS_FILE: found.judgements,
         }
@@ -130,9 +132,9 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     task = registry.get("task", spec.task)
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
-    people_of(problem, spec.seed)  # an impossible share fails here
     if spec.split == "validation":
         problem = without_test(problem)
+    refuse_lacking_people(problem)
     missed = problem.ratio_missed(spec.minority_ratio)
     if missed is not None:
         store.reporter.note(missed)

@@ -62,6 +62,16 @@ def worst_tenth(values: ArrayLike) -> float:
     return float(held[: math.ceil(len(held) / 10)].mean())
 
 
+def most_tenth(values: ArrayLike) -> float:
+    """The mean of the tenth of people who have most, rounded up: of losses, those who fare worst.
+
+    Args:
+        values: of people, at least one, none negative, `[people]`.
+    """
+    held = np.sort(_checked(values))
+    return float(held[-math.ceil(len(held) / 10) :].mean())
+
+
 def _checked(values: ArrayLike) -> Floats:
     held = np.asarray(values, dtype=np.float64)
     if held.ndim != 1 or not len(held) or not (held >= 0).all():

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from prefbench.evaluate.selection import (
-    judgements,
-    rule_of,
-    scores_of_judgements,
-    scores_of_values,
-)
+from prefbench.evaluate.selection import asked, rule_of, scores_of_judgements, scores_of_values, won
 
 
 def items(ours, theirs, empty=None) -> pd.DataFrame:
@@ -30,6 +25,22 @@ def items(ours, theirs, empty=None) -> pd.DataFrame:
 
 
 GROUPS = {"a": 4, "b": 1}
+
+
+def judgements(table, groups, temperature, each, rng) -> pd.DataFrame:
+    """Judgements of what a plain policy says, noise being in standard deviations of a group's utility."""
+    wanted, names = asked(len(table), list(groups.values()), each, rng), list(groups)
+    ours, theirs = (
+        table[[f"{side}/{n}" for n in names]].to_numpy() for side in ("utility", "reference_utility")
+    )
+    place, rows = (wanted.item, wanted.group), table.iloc[wanted.item]
+    empty, silent = rows["empty"].to_numpy(dtype=bool), (rows["reference_words"] == 0).to_numpy()
+    chosen = won(wanted, ours[place], theirs[place], empty, silent, temperature * theirs.std(axis=0))
+    return (
+        rows[["prompt_id", "sample"]]
+        .assign(user_id=wanted.user, group=[names[g] for g in wanted.group], won=chosen)
+        .reset_index(drop=True)
+    )
 
 
 def test_without_noise_each_annotator_says_what_her_group_wants():
@@ -97,10 +108,18 @@ def test_two_policies_are_judged_by_the_same_people_in_the_same_mood():
 
 
 def test_values_of_worlds_are_weighed_as_the_rules_may():
-    regret = {"groups": [{"value": 0.5}, {"value": -0.1}], "egalitarian_regret": 0.3}
-    found = scores_of_values(regret, [8, 2])
+    values = np.array([0.5, -0.1])
+    found = scores_of_values(values, np.repeat(values, [8, 2]), [8, 2], 0.3)
     assert found == pytest.approx({"S0": 0.38, "S1": -0.1, "S2": -0.1, "S3": -0.3})
-    assert scores_of_values(regret, [9, 1])["S1"] == pytest.approx((0.5 - 0.1) / 2)
+    assert scores_of_values(values, np.repeat(values, [9, 1]), [9, 1], 0.3)["S1"] == pytest.approx(
+        (0.5 - 0.1) / 2
+    )
+
+
+def test_people_of_one_group_may_be_given_different_values():
+    each = np.array([0.9, 0.1, -0.4, 0.6, 0.2])
+    found = scores_of_values(np.array([0.3, 0.2]), each, [4, 1], -0.05)
+    assert found == pytest.approx({"S0": (4 * 0.3 + 0.2) / 5, "S1": -0.4, "S2": 0.2, "S3": 0.05})
 
 
 def test_the_rule_is_the_best_that_the_needs_allow():

@@ -12,8 +12,8 @@ from prefbench.population import Population
 from prefbench.problem.contexts import unseen_contexts
 from prefbench.problem.finite import finite_problem, numbered_prompts
 from prefbench.problem.labels import label_pairs
-from prefbench.problem.people import Person, own_utilities, people_of, scales_of
-from prefbench.problem.problem import Group, Problem, Prompts
+from prefbench.problem.people import Person, own_utilities, people_of, refuse_lacking_people, scales_of
+from prefbench.problem.problem import Group, Problem, Prompts, without_test
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.problem.world import World
 
@@ -112,6 +112,31 @@ def test_the_unseen_come_after_the_seen_in_the_groups_shares():
         people_of(text_problem(unseen_annotators=2), 0)
 
 
+@pytest.mark.parametrize(
+    ("population", "said"),
+    [
+        ({"context_pairs": 4}, "there are none: set task.unseen_annotators too, or leave it out"),
+        ({"context_pairs": 121, "unseen_annotators": 10}, "made of the 120 pairs of train prompts: lower it"),
+        ({"unseen_annotators": 2}, "set task.unseen_annotators to 5 or more"),
+    ],
+)
+def test_people_and_contexts_that_there_are_not_are_refused_in_one_line(population, said):
+    with pytest.raises(UserError, match=said) as caught:
+        refuse_lacking_people(text_problem(**population))
+    assert "\n" not in str(caught.value)
+
+
+def test_contexts_that_there_are_and_those_of_tuning_are_not_refused():
+    for population in ({}, {"unseen_annotators": 5}, {"context_pairs": 120, "unseen_annotators": 5}):
+        refuse_lacking_people(text_problem(**population))
+    # In tuning they are of those who labelled, and a default that nobody asked for is no mistake.
+    refuse_lacking_people(without_test(text_problem(context_pairs=4)))
+    few = Prompts(("train",), ("validation",), ("test",))
+    one = replace(text_problem(), prompts=few, annotators=1, pairs_per_annotator=1)
+    with pytest.raises(UserError, match="annotators"):
+        refuse_lacking_people(one)
+
+
 def test_brought_labels_have_nobody_behind_them():
     problem = text_problem()
     rows, _ = label_pairs(pairs_of(problem), problem, 0)
@@ -119,6 +144,8 @@ def test_brought_labels_have_nobody_behind_them():
     assert {(p.id, p.group, p.labelled) for p in people_of(given, 5)} == {
         (p.id, p.group, p.labelled) for p in people_of(problem, 0)
     }
+    with pytest.raises(UserError, match="there are none: leave it out"):
+        refuse_lacking_people(replace(given, population=Population(context_pairs=4)))
     for option in ({"spread": 0.5}, {"unseen_annotators": 5}):
         with pytest.raises(UserError, match=r"leave task\.spread and task\.unseen_annotators at 0") as caught:
             replace(given, population=Population(**option))

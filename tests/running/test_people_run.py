@@ -12,8 +12,8 @@ from prefbench.boards.rows import rows_of
 from prefbench.boards.show import show
 from prefbench.boards.table import frame_of
 from prefbench.boards.verify import verify_board
-from prefbench.evaluate.people import SIZES, plan
 from prefbench.problem.people import people_of
+from prefbench.problem.strata import SIZES, plan
 from prefbench.record.files import read_record
 from prefbench.record.verify import verify
 from prefbench.report.tables import people_table, render

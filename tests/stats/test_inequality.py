@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prefbench.stats.inequality import atkinson, gini, worst_tenth
+from prefbench.stats.inequality import atkinson, gini, most_tenth, worst_tenth
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_what_is_no_list_of_people_is_refused():
         for values in ([], [-1.0, 2.0], [[1.0]]):
             with pytest.raises(ValueError, match="none negative"):
                 function(values)
+
+
+def test_the_tenth_that_has_most_is_rounded_up():
+    assert most_tenth([0.1, 0.7, 0.3]) == 0.7
+    assert most_tenth(range(11)) == (10 + 9) / 2

@@ -384,7 +384,7 @@ def test_poisoned_test_prompts_change_no_byte(here, monkeypatch):
     quick = [f"aligner.{k}={v}" for k, v in TINY_ALIGNER.items() if k != "epochs"]
     model = [item for item in TINY_SETS if item.startswith("model.")]
     text = (
-        'task = "poisoned"\naligner = ["dpo", "maxmin"]\nconfigurations = 2\nseed = [7, 8]\n'
+        'task = "poisoned"\naligner = ["dpo", "maxmin", "low_rank"]\nconfigurations = 2\nseed = [7, 8]\n'
         "minority_ratio = 0.25\n"
         + tables("model", items=model)
         + tables("aligner", items=quick).replace("[set.aligner]", "[set.aligner.maxmin]")
