@@ -1,30 +1,27 @@
 """Preference data as a data set of its own: parquet for each split, and a card that says what it is.
 
 The rows are TRL's explicit-prompt preference format (`prompt, chosen, rejected`) with `user_id` and `group`
-beside them, so its trainers take the folder as it is. Nothing leaves the machine unless `push` is called.
+beside them, so its trainers take the folder as it is. Nothing leaves the machine.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prefbench import __version__, registry
-from prefbench.errors import PrefbenchError, UserError
+from prefbench.errors import UserError
 from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.problem.labels import given_pairs, preference_probability
 from prefbench.running.run import labelled_pairs
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store.files import clear_disk_errors
 from prefbench.store.progress import Reporter
-from prefbench.text import count_words, is_empty, one_line
+from prefbench.text import count_words, is_empty
+from prefbench.tools.markdown import code, plain, shown, table
+from prefbench.tools.new_folder import check_free, new_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,35 +73,20 @@ def export(spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None =
     Raises:
         UserError: the folder cannot be used, or the data or the model cannot. Nothing was written to `out`.
     """
-    _check_free(out)
+    check_free(out)
     problem, rows = labelled_pairs(spec, runs_dir, reporter)
-    with clear_disk_errors():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-        try:
-            (beside / "data").mkdir()
-            for split in SPLITS:
-                part = rows.loc[rows["split"] == split, _columns(rows)]
-                part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
-            (beside / "README.md").write_text(card(spec, problem, rows), encoding="utf-8")
-            beside.chmod(0o755)
-            if out.is_dir():  # empty, or it would have been refused
-                out.rmdir()
-            os.replace(beside, out)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+    with new_folder(out) as beside:
+        (beside / "data").mkdir()
+        for split in SPLITS:
+            part = rows.loc[rows["split"] == split, _columns(rows)]
+            part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
+        (beside / "README.md").write_text(card(spec, problem, rows), encoding="utf-8")
     return {split: int((rows["split"] == split).sum()) for split in SPLITS}
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
     """The columns that are exported: `strength` and side columns where there are any."""
     return [*COLUMNS, *(name for name in rows.columns if name == STRENGTH or name.startswith(SIDE))]
-
-
-def _check_free(out: Path) -> None:
-    if (out.exists() or out.is_symlink()) and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"'{out}' exists already: name a new folder with --out, or remove it.")
 
 
 # --------------------------------------------------------------------------------------- the card
@@ -116,13 +98,13 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     known = f"{spec.task}@{entry.version}"
     sections = [
         _header(known, spec, problem.ratio(spec.minority_ratio), rows),
-        f"# {_plain(known)}: preferences of groups that disagree",
-        f"{_plain(entry.summary)}\n\nEach row is a pair of responses to a prompt and which of them "
+        f"# {plain(known)}: preferences of groups that disagree",
+        f"{plain(entry.summary)}\n\nEach row is a pair of responses to a prompt and which of them "
         f"{_whoever(problem)} preferred. Annotators belong to groups with conflicting wishes; a policy that "
         "follows the pooled labels follows the larger group.",
         "## Who drew it\n\n" + _drawn(spec, problem),
-        "## Fields\n\n" + _table(["column", "type", "meaning"], _fields(problem, rows)),
-        "## Splits\n\n" + _table(["split", "pairs", "prompts", "annotators"], _splits(rows)) + _SPLITS_NOTE,
+        "## Fields\n\n" + table(["column", "type", "meaning"], _fields(problem, rows)),
+        "## Splits\n\n" + table(["split", "pairs", "prompts", "annotators"], _splits(rows)) + _SPLITS_NOTE,
         "## Groups\n\n" + _groups(spec, problem, rows),
         "## How it was made\n\n" + _making(spec, problem, known),
         "## Licence\n\n" + _licence(spec, problem),
@@ -141,9 +123,9 @@ def _whoever(problem: Problem) -> str:
 
 def _drawn(spec: RunSpec, problem: Problem) -> str:
     """The origin of responses, labels, ids and groups, as rows of a table."""
-    source = _code(Path(spec.data).name)
+    source = code(Path(spec.data).name)
     if problem.given is None:
-        model = _code(Path(spec.model).name)
+        model = code(Path(spec.model).name)
         world = (
             "the reference policy of the task's world" if problem.world is not None else f"the model {model}"
         )
@@ -164,13 +146,13 @@ def _drawn(spec: RunSpec, problem: Problem) -> str:
         rows = [
             [
                 "responses",
-                f"brought along with {source}, written by {_plain(origin.responses)}; none is drawn here",
+                f"brought along with {source}, written by {plain(origin.responses)}; none is drawn here",
             ],
-            ["labels", f"brought along with {source}, given by {_plain(origin.labels)}; none is drawn here"],
+            ["labels", f"brought along with {source}, given by {plain(origin.labels)}; none is drawn here"],
             ["`user_id`", ids],
             ["`group`", f"brought along with {source}"],
         ]
-    return _table(["what", "from whom"], rows)
+    return table(["what", "from whom"], rows)
 
 
 def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
@@ -187,7 +169,7 @@ def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
         ["`rejected`", "string", "the other one"],
         ["`user_id`", "string" if text else "int64", who],
         ["`group`", "string", "whose wish it is, which a method may or may not be allowed to see"],
-        *([_code(name), "float64", _meaning(name)] for name in _columns(rows)[len(COLUMNS) :]),
+        *([code(name), "float64", _meaning(name)] for name in _columns(rows)[len(COLUMNS) :]),
     ]
 
 
@@ -260,19 +242,19 @@ def _splits(rows: pd.DataFrame) -> list[list[str]]:
 def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     if problem.given is not None:
         return _brought_groups(spec, problem, rows)
-    table = []
+    cells = []
     for group in problem.groups:
         own = rows[rows["group"] == group.name]
         gain = own[f"chosen_utility/{group.name}"] - own[f"rejected_utility/{group.name}"]
         agreed = (np.sign(gain) + 1) / 2
         chosen = own[f"chosen_utility/{group.name}"].mean()
         rejected = own[f"rejected_utility/{group.name}"].mean()
-        table.append(
+        cells.append(
             [
-                _plain(group.name) + (" (minority)" if group.name == problem.minority else ""),
+                plain(group.name) + (" (minority)" if group.name == problem.minority else ""),
                 str(own["user_id"].nunique()),
                 f"{len(own)} ({len(own) / len(rows):.1%})",
-                _plain(group.utility.unit),
+                plain(group.utility.unit),
                 f"{chosen:.3g} / {rejected:.3g}",
                 f"{agreed.mean():.1%}",
             ]
@@ -291,7 +273,7 @@ def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
         "the share of a group's labels in which the preferred response is the one of larger "
         "utility, ties one half; "
         "the rest is preference noise. Larger utilities are better.",
-        _table(header, table),
+        table(header, cells),
         *_conflict(problem, rows),
         _words(rows),
     ]
@@ -308,27 +290,27 @@ def _words(rows: pd.DataFrame) -> str:
 def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     """The groups of brought labels: nothing but the labels says what they want."""
     invented = "invented annotators" if problem.origin.invented_ids else "annotators"
-    table = []
+    cells = []
     for group in problem.groups:
         own = rows[rows["group"] == group.name]
         each = own[own["split"] == "train"].groupby("user_id").size()
-        name = _plain(group.name) + (" (minority)" if group.name == problem.minority else "")
+        name = plain(group.name) + (" (minority)" if group.name == problem.minority else "")
         each_has = f"{each.min()}" if each.min() == each.max() else f"{each.min()} to {each.max()}"
-        table.append([name, str(len(each)), each_has, f"{len(own)} ({len(own) / len(rows):.1%})"])
+        cells.append([name, str(len(each)), each_has, f"{len(own)} ({len(own) / len(rows):.1%})"])
     missed = problem.ratio_missed(spec.minority_ratio)
     ratio = problem.ratio(spec.minority_ratio)
     found = f"The minority ratio found is {ratio:g}: the minority's share of {invented}."
     told = [
-        f"{_plain(names)}: of the {facts['pairs_shared']} pairs that both labelled they disagree on "
+        f"{plain(names)}: of the {facts['pairs_shared']} pairs that both labelled they disagree on "
         f"{facts['pairs_disagreed_on']:.1%}."
         if facts["pairs_shared"]
-        else f"{_plain(names)}: no pair was labelled by both, so that how much they disagree is not known."
+        else f"{plain(names)}: no pair was labelled by both, so that how much they disagree is not known."
         for names, facts in given_pairs(problem)[1].items()
     ]
     return "\n\n".join(
         [
-            found if missed is None else f"{found} Note: {_plain(missed)}.",
-            _table(["group", invented, "train pairs of each", "pairs"], table),
+            found if missed is None else f"{found} Note: {plain(missed)}.",
+            table(["group", invented, "train pairs of each", "pairs"], cells),
             *(told if len(told) <= 3 else []),
             _words(rows),
         ]
@@ -352,7 +334,7 @@ def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
     )
     kept = found if len(found) <= 3 else [found[0], found[-1]]
     return [
-        f"{_plain(one)} and {_plain(other)} differ by {amount:.3f} on average in their chance of "
+        f"{plain(one)} and {plain(other)} differ by {amount:.3f} on average in their chance of "
         f"preferring one "
         "response of a pair (0: they agree; 1: they never do)."
         for amount, one, other in kept
@@ -364,7 +346,7 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "model of the responses": Path(spec.model).name,
         "train pairs for each annotator": problem.pairs_per_annotator,
         "preference noise (temperature)": f"{problem.temperature:g}",
-        **{f"model.{name}": _shown(value) for name, value in spec.model_options.items()},
+        **{f"model.{name}": shown(value) for name, value in spec.model_options.items()},
     }
     facts = {
         "task": known,
@@ -375,14 +357,14 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "seed": spec.seed,
         "annotators": problem.annotators,
         "prefbench": __version__,
-        **{f"task.{name}": _shown(value) for name, value in spec.task_options.items()},
+        **{f"task.{name}": shown(value) for name, value in spec.task_options.items()},
         **(drawn if problem.given is None else {}),
     }
-    rows = [[_plain(name), _code(str(value))] for name, value in facts.items()]
+    rows = [[plain(name), code(str(value))] for name, value in facts.items()]
     if problem.given is not None:
         return (
             "The task read the pairs and their labels from its data, and split them by prompt.\n\n"
-            + _table(["what", "value"], rows)
+            + table(["what", "value"], rows)
         )
     text = (
         "Two responses to each prompt were drawn from a reference policy. An annotator of group g "
@@ -392,14 +374,14 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "deviation of u_g over all responses; at temperature 0 without noise. The utilities are\n\n"
     )
     utilities = "\n".join(
-        f"- {_plain(group.name)}: {_code(group.utility.name)}, in {_plain(group.utility.unit)}"
+        f"- {plain(group.name)}: {code(group.utility.name)}, in {plain(group.utility.unit)}"
         for group in problem.groups
     )
     return (
         text
         + utilities
         + "\n\n"
-        + _table(["what", "value"], rows)
+        + table(["what", "value"], rows)
         + (
             "\n\nThe same specification gives the same rows on the same kind of machine with the "
             "same versions of "
@@ -408,15 +390,10 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
     )
 
 
-def _shown(value: Any) -> Any:
-    """An option's value; of a path only its last part, as the rest is the exporter's own."""
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
 def _licence(spec: RunSpec, problem: Problem) -> str:
     if problem.given is not None:
         return (
-            f"Prompts, responses and labels are those of {_code(Path(spec.data).name)}: its terms apply, and "
+            f"Prompts, responses and labels are those of {code(Path(spec.data).name)}: its terms apply, and "
             "whatever those who labelled were promised. Whoever publishes this has to see that they may, and "
             "states the licence here and in the header."
         )
@@ -429,62 +406,8 @@ def _licence(spec: RunSpec, problem: Problem) -> str:
             "publishes this states the licence here and in the header."
         )
     return (
-        f"Prompts and responses derive from {_code(Path(spec.data).name)} and from the model "
-        f"{_code(Path(spec.model).name)}: the terms of both apply. Whoever publishes this has to "
+        f"Prompts and responses derive from {code(Path(spec.data).name)} and from the model "
+        f"{code(Path(spec.model).name)}: the terms of both apply. Whoever publishes this has to "
         f"see that they may, "
         "and states the licence here and in the header."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text of others as one line that Markdown leaves alone."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in one_line(text))
-
-
-def _code(text: str) -> str:
-    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"
-
-
-# ------------------------------------------------------------------------------------------ push
-
-
-def push(folder: Path, repo: str, public: bool = False) -> str:
-    """Send an exported folder to a data set on the hub; private unless said otherwise.
-
-    The token is the hub library's own affair: its environment variable or login.
-
-    Returns:
-        The data set's address.
-
-    Raises:
-        PrefbenchError: the hub said no.
-    """
-    try:
-        api = _hub().HfApi()
-        made = api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
-        api.upload_folder(folder_path=str(folder), repo_id=repo, repo_type="dataset")
-    except Exception as error:  # the network, the name, the token: whatever it is, one line
-        raise PrefbenchError(
-            f"'{repo}' could not be pushed ({_without_token(str(error))}): the data is in "
-            f"'{folder}'; log in with "
-            "`hf auth login` or set HF_TOKEN, and push it again."
-        ) from None
-    return str(made)
-
-
-def _hub() -> Any:
-    import huggingface_hub
-
-    return huggingface_hub
-
-
-def _without_token(text: str) -> str:
-    secrets = [value for name, value in os.environ.items() if "TOKEN" in name and len(value) > 5]
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return (text.strip().splitlines() or ["no reason given"])[0][:200]
