@@ -70,8 +70,9 @@ def export_policy(run: StoredRun, out: Path, merge: bool = False, reporter: Repo
         adapters = not merge and any(isinstance(policy.model, Adapted) for policy in parts.policies)
         card = policy_card(opened, parts.numbered(), adapters, _hub_id(opened.backbone))
         (folder / "README.md").write_text(card, encoding="utf-8")
-    kind = "adapter" if adapters else "model"
-    return f"a {kind}" if parts.how == "one" else f"a {parts.how} of {len(parts.policies)} {kind}s"
+    if parts.how == "one":
+        return "an adapter" if adapters else "a model"
+    return f"a {parts.how} of {len(parts.policies)} {'adapters' if adapters else 'models'}"
 
 
 def export_rewards(run: StoredRun, out: Path, reporter: Reporter | None = None) -> str:
