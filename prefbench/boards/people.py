@@ -22,8 +22,8 @@ from prefbench.boards.names import board_key, board_name, config_hash, contest_o
 from prefbench.boards.ranks import Held, roles
 from prefbench.boards.rows import Row
 from prefbench.errors import UserError
-from prefbench.evaluate.people import TELLING, Shown
 from prefbench.evaluate.room import Room
+from prefbench.problem.strata import TELLING, Shown
 from prefbench.record.people_controls import default_kept, unmoved
 from prefbench.record.room import room_of
 from prefbench.record.schema import Record

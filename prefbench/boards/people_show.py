@@ -17,8 +17,8 @@ from tabulate import tabulate
 from prefbench.boards.csv_file import to_csv
 from prefbench.boards.people import SLIGHT, SURE, WORST
 from prefbench.errors import UserError
-from prefbench.evaluate.people import CONTROLS
 from prefbench.evaluate.room import Room
+from prefbench.problem.strata import CONTROLS
 from prefbench.stats.covered import said_of_all
 from prefbench.text import one_line, visible
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.evaluate.people import CONTROLS, Shown
+from prefbench.problem.strata import CONTROLS, Shown
 from prefbench.record.evidence import read_evidence
 from prefbench.record.files import PEOPLE_FILE
 

@@ -63,7 +63,7 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     entry = registry.get("task", spec.task)
     identity = identity_of(spec)
     store = Store(runs_dir, reporter, identity)
-    problem, backbone = _open(spec, store)
+    problem, backbone = problem_and_model(spec, store)
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, problem, entry, identity, started)
     found: Found | None = None
@@ -95,7 +95,7 @@ def labelled_pairs(
         UserError: the data or the model cannot be used. Nothing was written.
     """
     store = Store(runs_dir, reporter, identity_of(spec))
-    problem, backbone = _open(spec, store)
+    problem, backbone = problem_and_model(spec, store)
     problem = _prepared(problem, backbone, store, spec.seed)
     return problem, labels_of(spec, problem, backbone, store).rows
 
@@ -127,8 +127,12 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     write_record(record, folder)
 
 
-def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
-    """The problem, and the model with its reference policy."""
+def problem_and_model(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
+    """The problem of a specification, and the model with its reference policy.
+
+    Raises:
+        UserError: the data or the model cannot be used.
+    """
     task = registry.get("task", spec.task)
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +13,9 @@ from prefbench.population import Population
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.labels import given_pairs, preference_probability
 from prefbench.spec import RunSpec
-from prefbench.text import count_words, is_empty, one_line
+from prefbench.text import count_words, is_empty
 from prefbench.tools.export_rows import SPLITS, VOTES, columns_of
+from prefbench.tools.markdown import code, plain, shown, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,22 +32,22 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame, written: pd.DataFr
         rows: the labels.
         written: the rows that are exported, where they are others, as of votes.
     """
-    shown = rows if written is None else written
+    listed = rows if written is None else written
     entry = registry.get("task", spec.task)
     known = f"{spec.task}@{entry.version}"
     sections = [
-        _header(known, spec, problem.ratio(spec.minority_ratio), shown),
-        f"# {_plain(known)}: preferences of groups that disagree",
-        f"{_plain(entry.summary)}\n\nEach row is a pair of responses to a prompt and which of them "
-        f"{_whoever(problem, shown)} preferred. Annotators belong to groups with conflicting wishes; a "
+        _header(known, spec, problem.ratio(spec.minority_ratio), listed),
+        f"# {plain(known)}: preferences of groups that disagree",
+        f"{plain(entry.summary)}\n\nEach row is a pair of responses to a prompt and which of them "
+        f"{_whoever(problem, listed)} preferred. Annotators belong to groups with conflicting wishes; a "
         "policy that follows the pooled labels follows the larger group.",
-        "## Who drew it\n\n" + _drawn(spec, problem, shown),
-        "## Fields\n\n" + _table(["column", "type", "meaning"], _fields(problem, shown)),
+        "## Who drew it\n\n" + _drawn(spec, problem, listed),
+        "## Fields\n\n" + table(["column", "type", "meaning"], _fields(problem, listed)),
         "## Splits\n\n"
-        + _table(["split", "pairs", "prompts", "annotators"], _splits(rows, shown))
+        + table(["split", "pairs", "prompts", "annotators"], _splits(rows, listed))
         + _SPLITS_NOTE,
         "## Groups\n\n" + _groups(spec, problem, rows),
-        *([f"## People\n\n{said}"] if (said := _people(problem, shown)) else []),
+        *([f"## People\n\n{said}"] if (said := _people(problem, listed)) else []),
         "## How it was made\n\n" + _making(spec, problem, known),
         "## Licence\n\n" + _licence(spec, problem),
         "## Limits\n\n" + _limits(problem),
@@ -67,9 +67,9 @@ def _whoever(problem: Problem, rows: pd.DataFrame) -> str:
 
 def _drawn(spec: RunSpec, problem: Problem, written: pd.DataFrame) -> str:
     """The origin of responses, labels, ids and groups, as rows of a table."""
-    source = _code(Path(spec.data).name)
+    source = code(Path(spec.data).name)
     if problem.given is None:
-        model = _code(Path(spec.model).name)
+        model = code(Path(spec.model).name)
         world = (
             "the reference policy of the task's world" if problem.world is not None else f"the model {model}"
         )
@@ -90,14 +90,14 @@ def _drawn(spec: RunSpec, problem: Problem, written: pd.DataFrame) -> str:
         rows = [
             [
                 "responses",
-                f"brought along with {source}, written by {_plain(origin.responses)}; none is drawn here",
+                f"brought along with {source}, written by {plain(origin.responses)}; none is drawn here",
             ],
-            ["labels", f"brought along with {source}, given by {_plain(origin.labels)}; none is drawn here"],
+            ["labels", f"brought along with {source}, given by {plain(origin.labels)}; none is drawn here"],
             ["`user_id`", ids],
             ["`group`", f"brought along with {source}"],
         ]
     # The labels of a pair that are counted as votes are in no single person's name.
-    return _table(["what", "from whom"], rows[:2] if VOTES in written else rows)
+    return table(["what", "from whom"], rows[:2] if VOTES in written else rows)
 
 
 def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
@@ -116,7 +116,7 @@ def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
         "group": ["string", "whose wish it is, which a method may or may not be allowed to see"],
         VOTES: ["int64", "labels that the pair has, of people of any group"],
     }
-    return [[_code(name), *meanings.get(name, ["float64", _meaning(name)])] for name in columns_of(rows)]
+    return [[code(name), *meanings.get(name, ["float64", _meaning(name)])] for name in columns_of(rows)]
 
 
 def _meaning(column: str) -> str:
@@ -216,7 +216,7 @@ def _people(problem: Problem, written: pd.DataFrame) -> str:
         )
     for group, factor in people.reporting.items():
         said.append(
-            f"{_plain(group)} does not label by what it wants, but by {factor:g} times its utility "
+            f"{plain(group)} does not label by what it wants, but by {factor:g} times its utility "
             "(`task.reporting`)."
         )
     if people.unseen_annotators:
@@ -236,19 +236,19 @@ def _people(problem: Problem, written: pd.DataFrame) -> str:
 def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     if problem.given is not None:
         return _brought_groups(spec, problem, rows)
-    table = []
+    cells = []
     for group in problem.groups:
         own = rows[rows["group"] == group.name]
         gain = own[f"chosen_utility/{group.name}"] - own[f"rejected_utility/{group.name}"]
         agreed = (np.sign(gain) + 1) / 2
         chosen = own[f"chosen_utility/{group.name}"].mean()
         rejected = own[f"rejected_utility/{group.name}"].mean()
-        table.append(
+        cells.append(
             [
-                _plain(group.name) + (" (minority)" if group.name == problem.minority else ""),
+                plain(group.name) + (" (minority)" if group.name == problem.minority else ""),
                 str(own["user_id"].nunique()),
                 f"{len(own)} ({len(own) / len(rows):.1%})",
-                _plain(group.utility.unit),
+                plain(group.utility.unit),
                 f"{chosen:.3g} / {rejected:.3g}",
                 f"{agreed.mean():.1%}",
             ]
@@ -269,7 +269,7 @@ def _groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
         "utility, ties one half; "
         f"the rest is {'what the section People says, and ' if problem.population != Population() else ''}"
         "preference noise. Larger utilities are better.",
-        _table(header, table),
+        table(header, cells),
         *_conflict(problem, rows),
         _words(rows),
     ]
@@ -286,27 +286,27 @@ def _words(rows: pd.DataFrame) -> str:
 def _brought_groups(spec: RunSpec, problem: Problem, rows: pd.DataFrame) -> str:
     """The groups of brought labels: nothing but the labels says what they want."""
     invented = "invented annotators" if problem.origin.invented_ids else "annotators"
-    table = []
+    cells = []
     for group in problem.groups:
         own = rows[rows["group"] == group.name]
         each = own[own["split"] == "train"].groupby("user_id").size()
-        name = _plain(group.name) + (" (minority)" if group.name == problem.minority else "")
+        name = plain(group.name) + (" (minority)" if group.name == problem.minority else "")
         each_has = f"{each.min()}" if each.min() == each.max() else f"{each.min()} to {each.max()}"
-        table.append([name, str(len(each)), each_has, f"{len(own)} ({len(own) / len(rows):.1%})"])
+        cells.append([name, str(len(each)), each_has, f"{len(own)} ({len(own) / len(rows):.1%})"])
     missed = problem.ratio_missed(spec.minority_ratio)
     ratio = problem.ratio(spec.minority_ratio)
     found = f"The minority ratio found is {ratio:g}: the minority's share of {invented}."
     told = [
-        f"{_plain(names)}: of the {facts['pairs_shared']} pairs that both labelled they disagree on "
+        f"{plain(names)}: of the {facts['pairs_shared']} pairs that both labelled they disagree on "
         f"{facts['pairs_disagreed_on']:.1%}."
         if facts["pairs_shared"]
-        else f"{_plain(names)}: no pair was labelled by both, so that how much they disagree is not known."
+        else f"{plain(names)}: no pair was labelled by both, so that how much they disagree is not known."
         for names, facts in given_pairs(problem)[1].items()
     ]
     return "\n\n".join(
         [
-            found if missed is None else f"{found} Note: {_plain(missed)}.",
-            _table(["group", invented, "train pairs of each", "pairs"], table),
+            found if missed is None else f"{found} Note: {plain(missed)}.",
+            table(["group", invented, "train pairs of each", "pairs"], cells),
             *(told if len(told) <= 3 else []),
             _words(rows),
         ]
@@ -330,7 +330,7 @@ def _conflict(problem: Problem, rows: pd.DataFrame) -> list[str]:
     )
     kept = found if len(found) <= 3 else [found[0], found[-1]]
     return [
-        f"{_plain(one)} and {_plain(other)} differ by {amount:.3f} on average in their chance of "
+        f"{plain(one)} and {plain(other)} differ by {amount:.3f} on average in their chance of "
         f"preferring one "
         "response of a pair (0: they agree; 1: they never do)."
         for amount, one, other in kept
@@ -342,7 +342,7 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "model of the responses": Path(spec.model).name,
         "train pairs for each annotator": problem.pairs_per_annotator,
         "preference noise (temperature)": f"{problem.temperature:g}",
-        **{f"model.{name}": _shown(value) for name, value in spec.model_options.items()},
+        **{f"model.{name}": shown(value) for name, value in spec.model_options.items()},
     }
     facts = {
         "task": known,
@@ -353,14 +353,14 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "seed": spec.seed,
         "annotators": problem.annotators,
         "prefbench": __version__,
-        **{f"task.{name}": _shown(value) for name, value in spec.task_options.items()},
+        **{f"task.{name}": shown(value) for name, value in spec.task_options.items()},
         **(drawn if problem.given is None else {}),
     }
-    rows = [[_plain(name), _code(str(value))] for name, value in facts.items()]
+    rows = [[plain(name), code(str(value))] for name, value in facts.items()]
     if problem.given is not None:
         return (
             "The task read the pairs and their labels from its data, and split them by prompt.\n\n"
-            + _table(["what", "value"], rows)
+            + table(["what", "value"], rows)
         )
     text = (
         "Two responses to each prompt were drawn from a reference policy. An annotator of group g "
@@ -372,14 +372,14 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
         "The utilities are\n\n"
     )
     utilities = "\n".join(
-        f"- {_plain(group.name)}: {_code(group.utility.name)}, in {_plain(group.utility.unit)}"
+        f"- {plain(group.name)}: {code(group.utility.name)}, in {plain(group.utility.unit)}"
         for group in problem.groups
     )
     return (
         text
         + utilities
         + "\n\n"
-        + _table(["what", "value"], rows)
+        + table(["what", "value"], rows)
         + (
             "\n\nThe same specification gives the same rows on the same kind of machine with the "
             "same versions of "
@@ -388,15 +388,10 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
     )
 
 
-def _shown(value: Any) -> Any:
-    """An option's value; of a path only its last part, as the rest is the exporter's own."""
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
 def _licence(spec: RunSpec, problem: Problem) -> str:
     if problem.given is not None:
         return (
-            f"Prompts, responses and labels are those of {_code(Path(spec.data).name)}: its terms apply, and "
+            f"Prompts, responses and labels are those of {code(Path(spec.data).name)}: its terms apply, and "
             "whatever those who labelled were promised. Whoever publishes this has to see that they may, and "
             "states the licence here and in the header."
         )
@@ -409,22 +404,8 @@ def _licence(spec: RunSpec, problem: Problem) -> str:
             "publishes this states the licence here and in the header."
         )
     return (
-        f"Prompts and responses derive from {_code(Path(spec.data).name)} and from the model "
-        f"{_code(Path(spec.model).name)}: the terms of both apply. Whoever publishes this has to "
+        f"Prompts and responses derive from {code(Path(spec.data).name)} and from the model "
+        f"{code(Path(spec.model).name)}: the terms of both apply. Whoever publishes this has to "
         f"see that they may, "
         "and states the licence here and in the header."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text of others as one line that Markdown leaves alone."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in one_line(text))
-
-
-def _code(text: str) -> str:
-    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"

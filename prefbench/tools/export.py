@@ -1,25 +1,22 @@
 """Preference data as a data set of its own: parquet for each split, and a card that says what it is.
 
 The rows are TRL's explicit-prompt preference format (`prompt, chosen, rejected`) with `user_id` and `group`
-beside them, so its trainers take the folder as it is. Nothing leaves the machine unless `push` is called.
+beside them, so its trainers take the folder as it is. Nothing leaves the machine.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from prefbench import registry
-from prefbench.errors import PrefbenchError, UserError
+from prefbench.errors import UserError
 from prefbench.running.run import labelled_pairs
 from prefbench.spec import RunSpec, make_spec
-from prefbench.store.files import clear_disk_errors
 from prefbench.store.progress import Reporter
 from prefbench.tools.card import card
 from prefbench.tools.export_rows import SPLITS, columns_of, votes_of
+from prefbench.tools.new_folder import check_free, new_folder
 
 
 def export_spec(**chosen: Any) -> RunSpec:
@@ -67,65 +64,13 @@ def export(
         UserError: the folder cannot be used, or the data or the model cannot, or no pair has votes to count.
             Nothing was written to `out`.
     """
-    _check_free(out)
+    check_free(out)
     problem, labels = labelled_pairs(spec, runs_dir, reporter)
     rows = votes_of(labels) if votes else labels
-    with clear_disk_errors():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-        try:
-            (beside / "data").mkdir()
-            for split in SPLITS:
-                part = rows.loc[rows["split"] == split, columns_of(rows)]
-                part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
-            (beside / "README.md").write_text(card(spec, problem, labels, rows), encoding="utf-8")
-            beside.chmod(0o755)
-            if out.is_dir():  # empty, or it would have been refused
-                out.rmdir()
-            os.replace(beside, out)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+    with new_folder(out) as beside:
+        (beside / "data").mkdir()
+        for split in SPLITS:
+            part = rows.loc[rows["split"] == split, columns_of(rows)]
+            part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
+        (beside / "README.md").write_text(card(spec, problem, labels, rows), encoding="utf-8")
     return {split: int((rows["split"] == split).sum()) for split in SPLITS}
-
-
-def _check_free(out: Path) -> None:
-    if (out.exists() or out.is_symlink()) and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"'{out}' exists already: name a new folder with --out, or remove it.")
-
-
-def push(folder: Path, repo: str, public: bool = False) -> str:
-    """Send an exported folder to a data set on the hub; private unless said otherwise.
-
-    The token is the hub library's own affair: its environment variable or login.
-
-    Returns:
-        The data set's address.
-
-    Raises:
-        PrefbenchError: the hub said no.
-    """
-    try:
-        api = _hub().HfApi()
-        made = api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
-        api.upload_folder(folder_path=str(folder), repo_id=repo, repo_type="dataset")
-    except Exception as error:  # the network, the name, the token: whatever it is, one line
-        raise PrefbenchError(
-            f"'{repo}' could not be pushed ({_without_token(str(error))}): the data is in "
-            f"'{folder}'; log in with "
-            "`hf auth login` or set HF_TOKEN, and push it again."
-        ) from None
-    return str(made)
-
-
-def _hub() -> Any:
-    import huggingface_hub
-
-    return huggingface_hub
-
-
-def _without_token(text: str) -> str:
-    secrets = [value for name, value in os.environ.items() if "TOKEN" in name and len(value) > 5]
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return (text.strip().splitlines() or ["no reason given"])[0][:200]

@@ -2,7 +2,6 @@
 
 import re
 import socket
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from prefbench.errors import PrefbenchError, UserError
 from prefbench.problem.labels import given_pairs
 from prefbench.running.run import labelled_pairs, run
 from prefbench.spec import make_spec, parse_sets
-from prefbench.tools import export as export_module
 from prefbench.tools.card import card
-from prefbench.tools.export import export, export_spec, push
+from prefbench.tools.export import export, export_spec
 from prefbench.tools.export_rows import COLUMNS, SPLITS
+from prefbench.tools.hub import push
 from support.commands import sets, typed
 from support.comparisons import SMALL, write_hh
 from support.tiny import TINY_SETS
@@ -341,38 +340,6 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------- push
-
-
-class Hub:
-    """Stands in for huggingface_hub, and remembers what it was asked."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.calls: list[tuple[str, dict]] = []
-        self.error = error
-
-    def module(self) -> types.ModuleType:
-        module = types.ModuleType("huggingface_hub")
-        module.HfApi = lambda: self  # type: ignore[attr-defined]
-        return module
-
-    def create_repo(self, repo, **more):
-        if self.error is not None:
-            raise self.error
-        self.calls.append(("create_repo", {"repo": repo, **more}))
-        return f"https://hub.example/datasets/{repo}"
-
-    def upload_folder(self, **more):
-        self.calls.append(("upload_folder", more))
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    def use(error=None):
-        made = Hub(error)
-        monkeypatch.setattr(export_module, "_hub", made.module)
-        return made
-
-    return use
 
 
 def test_without_push_nothing_is_sent(tmp_path, monkeypatch, hub):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prefbench.evaluate.people import TELLING
 from prefbench.learn.interface import Context, Personal
+from prefbench.problem.strata import TELLING
 from prefbench.record.schema import Record
 from prefbench.registry import Entry
 from prefbench.tools.check.findings import Checks
