@@ -120,7 +120,7 @@ HOMES = {
     "prefbench.problem.problem": ("Group", "Problem", "Prompts"),
     "prefbench.problem.utilities.protocol": ("Utility",),
     "prefbench.problem.view": ("View",),
-    "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
+    "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "policy", "task"),
     "prefbench.seeds": ("seeds",),
 }
 """Modules in which the names of the face are defined; the last is itself the name. The imports above tell

@@ -1,4 +1,4 @@
-"""Tasks, aligners, models and kinds of policies, registered by decorator and found through one entry-point group.
+"""Tasks, aligners, models and kinds of policies, registered by decorator and found by one entry point.
 
 A built-in, an installed third-party package and a single file given by `--plugin` all enter here:
 importing the module runs its decorators. Importing must stay cheap (no torch at the top of a

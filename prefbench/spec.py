@@ -194,7 +194,7 @@ def name_outside(
 
 
 def _own_name(source: str) -> str:
-    """The name of a source for a reader: a server's place, a file's or a folder's last part, else all of it."""
+    """The name of a source for a reader: a server's place, the last part of a path, else all of it."""
     if address_in(source):
         return place_of(source)
     path = Path(source).expanduser()

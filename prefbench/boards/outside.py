@@ -7,8 +7,8 @@ from prefbench.record.schema import Record
 NOT_VERIFIED = "not verified"
 """The needs of a policy that was trained where nobody here saw what it was shown."""
 OUTSIDE_NOTE = (
-    "outside: trained elsewhere, so that what it needed is not verified; it is one policy and not ranked, and "
-    "its intervals are over prompts only: training it again is in none of them"
+    "outside: trained elsewhere, so that what it needed is not verified; it is one policy and not ranked, "
+    "and its intervals are over prompts only: training it again is in none of them"
 )
 """How to read such rows."""
 

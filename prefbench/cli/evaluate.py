@@ -53,8 +53,8 @@ def evaluate(
 ) -> None:
     """Measure a policy that was trained elsewhere, group by group, against a task's reference policy.
 
-    The policy is a folder of weights, a table of responses or a server (`prefbench list policies`). Its row on
-    the leaderboard is not ranked.
+    The policy is a folder of weights, a table of responses or a server (`prefbench list policies`). Its row
+    on the leaderboard is not ranked.
     """
     from prefbench import consent
     from prefbench.cli.plugins import load_and_warn

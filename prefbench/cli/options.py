@@ -29,8 +29,8 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         metavar="KIND:SOURCE",
-        help="A policy from outside in an aligner's place, such as folder:PATH, responses:FILE or server:URL: "
-        "`prefbench list policies`.",
+        help="A policy from outside in an aligner's place: folder:PATH, responses:FILE, server:URL, or of "
+        "another kind of `prefbench list policies`.",
     ),
 ]
 Large = Annotated[

@@ -38,8 +38,8 @@ def show(
 ) -> None:
     """Show what NAME is and its options.
 
-    NAME is a task, an aligner, a model or a kind of policies from outside; after the word model it may be a folder or a hub id. A model is
-    shown with its size and what a default run would need.
+    NAME is a task, an aligner, a model or a kind of policies from outside; after the word model it may be a
+    folder or a hub id. A model is shown with its size and what a default run would need.
     With --json a list, as a task and an aligner may have the same name.
     """
     from prefbench.registry import BACKBONES, entries, suggest

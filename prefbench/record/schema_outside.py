@@ -29,7 +29,7 @@ class UsageRecord(StrictPart):
 
 
 class OutsideRecord(StrictPart):
-    """A policy from outside. What it was trained on and what it saw of people is said by whoever brought it."""
+    """A policy from outside: what it was trained on and what it saw of people is not known here."""
 
     kind: str
     """Kind of its source: `folder`, `responses`, `server` or a plug-in's."""

@@ -107,7 +107,7 @@ def measure(
         measured["selection"], judged = selection(spec, problem, items, measured)
     measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
     if outside is not None:
-        measured["outside"] = described(spec, problem, outside, policy_folder, measured["kl"])
+        measured["outside"] = described(spec, problem, outside, measured["kl"])
         unasked = not told and any(group.instruction is not None for group in problem.groups)
         measured["notes"] += [*outside.notes, *([PROMPTED_NOTE] if unasked else [])]
     history = policy_folder / HISTORY_FILE

@@ -41,13 +41,7 @@ def policy_stage(spec: RunSpec, outside: Outside, backbone: Backbone, store: Sto
     """The stage's folder, whose name stands for all that the policy's answers depend on."""
     if outside.meet is not None:
         outside.meet(backbone)
-    content = {
-        "kind": spec.aligner.partition(":")[0],
-        # Of a file or a folder the content says what it is, wherever it lies.
-        "contents": sorted(identity_of(spec).options.values()) or (spec.outside or {})["source"],
-        "options": dict(spec.aligner_options),
-        "identity": dict(outside.identity),
-    }
+    content = _content(spec, outside)
 
     def compute(work: Work) -> None:
         (work.path / "policy.json").write_text(json.dumps(content, indent=1))
@@ -57,9 +51,15 @@ def policy_stage(spec: RunSpec, outside: Outside, backbone: Backbone, store: Sto
     return store.stage("policy", content, compute)
 
 
-def digest_of(folder: Path) -> str:
-    """Digest of a policy's kind, source, options and code, from the folder of its stage: 16 digits."""
-    return digest(folder.name)[:16]
+def _content(spec: RunSpec, outside: Outside) -> dict[str, Any]:
+    """All that a policy's answers depend on beside code; of files the content, wherever they lie."""
+    contents = sorted(identity_of(spec).options.values())
+    return {
+        "kind": spec.aligner.partition(":")[0],
+        "contents": contents or (spec.outside or {})["source"],
+        "options": dict(spec.aligner_options),
+        "identity": dict(outside.identity),
+    }
 
 
 def labels_if_needed(
@@ -79,9 +79,7 @@ def told_prompts(problem: Problem) -> list[str]:
     return [with_instruction(prompt, instruction) for instruction in told for prompt in problem.measured]
 
 
-def described(
-    spec: RunSpec, problem: Problem, outside: Outside, folder: Path, kl: float | None
-) -> dict[str, Any]:
+def described(spec: RunSpec, problem: Problem, outside: Outside, kl: float | None) -> dict[str, Any]:
     """The record's `outside`, once the policy has answered."""
     said = dict(spec.outside or {})
     kind, _, name = spec.aligner.partition(":")
@@ -96,7 +94,7 @@ def described(
         "source": said["source"],
         "trainer": said.get("trainer"),
         "link": said.get("link"),
-        "digest": digest_of(folder),
+        "digest": digest(_content(spec, outside))[:16],
         "no_kl": outside.no_kl if kl is None else None,
         "usage": usage,
     }

@@ -10,7 +10,7 @@ from typing import Any
 from prefbench import file_plugins, registry
 from prefbench.config import GridTable, SweepFile, read
 from prefbench.errors import UserError
-from prefbench.spec import SECTIONS, get_model
+from prefbench.spec import SECTIONS, get_model, name_outside
 from prefbench.sweep.grid import NAMED, Exclude, Grid, Setting, SweepSpec, names_of, toml_key
 from prefbench.sweep.tuned import Tuned, read_tuned
 

@@ -32,7 +32,7 @@ from prefbench.spec import is_missing_folder
 from prefbench.text import message_line
 
 if TYPE_CHECKING:
-    from prefbench.backbone.outside.kinds import FolderOptions
+    from prefbench.backbone.outside.options import FolderOptions
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _COMPUTED = (
@@ -99,14 +99,14 @@ def open_folder(request: PolicyRequest, options: FolderOptions) -> Outside:
         UserError: there is no such folder, or it holds neither a model nor an adapter.
     """
     folder = Path(request.source).expanduser()
-    if is_missing_folder(request.source):
-        raise UserError(f"policy folder '{request.source}' does not exist.")
     identity: dict[str, Any] = {}
     if folder.is_file():
         if folder.suffix != ".gguf":
             raise UserError(f"policy folder '{request.source}' is a file: name its folder, or a .gguf file.")
         options = options.model_copy(update={"gguf_file": folder.name})
         request, folder = replace(request, source=str(folder.parent)), folder.parent
+    elif is_missing_folder(request.source):
+        raise UserError(f"policy folder '{request.source}' does not exist.")
     if folder.is_dir():
         identity["files"] = _check(folder)
         if (folder / ADAPTER).exists():
@@ -227,6 +227,7 @@ def _merged(model: Any, folder: Path) -> Any:
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     settings = _settings(folder)
+    computed = {name: settings[name] for name in _COMPUTED if name in settings}
     if settings.get("peft_type") != "LORA":
         raise UserError(
             f"policy folder '{folder}' holds an adapter of type {settings.get('peft_type')}, not LORA."
@@ -234,9 +235,7 @@ def _merged(model: Any, folder: Path) -> Any:
     try:
         tensors = load_file(folder / ADAPTER_WEIGHTS)
         odd = weights.not_finite(tensors)
-        adapted = get_peft_model(
-            model, LoraConfig(**{name: settings[name] for name in _COMPUTED if name in settings})
-        )
+        adapted = get_peft_model(model, LoraConfig(**computed))
         result = set_peft_model_state_dict(adapted, tensors)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(f"the adapter in '{folder}' does not fit its base: {message_line(error)}") from None

@@ -40,7 +40,7 @@ fields of `record.schema_outside.UsageRecord`; None where that is not known any 
 
 @dataclass(frozen=True)
 class Outside:
-    """A policy from outside with what is to be known of it: a kind may return it in place of a bare policy."""
+    """A policy from outside with more to say: a kind may return it in place of a bare policy."""
 
     policy: Policy
     identity: Mapping[str, Any] = field(default_factory=dict)

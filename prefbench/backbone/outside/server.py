@@ -24,7 +24,7 @@ from prefbench.spec import digest
 from prefbench.store.progress import Reporter
 
 if TYPE_CHECKING:
-    from prefbench.backbone.outside.kinds import ServerOptions
+    from prefbench.backbone.outside.options import ServerOptions
 
 FOLDER = "responses"
 """Folder of kept answers, within the runs folder."""
@@ -156,6 +156,7 @@ def _served(server: Server, wanted: str | None) -> str:
         )
     if wanted is not None and wanted not in listed:
         raise UserError(
-            f"the policy at {server.base_url} does not serve the model {wanted!r}.{suggest(wanted, listed[:20])}"
+            f"the policy at {server.base_url} does not serve the model {wanted!r}."
+            f"{suggest(wanted, listed[:20])}"
         )
     return wanted or listed[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from prefbench.chat.client import utf8
 from prefbench.data.files import Columns, read_columns
 from prefbench.errors import UserError
 from prefbench.learn.interface import Policy
-from prefbench.registry import suggest
 from prefbench.text import is_empty, one_line
 
 PROMPT = ("prompt", "instruction")
@@ -22,6 +23,8 @@ PROMPT = ("prompt", "instruction")
 RESPONSE = ("response", "output")
 """Names of the column of responses, likewise."""
 ID, SAMPLE = "prompt_id", "sample"
+NEAR = 0.6
+"""Likeness of two names, 0 to 1, from which on one may be meant by the other."""
 SHOWN = 60
 """Characters of a prompt that a message shows."""
 
@@ -105,8 +108,8 @@ def _places(table: Columns, prompts: Sequence[str], where: str) -> tuple[list[in
     unknown = sum(place is None for place in places)
     if unknown == len(places):
         raise UserError(
-            f"{where} answers none of the {len(prompts)} test prompts: they depend on the task's options, the "
-            "data and the seed; `prefbench evaluate --write-prompts FILE` writes them."
+            f"{where} answers none of the {len(prompts)} test prompts, which depend on the task's options, "
+            "the data and the seed: `prefbench evaluate --write-prompts FILE` writes them."
         )
     return places, unknown
 
@@ -125,8 +128,8 @@ def _refuse_other_prompts(
     ]
     if wrong:
         raise UserError(
-            f"{where} has {len(wrong)} rows whose prompt is not the test prompt of that {ID}, the first in row "
-            f"{wrong[0] + 1}: the prompts are of another seed or of other options, or were edited."
+            f"{where} has {len(wrong)} rows whose prompt is not the test prompt of that {ID}, the first is "
+            f"row {wrong[0] + 1}: the prompts are of another seed or of other options, or were edited."
         )
 
 
@@ -166,8 +169,8 @@ def _refuse_types(cells: Sequence[object], kind: type, name: str, where: str) ->
     if wrong:
         found = type(cells[wrong[0]]).__name__
         raise UserError(
-            f"{where}: column '{name}' is no {'text' if kind is str else 'whole number'} in {len(wrong)} rows, "
-            f"the first is row {wrong[0] + 1} ({found})."
+            f"{where}: column '{name}' is no {'text' if kind is str else 'whole number'} in {len(wrong)} "
+            f"rows, the first is row {wrong[0] + 1} ({found})."
         )
 
 
@@ -231,8 +234,9 @@ def _shown(request: PolicyRequest, place: int) -> str:
 
 def _near(table: Columns, wanted: Sequence[str]) -> str:
     """The column that was probably meant, or those that there are."""
-    for name in wanted:
-        said = suggest(name, table)
-        if "Did you mean" in said:
-            return f"{said} Call it '{name}'."
-    return suggest(wanted[0], table)
+    pairs = itertools.product(wanted, table)
+    alike = {pair: difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs}
+    name, column = max(alike, key=lambda pair: alike[pair])
+    if alike[name, column] < NEAR:
+        return f" It has {', '.join(table)}."
+    return f" Did you mean '{column}'? Call it '{name}'."
