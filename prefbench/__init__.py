@@ -98,8 +98,8 @@ PUBLIC_MODULES = (
     "prefbench.work",
 )
 """Modules that plug-ins may import from beside the face: policies, what their kinds are given, servers and
-judges, rewards, losses, routers, option classes, readers of data, splits, utilities, worlds, the registry, search
-distributions, the words for what an aligner will compute, and the assertions for tests."""
+judges, rewards, losses, routers, option classes, readers of data, splits, utilities, worlds, the registry,
+search distributions, the words for what an aligner will compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),
