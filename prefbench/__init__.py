@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from prefbench.registry import Options as Options
     from prefbench.registry import aligner as aligner
     from prefbench.registry import model as model
+    from prefbench.registry import policy as policy
     from prefbench.registry import task as task
 
 
@@ -49,6 +50,7 @@ PUBLIC_MODULES = (
     "prefbench.backbone.finite.backbone",
     "prefbench.backbone.finite.policies",
     "prefbench.backbone.options",
+    "prefbench.backbone.outside.interface",
     "prefbench.backbone.presets",
     "prefbench.chat.answers",
     "prefbench.chat.client",
@@ -95,9 +97,9 @@ PUBLIC_MODULES = (
     "prefbench.text",
     "prefbench.work",
 )
-"""Modules that plug-ins may import from beside the face: policies, servers and judges, rewards, losses,
-routers, option classes, readers of data, splits, utilities, worlds, the registry, search distributions, the
-words for what an aligner will compute, and the assertions for tests."""
+"""Modules that plug-ins may import from beside the face: policies, what their kinds are given, servers and
+judges, rewards, losses, routers, option classes, readers of data, splits, utilities, worlds, the registry,
+search distributions, the words for what an aligner will compute, and the assertions for tests."""
 
 HOMES = {
     "prefbench.api.board": ("leaderboard",),
@@ -120,7 +122,7 @@ HOMES = {
     "prefbench.problem.problem": ("Group", "Problem", "Prompts"),
     "prefbench.problem.utilities.protocol": ("Utility",),
     "prefbench.problem.view": ("View",),
-    "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "task"),
+    "prefbench.registry": ("NoOptions", "Options", "aligner", "model", "policy", "task"),
     "prefbench.seeds": ("seeds",),
 }
 """Modules in which the names of the face are defined; the last is itself the name. The imports above tell

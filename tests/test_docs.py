@@ -73,7 +73,7 @@ def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
 
 
 def spec_of(settings: dict[str, Any]) -> RunSpec:
-    names = ("task", "aligner", "model", "data", "minority_ratio", "seed")
+    names = ("task", "aligner", "policy", "model", "data", "minority_ratio", "seed")
     given = {name: settings[name] for name in names if settings.get(name) is not None}
     return make_spec(**given, sets=settings["set"])
 
@@ -143,6 +143,8 @@ def test_shown_commands_are_accepted(
     name, params = parsed(words)
     for file in params.get("plugin") or []:
         assert Path(file).is_file(), f"{page} does not show {file}"
+    if name == "evaluate" and params["policy"] is not None:
+        assert spec_of(params | {"set": parse_sets(params["sets"] or [])})
     if name == "run":
         settings = read_config(params["config"]) if params["config"] else {}
         settings |= {key: value for key, value in params.items() if value is not None}
@@ -150,7 +152,7 @@ def test_shown_commands_are_accepted(
         for section, options in parse_sets(params["sets"] or []).items():
             sets.setdefault(section, {}).update(options)
         assert spec_of(settings | {"set": sets})
-    if "name" in params:
+    if "name" in params and name != "evaluate":
         assert any(entry.name == params["name"] for entry in all_entries())
 
 
@@ -168,7 +170,7 @@ def test_commands_and_options_in_running_text_exist(page: str, example_files: Pa
             assert set(re.findall(r"--[\w-]+", span)) <= {o for p in command.params for o in p.opts}, span
         elif span.startswith("--"):
             assert span.split()[0] in options, f"{page}: `{span}`"
-        for name in re.findall(r"\b((?:task|aligner|model)\.[a-z_]+)\b", span):
+        for name in re.findall(r"\b((?:task|aligner|model|policy)\.[a-z_]+)\b", span):
             assert name in settable, f"{page}: `{span}`"
 
 
@@ -288,7 +290,7 @@ def test_the_example_files_import_no_torch(example_files: Path) -> None:
     )
     files = [str(path) for path in sorted(example_files.glob("*.py"))]
     result = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
-    assert len(files) == 2 and result.stdout.strip() == "False"
+    assert len(files) == 3 and result.stdout.strip() == "False"
 
 
 # --------------------------------------------------------------------------------- versions and licence

@@ -24,6 +24,15 @@ AllowHost = Annotated[
         "with its key. May be repeated.",
     ),
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="KIND:SOURCE",
+        help="A policy from outside in an aligner's place: folder:PATH, responses:FILE, server:URL, or of "
+        "another kind of `prefbench list policies`.",
+    ),
+]
 Large = Annotated[
     bool,
     typer.Option(

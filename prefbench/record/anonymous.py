@@ -55,7 +55,9 @@ def anonymous(record: Record) -> Record:
         "hardware": architecture(provenance["hardware"]),
         "started": day[0] if day else "",
     }
-    changed = {name: spec[name] for name in ("model", "data") if name in spec}
+    changed: dict[str, Any] = {name: spec[name] for name in ("model", "data") if name in spec}
+    if plain["outside"] is not None and isinstance(spec.get("outside"), dict):
+        changed["outside"] = {**plain["outside"], "source": spec["outside"].get("source")}
     plain = without_paths({**plain, **changed, "spec": None})
     plain |= {"spec": spec, "spec_hash": digest(spec)[:16]}
     return Record.model_validate(plain)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench.boards.names import config_hash, tuning_of
+from prefbench.boards.names import NOT_OF_SETTING, config_hash, tuning_of
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import frame_of
 from prefbench.files import read_json
@@ -200,7 +200,7 @@ def _told(row: Mapping[str, Any]) -> str:
     return f"{row['needs']}, sees {row['sees']}" if row["sees"] else str(row["needs"])
 
 
-_NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio", "tuning")
+_NOT_OF_SETTING = NOT_OF_SETTING | {"minority_ratio"}
 
 
 def _first() -> list[str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from prefbench.boards.outside import OUTSIDE_NOTE
 from prefbench.record.near_reference import near_reference
 from prefbench.record.room import room_of
 from prefbench.record.schema import GroupRecord, Record
@@ -51,6 +52,8 @@ def result_table(record: Record) -> Table:
     _keep_whole(table.columns[1:])
     if record.status == "ok":
         kl = "unknown" if record.kl is None else f"{record.kl:.2f} nats"
+        if record.outside is not None and record.outside.no_kl:
+            kl += f" ({one_line(record.outside.no_kl)})"
         near = near_reference(record.kl)
         lines = [
             *([f"this policy is {near}: read its win rates as one half"] if near else []),
@@ -60,6 +63,8 @@ def result_table(record: Record) -> Table:
             f"{record.n_prompts} prompts: between two such runs, differences under "
             f"{_number(record.mde)} may go unseen",
         ]
+        if record.outside is not None:
+            lines.append(OUTSIDE_NOTE)
         if told:
             lines.append("told: with the group's instruction in the prompt of both policies")
         if record.em is not None:

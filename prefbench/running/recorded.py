@@ -86,7 +86,7 @@ class StoredRun:
             UserError: the data, the model or a stage is not there any more.
         """
         stages = RecordedStages(self.folder.absolute().parent, self.record.stages, reporter)
-        problem, backbone = problem_and_model(self.spec, stages)
+        problem, backbone, _ = problem_and_model(self.spec, stages)
         return OpenRun(self, problem, backbone, stages)
 
 

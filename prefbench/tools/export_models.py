@@ -132,7 +132,7 @@ def export_reference(
         problem, backbone = opened.problem, opened.backbone
     else:
         _check_weights(spec, "reference policy")
-        problem, backbone = problem_and_model(spec, Store(runs_dir, reporter, identity_of(spec)))
+        problem, backbone, _ = problem_and_model(spec, Store(runs_dir, reporter, identity_of(spec)))
     reference = _language_model(backbone.reference)
     if reference is None or not all(p.is_floating_point() for p in reference.model.parameters()):
         raise UserError(

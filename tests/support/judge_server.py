@@ -1,4 +1,4 @@
-"""A server on loopback that speaks as much of the OpenAI-compatible chat protocol as a judge needs.
+"""A server on loopback that speaks as much of the OpenAI-compatible protocol as judges and policies need.
 
 What it answers is a function of the message, so that a test states a judge's character in one line.
 """
@@ -78,7 +78,12 @@ class Request:
 
     @property
     def message(self) -> str:
-        return self.body["messages"][-1]["content"]
+        return self.body["prompt"] if self.is_completion else self.body["messages"][-1]["content"]
+
+    @property
+    def is_completion(self) -> bool:
+        """A text is to be continued; else a chat."""
+        return "prompt" in self.body
 
 
 class JudgeServer:
@@ -88,6 +93,7 @@ class JudgeServer:
         self.mind = mind
         self.requests: list[Request] = []
         self.models: Answer | None = None
+        self.names = [MODEL]
         self.url = ""
         self.now = self.most_at_once = 0
         self.sent = 0
@@ -149,15 +155,17 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
             elif isinstance(listing, Failure):
                 self.reply(listing.status, listing.body, listing.headers)
             else:
-                self.reply(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]}, {})
+                data = [{"id": name, "object": "model"} for name in state.names]
+                self.reply(200, {"object": "list", "data": data}, {})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with state.lock:
                 state.now += 1
                 state.most_at_once = max(state.most_at_once, state.now)
+            asked = self.note(body)
             try:
-                answer = state.mind(self.note(body).message)
+                answer = state.mind(asked.message)
             finally:
                 with state.lock:
                     state.now -= 1
@@ -168,8 +176,15 @@ def serving(mind: Mind) -> Iterator[JudgeServer]:
                 self.wire(answer)
                 return
             said = Said(answer) if isinstance(answer, str) else answer
-            message = {"role": "assistant", "content": said.content, "refusal": said.refusal}
-            choice = {"index": 0, "finish_reason": said.finish, "message": message}
+            choice = {"index": 0, "finish_reason": said.finish}
+            if asked.is_completion:
+                choice["text"] = said.content
+            else:
+                choice["message"] = {
+                    "role": "assistant",
+                    "content": said.content,
+                    "refusal": said.refusal,
+                }
             self.reply(
                 200,
                 {

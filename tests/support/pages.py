@@ -28,5 +28,5 @@ def marked(name: str) -> str:
 
 
 def all_entries() -> list[registry.Entry]:
-    kinds: tuple[registry.EntryKind, ...] = ("task", "aligner", "model")
+    kinds: tuple[registry.EntryKind, ...] = ("task", "aligner", "model", "policy")
     return [entry for kind in kinds for entry in registry.entries(kind)]

@@ -13,10 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from prefbench import seeds
+from prefbench.backbone.outside.interface import PolicyRequest
+from prefbench.backbone.outside.options import ServerOptions
+from prefbench.backbone.outside.server import open_server
 from prefbench.chat.server import Server
 from prefbench.data.generate import ServerWriter
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.judge import ATTEMPTS, Judge
+from prefbench.store.stages import Store
+from support.tiny import plain_problem
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +99,16 @@ def test_a_real_server_is_spoken_to(real_server, real_model, tmp_path):
     missing = Judge(replace(server, model=str(tmp_path / "nowhere"), retries=0), "c", max_tokens=8)
     with pytest.raises(PrefbenchError):
         missing.compare(["p"], ["a"], ["b"])
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_as_a_policy(real_server, real_model, tmp_path):
+    """Texts are continued where the server can, messages are answered, and tokens are counted."""
+    request = PolicyRequest(real_server, plain_problem(chat=True), 2, Store(tmp_path / "runs"))
+    options = ServerOptions(model=str(real_model), temperature=0.7, max_tokens=8, concurrency=2)
+    outside = open_server(request, options)
+    draw = seeds.child(0, "test")
+    (said,) = outside.policy.sample(["Name a colour."], 2, draw)
+    assert len(said) == 2 and all(text.strip() for text in said)
+    used = outside.usage(["Name a colour."], 2, draw)
+    assert used["requests"] == 2 and used["uncounted_requests"] == 0 and used["completion_tokens"] <= 16
