@@ -204,7 +204,7 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def compare_models(
+def compare_answers(
     prompts: Sequence[str],
     old: Answers,
     new: Answers,

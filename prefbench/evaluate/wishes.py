@@ -72,13 +72,16 @@ class FunctionUtility(Utility):
         return scores
 
 
-def read_wishes(path: Path, allow_plugins: bool, cache: Path) -> tuple[GroupsFile, tuple[Wish, ...]]:
+def read_wishes(
+    path: Path, allow_plugins: bool, cache: Path, margin: float | None = None
+) -> tuple[GroupsFile, tuple[Wish, ...]]:
     """The groups of a file, each ready to be asked.
 
     Args:
         path: of the TOML file; functions are looked up from its folder.
         allow_plugins: run the Python files that it names.
         cache: folder for the answers of a judge.
+        margin: of groups that name none; the file's if left out.
 
     Raises:
         UserError: one line on the first thing that is wrong.
@@ -96,7 +99,8 @@ def read_wishes(path: Path, allow_plugins: bool, cache: Path) -> tuple[GroupsFil
     files = [path.parent / _place(table, where)[0] for table in said.group if table.function is not None]
     if not allow_plugins:
         plugins_of_file([str(file) for file in files], (), where, "refuse")
-    margin = MARGIN if said.margin is None else said.margin
+    if margin is None:
+        margin = MARGIN if said.margin is None else said.margin
     wishes = []
     for table in said.group:
         own = margin if table.margin is None else table.margin
