@@ -178,6 +178,8 @@ class RunFile(FileTable):
 
     task: Text | None = None
     aligner: Text | None = None
+    policy: Text | None = None
+    """A policy from outside in an aligner's place, `KIND:SOURCE`."""
     model: Text | None = None
     data: Text | None = None
     minority_ratio: Annotated[str | int | float, _one(RATIO, str, int, float)] | None = None
@@ -204,6 +206,8 @@ class CellsTable(FileTable):
 class GridTable(CellsTable):
     """`[[grid]]`: every combination of its values."""
 
+    policy: Texts | None = None
+    """Policies from outside beside the aligners, each `KIND:SOURCE`."""
     seeds: Annotated[int, BeforeValidator(_count)] | None = None
     strengths: Annotated[int | tuple[float, ...], BeforeValidator(_strengths)] | None = None
     """Values of each aligner's strength, or how many of them over the range that it declares."""

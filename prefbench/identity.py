@@ -143,7 +143,7 @@ def identity_of(spec: RunSpec) -> Identity:
         registry.get("aligner", spec.aligner),
         get_model(spec.model),
         sources.contents_of([spec.data, spec.task_options]),
-        sources.contents_of(spec.aligner_options),
+        sources.contents_of([spec.aligner_options, (spec.outside or {}).get("source")]),
         sources.contents_of([spec.model, spec.model_options]),
     )
 

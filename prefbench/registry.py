@@ -1,4 +1,4 @@
-"""Tasks, aligners and models, registered by decorator and found through one entry-point group.
+"""Tasks, aligners, models and kinds of policies, registered by decorator and found through one entry-point group.
 
 A built-in, an installed third-party package and a single file given by `--plugin` all enter here:
 importing the module runs its decorators. Importing must stay cheap (no torch at the top of a
@@ -30,10 +30,11 @@ from prefbench.population import Population, parted
 from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
 
-EntryKind = Literal["task", "aligner", "model"]
-Role = Literal["floor", "ceiling"]
-"""An aligner that learns nothing from labels. A floor shows what a measure lets pass without learning; a
-ceiling is told the true utilities and made the most of them, which is a bound where it is exact alone."""
+EntryKind = Literal["task", "aligner", "model", "policy"]
+Role = Literal["floor", "ceiling", "outside"]
+"""What is no learner among others. A floor shows what a measure lets pass without learning; a ceiling is
+told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
+outside of prefbench did so from labels that nobody here knows."""
 NEEDS = frozenset({"user_id", "group", "oracle", "side"})
 """Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
@@ -98,7 +99,7 @@ class NoOptions(Options):
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered task, aligner or model."""
+    """One registered task, aligner, model or kind of policies."""
 
     kind: EntryKind
     name: str
@@ -114,7 +115,7 @@ class Entry:
     backbones: frozenset[str] = frozenset(BACKBONES)
     """Backbones that an aligner runs on; the one that a task is for or that a model is."""
     role: Role | None = None
-    """Role of an aligner, floor or ceiling beside others; None of one that learns."""
+    """Role of an aligner, floor or ceiling beside others; None of one that learns; outside of policies."""
     work: Callable[[Recipe], None] | None = None
     """Declaration of what an aligner will compute; None of one that has none."""
     place: int | None = None
@@ -149,6 +150,8 @@ _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 
 def _register(entry: Entry) -> None:
+    if ":" in entry.name:
+        raise UserError(f"{entry.kind} '{entry.name}': what stands before a colon is a kind of policies.")
     if entry.function.__module__ == "__main__":  # typed by a person, who is told now of a taken name
         load_plugins()
     known = _entries.get((entry.kind, entry.name))
@@ -293,6 +296,23 @@ def model(name: str, *, backbone: str = "causal_lm") -> Callable[[Callable[..., 
     return register
 
 
+def policy(
+    name: str, *, backbones: Iterable[str] = ("causal_lm",)
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(request, options: SomeOptions) -> Policy | Outside` as a kind of policies.
+
+    `--policy NAME:SOURCE` then takes the place of an aligner; see `prefbench.backbone.outside.interface`.
+    `backbones` names those whose tasks its policies can answer.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        options, on = _hints(function)["options"], _checked_backbones(name, backbones)
+        _register(Entry("policy", name, function, options, backbones=on, role="outside"))
+        return function
+
+    return register
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
@@ -420,21 +440,33 @@ def role_of(aligner: str, needs: Collection[str]) -> Role | None:
     if it was told the true utilities.
     """
     load_plugins()
-    found = _entries.get(("aligner", aligner))
+    if ":" in aligner:
+        return "outside"
+    found = find("aligner", aligner)
     if found is not None:
         return found.role
     return "ceiling" if "oracle" in needs else None
 
 
+def find(kind: EntryKind, name: str) -> Entry | None:
+    """The entry called `name`, None if there is none; of a policy in an aligner's place that of its kind."""
+    if kind == "aligner" and ":" in name:
+        kind, name = "policy", name.partition(":")[0]
+    return _entries.get((kind, name))
+
+
 def get(kind: EntryKind, name: str) -> Entry:
     """The entry called `name`, or a `UserError` that names the nearest one."""
-    found = _entries.get((kind, name))
+    found = find(kind, name)
     if found is not None:
         return found
+    if kind == "aligner" and ":" in name:
+        kind, name = "policy", name.partition(":")[0]
     known = [entry.name for entry in entries(kind)]
     failed = [f"{plugin}: {reason}" for plugin, reason in _loaded.items() if reason is not None]
     blame = f" (a plug-in failed to import: {'; '.join(failed)})" if failed else ""
-    raise UserError(f"unknown {kind} '{name}'.{suggest(name, known)}{blame}")
+    what = "kind of policies" if kind == "policy" else kind
+    raise UserError(f"unknown {what} '{name}'.{suggest(name, known)}{blame}")
 
 
 def name_of(kind: EntryKind, given: Any) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from prefbench import files, registry
-from prefbench.consent import KEY_OPTION
+from prefbench.consent import KEY_OPTION, addresses, place_of
 from prefbench.errors import UserError
 
 SECTIONS = ("task", "aligner", "model", "evaluate")
 
 
-USUAL: Mapping[str, Any] = {"split": "test", "tuning": None}
+USUAL: Mapping[str, Any] = {"split": "test", "tuning": None, "outside": None}
 """Parts of a specification that are written down only where they are otherwise."""
 
 
@@ -53,6 +53,8 @@ class RunSpec:
     """Prompts that the policy is measured on, `test` or, in tuning, `validation`."""
     tuning: Mapping[str, Any] | None = None
     """Origin of tuned options, as `record.schema.TuningRecord` has it; None of others."""
+    outside: Mapping[str, Any] | None = None
+    """Source of a policy that stands in the aligner's place, and its trainer and link where they are said."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form, as the record stores it.
@@ -66,8 +68,9 @@ class RunSpec:
         }
 
     def sections(self) -> dict[str, Mapping[str, Any]]:
-        """The options by section."""
-        return {section: getattr(self, f"{section}_options") for section in SECTIONS}
+        """The options by section, the address of a policy among them."""
+        found = {section: getattr(self, f"{section}_options") for section in SECTIONS}
+        return found if self.outside is None else found | {"policy": address_in(self.outside["source"])}
 
     @property
     def hash(self) -> str:
@@ -142,10 +145,68 @@ def read_toml(path: str, named: str = "--config ", hint: str = "") -> dict[str, 
         raise UserError(f"{named}{path}: not a readable TOML file ({error}).") from None
 
 
+def address_in(source: str) -> dict[str, str]:
+    """The source of a policy as an option, where it is a server's address; else nothing."""
+    return addresses({"source_url": source})
+
+
+def typed_address(policy: str | None) -> dict[str, dict[str, Any]]:
+    """The address in a `--policy` that somebody typed, as options by section for `consent`."""
+    return {"--policy": dict(address_in((policy or "").partition(":")[2].strip()))}
+
+
+LONGEST_SAID = 200
+"""Characters of a name, a trainer or a link that somebody gives a policy."""
+
+
+def name_outside(
+    policy: str, called: str | None = None, trainer: str | None = None, link: str | None = None
+) -> tuple[str, dict[str, str]]:
+    """The name that a policy from outside has among aligners, and what a specification says of it.
+
+    Args:
+        policy: `KIND:SOURCE`.
+        called: its name; the source's own if left out.
+        trainer: who or what trained it.
+        link: where more of it is to be read.
+
+    Raises:
+        UserError: one line on the first thing that is wrong.
+    """
+    kind, colon, source = policy.partition(":")
+    source = source.strip()
+    if not colon or not source:
+        kinds = ", ".join(entry.name for entry in registry.entries("policy"))
+        raise UserError(
+            f"policy '{policy}': write KIND:SOURCE, such as responses:outputs.jsonl; kinds are {kinds}."
+        )
+    registry.get("policy", kind)
+    said = {"source": source, "trainer": trainer, "link": link}
+    name = _own_name(source) if called is None else called
+    for what, text in (("name", name), ("trainer", trainer), ("link", link)):
+        if text is not None and not (text.strip() and text.isprintable() and len(text) <= LONGEST_SAID):
+            raise UserError(
+                f"the policy's {what} is to be one line of 1 to {LONGEST_SAID} printable characters."
+            )
+    if link is not None and not addresses({"link_url": link}):
+        raise UserError(f"the policy's link {link!r} is no address: give one that begins with https://.")
+    return f"{kind}:{name}", {what: text for what, text in said.items() if text is not None}
+
+
+def _own_name(source: str) -> str:
+    """The name of a source for a reader: a server's place, a file's or a folder's last part, else all of it."""
+    if address_in(source):
+        return place_of(source)
+    path = Path(source).expanduser()
+    return path.name if path.name and (path.exists() or path.is_absolute()) else source
+
+
 def make_spec(
     *,
     task: str | None = None,
     aligner: str | None = None,
+    policy: str | None = None,
+    named: Mapping[str, str | None] | None = None,
     model: str | None = None,
     data: str = "synthetic",
     minority_ratio: str | float = 0.2,
@@ -156,11 +217,20 @@ def make_spec(
 ) -> RunSpec:
     """Check every name and option against the registry and fill in the defaults.
 
-    Without a model the task's own default is taken.
+    Without a model the task's own default is taken. A policy from outside (`KIND:SOURCE`) takes the place of
+    an aligner; `named` are further arguments of `name_outside` for it.
 
     Raises:
         UserError: one line on the first thing that is wrong. Nothing has been written by then.
     """
+    sets, outside = dict(sets or {}), None
+    if policy is not None:
+        if aligner is not None:
+            raise UserError(f"policy '{policy}' takes the place of aligner '{aligner}': name one of them.")
+        aligner, outside = name_outside(policy, **(named or {}))
+        sets["aligner"] = {**sets.get("aligner", {}), **sets.pop("policy", {})}
+    elif aligner is not None and ":" in aligner:
+        raise UserError(f"aligner '{aligner}' is a policy from outside: say --policy {aligner}.")
     if task is None or aligner is None:
         missing = "--task" if task is None else "--aligner"
         raise UserError(f"{missing} is missing: name one from `prefbench list {missing[2:]}s`.")
@@ -171,10 +241,10 @@ def make_spec(
     refuse_misfit(task_entry, aligner_entry, model_entry, model)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UserError(f"seed '{seed}' is not a whole number from 0 up.")
-    sets = sets or {}
     for section in sets:
         if section not in SECTIONS:
             raise UserError(f"unknown option section '{section}'.{registry.suggest(section, SECTIONS)}")
+    section = "aligner" if outside is None else "policy"
     return RunSpec(
         task=task,
         aligner=aligner,
@@ -183,11 +253,12 @@ def make_spec(
         minority_ratio=parse_ratio(minority_ratio),
         seed=seed,
         task_options=resolve(task_entry.options, sets.get("task", {}), "task", task),
-        aligner_options=resolve(aligner_entry.options, sets.get("aligner", {}), "aligner", aligner),
+        aligner_options=resolve(aligner_entry.options, sets.get("aligner", {}), section, aligner),
         model_options=resolve(model_entry.options, sets.get("model", {}), "model", model),
         evaluate_options=resolve(EvaluateOptions, sets.get("evaluate", {}), "evaluate", "evaluator"),
         split=split,
         tuning=tuning,
+        outside=outside,
     )
 
 
@@ -200,6 +271,7 @@ def refuse_misfit(
         UserError: one line on the first thing that does not fit.
     """
     task, aligner = task_entry.name, aligner_entry.name
+    what = "policies of kind" if aligner_entry.kind == "policy" else "aligner"
     if model_entry.backbone != task_entry.backbone:
         raise UserError(
             f"model '{model}' does not fit task '{task}', whose responses are "
@@ -208,7 +280,10 @@ def refuse_misfit(
         )
     if task_entry.backbone not in aligner_entry.backbones:
         fits = [e.name for e in registry.entries("task") if e.backbone in aligner_entry.backbones]
-        raise UserError(f"aligner '{aligner}' does not apply to task '{task}', but to {', '.join(fits)}.")
+        raise UserError(
+            f"{what} '{aligner}' {'do' if what != 'aligner' else 'does'} not apply to task '{task}', but to "
+            f"{', '.join(fits)}."
+        )
     lacking = aligner_entry.needs - task_entry.provides
     if lacking:
         raise UserError(

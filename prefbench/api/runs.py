@@ -40,8 +40,9 @@ Name = str | os.PathLike[str] | Callable[..., Any]
 
 def run(
     task: Name,
-    aligner: Name,
+    aligner: Name | None = None,
     *,
+    policy: str | None = None,
     model: Name | None = None,
     data: str | os.PathLike[str] = "synthetic",
     minority_ratio: str | float = 0.2,
@@ -67,6 +68,8 @@ def run(
     Args:
         task: its name, or the function that `@pb.task` registered.
         aligner: likewise.
+        policy: a policy from outside in an aligner's place, such as `"responses:outputs.jsonl"`; the address
+            of a server off this machine has to be allowed.
         model: likewise, or a folder or a hub id; nano or the task's own if left out.
         data: as the task says.
         minority_ratio: share of annotators in the minority: 0.2, "20%" or "4:1".
@@ -94,7 +97,8 @@ def run(
         sets = _checked_options({**options, "evaluate": evaluate_options})
         chosen: dict[str, Any] = {
             "task": _named("task", task),
-            "aligner": _named("aligner", aligner),
+            "aligner": None if aligner is None else _named("aligner", aligner),
+            "policy": policy,
             "model": None if model is None else _named("model", model),
             "data": str(path_of(data, "data")) if isinstance(data, os.PathLike) else data,
         }

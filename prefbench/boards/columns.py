@@ -20,7 +20,7 @@ METRICS = (
 TEXT = ("task", "model", "data", "aligner", "variant", "needs", "role", "status", "seeds", "worst_group")
 TEXT_LAST = ("config_hash", "version", "date")
 RANKS = ("rank", "rank_low", "rank_high")
-TEXT_LATER = ("tuning", "sees")
+TEXT_LATER = ("tuning", "sees", "outside")
 WHOLE = (*RANKS, "n_seeds", "n_prompts", "numerics")
 NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
@@ -59,7 +59,8 @@ deviation between runs; `mde` is the smallest difference that would be found to 
 and this spread; `config_hash` names the specification without its seed; `date` is of the last run; `numerics`
 is empty for runs from before it was counted and for rows that mix several; `tuning` is `default`, or the rule
 and the number of configurations that `tune` chose the options by; `sees` says what policies are told of a
-person whom they answer, and is empty of one for everybody. The regrets are means over seeds, in standard
+person whom they answer, and is empty of one for everybody; `outside` says who trained a policy that no run
+did. The regrets are means over seeds, in standard
 deviations of utility, and empty where responses cannot be listed."""
 
 DECIMALS = 6

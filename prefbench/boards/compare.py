@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from prefbench.boards.names import board_key, board_name, config_hash, joined, made_by, setting_key, variant
+from prefbench.boards.names import (
+    NOT_OF_SETTING,
+    board_key,
+    board_name,
+    config_hash,
+    joined,
+    made_by,
+    setting_key,
+    variant,
+)
 from prefbench.boards.rows import Row, SeedScores, load_rows, rows_of
 from prefbench.errors import UserError
 from prefbench.record.files import find_records, is_run, read_record, run_folders
@@ -210,7 +219,7 @@ def _why_apart(ours: Record, theirs: Record) -> str:
     if setting_key(ours) == setting_key(theirs):
         made = " and ".join(made_by(record.numerics) for record in (ours, theirs))
         return f"are not comparable, they were made by {made}: run one again"
-    for name in sorted({*ours.spec, *theirs.spec} - {"aligner", "aligner_options", "seed", "tuning"}):
+    for name in sorted({*ours.spec, *theirs.spec} - NOT_OF_SETTING):
         a, b = ours.spec.get(name), theirs.spec.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             differing = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))

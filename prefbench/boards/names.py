@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+NOT_OF_SETTING = frozenset({"aligner", "aligner_options", "seed", "tuning", "outside"})
+"""Parts of a specification that are no part of what is asked for."""
+
+
 def config_hash(spec: Mapping[str, Any]) -> str:
     """Hash of a specification, twelve hexadecimal digits, whatever its seed."""
     return digest({key: value for key, value in spec.items() if key != "seed"})[:12]
@@ -29,7 +33,7 @@ def made_by(numerics: int | None, code: str | None = None) -> str:
 
 def setting_digest(task: str, version: int, spec: Mapping[str, Any]) -> str:
     """Names what is asked for: a specification but for the aligner, its options and the seed."""
-    asked = {k: v for k, v in spec.items() if k not in ("aligner", "aligner_options", "seed", "tuning")}
+    asked = {k: v for k, v in spec.items() if k not in NOT_OF_SETTING}
     return digest([task, version, asked])[:16]
 
 
@@ -87,17 +91,18 @@ def variant(spec: Mapping[str, Any], numerics: int | None) -> str:
             else:
                 usual = _plain(field.get_default(call_default_factory=True))
             if field is None or options[name] != usual:
-                changed.append(f"{kind}.{name}={json.dumps(options[name])}")
+                section = "policy" if kind == "aligner" and spec.get("outside") else kind
+                changed.append(f"{section}.{name}={json.dumps(options[name])}")
     return ", ".join(changed)
 
 
 def _option_types(kind: str, name: str) -> type[BaseModel] | None:
     if kind == "evaluate":
         return EvaluateOptions
-    entries = {entry.name: entry for entry in registry.entries(cast(registry.EntryKind, kind))}
-    if kind == "model" and name not in entries:
-        name = "pretrained"  # a folder or a hub id
-    return entries[name].options if name in entries else None
+    found = registry.find(cast(registry.EntryKind, kind), name)
+    if kind == "model" and found is None:
+        found = registry.find("model", "pretrained")  # a folder or a hub id
+    return None if found is None else found.options
 
 
 def _plain(value: Any) -> Any:

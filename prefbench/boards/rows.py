@@ -67,6 +67,11 @@ class Row:
         return self.records[min(self.records)]
 
     @property
+    def is_outside(self) -> bool:
+        """True of a policy that no run trained."""
+        return self.first.spec.get("outside") is not None
+
+    @property
     def status(self) -> str:
         """`ok`, `diverged`, `mixed: how` or `incomplete: why`."""
         if any(record.status == "diverged" for record in self.records.values()):
@@ -165,16 +170,23 @@ def rows_of(
     seeds_of: dict[str, list[frozenset[int]]] = {}
     groups_of: dict[str, Counter[tuple[str, ...]]] = {}
     for (setting, _, _), seeds in found.items():
-        seeds_of.setdefault(setting, []).append(frozenset(seeds))
+        if not _is_outside(seeds):
+            seeds_of.setdefault(setting, []).append(frozenset(seeds))
         names = [tuple(sorted(g.name for g in record.groups)) for _, record in seeds.values()]
         groups_of.setdefault(setting, Counter()).update(filter(None, names))
     rows = []
     for key in sorted(found):
-        asked = (declared or {}).get(key[0]) or common_seeds(seeds_of[key[0]])
+        # A policy from outside is one, however many seeds draw prompts for it: it has the seeds that it has.
+        of_board = found[key] if _is_outside(found[key]) else (declared or {}).get(key[0])
+        asked = of_board or common_seeds(seeds_of[key[0]])
         named = groups_of[key[0]]
         usual = max(named, key=lambda names: (named[names], len(names)), default=())
         rows.append(row_of(found[key], frozenset(asked), frozenset(usual)))
     return rows
+
+
+def _is_outside(runs: Mapping[int, tuple[Path, Record]]) -> bool:
+    return all(record.spec.get("outside") is not None for _, record in runs.values())
 
 
 def common_seeds(rows: Sequence[frozenset[int]]) -> frozenset[int]:

@@ -16,6 +16,7 @@ from tabulate import tabulate
 from prefbench.boards.beyond import BEYOND_SHOWN, shown_beyond
 from prefbench.boards.columns import METRICS, PROMPTED, is_old
 from prefbench.boards.csv_file import to_csv
+from prefbench.boards.outside import OUTSIDE_NOTE
 from prefbench.errors import UserError
 from prefbench.record.near_reference import near_reference
 from prefbench.stats.covered import said_of_all
@@ -97,6 +98,8 @@ def notes(frame: pd.DataFrame) -> list[str]:
             f"rank 2 [1, 4]: second by {figure}worst group, and no rank from 1 to 4 can be ruled out, for "
             "all learners of a board at once (95%); floors, ceilings and gold are not ranked"
         )
+    if (frame["role"] == "outside").any():
+        said.append(OUTSIDE_NOTE)
     measured = frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"]
     few = "" if is_old(frame) else said_of_all(int(n) for n in measured)
     return [*said, *([few] if few else [])]

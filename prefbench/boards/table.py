@@ -22,6 +22,7 @@ from prefbench.boards.columns import (
 )
 from prefbench.boards.estimates import egalitarian_regret, estimates, usual_worst, worst_seed
 from prefbench.boards.names import board_key, config_hash, contest_of, joined, setting_key, tuning_of, variant
+from prefbench.boards.outside import NOT_VERIFIED, outside_cell
 from prefbench.boards.ranks import ranked, roles
 from prefbench.boards.rows import Row, load_rows, row_of
 from prefbench.errors import UserError
@@ -202,7 +203,7 @@ def _cells(row: Row, rank: Rank | None, role: str) -> dict[str, Any]:
         "minority_ratio": first.minority_ratio,
         "aligner": first.aligner,
         "variant": variant(first.spec, first.numerics),
-        "needs": " ".join(first.needs) or "nothing",
+        "needs": NOT_VERIFIED if row.is_outside else " ".join(first.needs) or "nothing",
         "status": row.status,
         "n_seeds": len(row.records),
         "seeds": joined(row.records),
@@ -212,6 +213,7 @@ def _cells(row: Row, rank: Rank | None, role: str) -> dict[str, Any]:
         "numerics": row.numerics,
         "tuning": tuning_of(first),
         "sees": " ".join(first.sees),
+        "outside": outside_cell(first),
         "config_hash": config_hash(first.spec),
         "version": joined(sorted({r.provenance.prefbench for r in row.records.values()})),
         "date": max(record.provenance.started for record in row.records.values())[:10],

@@ -20,8 +20,8 @@ ANSWER_BYTES = 4 * 2**20
 """Longest body of an answer; a model that thinks for 100,000 tokens stays below."""
 PATIENCE_SECONDS = 60.0
 """Seconds that an answer may take at first, where the server's time-out allows more."""
-BUSY = (429, 503)
-"""Statuses by which a server says that it is asked too much."""
+TOO_MANY = 429
+"""Status by which a server says that it is asked too much; one that breaks down (5xx) may be, too."""
 STEADY_ANSWERS = 10
 """Good answers in a row after which one more request at a time is tried."""
 
@@ -49,8 +49,8 @@ class Stopped(Exception):
 class Pace:
     """The number of requests under way and the patience with an answer, adjusted to how the server does.
 
-    A time-out, or a status that says the server is busy, halves the number, down to one; many good answers
-    in a row raise it by one. A time-out also doubles the patience, up to `longest`.
+    A time-out, or a status that says the server is busy or broken, halves the number, down to one; many good
+    answers in a row raise it by one. A time-out also doubles the patience, up to `longest`.
     """
 
     def __init__(self, concurrency: int, longest: float) -> None:
@@ -96,7 +96,7 @@ class Pace:
                         raise httpx2.ReadTimeout(words, request=request) from None
                     continue
             self._heard = time.monotonic()
-            if response.status_code in BUSY:
+            if response.status_code == TOO_MANY or response.is_server_error:
                 self._slow_down(begun)
             elif response.is_success:
                 self._speed_up()

@@ -1,7 +1,8 @@
-"""Single messages to a server, and what it said to them."""
+"""Messages to a server, and what it said to them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def utf8(text: str) -> str:
 
 
 class Reply(NamedTuple):
-    """The server's answer to one message."""
+    """The server's answer."""
 
     text: str
     finish: str
@@ -39,12 +40,12 @@ class Reply(NamedTuple):
 
 
 class Chat:
-    """Sends single messages to a server; shared by all workers."""
+    """Sends messages and texts to a server; shared by all workers."""
 
-    def __init__(self, client: openai.AsyncOpenAI, model: str, role: str, key: str) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, model: str, url_option: str, key: str) -> None:
         self._client = client
         self._model = model
-        self._role = role
+        self._url_option = url_option
         self._key = key
         self._limit = "max_tokens"
 
@@ -54,18 +55,32 @@ class Chat:
         Raises:
             openai.OpenAIError: the request failed, after all its retries where those could help.
         """
+        return await self.converse([{"role": "user", "content": text}], temperature, max_tokens)
+
+    async def converse(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        temperature: float,
+        max_tokens: int,
+        seed: int | None = None,
+    ) -> Reply:
+        """The reply to a conversation, of messages with a `role` and a `content`.
+
+        Raises:
+            openai.OpenAIError: the request failed, after all its retries where those could help.
+        """
         import openai
 
-        from prefbench.chat.bounded import UnfitAnswer
-
+        said: Any = [{**message, "content": utf8(message["content"])} for message in messages]
+        more = {} if seed is None else {"seed": seed}
         limit = self._limit
         while True:
             try:
                 raw = await self._client.chat.completions.with_raw_response.create(
                     model=self._model,
-                    messages=[{"role": "user", "content": utf8(text)}],
+                    messages=said,
                     temperature=temperature,
-                    extra_body={limit: max_tokens},
+                    extra_body={limit: max_tokens, **more},
                 )
             except openai.BadRequestError as error:
                 if error.code == "content_filter":
@@ -75,21 +90,44 @@ class Chat:
                     limit = self._limit = "max_completion_tokens"
                     continue
                 raise
-            try:
-                return self._reply(raw.parse(), raw.retries_taken)
-            except (ValueError, RecursionError):
-                raise UnfitAnswer("the answer is no JSON") from None
+            return self._read(raw)
+
+    async def complete(
+        self, text: str, temperature: float, max_tokens: int, seed: int | None = None
+    ) -> Reply:
+        """The way in which the model continues a text.
+
+        Raises:
+            openai.OpenAIError: the request failed, after all its retries where those could help.
+        """
+        raw = await self._client.completions.with_raw_response.create(
+            model=self._model,
+            prompt=utf8(text),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            extra_body={} if seed is None else {"seed": seed},
+        )
+        return self._read(raw)
+
+    def _read(self, raw: Any) -> Reply:
+        from prefbench.chat.bounded import UnfitAnswer
+
+        try:
+            return self._reply(raw.parse(), raw.retries_taken)
+        except (ValueError, RecursionError):
+            raise UnfitAnswer("the answer is no JSON") from None
 
     def _reply(self, completion: Any, retries: int) -> Reply:
         from prefbench.chat.bounded import UnfitAnswer
 
         # The client checks no types: whatever a server sends comes through.
         choices: Any = getattr(completion, "choices", None)
-        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-        if message is None:
-            raise UnfitAnswer(f"the answer is no chat completion; does {self._role}_url lack a /v1?")
-        content = getattr(message, "content", None)
-        finish = str(getattr(choices[0], "finish_reason", None) or "stop")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = getattr(choice, "message", None)
+        content = getattr(choice, "text", None) if message is None else getattr(message, "content", None)
+        if message is None and content is None:
+            raise UnfitAnswer(f"the answer is no completion; does {self._url_option} lack a /v1?")
+        finish = str(getattr(choice, "finish_reason", None) or "stop")
         if getattr(message, "refusal", None) or finish == "content_filter":
             finish = "refused"
         usage = getattr(completion, "usage", None)

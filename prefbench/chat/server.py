@@ -77,15 +77,15 @@ class Server:
     role: str = "judge"
 
     def __post_init__(self) -> None:
-        _check_url(self.base_url, self.role)
+        _check_url(self.base_url, self.option("url"))
         # The name, not the value: whoever puts the key itself here must not see it in a message or a record.
         if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
             raise UserError(
-                f"{self.role}_key_env must be the name of an environment variable in capitals, "
+                f"{self.option('key_env')} must be the name of an environment variable in capitals, "
                 "never the key itself."
             )
         if not self.model.strip() or not self.model.isprintable():
-            raise UserError(f"{self.role}_model must be the model's name on the server, on one line.")
+            raise UserError(f"{self.option('model')} must be the model's name on the server, on one line.")
         if self.concurrency < 1 or self.retries < 0 or not 0 < self.timeout < math.inf:
             raise UserError(
                 f"the {self.role} needs a concurrency of 1 or more, a timeout above 0 seconds "
@@ -94,6 +94,12 @@ class Server:
         prices = [price for price in (self.prompt_price, self.completion_price) if price is not None]
         if len(prices) == 1 or not all(0 <= price < math.inf for price in prices):
             raise UserError(f"the {self.role}'s two prices per million tokens go together, each 0 or more.")
+
+    def option(self, name: str) -> str:
+        """The option that says something of the server, as messages call it."""
+        if self.role == "policy":
+            return "--policy" if name == "url" else f"--set policy.{name}"
+        return f"{self.role}_{name}"
 
     @property
     def has_answers(self) -> bool:
@@ -105,15 +111,18 @@ class Server:
         """True if the address is on loopback."""
         return consent.is_local(self.base_url)
 
-    def check(self) -> None:
+    def check(self) -> list[str] | None:
         """Ask the server for its models, so that one that cannot be used is known before anything is written.
+
+        Returns:
+            Their names; None where the server lists none.
 
         Raises:
             UserError: the server cannot be reached, the key is missing, or it is not accepted.
         """
 
-        async def look(client: openai.AsyncOpenAI) -> None:
-            await client.with_options(max_retries=0).models.with_raw_response.list()
+        async def look(client: openai.AsyncOpenAI) -> Any:
+            return await client.with_options(max_retries=0).models.with_raw_response.list()
 
         _require_client()
         import openai
@@ -122,7 +131,7 @@ class Server:
 
         key = self._key()
         try:
-            self._with_client(key, Pace(1, min(PATIENCE_SECONDS, self.timeout)), look)
+            return _listed(self._with_client(key, Pace(1, min(PATIENCE_SECONDS, self.timeout)), look))
         except UnfitAnswer as error:
             raise self._unreachable(_reason(error, key)) from None
         except openai.APIStatusError as error:
@@ -132,6 +141,7 @@ class Server:
                 raise self._unreachable(f"status {error.status_code}") from None
         except openai.OpenAIError as error:
             raise self._unreachable(_reason(error, key)) from None
+        return None
 
     def kept(self, keys: Iterable[str]) -> dict[str, KeptAnswer]:
         """The answers to those of the questions that were answered before.
@@ -221,7 +231,7 @@ class Server:
         async def workers(client: openai.AsyncOpenAI) -> None:
             import anyio
 
-            chat = Chat(client, self.model, self.role, key)
+            chat = Chat(client, self.model, self.option("url"), key)
             queue = iter(enumerate(questions))
             async with anyio.create_task_group() as group:
                 for _ in range(min(self.concurrency, len(questions))):
@@ -284,7 +294,7 @@ class Server:
     def _unreachable(self, reason: str) -> UserError:
         return UserError(
             f"the {self.role} at {self.base_url} cannot be reached ({reason}): start the server or mend "
-            f"{self.role}_url."
+            f"{self.option('url')}."
         )
 
     def _unwelcome(self, status: int) -> UserError:
@@ -307,7 +317,7 @@ class Server:
         if status == 404:
             return UserError(
                 f"the {self.role} at {self.base_url} does not know the model {self.model!r} (404): mend "
-                f"{self.role}_model, or {self.role}_url if it is no address of chat completions."
+                f"{self.option('model')}, or {self.option('url')} if it is no address of chat completions."
             )
         what = "verdicts" if self.role == "judge" else "answers"
         return JudgeFailed(
@@ -322,16 +332,26 @@ def _require_client() -> None:
         raise UserError("asking a model on a server needs a client: pip install 'prefbench[judge]'.")
 
 
-def _check_url(url: str, role: str) -> None:
+def _listed(raw: Any) -> list[str] | None:
+    """Names of the models in a server's list; None if it is no such list."""
+    try:
+        models = raw.parse().data
+        names = [model.id for model in models]
+    except Exception:  # the client checks no types: whatever a server sends comes through
+        return None
+    return names if names and all(isinstance(name, str) and name.isprintable() for name in names) else None
+
+
+def _check_url(url: str, option: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
     except ValueError:
-        raise UserError(f"{role}_url is no address: give one such as http://127.0.0.1:8000/v1.") from None
+        raise UserError(f"{option} is no address: give one such as http://127.0.0.1:8000/v1.") from None
     if parts.username is not None or parts.password is not None:
-        raise UserError(f"{role}_url must not hold a name or a password: keys come from the environment.")
+        raise UserError(f"{option} must not hold a name or a password: keys come from the environment.")
     if not usable or parts.query or parts.fragment or not url.isprintable() or " " in url:
-        raise UserError(f"{role}_url {url!r} is no address: give one such as http://127.0.0.1:8000/v1.")
+        raise UserError(f"{option} {url!r} is no address: give one such as http://127.0.0.1:8000/v1.")
 
 
 def _reason(error: Exception, key: str) -> str:

@@ -22,6 +22,7 @@ from prefbench.cli.catch import Commands
 from prefbench.cli.check import check_
 from prefbench.cli.compare_models import compare_models
 from prefbench.cli.doctor import doctor
+from prefbench.cli.evaluate import evaluate
 from prefbench.cli.export import export
 from prefbench.cli.gate import gate
 from prefbench.cli.leaderboard.build import build
@@ -68,6 +69,7 @@ cache = typer.Typer(
 COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
     app: {
         "run": run,
+        "evaluate": evaluate,
         "sweep": sweep,
         "tune": tune,
         "list": list_,

@@ -55,6 +55,8 @@ def print_needs(specs: list[RunSpec], hardware: str | None, as_json: bool) -> No
         _print_estimate(f"{spec.task}, {spec.aligner}, {spec.model}", found, names)
         if present is not None:
             print(here_line(found, present, free, threads))
+        if spec.outside is not None:
+            print("The policy itself is not counted: it has a model of its own somewhere, or none.")
         if len(specs) > 1:
             print(f"{len(specs)} seeds: each of them needs this, one after the other.")
     if device is not None:

@@ -24,6 +24,15 @@ AllowHost = Annotated[
         "with its key. May be repeated.",
     ),
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="KIND:SOURCE",
+        help="A policy from outside in an aligner's place, such as folder:PATH, responses:FILE or server:URL: "
+        "`prefbench list policies`.",
+    ),
+]
 Large = Annotated[
     bool,
     typer.Option(

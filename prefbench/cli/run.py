@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefbench.cli.needs import print_needs
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, QuietOption
+from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Policy, QuietOption
 from prefbench.cli.output import print_json, speaker
 from prefbench.cli.plugins import say_left_out, stance
 from prefbench.cli.run_file import merged, read_config, specs_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def run(
     task: Annotated[str | None, typer.Option(help="One of `prefbench list tasks`.")] = None,
     aligner: Annotated[str | None, typer.Option(help="One of `prefbench list aligners`.")] = None,
+    policy: Policy = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -98,13 +99,13 @@ def run(
     as_json: AsJson = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run an aligner on a task and tell, group by group, who won.
+    """Run an aligner on a task, or take a policy from outside, and tell, group by group, who won.
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
     from prefbench import consent
     from prefbench.file_plugins import knowing_nothing_of, plugins_of_file
-    from prefbench.spec import parse_sets
+    from prefbench.spec import parse_sets, typed_address
     from prefbench.team import joined
 
     if hardware is not None and not dry_run:
@@ -116,6 +117,7 @@ def run(
     given: dict[str, Any] = {
         "task": task,
         "aligner": aligner,
+        "policy": policy,
         "model": model,
         "data": data,
         "minority_ratio": minority_ratio,
@@ -130,7 +132,7 @@ def run(
         named = [] if plugin else settings.get("plugin", [])
         settings |= {key: value for key, value in given.items() if value is not None}
         typed = parse_sets(sets or [])
-        keys = consent.from_command_line(allow_host or [], typed)
+        keys = consent.from_command_line(allow_host or [], typed | typed_address(policy))
         settings["set"] = merged(settings.get("set", {}), typed)
         where = f"--config {config}"
         files, left_out = plugins_of_file(named, plugin or [], where, stance(dry_run, allow_plugins))
@@ -145,12 +147,12 @@ def run(
                 print_needs(specs, hardware, as_json)
             return
         folder = Path(settings.get("runs_dir", "runs")).expanduser()
-        status = _run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
+        status = run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)
 
 
-def _run_all(
+def run_all(
     specs: list[RunSpec],
     runs_dir: Path,
     settings: Mapping[str, Any],
@@ -241,7 +243,7 @@ def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> s
     for file in settings.get("plugin", []):
         words += ["--plugin", file]
     for section, options in settings["set"].items():
-        if section != "aligner":
+        if section not in ("aligner", "policy"):
             for name, value in options.items():
                 words += ["--set", f"{section}.{name}={value}"]
     for host, variable in consent.typed().items():

@@ -35,7 +35,7 @@ def specs_of(settings: Mapping[str, Any]) -> list[RunSpec]:
 
     load_plugins(settings.get("plugin", []))
     seeds = seeds_from(settings.get("seeds", 1), settings.get("seed", 0))
-    names = ("task", "aligner", "model", "data", "minority_ratio")
+    names = ("task", "aligner", "policy", "named", "model", "data", "minority_ratio")
     chosen = {name: settings[name] for name in names if name in settings}
     path = settings.get("tuned")
     tuned = None if path is None else (path, read_tuned(Path(path)))

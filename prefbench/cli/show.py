@@ -25,18 +25,20 @@ def show(
     kind: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[task|aligner|model]",
+            metavar="[task|aligner|model|policy]",
             help="Kind of the entry, where several have this name.",
             show_default=False,
         ),
     ] = None,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a task, an aligner or a model.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a task, an aligner, a model or a kind of policies.")
+    ],
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what NAME is and its options.
 
-    NAME is a task, an aligner or a model; after the word model it may be a folder or a hub id. A model is
+    NAME is a task, an aligner, a model or a kind of policies from outside; after the word model it may be a folder or a hub id. A model is
     shown with its size and what a default run would need.
     With --json a list, as a task and an aligner may have the same name.
     """
@@ -51,7 +53,7 @@ def show(
 
         found = [get_model(name)]
     if not found:
-        what = kinds[0] if len(kinds) == 1 else "task, aligner or model"
+        what = kinds[0] if len(kinds) == 1 else "task, aligner, model or kind of policies"
         raise UserError(f"no {what} is called '{name}'.{suggest(name, (e.name for e in everything))}")
     if as_json:
         print_json(
@@ -69,6 +71,8 @@ def show(
         if entry.kind == "task":
             print(f"provides: {listed(entry.provides)}")
             print(f"model: {BACKBONES[entry.backbone]} unless --model says otherwise")
+        if entry.kind == "policy":
+            print(f"named: --policy {entry.name}:SOURCE")
         if entry.kind == "aligner":
             print(f"needs: {listed(entry.needs)}")
             if entry.sees:
@@ -91,7 +95,7 @@ def show(
 
 
 def _kinds(given: list[str]) -> tuple[EntryKind, ...]:
-    kinds: tuple[EntryKind, ...] = ("task", "aligner", "model")
+    kinds: tuple[EntryKind, ...] = ("task", "aligner", "model", "policy")
     if not given:
         return kinds
     if len(given) > 1 or given[0] not in kinds:

@@ -96,6 +96,9 @@ def _read_json_lines(path: Path) -> Columns:
 def _json_objects(path: Path) -> Iterator[dict[str, object]]:
     left = files.MOST_VALUES
     with files.open_data(path) as file:
+        if file.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+            yield from _listed(file.read().decode("utf-8-sig"))
+            return
         for number, line in enumerate(files.read_lines(file), start=1):
             if not line.strip():
                 continue
@@ -109,3 +112,11 @@ def _json_objects(path: Path) -> Iterator[dict[str, object]]:
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is not a JSON object")
             yield row
+
+
+def _listed(text: str) -> Iterator[dict[str, object]]:
+    """The objects of a JSON list, in a file that holds nothing else."""
+    for number, row in enumerate(files.parse_json(text, wanted_unicode=False), start=1):
+        if not isinstance(row, dict):
+            raise ValueError(f"item {number} is not a JSON object")
+        yield row

@@ -146,7 +146,7 @@ def estimate(spec: RunSpec, shape: Shape, problem: Problem) -> Estimate:
     largest, peak = max(parts, key=lambda part: sum(part[1].values()))
     return Estimate(
         parameters=shape.parameters,
-        known=registry.get("aligner", spec.aligner).work is not None,
+        known=spec.outside is not None or registry.get("aligner", spec.aligner).work is not None,
         memory=peak,
         moment=_moment(largest) + ("" if largest.stage == "reference" else f" ({largest.stage})"),
         passes=passes,

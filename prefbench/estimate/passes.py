@@ -92,7 +92,7 @@ def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     _reference_training(recipe, spec)
     _gold(recipe)
     begun = len(recipe.works)
-    if sizes.sampled:
+    if sizes.sampled and spec.outside is None:  # from labels that nobody asks for nothing is learned
         pairs = 2 * ((sizes.train + sizes.validation) // sizes.labels + _held_out(sizes))
         recipe.add("pairs", "sample", pairs, min(pairs, ROWS_AT_ONCE), drawn=2)
         _judge(recipe, "pairs", pairs)

@@ -28,7 +28,7 @@ def divergence_of(record: Record) -> tuple[float, Source] | None:
 
 def options_of(aligner: str) -> type[BaseModel] | None:
     """The options of a registered aligner; None of one that is not here."""
-    entry = next((each for each in registry.entries("aligner") if each.name == aligner), None)
+    entry = registry.find("aligner", aligner)
     return None if entry is None else entry.options
 
 

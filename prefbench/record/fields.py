@@ -22,6 +22,11 @@ CHECKED: Mapping[str, str] = {
     "minority_ratio": "the specification",
     "seed": "the specification",
     "split": "the specification",
+    "outside.kind": "the specification",
+    "outside.name": "the specification",
+    "outside.source": "the specification",
+    "outside.trainer": "the specification",
+    "outside.link": "the specification",
     "tuning.digest": "the specification",
     "tuning.configurations": "the specification",
     "tuning.tokens": "the specification",
@@ -148,6 +153,15 @@ UNCHECKED: Mapping[str, str] = {
     **{
         f"selection.{name}": "of a run that tuned, which no board takes in"
         for name in ("measure", "S0", "S1", "S2", "S3")
+    },
+    "outside.digest": "the policy itself is not beside the record, its responses are",
+    "outside.no_kl": "words for the reader",
+    **{
+        f"outside.usage.{name}": "said by the server that answered"
+        for name in (
+            *("requests", "retries", "prompt_tokens", "completion_tokens", "uncounted_requests", "cost"),
+            *("answered_as", "cut"),
+        )
     },
     "notes": "words for the reader",
     "message": "words for the reader",

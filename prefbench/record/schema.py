@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from prefbench.record.parts import Bounds, Count, RateShare, StrictPart
+from prefbench.record.schema_outside import OutsideRecord
 from prefbench.record.schema_people import PeopleRecord
 from prefbench.spec import SECTIONS
 
-SCHEMA_VERSION = 6
-READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
+SCHEMA_VERSION = 7
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 """Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
 `numerics` nor `code`, `plugins` and `stages`, version 4 neither `agreed` and `retention` nor `text`,
-version 5 neither `sees` nor `people`; all have defaults."""
+version 5 neither `sees` nor `people`, version 6 no `outside`; all have defaults."""
 
 
 class _ComparisonRecord(StrictPart):
@@ -262,7 +263,7 @@ class Provenance(StrictPart):
 class Record(StrictPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = 7
     """Version of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -293,6 +294,9 @@ class Record(StrictPart):
     """Prompts that it was measured on; `validation` for the runs of `tune`, which are on no board."""
     tuning: TuningRecord | None = None
     """Origin of tuned options; null for defaults and for options that somebody set."""
+    outside: OutsideRecord | None = None
+    """The policy from outside that stands in the aligner's place; null where the run trained one, and of a
+    run that failed."""
     groups: tuple[GroupRecord, ...]
     """One per group of the task; empty unless `ok`."""
     worst_group: str | None

@@ -34,6 +34,7 @@ def spec_differs(record: Record) -> list[str]:
         specified = record.spec.get(name, USUAL[name])
         if value != specified:
             wrong.append(f"{name} is {value!r}, specified {specified!r}")
+    wrong += _outside_differs(record)
     asked, shares = record.spec.get("minority_ratio"), [group.share for group in record.groups]
     # Of labels that a task brought along it is the share found; a run that failed shows no groups.
     if record.minority_ratio != asked and shares and record.minority_ratio != round(min(shares), 4):
@@ -41,6 +42,22 @@ def spec_differs(record: Record) -> list[str]:
             f"minority_ratio is {record.minority_ratio!r}, specified {asked!r} and found {min(shares):.4g}"
         )
     return wrong
+
+
+def _outside_differs(record: Record) -> list[str]:
+    """Disagreements of what a record says of a policy from outside with its specification."""
+    said, specified = record.outside, record.spec.get("outside")
+    if (said is None) != (specified is None) and record.status == "ok":
+        return ["outside is missing in the record or in its specification"]
+    if said is None or not isinstance(specified, dict):
+        return []
+    true: dict[str, Any] = {name: specified.get(name) for name in ("source", "trainer", "link")}
+    true["kind"], _, true["name"] = record.aligner.partition(":")
+    return [
+        f"outside.{name} is {getattr(said, name)!r}, specified {value!r}"
+        for name, value in true.items()
+        if getattr(said, name) != value
+    ]
 
 
 def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:

@@ -83,9 +83,15 @@ def _groups_differ(record: Record, problem: Problem) -> list[str]:
             )
         if said.unit != group.utility.unit:
             wrong.append(f"unit of {said.name} is {said.unit:.80}, the task's is {group.utility.unit:.80}")
-        if (group.instruction is None) != (said.prompted is None):
+        told = group.instruction is not None and (record.outside is None or _is_told(record))
+        if told != (said.prompted is not None):
             wrong.append(f"{said.name} is prompted or not, the task says otherwise")
     return wrong
+
+
+def _is_told(record: Record) -> bool:
+    """True if a policy from outside was asked with instructions; a table of responses cannot be."""
+    return any(group.prompted is not None for group in record.groups)
 
 
 def _prompts_differ(items: pd.DataFrame, record: Record, problem: Problem) -> list[str]:

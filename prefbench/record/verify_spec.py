@@ -59,7 +59,7 @@ def check_spec(checked: Checked, record: Record) -> None:
 
 
 def _entry(kind: registry.EntryKind, name: str) -> registry.Entry | None:
-    return next((entry for entry in registry.entries(kind) if entry.name == name), None)
+    return registry.find(kind, name)
 
 
 def _check_options(checked: Checked, record: Record, section: str, entry: registry.Entry | None) -> None:

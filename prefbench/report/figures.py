@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench.boards.names import config_hash, tuning_of
+from prefbench.boards.names import NOT_OF_SETTING, config_hash, tuning_of
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import frame_of
 from prefbench.files import read_json
@@ -194,7 +194,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
     return settings
 
 
-_NOT_OF_SETTING = ("aligner", "aligner_options", "seed", "minority_ratio", "tuning")
+_NOT_OF_SETTING = NOT_OF_SETTING | {"minority_ratio"}
 
 
 def _first() -> list[str]:

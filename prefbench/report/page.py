@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefbench.boards.columns import CROSS_FITTED, PROMPTED, RANKS
+from prefbench.boards.outside import OUTSIDE_NOTE
 from prefbench.errors import UserError
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import Record
@@ -90,6 +91,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     versions = sorted({word for text in frame["version"] for word in str(text).split()})
     tasks = sorted(set(frame["task"]))
+    more = [*few[:1], *([OUTSIDE_NOTE] if (frame["role"] == "outside").any() else [])]
     parts = {
         "csp": escape(content_security_policy(css, js)),
         "title": escape(f"{', '.join(tasks[:3])}: who wins, and who is left behind"),
@@ -98,7 +100,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS) -> str:
         f"{n_runs} runs of {escape(', '.join(tasks[:8]))}, {escape(when)}.",
         "css": css,
         "js": js,
-        "table_how": _TABLE_HOW + (f" {escape(few[0].upper() + few[1:])}." if few else ""),
+        "table_how": _TABLE_HOW + "".join(f" {escape(said[0].upper() + said[1:])}." for said in more),
         "frontier": frontier,
         "table": _table(frame),
         "data": embedded_json(data),

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from prefbench import registry
+from prefbench.backbone.outside.interface import Outside
 from prefbench.evaluate.gold import FittedGold
 from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Backbone
@@ -18,7 +19,7 @@ from prefbench.problem.problem import Problem, apportion
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.summary import summarise, summarise_prompted
 from prefbench.record.summary_people import summarise_people
-from prefbench.running.labels import contexts_of, labels_of
+from prefbench.running.outside import PROMPTED_NOTE, described, labels_if_needed, policy_stage
 from prefbench.running.people import people_scores
 from prefbench.running.policy import aligned_policy
 from prefbench.running.proxies import with_proxies
@@ -45,19 +46,26 @@ class Found:
     """The policy's training, iteration by iteration, as JSON."""
 
 
-def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -> Found:
-    """The findings of a run, once its reference policy stands."""
-    labels = labels_of(spec, problem, backbone, store)
-    contexts = contexts_of(spec, problem, labels, store)
-    policy, policy_folder = aligned_policy(spec, problem, backbone, labels, contexts, store)
+def measure(
+    spec: RunSpec, problem: Problem, backbone: Backbone, store: Store, outside: Outside | None
+) -> Found:
+    """The findings of a run, once its reference policy stands; of an aligner's policy or one from outside."""
+    labels, contexts = labels_if_needed(spec, problem, outside, backbone, store)
+    if outside is None:
+        policy, policy_folder = aligned_policy(spec, problem, backbone, labels, contexts, store)
+        identified = _digest(spec, problem, policy_folder)
+    else:
+        policy, policy_folder = outside.policy, policy_stage(spec, outside, backbone, store)
+        identified = policy_folder.name
     speakers = (
-        Speaker("policy", policy, _digest(spec, problem, policy_folder)),
+        Speaker("policy", policy, identified),
         Speaker("reference", backbone.reference, backbone.digest),
     )
     prompts = list(problem.measured)
     ours, theirs = (samples_of(spec, problem, prompts, backbone, speaker, store) for speaker in speakers)
     items, unknown = with_proxies(scored(problem, ours, theirs, store), policy_folder, backbone, store)
-    prompted = prompted_scores(spec, problem, backbone, speakers, store)
+    told = outside is None or outside.instructed
+    prompted = prompted_scores(spec, problem, backbone, speakers, store) if told else None
     sees = registry.get("aligner", spec.aligner).sees
     people = people_scores(spec, problem, labels, sees, policy_folder, ours, theirs, store)
     counts = apportion([group.share for group in problem.groups], problem.annotators)
@@ -85,7 +93,8 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
     measured["em"] = em_report(labels.rows, evidence)
     reports = _utility_reports(problem, labels.rows, items, prompted, people)
-    measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
+    conflict = {"conflict": labels.conflict} if labels.conflict else {}
+    measured["task_report"] = {**problem.report, **conflict, **reports}
     distribution = backbone.distribution(policy, problem.measured)
     measured["regret"] = None
     if distribution is not None and problem.world is not None:
@@ -97,6 +106,10 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     if spec.split == "validation":
         measured["selection"], judged = selection(spec, problem, items, measured)
     measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
+    if outside is not None:
+        measured["outside"] = described(spec, problem, outside, policy_folder, measured["kl"])
+        unasked = not told and any(group.instruction is not None for group in problem.groups)
+        measured["notes"] += [*outside.notes, *([PROMPTED_NOTE] if unasked else [])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
     return Found(measured, items, prompted, people, distribution, judged, course)
@@ -134,8 +147,8 @@ def _utility_reports(
     people: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """The reports of utilities that were fitted or asked for."""
-    # Labels that a task brought along were not asked for.
-    asked = [items] if problem.given is not None else [labels, items]
+    # Labels that a task brought along were not asked for, and those of nobody were not either.
+    asked = [items] if problem.given is not None or labels.empty else [labels, items]
     reports = {}
     for group in problem.groups:
         told = [table[table["group"] == group.name] for table in (prompted, people) if table is not None]

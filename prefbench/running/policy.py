@@ -59,7 +59,7 @@ def aligned_policy(
 
     def compute(work: Work) -> None:
         view = make_view(labels.rows, problem, entry.needs, spec.seed)
-        with _strange(entry.name):
+        with strange(f"aligner '{entry.name}'"):
             made = entry.function(view, backbone.at(work), entry.options(**spec.aligner_options))
             aligned = Aligned.of(made)
             aligned.default.save(work.path)
@@ -70,7 +70,7 @@ def aligned_policy(
                     "register it with what it sees of a context, as in sees={'pairs'}."
                 )
             briefing = briefing_of(spec, problem, labels, contexts, entry.sees)
-            with _strange(entry.name):
+            with strange(f"aligner '{entry.name}'"):
                 said = personal_responses(
                     aligned.policy, briefing, backbone.reference, spec.evaluate_options["samples"]
                 )
@@ -108,8 +108,8 @@ def aligned_policy(
 
 
 @contextlib.contextmanager
-def _strange(aligner: str) -> Iterator[None]:
-    """Make one error of ours of whatever a stranger's aligner raises within the block."""
+def strange(called: str) -> Iterator[None]:
+    """Make one error of ours of whatever a stranger's aligner or policy raises within the block."""
     try:
         yield
     except PrefbenchError:
@@ -117,7 +117,7 @@ def _strange(aligner: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if _is_environment(error):
             raise
-        line = f"aligner '{aligner}' failed with {type(error).__name__}: {error}".replace("\n", " ")
+        line = f"{called} failed with {type(error).__name__}: {error}".replace("\n", " ")
         raise AlignerFailed(line, traceback.format_exc()) from error
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from prefbench import registry
 from prefbench.backbone.options import ModelRequest
+from prefbench.backbone.outside.interface import Outside
 from prefbench.consent import without_keys
 from prefbench.errors import Diverged, JudgeFailed, UserError, without_exit
 from prefbench.estimate.advice import check_memory
@@ -33,6 +34,7 @@ from prefbench.record.files import (
 from prefbench.record.schema import LATER_MEASURED, MEASURED, Record
 from prefbench.running.labels import labels_of
 from prefbench.running.measure import Found, measure
+from prefbench.running.outside import brought
 from prefbench.running.policy import AlignerFailed
 from prefbench.running.provenance import provenance_of
 from prefbench.spec import RunSpec, get_model, run_name
@@ -62,14 +64,14 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     entry = registry.get("task", spec.task)
     identity = identity_of(spec)
     store = Store(runs_dir, reporter, identity)
-    problem, backbone = _open(spec, store)
+    problem, backbone, outside = _open(spec, store)
     folder = runs_dir / run_name(spec)
     base = _base_fields(spec, problem, entry, identity, started)
     found: Found | None = None
     trace: str | None = None
     try:
         problem = _prepared(problem, backbone, store, spec.seed)
-        found = measure(spec, problem, backbone, store)
+        found = measure(spec, problem, backbone, store, outside)
         base["stages"] = store.opened
         record = Record(status="ok", message=None, **base, **found.measured, timings=_timings(store))
     except (Diverged, AlignerFailed, JudgeFailed) as error:
@@ -94,7 +96,7 @@ def labelled_pairs(
         UserError: the data or the model cannot be used. Nothing was written.
     """
     store = Store(runs_dir, reporter, identity_of(spec))
-    problem, backbone = _open(spec, store)
+    problem, backbone, _ = _open(spec, store)
     problem = _prepared(problem, backbone, store, spec.seed)
     return problem, labels_of(spec, problem, backbone, store).rows
 
@@ -125,8 +127,8 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     write_record(record, folder)
 
 
-def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
-    """The problem, and the model with its reference policy."""
+def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone, Outside | None]:
+    """The problem, the model with its reference policy, and the policy from outside if there is one."""
     task = registry.get("task", spec.task)
     options = without_keys(spec.task_options)
     problem: Problem = task.function(spec.data, spec.minority_ratio, spec.seed, **options)
@@ -141,12 +143,13 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     model = get_model(spec.model)
     if team().size > 1 and model.backbone == "finite":
         raise UserError(f"model '{spec.model}' has nothing to share out: run it in one process.")
+    outside = brought(spec, problem, store)  # bad input is told before a model is loaded
     # With FSDP the weights are in no one place, and the estimate knows only of one.
     note = None if team().sharded else check_memory(spec, problem)
     if note is not None:
         store.reporter.note(note)
     request = ModelRequest(spec.model, problem, store, spec.seed)
-    return problem, model.function(request, model.options(**spec.model_options))
+    return problem, model.function(request, model.options(**spec.model_options)), outside
 
 
 def _prepared(problem: Problem, backbone: Backbone, store: Store, seed: int) -> Problem:

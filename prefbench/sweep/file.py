@@ -75,12 +75,14 @@ def _grid(
     mine = settings_of(own.get("set", {}), where)
     settings = {(s.section, s.owner, s.option): s for s in (*base, *mine)}
     for key in ("task", "aligner"):
-        if key not in merged:
+        if key not in merged and not (key == "aligner" and "policy" in merged):
             raise UserError(f'{where}: no {key}: write {key} = "NAME" or a list of names.')
+    policies = merged.get("policy", ())
+    _check_apart(merged.get("aligner", ()), policies, where)
     grid = Grid(
         where=where,
         task=merged["task"],
-        aligner=merged["aligner"],
+        aligner=(*merged.get("aligner", ()), *policies),
         model=merged.get("model", (None,)),
         data=merged.get("data", ("synthetic",)),
         minority_ratio=merged.get("minority_ratio", (0.2,)),
@@ -94,6 +96,18 @@ def _grid(
     for setting in mine:
         _check_owner(setting, [grid], where)
     return grid
+
+
+def _check_apart(aligners: Sequence[str], policies: Sequence[str], where: str) -> None:
+    """What has a colon is a policy, and what has none is an aligner."""
+    for policy in policies:
+        try:
+            name_outside(policy)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    for aligner in aligners:
+        if ":" in aligner:
+            raise UserError(f'{where}: aligner "{aligner}" is a policy: write policy = "{aligner}".')
 
 
 def _registered(names: tuple[str, str, str], where: str) -> None:

@@ -59,6 +59,7 @@ class Grid:
     """Name of it in messages."""
     task: tuple[str, ...]
     aligner: tuple[str, ...]
+    """Aligners, and policies from outside as `KIND:SOURCE`."""
     model: tuple[str | None, ...]
     data: tuple[str, ...]
     minority_ratio: tuple[float, ...]
@@ -185,8 +186,10 @@ def _checked(
     for setting, value in zip(settings, values, strict=True):
         _check_owned(grid, setting, names)
         sets.setdefault(setting.section, {})[setting.option] = value
+    aligner = names["aligner"]
+    chosen = {**names, "aligner": None, "policy": aligner} if ":" in aligner else names
     try:
-        return make_tuned_spec(grid.tuned, **names, sets=sets)
+        return make_tuned_spec(grid.tuned, **chosen, sets=sets)
     except UserError as error:
         raise UserError(f"{grid.where}: {error}") from None
 

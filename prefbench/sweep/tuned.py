@@ -221,7 +221,7 @@ def make_tuned_spec(
     Raises:
         UserError: one line on the first thing that is wrong, or that the file does not fit.
     """
-    if tuned is None or asked.get("aligner") is None:
+    if tuned is None or asked.get("aligner") is None or asked.get("policy") is not None:
         return make_spec(sets=sets, **asked)
     path, found = tuned
     options, tuning = chosen_options(found, path, asked["aligner"], sets.get("aligner", {}))

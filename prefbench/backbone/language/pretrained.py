@@ -73,7 +73,7 @@ def load_pretrained(
         tokenizer(" ")  # settings that it reads only when it is asked are found now
         if tokenizer.chat_template is None:
             tokenizer.chat_template = template
-        codec = _codec(tokenizer, model, request.problem, options, source)
+        codec = codec_of(tokenizer, model, request.problem, options, source)
     except UserError:
         raise
     except ImportError as error:
@@ -248,7 +248,7 @@ def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
     return model
 
 
-def _codec(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOptions, source: str) -> Codec:
+def codec_of(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOptions, source: str) -> Codec:
     """The codec of a model for a task, tried out on a prompt."""
     context = min(
         options.context, getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)

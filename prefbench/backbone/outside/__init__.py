@@ -1,0 +1,1 @@
+"""Policies that were trained elsewhere: folders of weights, tables of responses, servers."""

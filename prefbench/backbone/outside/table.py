@@ -1,0 +1,238 @@
+"""Tables of responses that were written elsewhere, held to answer every test prompt once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prefbench.backbone.outside.interface import Outside, PolicyRequest
+from prefbench.chat.client import utf8
+from prefbench.data.files import Columns, read_columns
+from prefbench.errors import UserError
+from prefbench.learn.interface import Policy
+from prefbench.registry import suggest
+from prefbench.text import is_empty, one_line
+
+PROMPT = ("prompt", "instruction")
+"""Names of the column of prompts, ours and that of AlpacaEval's files."""
+RESPONSE = ("response", "output")
+"""Names of the column of responses, likewise."""
+ID, SAMPLE = "prompt_id", "sample"
+SHOWN = 60
+"""Characters of a prompt that a message shows."""
+
+
+@dataclass(frozen=True)
+class TablePolicy(Policy):
+    """Responses that are there already."""
+
+    said: dict[str, list[str]]
+    """Responses by prompt."""
+
+    def sample(self, prompts: Sequence[str], n: int, draw: np.random.SeedSequence) -> list[list[str]]:
+        """The responses as the table has them; no chance is in it."""
+        return [self.said[prompt][:n] for prompt in prompts]
+
+    def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> None:
+        """None: a table has no probabilities."""
+
+    def save(self, folder: Path) -> None:
+        """Nothing: it is named by its content, and its responses are among the samples."""
+
+
+def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
+    """The policy of a file.
+
+    Raises:
+        UserError: one line on the first thing that is wrong with the file.
+    """
+    path = Path(request.source).expanduser()
+    if not path.is_file():
+        raise UserError(f"responses file '{request.source}' does not exist.")
+    table = read_columns(path, "responses")
+    where = f"responses file '{request.source}'"
+    length = len(next(iter(table.values()), []))
+    if not length:
+        raise UserError(f"{where} has no rows.")
+    places, unknown = _places(table, request.problem.measured, where)
+    samples = _samples(table, length, where)
+    texts = _texts(table, where)
+    _refuse_several_writers(table, where)
+    said = _arranged(places, samples, texts, request, where)
+    empty = [place for place, row in enumerate(said) for text in row if is_empty(text)]
+    if empty and not counts_empty:
+        raise UserError(
+            f"{where} has {len(empty)} responses without a word, the first to {_shown(request, empty[0])}: "
+            "write them, or say --set policy.empty=count to count them as losses."
+        )
+    notes = [] if not unknown else [f"{unknown} rows of the responses file are to no test prompt"]
+    return Outside(
+        TablePolicy(dict(zip(request.problem.measured, said, strict=True))),
+        instructed=False,
+        no_kl="a table of responses has no log-probabilities",
+        notes=notes,
+    )
+
+
+def _column(table: Columns, names: Sequence[str]) -> str | None:
+    """The one of these names that the table has."""
+    return next((name for name in names if name in table), None)
+
+
+def _places(table: Columns, prompts: Sequence[str], where: str) -> tuple[list[int | None], int]:
+    """Place of each row's prompt among the test prompts, and how many rows have none."""
+    name = _column(table, (ID, *PROMPT))
+    if name is None:
+        raise UserError(f"{where} has no column '{ID}' or 'prompt'.{_near(table, (ID, *PROMPT))}")
+    places: list[int | None] = []
+    place_of: dict[object, int]
+    if name == ID:
+        kind: type = int
+        place_of = {place: place for place in range(len(prompts))}
+        cells = [_whole(cell) for cell in table[name]]
+    else:
+        kind = str
+        place_of = {prompt: place for place, prompt in enumerate(prompts)}
+        cells = table[name]
+    _refuse_types(cells, kind, name, where)
+    places = [place_of.get(cell) for cell in cells]
+    if name == ID:
+        _refuse_other_prompts(table, places, prompts, where)
+    unknown = sum(place is None for place in places)
+    if unknown == len(places):
+        raise UserError(
+            f"{where} answers none of the {len(prompts)} test prompts: they depend on the task's options, the "
+            "data and the seed; `prefbench evaluate --write-prompts FILE` writes them."
+        )
+    return places, unknown
+
+
+def _refuse_other_prompts(
+    table: Columns, places: Sequence[int | None], prompts: Sequence[str], where: str
+) -> None:
+    """Where a table has ids and prompts, both must be the task's: ids alone count from 0 on any seed."""
+    name = _column(table, PROMPT)
+    if name is None:
+        return
+    wrong = [
+        row
+        for row, place in enumerate(places)
+        if place is not None and table[name][row] not in (None, prompts[place])
+    ]
+    if wrong:
+        raise UserError(
+            f"{where} has {len(wrong)} rows whose prompt is not the test prompt of that {ID}, the first in row "
+            f"{wrong[0] + 1}: the prompts are of another seed or of other options, or were edited."
+        )
+
+
+def _samples(table: Columns, length: int, where: str) -> list[int]:
+    if SAMPLE not in table:
+        return [0] * length
+    cells = [_whole(cell) for cell in table[SAMPLE]]
+    _refuse_types(cells, int, SAMPLE, where)
+    return [int(cell) for cell in cells if isinstance(cell, int)]
+
+
+def _texts(table: Columns, where: str) -> list[str]:
+    name = _column(table, RESPONSE)
+    if name is None:
+        raise UserError(f"{where} has no column 'response'.{_near(table, RESPONSE)}")
+    cells = ["" if cell is None else cell for cell in table[name]]
+    _refuse_types(cells, str, name, where)
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    odd = [row for row, text in enumerate(texts) if utf8(text) != text]
+    if odd:
+        raise UserError(
+            f"{where}: column '{name}' holds what is no Unicode text in {len(odd)} rows, the first is row "
+            f"{odd[0] + 1}."
+        )
+    return texts
+
+
+def _whole(cell: object) -> object:
+    """A whole number as one, which CSV and gaps in a parquet column make text or a float of."""
+    if isinstance(cell, str) and cell.strip().isdecimal() and len(cell) < 16:
+        return int(cell)
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+
+
+def _refuse_types(cells: Sequence[object], kind: type, name: str, where: str) -> None:
+    wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, kind) or isinstance(cell, bool)]
+    if wrong:
+        found = type(cells[wrong[0]]).__name__
+        raise UserError(
+            f"{where}: column '{name}' is no {'text' if kind is str else 'whole number'} in {len(wrong)} rows, "
+            f"the first is row {wrong[0] + 1} ({found})."
+        )
+
+
+def _refuse_several_writers(table: Columns, where: str) -> None:
+    """AlpacaEval's files name who wrote each output; several are several policies."""
+    writers = sorted({str(cell) for cell in table.get("generator", []) if cell is not None})
+    if len(writers) > 1:
+        raise UserError(
+            f"{where} holds outputs of {len(writers)} generators, such as {one_line(writers[0])} and "
+            f"{one_line(writers[1])}: give each a file of its own."
+        )
+
+
+def _arranged(
+    places: Sequence[int | None],
+    samples: Sequence[int],
+    texts: Sequence[str],
+    request: PolicyRequest,
+    where: str,
+) -> list[list[str]]:
+    """Responses of each test prompt in order of their samples, checked to be there once each."""
+    count = len(request.problem.measured)
+    found = [
+        (place, j, text) for place, j, text in zip(places, samples, texts, strict=True) if place is not None
+    ]
+    times = Counter((place, j) for place, j, _ in found)
+    repeated = [key for key, number in times.items() if number > 1]
+    if repeated:
+        raise UserError(
+            f"{where} answers {len(repeated)} prompts more than once, the first is "
+            f"{_shown(request, repeated[0][0])}: keep one row of each, or number them in a column '{SAMPLE}'."
+        )
+    said = {place for place, _ in times}
+    missing = [place for place in range(count) if place not in said]
+    if missing:
+        raise UserError(
+            f"{where} lacks responses to {len(missing)} of {count} test prompts, the first is "
+            f"{_shown(request, missing[0])}."
+        )
+    most = max(j for _, j in times) + 1
+    if most != request.samples:
+        raise UserError(
+            f"{where} has {most} samples of a prompt, and {request.samples} are asked for: say --set "
+            f"evaluate.samples={most}."
+        )
+    short = [place for place in range(count) if any((place, j) not in times for j in range(most))]
+    if short:
+        raise UserError(
+            f"{where} lacks some of samples 0 to {most - 1} of {len(short)} prompts, the first is "
+            f"{_shown(request, short[0])}."
+        )
+    text_of = {(place, j): text for place, j, text in found}
+    return [[text_of[place, j] for j in range(most)] for place in range(count)]
+
+
+def _shown(request: PolicyRequest, place: int) -> str:
+    """A test prompt for a message."""
+    text = one_line(request.problem.measured[place])
+    return f"prompt {place} ('{text[:SHOWN]}{'...' if len(text) > SHOWN else ''}')"
+
+
+def _near(table: Columns, wanted: Sequence[str]) -> str:
+    """The column that was probably meant, or those that there are."""
+    for name in wanted:
+        said = suggest(name, table)
+        if "Did you mean" in said:
+            return f"{said} Call it '{name}'."
+    return suggest(wanted[0], table)
