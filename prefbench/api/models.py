@@ -18,6 +18,7 @@ from prefbench.data.generate import read_prompts
 from prefbench.errors import UserError
 from prefbench.evaluate.models import LEVEL, Answers, ModelComparison, compare_answers
 from prefbench.evaluate.wishes import MARGIN, FunctionUtility, Wish, read_wishes
+from prefbench.problem.problem import prompts_alone
 from prefbench.problem.utilities.named import utility_named
 from prefbench.problem.utilities.protocol import Utility
 from prefbench.report.models_page import write_models_page
@@ -170,7 +171,8 @@ def _answers(
         return Answers(side, [[row] if isinstance(row, str) else list(row) for row in said])
     name, outside = name_outside(model)
     entry = registry.get("policy", name.partition(":")[0])
-    request = PolicyRequest(outside["source"], prompts, samples, RESPONSE_TOKENS, True, store)
+    problem = prompts_alone(prompts, RESPONSE_TOKENS)
+    request = PolicyRequest(outside["source"], problem, samples, store)
     checked = entry.options(**resolve(entry.options, options, side, entry.name))
     policy = Outside.of(entry.function(request, checked)).policy
     return Answers(name.partition(":")[2], policy.sample(prompts, samples, child(seed, "compare", side)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefbench.boards.gate_output import Case, escaped, junit_of
 from prefbench.evaluate.models import GroupVerdict, ModelComparison
 
-HEADER = ("group", "verdict", "win rate", "95% interval", "wins", "ties", "losses", "difference", "p (Holm)")
+HEADER = ("group", "verdict", "win rate, 95%", "won/tied/lost", "p")
 
 
 def models_title(comparison: ModelComparison) -> str:
@@ -21,16 +21,11 @@ def models_rows(comparison: ModelComparison) -> list[list[str]]:
 
 
 def _cells(group: GroupVerdict) -> list[str]:
-    difference = "" if group.mean_difference is None else f"{group.mean_difference:+.3g} {group.unit}"
     return [
         group.name,
         {"held": "held", "fell": "LOSES", "cannot tell": "cannot tell"}[group.verdict],
-        f"{group.win_rate:.3f}",
-        f"[{group.low:.3f}, {group.high:.3f}]",
-        f"{group.wins:,}",
-        f"{group.ties:,}",
-        f"{group.losses:,}",
-        difference,
+        f"{group.win_rate:.3f} [{group.low:.3f}, {group.high:.3f}]",
+        f"{group.wins:,}/{group.ties:,}/{group.losses:,}",
         f"{group.p_value:.2g}",
     ]
 
@@ -56,7 +51,7 @@ def models_markdown(comparison: ModelComparison) -> str:
         escaped(models_title(comparison)),
         "",
     ]
-    lines += [f"| {' | '.join(HEADER)} |", "|---|---|---:|---|---:|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(HEADER)} |", "|---|---|---:|---:|---:|"]
     lines += [f"| {' | '.join(map(escaped, row))} |" for row in models_rows(comparison)]
     return "\n".join([*lines, "", escaped(comparison.promise), ""])
 

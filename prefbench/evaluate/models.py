@@ -91,10 +91,9 @@ class GroupVerdict:
             "cannot tell": f"that cannot be told from {least}; "
             + (f"about {self.n_needed:,} prompts would do" if self.n_needed else "choose another margin"),
         }[self.verdict]
-        interval = f"[{self.low:.3f}, {self.high:.3f}]"
-        return (
-            f"{label}: {self.name} is won at {self.win_rate:.3f} {interval}, {rest} (p = {self.p_value:.2g})."
-        )
+        rate = f"{self.win_rate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        mean = "" if self.mean_difference is None else f", {self.mean_difference:+.3g} {self.unit} on average"
+        return f"{label}: {self.name} is won at {rate}{mean}: {rest} (p = {self.p_value:.2g})."
 
 
 @dataclass(frozen=True)
