@@ -103,6 +103,9 @@ def compare_models(
     """
     know_plugins()
     folder = path_of(runs_dir, "runs_dir")
+    for model in (old, new):
+        if isinstance(model, str):
+            name_outside(model)  # what is no kind is said before anything is read
     said, wishes = _wishes(groups, allow_plugins, folder, margin)
     asked = _prompts(prompts, old)
     for side in sets or {}:
@@ -172,7 +175,7 @@ def _answers(
     name, outside = name_outside(model)
     entry = registry.get("policy", name.partition(":")[0])
     problem = prompts_alone(prompts, RESPONSE_TOKENS)
-    request = PolicyRequest(outside["source"], problem, samples, store)
+    request = PolicyRequest(outside["source"], problem, samples, store, side)
     checked = entry.options(**resolve(entry.options, options, side, entry.name))
     policy = Outside.of(entry.function(request, checked)).policy
     return Answers(name.partition(":")[2], policy.sample(prompts, samples, child(seed, "compare", side)))

@@ -25,7 +25,8 @@ def compare_models(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Prompts: JSONL, JSON, CSV, parquet or lines.  [default: those of OLD's responses]"
+            metavar="FILE",
+            help="Prompts: JSONL, JSON, CSV, parquet or lines.  [default: those of OLD's responses]",
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Responses to each prompt.")] = 1,

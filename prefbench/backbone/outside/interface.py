@@ -31,6 +31,8 @@ class PolicyRequest:
     """Responses to each prompt that will be asked for."""
     store: Store
     """Stages of the runs folder, and who is told how it goes."""
+    section: str = "policy"
+    """Section of the options that `--set` gives the policy, as messages call it."""
 
 
 Usage = Callable[[Sequence[str], int, np.random.SeedSequence], Mapping[str, Any] | None]

@@ -67,7 +67,7 @@ def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
     if empty and not counts_empty:
         raise UserError(
             f"{where} has {len(empty)} responses without a word, the first to {_shown(request, empty[0])}: "
-            "write them, or say --set policy.empty=count to count them as losses."
+            f"write them, or say --set {request.section}.empty=count to count them as losses."
         )
     notes = [] if not unknown else [f"{unknown} rows of the responses file are to no test prompt"]
     return Outside(
