@@ -175,7 +175,7 @@ def _answers(
     name, outside = name_outside(model)
     entry = registry.get("policy", name.partition(":")[0])
     problem = prompts_alone(prompts, RESPONSE_TOKENS)
-    request = PolicyRequest(outside["source"], problem, samples, store, side)
+    request = PolicyRequest(outside["source"], problem, samples, store, side, "--samples")
     checked = entry.options(**resolve(entry.options, options, side, entry.name))
     policy = Outside.of(entry.function(request, checked)).policy
     return Answers(name.partition(":")[2], policy.sample(prompts, samples, child(seed, "compare", side)))

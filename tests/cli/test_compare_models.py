@@ -106,7 +106,7 @@ def test_the_file_says_margin_and_level_and_the_command_line_overrides(here):
         (dict(more=["--set", "old.emty=count"]), "old.emty"),
         (dict(more=["--level", "0.7"]), "level 0.7"),
         (dict(more=["--margin", "0.7"]), "margin 0.7"),
-        (dict(more=["--samples", "2"]), "samples"),
+        (dict(more=["--samples", "2"]), "say --samples=1"),
     ],
 )
 def test_wrong_input_is_one_line(here, arguments, words):
@@ -150,8 +150,8 @@ def test_a_folder_is_asked(here, model_folder):
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert (found["n_prompts"], found["samples"]) == (4, 2)
-    refused = compared(*more, new=f"folder:{model_folder}")
-    assert refused.code == 2 and "--set new.chat_template=none" in refused.error
+    refused = compared(*more, old=f"folder:{model_folder}", new=f"folder:{model_folder}")
+    assert refused.code == 2 and "--set old.chat_template=none" in refused.error
 
 
 def test_the_page_says_what_the_command_says(here, monkeypatch):

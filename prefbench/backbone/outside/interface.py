@@ -33,6 +33,8 @@ class PolicyRequest:
     """Stages of the runs folder, and who is told how it goes."""
     section: str = "policy"
     """Section of the options that `--set` gives the policy, as messages call it."""
+    samples_option: str = "--set evaluate.samples"
+    """Option that says how many responses are asked for, likewise."""
 
 
 Usage = Callable[[Sequence[str], int, np.random.SeedSequence], Mapping[str, Any] | None]

@@ -210,8 +210,8 @@ def _arranged(
     most = max(j for _, j in times) + 1
     if most != request.samples:
         raise UserError(
-            f"{where} has {most} samples of a prompt, and {request.samples} are asked for: say --set "
-            f"evaluate.samples={most}."
+            f"{where} has {most} samples of a prompt, and {request.samples} are asked for: say "
+            f"{request.samples_option}={most}."
         )
     short = [place for place in range(count) if any((place, j) not in times for j in range(most))]
     if short:
