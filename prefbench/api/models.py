@@ -32,7 +32,7 @@ Model = str | Mapping[str, str | Sequence[str]]
 """`KIND:SOURCE`, such as `responses:outputs.jsonl`, or responses by prompt."""
 Groups = str | os.PathLike[str] | Mapping[str, Utility | str | Callable[..., Any]]
 """A groups file, or by name of the group a utility, its name, or a function of prompts and responses."""
-RESPONSE_TOKENS = 1_024
+RESPONSE_TOKENS = 512
 """Longest response of a model that is asked, unless its option max_tokens says otherwise."""
 
 

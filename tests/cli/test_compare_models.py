@@ -11,7 +11,7 @@ import pytest
 import prefbench as pb
 from prefbench.config import WishTable
 from prefbench.testing import CannotTell, assert_no_group_loses
-from support.commands import typed
+from support.commands import sets, typed
 from support.pages import PAGES, fenced
 
 GROUPS = (
@@ -138,20 +138,16 @@ def test_in_a_build_of_ones_own(here):
 
 def test_a_folder_is_asked(here, model_folder):
     """Whatever can be a policy of a run can be a side here."""
-    prompts = here / "prompts.txt"
-    prompts.write_text("\n".join(PROMPTS[:4]))
+    (here / "prompts.txt").write_text("\n".join(PROMPTS[:4]))
+    sides = dict(old=f"folder:{model_folder}", new=f"folder:{model_folder}")
     more = ["--prompts", "prompts.txt", "--samples", "2", "--allow-undecided", "--json"]
-    sets = [
-        word
-        for side in ("old", "new")
-        for word in ("--set", f"{side}.max_tokens=8", "--set", f"{side}.chat_template=none")
-    ]
-    done = compared(*more, *sets, old=f"folder:{model_folder}", new=f"folder:{model_folder}")
+    more += sets("old.max_tokens=8", "new.max_tokens=8", "new.chat_template=none")
+    refused = compared(*more, **sides)
+    assert refused.code == 2 and "--set old.chat_template=none" in refused.error
+    done = compared(*more, *sets("old.chat_template=none"), **sides)
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert (found["n_prompts"], found["samples"]) == (4, 2)
-    refused = compared(*more, old=f"folder:{model_folder}", new=f"folder:{model_folder}")
-    assert refused.code == 2 and "--set old.chat_template=none" in refused.error
 
 
 def test_the_page_says_what_the_command_says(here, monkeypatch):
