@@ -279,6 +279,44 @@ class GateFile(FileTable):
     check: list[Check] = []
 
 
+class WishTable(FileTable):
+    """`[[group]]` of a groups file: a group's name and, in one of four ways, what it wants of a response."""
+
+    name: Text
+    utility: Text | None = None
+    """A utility of the text alone, one of `prefbench.problem.utilities.named.UTILITIES`."""
+    judge: Text | None = None
+    """A sentence that a language model judges by."""
+    reward_model: Text | None = None
+    """Folder or hub id of a sequence classifier with one logit."""
+    function: Text | None = None
+    """`FILE.py:NAME` of a function of prompts and responses; code, so that it needs leave."""
+    less: Flag = False
+    """True for the opposite of the utility, reward or function."""
+    margin: Number | None = None
+    """The share below one half that this group may be won by less often; None for the file's."""
+
+
+class JudgeTable(FileTable):
+    """`[judge]` of a groups file: the server that is asked for the groups with a sentence."""
+
+    model: Text
+    url: Text = "http://127.0.0.1:8000/v1"
+    max_tokens: Whole = 256
+    concurrency: Whole = 8
+
+
+class GroupsFile(FileTable):
+    """`prefbench compare-models --groups`; None where the file does not say."""
+
+    margin: Number | None = None
+    level: Number | None = None
+    strict: Flag | None = None
+    allow_undecided: Flag | None = None
+    group: list[WishTable] = []
+    judge: JudgeTable | None = None
+
+
 # ------------------------------------------------------------------------------------------ reading
 
 

@@ -22,12 +22,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from prefbench.api.models import Groups, Model
     from prefbench.boards.rows import Row
     from prefbench.record.schema import Record
     from prefbench.stats.comparisons import DropTest
     from prefbench.stats.runs import Mean
 
-__all__ = ["CannotTell", "assert_minority_win_rate", "assert_win_rate", "prefbench_run"]
+__all__ = [
+    "CannotTell",
+    "assert_minority_win_rate",
+    "assert_no_group_loses",
+    "assert_win_rate",
+    "prefbench_run",
+]
 
 
 class CannotTell(UserWarning):
@@ -161,6 +168,61 @@ def assert_win_rate(
         raise AssertionError(said)
     if verdict == "cannot tell":
         warnings.warn(CannotTell(said), stacklevel=2 if metric != "minority_win_rate" else 3)
+
+
+def assert_no_group_loses(
+    old: Model,
+    new: Model,
+    groups: Groups,
+    *,
+    prompts: Path | str | Sequence[str] | None = None,
+    margin: float | None = None,
+    level: float | None = None,
+    allow_undecided: bool = False,
+    **more: Any,
+) -> None:
+    """Fail if a group is served worse by the new model than by the old one, beyond what chance explains.
+
+    ```python
+    def test_nobody_is_left_behind():
+        assert_no_group_loses("responses:old.jsonl", "responses:new.jsonl", "groups.toml")
+    ```
+
+    Where the prompts are too few to say of any group, it fails too, or warns with `CannotTell` if
+    `allow_undecided`.
+
+    Args:
+        old: the model in use: `KIND:SOURCE`, or responses by prompt.
+        new: the model that is to take its place, likewise.
+        groups: a groups file, or by name of the group a utility, its name or a function.
+        prompts: a file of prompts or the prompts; those of `old`, where its responses are given.
+        margin: the share below one half that is tolerated, of groups that name none.
+        level: one-sided significance level of all groups together.
+        allow_undecided: warn instead of failing where nothing was decided.
+        more: further arguments of `prefbench.compare_models`.
+
+    Raises:
+        AssertionError: in plain words, a sentence for each group.
+        UserError: if the arguments do not fit together.
+    """
+    __tracebackhide__ = True
+    from prefbench.api.models import compare_models
+
+    found = compare_models(
+        old,
+        new,
+        groups=groups,
+        prompts=prompts,
+        margin=margin,
+        level=level,
+        allow_undecided=allow_undecided or None,
+        **more,
+    ).statistics
+    said = " ".join(group.sentence for group in found.groups)
+    if found.exit_code:
+        raise AssertionError(said)
+    if not found.decided:
+        warnings.warn(CannotTell(said), stacklevel=2)
 
 
 def _against_bound(runs: Any, metric: str, at_least: float, level: float) -> tuple[str, str]:

@@ -22,7 +22,7 @@ NAMES = {
     *("View", "Backbone", "Policy", "Personal", "Context", "Aligned"),
     *("Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
-    *("run", "compare", "load", "leaderboard"),
+    *("run", "compare", "compare_models", "load", "leaderboard"),
 }
 HEAVY = {"torch", "transformers", "datasets", "scipy", "sklearn", "matplotlib", "pandas", "ray", "openai"}
 LATE = {"torch", "transformers", "datasets", "scipy", "sklearn", "pandas"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 from prefbench.boards.gate_report import GateReport, row_name
@@ -15,9 +17,9 @@ from prefbench.text import one_line
 def summary_markdown(report: GateReport) -> str:
     """The report as GitHub-flavoured markdown; names and options cannot break out of the table."""
     signs = {"held": "held", "fell": "**fell**", "cannot tell": "cannot tell"}
-    lines = [f"### prefbench gate: {_escaped(report.sum)}", ""]
+    lines = [f"### prefbench gate: {escaped(report.sum)}", ""]
     if report.undecided is not None:
-        lines += [_escaped(report.undecided), ""]
+        lines += [escaped(report.undecided), ""]
     lines += [
         "| verdict | row | metric | baseline | now | drop | margin | p (Holm) | prompts that would tell |",
         "|---|---|---|---:|---:|---|---:|---:|---:|",
@@ -26,8 +28,8 @@ def summary_markdown(report: GateReport) -> str:
         test = row.test
         cells = [
             signs[row.verdict],
-            _escaped(row_name(row.key)),
-            _escaped(row.check.metric),
+            escaped(row_name(row.key)),
+            escaped(row.check.metric),
             "" if row.old is None else f"{row.old:.3f}",
             "" if row.new is None else f"{row.new:.3f}",
             "" if test is None else f"{test.drop:+.3f} [{test.low:+.3f}, {test.high:+.3f}]",
@@ -36,26 +38,37 @@ def summary_markdown(report: GateReport) -> str:
             "" if row.n_needed is None else f"{row.n_needed:,}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [f"| not run | {_escaped(name)} | | | | | | | |" for name in report.unmatched]
+    lines += [f"| not run | {escaped(name)} | | | | | | | |" for name in report.unmatched]
     strict = "strict" if report.strict else "not strict"
-    lines += ["", f"{_escaped(report.promise)} One-sided, {strict}.", ""]
+    lines += ["", f"{escaped(report.promise)} One-sided, {strict}.", ""]
     return "\n".join(lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for a cell of a markdown table, whatever it holds."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#@!])", r"\\\1", text)
 
 
-def write_summary(report: GateReport, path: Path) -> None:
-    """Write the markdown; what `GITHUB_STEP_SUMMARY` names is appended to, as others write there too."""
+def write_summary(text: str, path: Path) -> None:
+    """Write markdown; what `GITHUB_STEP_SUMMARY` names is appended to, as others write there too."""
     path = Path(path)
     if os.environ.get("GITHUB_STEP_SUMMARY") == str(path):
         with path.open("a", encoding="utf-8") as file:
-            file.write(summary_markdown(report))
+            file.write(text)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, summary_markdown(report))
+    write_atomically(path, text)
+
+
+class Case(NamedTuple):
+    """One question of a gate as a test case."""
+
+    name: str
+    verdict: str
+    sentence: str
+    failed: bool
+    """True if it closes the gate."""
 
 
 def junit_xml(report: GateReport) -> str:
@@ -64,16 +77,21 @@ def junit_xml(report: GateReport) -> str:
     A failure closes the gate, and so does what is undecided if nothing was decided, or if strict; else it is
     skipped.
     """
-    cases: list[tuple[str, str, str, bool]] = [
-        (f"{row_name(row.key)} {row.check.metric}", row.verdict, row.sentence, report.closes(row.verdict))
+    cases = [
+        Case(f"{row_name(row.key)} {row.check.metric}", row.verdict, row.sentence, report.closes(row.verdict))
         for row in report.rows
     ]
     cases += [
-        (name, "not run", f"NOT RUN: {name} is in the baseline only.", report.strict)
+        Case(name, "not run", f"NOT RUN: {name} is in the baseline only.", report.strict)
         for name in report.unmatched
     ]
-    failures = sum(failed for *_, failed in cases)
-    skipped = sum(not failed and verdict in ("cannot tell", "not run") for _, verdict, _, failed in cases)
+    return junit_of("gate", cases)
+
+
+def junit_of(command: str, cases: Sequence[Case]) -> str:
+    """The cases of a command as JUnit XML: what failed, and what is neither held nor failed as skipped."""
+    failures = sum(case.failed for case in cases)
+    skipped = sum(not case.failed and case.verdict != "held" for case in cases)
     counts = {
         "tests": str(len(cases)),
         "failures": str(failures),
@@ -81,10 +99,12 @@ def junit_xml(report: GateReport) -> str:
         "skipped": str(skipped),
     }
     root = ET.Element("testsuites", counts)
-    suite = ET.SubElement(root, "testsuite", {"name": "prefbench gate", "time": "0", **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": f"prefbench {command}", "time": "0", **counts})
     for name, verdict, sentence, failed in cases:
         case = ET.SubElement(
-            suite, "testcase", {"classname": "prefbench.gate", "name": _xml_text(name), "time": "0"}
+            suite,
+            "testcase",
+            {"classname": f"prefbench.{command}", "name": _xml_text(name), "time": "0"},
         )
         if failed:
             ET.SubElement(case, "failure", {"message": _xml_text(sentence), "type": verdict})
@@ -101,8 +121,8 @@ def _xml_text(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
-def write_junit(report: GateReport, path: Path) -> None:
-    """Write the JUnit XML."""
+def write_junit(text: str, path: Path) -> None:
+    """Write JUnit XML."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, junit_xml(report))
+    write_atomically(path, text)

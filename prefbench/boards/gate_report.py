@@ -7,7 +7,7 @@ from typing import Any
 
 from prefbench.boards.gate_file import Key
 from prefbench.config import Check
-from prefbench.stats.comparisons import DropTest, Verdict
+from prefbench.stats.comparisons import DropTest, Verdict, closing
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class GateReport:
 
     def closes(self, verdict: Verdict) -> bool:
         """True if one such row closes the gate."""
-        undecided = self.strict or not (self.decided or self.allow_undecided)
-        return verdict == "fell" or (undecided and verdict == "cannot tell")
+        return verdict in closing((row.verdict for row in self.rows), self.strict, self.allow_undecided)
 
     @property
     def exit_code(self) -> int:

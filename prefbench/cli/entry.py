@@ -20,6 +20,7 @@ from prefbench.cli.cache.ls import ls
 from prefbench.cli.cache.verify import verify as verify_cache
 from prefbench.cli.catch import Commands
 from prefbench.cli.check import check_
+from prefbench.cli.compare_models import compare_models
 from prefbench.cli.doctor import doctor
 from prefbench.cli.evaluate import evaluate
 from prefbench.cli.export import export
@@ -77,6 +78,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "new": new,
         "export": export,
         "gate": gate,
+        "compare-models": compare_models,
         "report": report,
         "plot": plot,
         "theory": theory,

@@ -73,7 +73,7 @@ def gate(
     """
     from prefbench.boards.gate import gate
     from prefbench.boards.gate_file import LEVEL, read_gate_file
-    from prefbench.boards.gate_output import write_junit, write_summary
+    from prefbench.boards.gate_output import junit_xml, summary_markdown, write_junit, write_summary
     from prefbench.config import Check
 
     checks: list[Check] = []
@@ -97,9 +97,9 @@ def gate(
         prompts_only,
     )
     if summary is not None:
-        write_summary(report, summary)
+        write_summary(summary_markdown(report), summary)
     if junit is not None:
-        write_junit(report, junit)
+        write_junit(junit_xml(report), junit)
     if as_json:
         print_json(report.to_dict())
     else:

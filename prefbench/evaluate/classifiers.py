@@ -186,15 +186,14 @@ def load_hub_classifier(
     Raises:
         UserError: the model cannot be found or loaded, or its labels cannot be told apart.
     """
-    folder = _model_folder(model)
-    tokenizer, network = _load_network(model, folder)
+    folder = model_folder(model)
+    tokenizer, network = load_network(model, folder)
     positive, negative = _positive_and_negative(model, network.config.num_labels, network.config.id2label)
-    shown = folder.resolve().name if Path(model).is_dir() else model
-    name = f"hub_classifier/1:{shown}:{_files_digest(folder)[:12]}:empty={float(empty)!r}"
+    name = f"hub_classifier/1:{model_name(model, folder)}:empty={float(empty)!r}"
     return HubClassifier(empty, name, positive, negative, batch_size, tokenizer, network.to(device).eval())
 
 
-def _model_folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
     """The folder named, or the local snapshot of the hub's model, downloaded where need be."""
     if Path(model).is_dir():
         return Path(model)
@@ -209,7 +208,12 @@ def _model_folder(model: str) -> Path:
         ) from error
 
 
-def _load_network(model: str, folder: Path) -> tuple[Any, Any]:
+def load_network(model: str, folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and network of a sequence classifier.
+
+    Raises:
+        UserError: its files are damaged, odd or too few.
+    """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -249,6 +253,12 @@ def _positive_and_negative(model: str, n_labels: int, id2label: dict[int, str]) 
             "set id2label in its config.json to POSITIVE and NEGATIVE."
         )
     return positive[0], negative[0]
+
+
+def model_name(model: str, folder: Path) -> str:
+    """What the user called a model, a folder by its last part, and the digest of its files."""
+    shown = folder.resolve().name if Path(model).is_dir() else model
+    return f"{shown}:{_files_digest(folder)[:12]}"
 
 
 def _files_digest(folder: Path) -> str:

@@ -80,7 +80,8 @@ class Problem:
     """The statement of a problem: a task returns it, and everything downstream starts from it."""
 
     groups: tuple[Group, ...]
-    """Two or more, the minority being the one with the smallest share (the last one of equals)."""
+    """Two or more, the minority being the one with the smallest share (the last one of equals); none of
+    prompts that are to be answered and no more (`prompts_alone`)."""
     prompts: Prompts
     """One train prompt per pair that is to be labelled, `annotators * pairs_per_annotator` of them; with
     brought labels any number, to optimise policies on."""
@@ -119,7 +120,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         names = [group.name for group in self.groups]
-        if len(names) < 2 or len(set(names)) != len(names):
+        if len(names) == 1 or len(set(names)) != len(names):
             raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
         check_behaviour(self.population, names, self.annotators if self.given is None else None)
         if self.given is not None:
@@ -186,6 +187,18 @@ class Problem:
             f"a minority ratio of {asked:g} was asked for, and it cannot be had of these labels: "
             f"{people} of the {self.annotators} people who gave them are of {self.minority}, {fewest:.4g}"
         )
+
+
+def prompts_alone(prompts: Sequence[str], response_tokens: int) -> Problem:
+    """Messages to an assistant that are to be answered: a problem without groups, annotators or a corpus."""
+    return Problem(
+        groups=(),
+        prompts=Prompts((), (), tuple(prompts)),
+        corpus=(),
+        temperature=0.0,
+        response_tokens=response_tokens,
+        chat=True,
+    )
 
 
 def without_test(problem: Problem) -> Problem:

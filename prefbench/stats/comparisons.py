@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +14,18 @@ from prefbench.stats.intervals import z_quantile
 from prefbench.stats.runs import Mean, t_quantile, t_upper_tail
 
 Verdict: TypeAlias = Literal["held", "fell", "cannot tell"]
+
+
+def closing(verdicts: Iterable[Verdict], strict: bool, allow_undecided: bool) -> frozenset[Verdict]:
+    """The verdicts that close a gate: a fall, and what is undecided if strict or if nothing was decided.
+
+    Args:
+        verdicts: all of the gate's.
+        strict: whatever is undecided closes it.
+        allow_undecided: a gate that decided nothing stays open.
+    """
+    decided = any(verdict != "cannot tell" for verdict in verdicts)
+    return frozenset(("fell", "cannot tell") if strict or not (decided or allow_undecided) else ("fell",))
 
 
 class DropTest(NamedTuple):

@@ -422,10 +422,10 @@ def test_summary_and_junit_hold_whatever_names_say(tmp_path, monkeypatch):
     assert "<img" not in text and "\x07" not in text and "**fell**" in text
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
     for _ in range(2):
-        write_summary(report, tmp_path / "step.md")
-        write_summary(report, tmp_path / "deep" / "own.md")
+        write_summary(summary_markdown(report), tmp_path / "step.md")
+        write_summary(summary_markdown(report), tmp_path / "deep" / "own.md")
     assert (tmp_path / "step.md").read_text() == 2 * (tmp_path / "deep" / "own.md").read_text()
-    write_junit(report, tmp_path / "deep" / "gate.xml")
+    write_junit(junit_xml(report), tmp_path / "deep" / "gate.xml")
     ElementTree.parse(tmp_path / "deep" / "gate.xml")
 
 

@@ -202,7 +202,8 @@ def _loaded(request: PolicyRequest, options: FolderOptions) -> CausalLM:
     try:
         found = load_pretrained(ModelRequest(source, problem, request.store, 0), chosen, source)
     except UserError as error:
-        raise UserError(f"policy 'folder:{request.source}': {error}") from None
+        said = str(error).replace("--set model.", f"--set {request.section}.")
+        raise UserError(f"policy 'folder:{request.source}': {said}") from None
     if options.base is None:
         return found
     model = _merged(found.reference.model, folder)

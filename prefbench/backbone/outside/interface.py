@@ -31,6 +31,10 @@ class PolicyRequest:
     """Responses to each prompt that will be asked for."""
     store: Store
     """Stages of the runs folder, and who is told how it goes."""
+    section: str = "policy"
+    """Section of the options that `--set` gives the policy, as messages call it."""
+    samples_option: str = "--set evaluate.samples"
+    """Option that says how many responses are asked for, likewise."""
 
 
 Usage = Callable[[Sequence[str], int, np.random.SeedSequence], Mapping[str, Any] | None]

@@ -70,7 +70,7 @@ def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
     if empty and not counts_empty:
         raise UserError(
             f"{where} has {len(empty)} responses without a word, the first to {_shown(request, empty[0])}: "
-            "write them, or say --set policy.empty=count to count them as losses."
+            f"write them, or say --set {request.section}.empty=count to count them as losses."
         )
     notes = [] if not unknown else [f"{unknown} rows of the responses file are to no test prompt"]
     return Outside(
@@ -213,8 +213,8 @@ def _arranged(
     most = max(j for _, j in times) + 1
     if most != request.samples:
         raise UserError(
-            f"{where} has {most} samples of a prompt, and {request.samples} are asked for: say --set "
-            f"evaluate.samples={most}."
+            f"{where} has {most} samples of a prompt, and {request.samples} are asked for: say "
+            f"{request.samples_option}={most}."
         )
     short = [place for place in range(count) if any((place, j) not in times for j in range(most))]
     if short:
