@@ -113,16 +113,16 @@ def compare_models(
             raise UserError(f"unknown section '{side}' of options: the sides are old and new.")
     options = {side: (sets or {}).get(side, {}) for side in ("old", "new")}
     store = Store(folder, reporter)
-    answers = [
+    before, after = (
         _answers(model, side, asked, samples, seed, options[side], store)
         for side, model in (("old", old), ("new", new))
-    ]
+    )
     chosen: dict[str, Any] = {
         "level": said.get("level", LEVEL) if level is None else level,
         "strict": said.get("strict", False) if strict is None else strict,
         "allow_undecided": said.get("allow_undecided", False) if allow_undecided is None else allow_undecided,
     }
-    return ComparedModels(compare_answers(asked, *answers, wishes, **chosen))
+    return ComparedModels(compare_answers(asked, before, after, wishes, **chosen))
 
 
 def _wishes(
@@ -177,5 +177,6 @@ def _answers(
     problem = prompts_alone(prompts, RESPONSE_TOKENS)
     request = PolicyRequest(outside["source"], problem, samples, store, side, "--samples")
     checked = entry.options(**resolve(entry.options, options, side, entry.name))
-    policy = Outside.of(entry.function(request, checked)).policy
-    return Answers(name.partition(":")[2], policy.sample(prompts, samples, child(seed, "compare", side)))
+    made = Outside.of(entry.function(request, checked))
+    said = made.policy.sample(prompts, samples, child(seed, "compare", side))
+    return Answers(made.writer or name.partition(":")[2], said)

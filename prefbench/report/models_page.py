@@ -101,9 +101,8 @@ def _short(name: str) -> str:
 
 
 def _table(comparison: ModelComparison) -> str:
-    words, numbers = map(escape, HEADER[:2]), map(escape, HEADER[2:])
-    header = "".join(f"<th>{name}</th>" for name in words)
-    header += "".join(f"<th class='number'>{name}</th>" for name in numbers)
+    header = "".join(f"<th>{escape(name)}</th>" for name in HEADER[:2])
+    header += "".join(f"<th class='number'>{escape(name)}</th>" for name in HEADER[2:])
     rows = ""
     for group, cells in zip(comparison.groups, models_rows(comparison), strict=True):
         name, verdict, *numbers = map(escape, cells)

@@ -117,6 +117,21 @@ def test_wrong_input_is_one_line(here, arguments, words):
     assert done.code == 2 and words in done.error
 
 
+def test_two_models_of_one_table(here):
+    """A pool of answers names who wrote each; its rows need not be in one order."""
+    rows = [
+        {"instruction": p, "model": name, "output": said[p]}
+        for name, said in (("s", SHORT), ("l", LONG))
+        for p in said
+    ]
+    (here / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    pool = dict(old="responses:pool.jsonl", new="responses:pool.jsonl")
+    assert "--set old.writer=NAME" in compared(**pool).error
+    found = json.loads(compared("--json", *sets("old.writer=s", "new.writer=l"), **pool).out)
+    assert (found["old"], found["new"], found["worst_group"]) == ("s", "l", "brief")
+    assert "Did you mean 's'" in compared(*sets("old.writer=ss", "new.writer=l"), **pool).error
+
+
 def test_silence_is_refused_or_counted(here):
     write(here / "mute.jsonl", SHORT | {PROMPTS[0]: " "})
     refused = compared(new="responses:mute.jsonl")

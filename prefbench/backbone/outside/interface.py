@@ -56,6 +56,8 @@ class Outside:
     """Reason why there is no divergence from the reference, where `logprob` gives None."""
     notes: Sequence[str] = ()
     """Remarks for a reader of the record."""
+    writer: str | None = None
+    """Name that the source itself gives to who answered."""
     meet: Callable[[Backbone], None] | None = None
     """Called with the reference's backbone before the policy is asked."""
     usage: Usage | None = None

@@ -20,7 +20,7 @@ def responses(request: PolicyRequest, options: ResponsesOptions) -> Outside:
     """
     from prefbench.backbone.outside.table import read_responses
 
-    return read_responses(request, counts_empty=options.empty == "count")
+    return read_responses(request, options)
 
 
 @policy("folder")

@@ -12,16 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from prefbench.backbone.outside.interface import Outside, PolicyRequest
+from prefbench.backbone.outside.options import ResponsesOptions
 from prefbench.chat.client import utf8
 from prefbench.data.files import Columns, read_columns
 from prefbench.errors import UserError
 from prefbench.learn.interface import Policy
+from prefbench.registry import suggest
 from prefbench.text import is_empty, one_line
 
 PROMPT = ("prompt", "instruction")
 """Names of the column of prompts, ours and that of AlpacaEval's files."""
 RESPONSE = ("response", "output")
 """Names of the column of responses, likewise."""
+WRITER = ("generator", "model")
+"""Names of the column that says who wrote a response, AlpacaEval's and that of pools of answers."""
 ID, SAMPLE = "prompt_id", "sample"
 NEAR = 0.6
 """Likeness of two names, 0 to 1, from which on one may be meant by the other."""
@@ -47,7 +51,7 @@ class TablePolicy(Policy):
         """Nothing: it is named by its content, and its responses are among the samples."""
 
 
-def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
+def read_responses(request: PolicyRequest, options: ResponsesOptions) -> Outside:
     """The policy of a file.
 
     Raises:
@@ -58,16 +62,16 @@ def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
         raise UserError(f"responses file '{request.source}' does not exist.")
     table = read_columns(path, "responses")
     where = f"responses file '{request.source}'"
+    table, writer = _of_writer(table, options.writer, where, request.section)
     length = len(next(iter(table.values()), []))
     if not length:
         raise UserError(f"{where} has no rows.")
     places, unknown = _places(table, request.problem.measured, where)
     samples = _samples(table, length, where)
     texts = _texts(table, where)
-    _refuse_several_writers(table, where)
     said = _arranged(places, samples, texts, request, where)
     empty = [place for place, row in enumerate(said) for text in row if is_empty(text)]
-    if empty and not counts_empty:
+    if empty and options.empty == "refuse":
         raise UserError(
             f"{where} has {len(empty)} responses without a word, the first to {_shown(request, empty[0])}: "
             f"write them, or say --set {request.section}.empty=count to count them as losses."
@@ -78,6 +82,7 @@ def read_responses(request: PolicyRequest, counts_empty: bool) -> Outside:
         instructed=False,
         no_kl="a table of responses has no log-probabilities",
         notes=notes,
+        writer=writer,
     )
 
 
@@ -174,14 +179,29 @@ def _refuse_types(cells: Sequence[object], kind: type, name: str, where: str) ->
         )
 
 
-def _refuse_several_writers(table: Columns, where: str) -> None:
-    """AlpacaEval's files name who wrote each output; several are several policies."""
-    writers = sorted({str(cell) for cell in table.get("generator", []) if cell is not None})
-    if len(writers) > 1:
+def _of_writer(table: Columns, wanted: str | None, where: str, section: str) -> tuple[Columns, str | None]:
+    """The rows of one writer, and the name: AlpacaEval's files and pools of answers name who wrote each.
+
+    Raises:
+        UserError: there are several and none is named, or the one that is named wrote nothing.
+    """
+    name = _column(table, WRITER)
+    if name is None and wanted is not None:
+        raise UserError(f"{where} has no column '{WRITER[0]}' or '{WRITER[1]}' to find '{wanted}' in.")
+    if name is None:
+        return table, None
+    writers = sorted({str(cell) for cell in table[name] if cell is not None})
+    if wanted is None and len(writers) > 1:
         raise UserError(
-            f"{where} holds outputs of {len(writers)} generators, such as {one_line(writers[0])} and "
-            f"{one_line(writers[1])}: give each a file of its own."
+            f"{where} holds responses by {len(writers)} writers, such as {one_line(writers[0])} and "
+            f"{one_line(writers[1])}: say which with --set {section}.writer=NAME."
         )
+    if wanted is None:
+        return table, next(iter(writers), None)
+    if wanted not in writers:
+        raise UserError(f"{where} has no responses by '{wanted}'.{suggest(wanted, writers)}")
+    kept = [row for row, cell in enumerate(table[name]) if cell == wanted]
+    return {column: [cells[row] for row in kept] for column, cells in table.items()}, wanted
 
 
 def _arranged(

@@ -113,7 +113,7 @@ def broken(name, rows):
         ("id", "column 'prompt_id' is no whole number in 1 rows, the first is row 5 (str)."),
         ("others", "answers none of the 50 test prompts"),
         ("edited", "has 50 rows whose prompt is not the test prompt of that prompt_id, the first is row 1"),
-        ("generators", "holds outputs of 2 generators, such as m0 and m1"),
+        ("generators", "by 2 writers, such as m0 and m1: say which with --set policy.writer=NAME"),
         ("sample", "lacks some of samples 0 to 1 of 1 prompts, the first is prompt 49"),
         ("surrogate", "column 'response' holds what is no Unicode text in 1 rows, the first is row 1."),
         ("no rows", "is empty"),
@@ -153,7 +153,7 @@ def test_empty_responses_lose_if_they_are_to_count(tmp_path, shared):
     done = evaluated(f"responses:{file}", shared, "--json", options=["policy.empty=count"])
     record = record_of(done)
     assert record["empty_rate"] == 1 and record["worst_group_win_rate"] == 0
-    assert record["spec"]["aligner_options"] == {"empty": "count"}
+    assert record["spec"]["aligner_options"]["empty"] == "count"
 
 
 def test_an_edited_file_is_another_policy(tmp_path):
