@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.arrays import Floats
-from prefbench.evaluate.own_values import CASE, Given, cases_in, policies_in, values_of_people
+from prefbench.evaluate.own_values import CASE, Case, Given, cases_in, policies_in, values_of_people
 from prefbench.learn.interface import Backbone, Context, Pairs, Personal
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Person, own_utilities, people_of
@@ -241,7 +241,7 @@ def people_scores(
         known = once[["person", *texts]].assign(utility=own[0], reference_utility=own[1])
         table = table.merge(known, how="left", on=["person", *texts])
         cases = cases_in(table)
-        exact = {}
+        exact: Mapping[Case, tuple[float, float]] = {}
         if listed is not None:
             given = given_policies(policy_folder, listed)
             met = ((who[place], case) for place, case in zip(row.tolist(), cases, strict=True))
