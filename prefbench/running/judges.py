@@ -20,7 +20,7 @@ from prefbench.running.people import Briefing
 from prefbench.spec import RunSpec
 
 JUDGED_FILE = "judged.parquet"
-"""What a personal policy says to those who judge it, beside its default: `response` to each judgement."""
+"""Answers of a personal policy to those who judge it, beside its default: `response` to each judgement."""
 JUDGES_FILE = "judges.parquet"
 """The policies that they are given, where responses can be listed: `policy`, a block of rows for each."""
 
