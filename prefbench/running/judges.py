@@ -26,7 +26,7 @@ JUDGES_FILE = "judges.parquet"
 
 
 def judges_of(problem: Problem, seed: int) -> list[Person]:
-    """Those who judge, in the order in which `asked` counts them: group by group."""
+    """Annotators who judge, in the order in which `asked` counts them: group by group."""
     seen = [person for person in people_of(problem, seed) if person.seen]
     return sorted(seen, key=lambda person: person.group)
 
