@@ -46,13 +46,13 @@ class Case(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenPolicies:
     """The policies that people are given, each as the probabilities of all responses, [S, R]."""
 
     default: Floats
-    """What is said to those of whom nothing is known, and to everybody if nobody is adapted to."""
+    """The policy for those of whom nothing is known, and for everybody if nobody is adapted to."""
     adapted: Mapping[Case, Floats] | None
-    """By whom it is adapted to; None where all are given the default."""
+    """The policies that are adapted to somebody; None where all are given the default."""
 
     def to(self, case: Case) -> Floats | None:
         """The policy that somebody is given; None if its probabilities are not known."""
@@ -109,7 +109,11 @@ def own_value(game: Game, policy: Floats | None) -> float:
 
 
 def values_of_people(
-    problem: Problem, seed: int, scales: Scales | None, cases: Iterable[tuple[Person, Case]], given: Given
+    problem: Problem,
+    seed: int,
+    scales: Scales | None,
+    cases: Iterable[tuple[Person, Case]],
+    given: GivenPolicies,
 ) -> Mapping[Case, tuple[float, float]]:
     """Each one's V of the policy that she is given, and the largest V of any policy.
 

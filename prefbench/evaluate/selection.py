@@ -45,7 +45,7 @@ def rule_of(needs: Collection[str]) -> Rule:
 
 @dataclass(frozen=True)
 class Asked:
-    """Who judges which comparison, and with what luck; a row for each judgement."""
+    """Judgements that are asked for, a row each: who judges which comparison, and with what luck."""
 
     user: Ints
     """[n] the annotators, counted from 0, those of the first group first."""

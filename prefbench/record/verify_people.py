@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefbench.evaluate.own_values import Case, Given, cases_in, policies_in, values_of_people
+from prefbench.evaluate.own_values import Case, GivenPolicies, cases_in, policies_in, values_of_people
 from prefbench.problem.people import Scales, own_utilities, people_of, scales_of
 from prefbench.problem.problem import Problem
 from prefbench.problem.strata import is_default, plan, takes_place
@@ -174,7 +174,7 @@ def _check_values(
     cases = cases_in(table)
     by_id = {str(person.id): person for person in people_of(problem, record.seed)}
     met = ((by_id[case.person], case) for case in cases)
-    found = values_of_people(problem, record.seed, scales, met, Given(default, adapted))
+    found = values_of_people(problem, record.seed, scales, met, GivenPolicies(default, adapted))
     computed = np.array([found[case] for case in cases])
     told = ~np.isnan(computed[:, 0])
     if not told.all():  # a board need not have the policies, and some have no probabilities

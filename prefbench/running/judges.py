@@ -20,13 +20,13 @@ from prefbench.running.people import Briefing
 from prefbench.spec import RunSpec
 
 JUDGED_FILE = "judged.parquet"
-"""What a personal policy says to those who judge it, beside its default: `response` to each judgement."""
+"""Answers of a personal policy to those who judge it, beside its default: `response` to each judgement."""
 JUDGES_FILE = "judges.parquet"
 """The policies that they are given, where responses can be listed: `policy`, a block of rows for each."""
 
 
 def judges_of(problem: Problem, seed: int) -> list[Person]:
-    """Those who judge, in the order in which `asked` counts them: group by group."""
+    """Annotators who judge, in the order in which `asked` counts them: group by group."""
     seen = [person for person in people_of(problem, seed) if person.seen]
     return sorted(seen, key=lambda person: person.group)
 

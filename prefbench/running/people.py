@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 
 from prefbench import seeds
 from prefbench.arrays import Floats
-from prefbench.evaluate.own_values import CASE, Given, cases_in, policies_in, values_of_people
+from prefbench.evaluate.own_values import CASE, Case, GivenPolicies, cases_in, policies_in, values_of_people
 from prefbench.learn.interface import Backbone, Context, Pairs, Personal
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Person, own_utilities, people_of
@@ -109,7 +109,7 @@ def personal_key(spec: RunSpec, problem: Problem, contexts: Contexts) -> dict[st
 def personal_answers(
     policy: Personal, briefing: Briefing, backbone: Backbone, samples: int
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """What a personal policy says to each person of the plan of whom something is known.
+    """Answers of a personal policy to each person of the plan of whom something is known.
 
     A person's responses come from one stream whatever is known of her, so that contexts are compared by what
     they say and not by luck.
@@ -154,12 +154,12 @@ def personal_answers(
     return answers, pd.concat(policies, ignore_index=True) if policies else None
 
 
-def given_policies(policy_folder: Path, listed: Floats) -> Given:
+def given_policies(policy_folder: Path, listed: Floats) -> GivenPolicies:
     """The policies that people are given by the stage `policy`, `listed` [S, R] being the default."""
     if not (policy_folder / PERSONAL_FILE).exists():
-        return Given(listed, None)
+        return GivenPolicies(listed, None)
     file = policy_folder / POLICIES_FILE
-    return Given(listed, policies_in(pd.read_parquet(file), listed.shape) if file.exists() else {})
+    return GivenPolicies(listed, policies_in(pd.read_parquet(file), listed.shape) if file.exists() else {})
 
 
 def people_scores(
@@ -241,7 +241,7 @@ def people_scores(
         known = once[["person", *texts]].assign(utility=own[0], reference_utility=own[1])
         table = table.merge(known, how="left", on=["person", *texts])
         cases = cases_in(table)
-        exact = {}
+        exact: Mapping[Case, tuple[float, float]] = {}
         if listed is not None:
             given = given_policies(policy_folder, listed)
             met = ((who[place], case) for place, case in zip(row.tolist(), cases, strict=True))

@@ -59,9 +59,8 @@ def aligned_policy(
         key["instructions"] = [group.instruction for group in problem.groups]
     if entry.sees:
         # How it answers a person is known only here, where the function that adapts it still is.
-        key["people"] = personal_key(spec, problem, contexts)
-        if spec.split == "validation":
-            key["people"]["judged"] = True
+        judged = {"judged": True} if spec.split == "validation" else {}
+        key["people"] = {**personal_key(spec, problem, contexts), **judged}
 
     def compute(work: Work) -> None:
         view = make_view(labels.rows, problem, entry.needs, spec.seed)
