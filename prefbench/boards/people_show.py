@@ -53,6 +53,8 @@ class PeopleBoard:
     room: list[str]
     """Sentences on what knowing the person could be worth, to be read first."""
     tables: list[PeopleTable]
+    failed: list[str]
+    """A sentence for each control that a policy fails."""
     notes: list[str]
 
 
@@ -121,7 +123,7 @@ def _board(rows: Sequence[Cells], wide: bool) -> PeopleBoard:
     if any(_sees(strata[0]) for strata in policies):
         tables.append(_personal(policies, names, wide))
     tables.append(_evenness(policies, names, sizes, wide))
-    return PeopleBoard(title, _room(policies, sizes), tables, _notes(policies, names))
+    return PeopleBoard(title, _room(policies, sizes), tables, _failed(policies, names), _notes(policies))
 
 
 def _place(strata: Sequence[Cells]) -> tuple[int, bool, float, str]:
@@ -254,12 +256,17 @@ def _better_single(policies: Sequence[Sequence[Cells]], last: Cells, single: str
     )
 
 
-def _notes(policies: Sequence[Sequence[Cells]], names: Sequence[str]) -> list[str]:
+def _failed(policies: Sequence[Sequence[Cells]], names: Sequence[str]) -> list[str]:
+    return [
+        f"control failed by {name}: {_failure(row)}"
+        for strata, name in zip(policies, names, strict=True)
+        for row in strata
+        if row["control"] == "fails"
+    ]
+
+
+def _notes(policies: Sequence[Sequence[Cells]]) -> list[str]:
     said = []
-    for strata, name in zip(policies, names, strict=True):
-        failed = [row for row in strata if row["control"] == "fails"]
-        for row in failed:
-            said.append(f"control failed by {name}: {_failure(row)}")
     if any(_sees(strata[0]) for strata in policies):
         said.append(
             "surely: paired over seeds, 5%, corrected by Holm over n; never: more than "
@@ -288,7 +295,7 @@ def _markdown(board: PeopleBoard) -> list[str]:
         parts.append(f"{one_line(table.title[0].upper() + table.title[1:])}.")
         header = [one_line(name) for name in table.header]
         parts.append(tabulate(clean, headers=header, tablefmt="github", disable_numparse=True))
-    return [*parts, *map(one_line, board.notes)]
+    return [*parts, *map(one_line, (*board.failed, *board.notes))]
 
 
 def _plain(board: PeopleBoard, narrow: PeopleBoard, console: Console) -> list[str]:
@@ -304,7 +311,7 @@ def _plain(board: PeopleBoard, narrow: PeopleBoard, console: Console) -> list[st
         lines += ["", *_rich(table, console)]
     if shown != board.tables:
         lines += ["", *textwrap.wrap("too narrow for all: see the markdown or csv format", console.width)]
-    for note in board.notes:
+    for note in (*board.failed, *board.notes):
         lines += textwrap.wrap(one_line(note), console.width)
     return lines
 

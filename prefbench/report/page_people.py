@@ -36,7 +36,9 @@ def people_section(rows: Sequence[Row]) -> str:
 def _board(board: PeopleBoard) -> str:
     room = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in board.room)
     tables = "".join(_table(table, board.title) for table in board.tables)
-    notes = "".join(f'<p class="note">{escape(_sentence(note))}</p>\n' for note in board.notes)
+    notes = "".join(
+        f'<p class="note">{escape(_sentence(note))}</p>\n' for note in (*board.failed, *board.notes)
+    )
     return f"<h3>{escape(board.title)}</h3>\n{room}{tables}{notes}"
 
 

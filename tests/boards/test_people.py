@@ -201,6 +201,9 @@ def test_the_commands_write_show_and_verify_it(runs, tmp_path):
     built = typed("leaderboard", "build", "--runs-dir", runs, "--out", out)
     assert built.code == 0 and beside(out).is_file()
     assert f"people's written to {beside(out)}: prefbench leaderboard show {out} --people" in built.out
+    named = [line for line in built.out.splitlines() if "control failed by" in line]
+    assert [re.findall(r"failed by (\w+)", line) for line in named] == [["noisy"], ["deaf"]]
+    assert all(line.startswith("warning: toy@1, nano, synthetic") for line in named)
     shown = typed("leaderboard", "show", out, "--people")
     assert shown.code == 0 and "what is known of people" in shown.out
     assert typed("leaderboard", "show", out, "--people", "--format", "csv").out.startswith("board,task,")

@@ -24,6 +24,7 @@ def build(
     """
     from prefbench.boards.csv_file import write_csv
     from prefbench.boards.people_file import beside, people_frame
+    from prefbench.boards.people_show import people_boards
     from prefbench.boards.rows import load_rows
     from prefbench.boards.table import frame_of, missing_controls
 
@@ -35,6 +36,9 @@ def build(
         print(f"warning: {one_line(sentence)}")
     print(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'} written to {out}")
     if len(people):
+        for board in people_boards(people):
+            for sentence in board.failed:
+                print(f"warning: {one_line(board.title)}: {one_line(sentence)}")
         write_csv(people, beside(out))
         print(
             f"people's written to {beside(out)}: prefbench leaderboard show {shlex.quote(str(out))} --people"
