@@ -66,6 +66,7 @@ PUBLIC_MODULES = (
     "prefbench.evaluate.gold",
     "prefbench.evaluate.judge",
     "prefbench.learn.adaptive",
+    "prefbench.learn.contrast",
     "prefbench.learn.em",
     "prefbench.learn.experiment",
     "prefbench.learn.experts",

@@ -32,7 +32,7 @@ def log_ratio_gains(policies: Sequence[Policy], reference: Policy, pairs: Pairs)
     def apart(policy: Policy) -> Floats:
         chosen, rejected = (policy.logprob(pairs.prompts, side) for side in (pairs.chosen, pairs.rejected))
         assert chosen is not None and rejected is not None
-        return chosen - rejected
+        return np.asarray(chosen - rejected)
 
     base = apart(reference)
     return np.stack([apart(policy) - base for policy in policies], axis=1)
@@ -60,19 +60,24 @@ def worst_off_weights(gain: Floats, group: Ints, most: float, strength: Floats |
         by_weight = (residual(gain @ point[:policies], strength)[:, None] * each).T @ gain
         return np.column_stack([by_weight, np.full(len(count), -1.0)])
 
+    def objective(point: Floats) -> tuple[float, Floats]:
+        return float(upward @ point), upward
+
     # The last number is the least mean, which is raised as far as every group's mean lets it.
     upward = np.append(np.zeros(policies), -1.0)
     start = np.append(np.zeros(policies), np.log(0.5))
+    within: Any = [
+        NonlinearConstraint(means, 0, np.inf, jac=slopes),
+        LinearConstraint(np.append(np.ones(policies), 0.0), -np.inf, most),
+    ]
+    bounds: Any = [*[(0.0, most)] * policies, (None, None)]
     found = minimize(
-        lambda point: (float(upward @ point), upward),
+        objective,
         start,
         jac=True,
         method="SLSQP",
-        bounds=[*[(0.0, most)] * policies, (None, None)],
-        constraints=[
-            NonlinearConstraint(means, 0, np.inf, jac=slopes),
-            LinearConstraint(np.append(np.ones(policies), 0.0), -np.inf, most),
-        ],
+        bounds=bounds,
+        constraints=within,
         options=PRECISE,
     )
     weights = np.clip(found.x[:policies], 0, most)

@@ -85,6 +85,7 @@ class Reader:
         """Read prompts; `n` responses to each share what was read."""
         batch = collate(prompts, [[]] * len(prompts), device, side="left")
         self.model = model
+        self.logits: torch.Tensor
         self.logits, self._cache = _next(model, batch.inputs, None)
         """[rows, vocabulary] of the next token."""
         self._attention = batch.inputs["attention_mask"]
@@ -127,11 +128,10 @@ class MixedReader:
     def __init__(self, model: LogLinear, prompts: Sequence[Ids], n: int, device: torch.device) -> None:
         """Read prompts; `n` responses to each share what was read."""
         self.model = model
-        self.parts: list[Reader | MixedReader] = [
-            (MixedReader if isinstance(part, LogLinear) else Reader)(part, version(prompts, k), n, device)
-            for k, part in enumerate(model.parts)
+        self.parts = [
+            _part_reader(part, version(prompts, k), n, device) for k, part in enumerate(model.parts)
         ]
-        self.logits = model.mix([part.logits for part in self.parts])
+        self.logits: torch.Tensor = model.mix([part.logits for part in self.parts])
         """[rows, vocabulary] of the next token."""
 
     def read(self, token: torch.Tensor) -> None:
@@ -144,6 +144,11 @@ class MixedReader:
         """Go on with these rows alone."""
         for part in self.parts:
             part.keep(rows)
+
+
+def _part_reader(model: Any, prompts: Sequence[Ids], n: int, device: torch.device) -> Reader | MixedReader:
+    kind = MixedReader if isinstance(model, LogLinear) else Reader
+    return kind(model, prompts, n, device)
 
 
 def reader(

@@ -59,7 +59,8 @@ def instructed(policy: Policy) -> tuple[Policy, str]:
     """A policy and what it is told before every prompt, if it is told something; the reference as it is."""
     said = ""
     if isinstance(policy, InstructedPolicy):
-        policy, said = policy.base, policy.instruction
+        said = policy.instruction
+        policy = policy.base
     if isinstance(policy, ReferencePolicy):
         policy = policy.base
     return policy, said

@@ -62,6 +62,7 @@ class SoftTokens(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """e_0 and then each person's tokens, [(1 + users) T, width]."""
+        away: torch.Tensor
         if hasattr(self, "own"):
             away = self.own
         else:
