@@ -31,8 +31,8 @@ from prefbench.work import Recipe
 
 EntryKind = Literal["task", "aligner", "model", "policy"]
 Role = Literal["floor", "ceiling", "outside"]
-"""Role of what is no learner among others. A floor shows what a measure lets pass without learning; a ceiling is
-told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
+"""Role of what is no learner among others. A floor shows what a measure lets pass without learning; a ceiling
+is told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
 outside of prefbench did so from labels that nobody here knows."""
 NEEDS = frozenset({"user_id", "group", "oracle", "side"})
 """Fields that an aligner may be shown in training; `side` are further numbers of a pair, which few have."""

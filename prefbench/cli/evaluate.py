@@ -18,7 +18,7 @@ def evaluate(
         str | None, typer.Option(help="Name of the policy in tables.  [default: its source's own]")
     ] = None,
     trainer: Annotated[
-        str | None, typer.Option(help="Its trainer, a person or a program, in a few words.")
+        str | None, typer.Option(help="Trainer, a person or a program, in a few words.")
     ] = None,
     link: Annotated[
         str | None, typer.Option(metavar="URL", help="Address where more of it is to be read.")

@@ -38,7 +38,7 @@ class OutsideRecord(StrictPart):
     source: str
     """Path, hub id or address, as it was named."""
     trainer: str | None
-    """Its trainer, a person or a program, as far as that was said."""
+    """Trainer, a person or a program, as far as that was said."""
     link: str | None
     """Address where more of it is to be read, if one was given."""
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
