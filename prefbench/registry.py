@@ -32,8 +32,8 @@ from prefbench.work import Recipe
 
 EntryKind = Literal["task", "aligner", "model", "policy"]
 Role = Literal["floor", "ceiling", "outside"]
-"""What is no learner among others. A floor shows what a measure lets pass without learning; a ceiling is
-told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
+"""Role of what is no learner among others. A floor shows what a measure lets pass without learning; a ceiling
+is told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
 outside of prefbench did so from labels that nobody here knows."""
 NEEDS = frozenset({"user_id", "group", "instruction", "oracle", "side"})
 """Fields that an aligner may be shown in training; few tasks have `side`, further numbers of a pair, or an

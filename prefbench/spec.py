@@ -155,7 +155,7 @@ def typed_address(policy: str | None) -> dict[str, dict[str, Any]]:
     return {"--policy": dict(address_in((policy or "").partition(":")[2].strip()))}
 
 
-LONGEST_SAID = 200
+SAID_CHARACTERS = 200
 """Characters of a name, a trainer or a link that somebody gives a policy."""
 
 
@@ -184,9 +184,9 @@ def name_outside(
     said = {"source": source, "trainer": trainer, "link": link}
     name = _own_name(source) if called is None else called
     for what, text in (("name", name), ("trainer", trainer), ("link", link)):
-        if text is not None and not (text.strip() and text.isprintable() and len(text) <= LONGEST_SAID):
+        if text is not None and not (text.strip() and text.isprintable() and len(text) <= SAID_CHARACTERS):
             raise UserError(
-                f"the policy's {what} is to be one line of 1 to {LONGEST_SAID} printable characters."
+                f"the policy's {what} is to be one line of 1 to {SAID_CHARACTERS} printable characters."
             )
     if link is not None and not addresses({"link_url": link}):
         raise UserError(f"the policy's link {link!r} is no address: give one that begins with https://.")

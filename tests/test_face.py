@@ -17,7 +17,7 @@ import prefbench as pb
 
 ROOT = Path(__file__).parents[1]
 NAMES = {
-    *("task", "aligner", "model"),
+    *("task", "aligner", "model", "policy"),
     *("Problem", "Group", "Prompts", "Utility"),
     *("View", "Backbone", "Policy", "Personal", "Context", "Aligned"),
     *("Clusters", "Pairs", "Rewards", "Reward", "Welfare"),

@@ -10,7 +10,7 @@ OUTSIDE_NOTE = (
     "outside: trained elsewhere, so that what it needed is not verified; it is one policy and not ranked, "
     "and its intervals are over prompts only: training it again is in none of them"
 )
-"""How to read such rows."""
+"""Note on how to read such rows."""
 
 
 def outside_cell(record: Record) -> str:

@@ -17,8 +17,12 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the policy in tables.  [default: its source's own]")
     ] = None,
-    trainer: Annotated[str | None, typer.Option(help="Who or what trained it, in a few words.")] = None,
-    link: Annotated[str | None, typer.Option(metavar="URL", help="Where more of it is to be read.")] = None,
+    trainer: Annotated[
+        str | None, typer.Option(help="Trainer, a person or a program, in a few words.")
+    ] = None,
+    link: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address where more of it is to be read.")
+    ] = None,
     write_prompts: Annotated[
         Path | None,
         typer.Option(

@@ -38,7 +38,7 @@ class OutsideRecord(StrictPart):
     source: str
     """Path, hub id or address, as it was named."""
     trainer: str | None
-    """Who or what trained it, as far as that was said."""
+    """Trainer, a person or a program, as far as that was said."""
     link: str | None
     """Address where more of it is to be read, if one was given."""
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -46,4 +46,4 @@ class OutsideRecord(StrictPart):
     no_kl: str | None
     """Reason why `kl` is null; null where it is known."""
     usage: UsageRecord | None
-    """What its responses took; null where nobody counts, or where they are not kept any more."""
+    """Cost of its responses; null where nobody counts, or where they are not kept any more."""

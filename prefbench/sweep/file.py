@@ -99,7 +99,7 @@ def _grid(
 
 
 def _check_apart(aligners: Sequence[str], policies: Sequence[str], where: str) -> None:
-    """What has a colon is a policy, and what has none is an aligner."""
+    """Refuse policies among aligners: what has a colon is one, and what has none is none."""
     for policy in policies:
         try:
             name_outside(policy)

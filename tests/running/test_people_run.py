@@ -15,6 +15,7 @@ from prefbench.boards.verify import verify_board
 from prefbench.problem.people import people_of
 from prefbench.problem.strata import SIZES, plan
 from prefbench.record.files import read_record
+from prefbench.record.schema import SCHEMA_VERSION
 from prefbench.record.verify import verify
 from prefbench.report.tables import people_table, render
 from prefbench.running.run import run
@@ -54,7 +55,7 @@ def test_what_it_finds_follows_from_its_evidence_and_the_problem(own):
     folder, record, found = own
     assert verify(folder) == [] and read_record(folder) == record
     assert (found.wrong, found.odd, found.unchecked) == ([], [], [])
-    assert record.sees == ("pairs",) and record.schema_version == 6
+    assert record.sees == ("pairs",) and record.schema_version == SCHEMA_VERSION
 
 
 def test_the_strata_are_the_seen_the_unseen_by_size_and_the_controls(own):

@@ -1,14 +1,12 @@
 """Policies in folders of weights: whole models and peft adapters, each with its own tokenizer.
 
-Nothing is unpickled and no code of a folder is run: weights are safetensors or GGUF, and of an adapter's
-settings only those that say what it computes are read.
+Nothing is unpickled and no code of a folder is run: weights are safetensors or GGUF.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,30 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from transformers import AutoConfig, AutoTokenizer
 
 from prefbench import weights
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.build import backbone_of
+from prefbench.backbone.language.peft_files import ADAPTER, ADAPTER_WEIGHTS, adapter_settings, merged
 from prefbench.backbone.language.pretrained import codec_of, load_pretrained
 from prefbench.backbone.options import ModelRequest, PretrainedOptions
 from prefbench.backbone.outside.interface import Outside, PolicyRequest
 from prefbench.errors import UserError
-from prefbench.files import MODEL_FILES, read_json, refuse_odd_files
+from prefbench.files import MODEL_FILES, refuse_odd_files
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.spec import is_missing_folder
 from prefbench.text import message_line
 
 if TYPE_CHECKING:
     from prefbench.backbone.outside.options import FolderOptions
-
-ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_COMPUTED = (
-    *("r", "lora_alpha", "target_modules", "bias", "fan_in_fan_out", "use_rslora", "use_dora"),
-    *("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "layers_pattern"),
-)
-"""Settings of a LoRA adapter that say what it computes; others name files, or say how it was trained."""
 
 
 class FolderPolicy(Policy):
@@ -147,7 +138,7 @@ def _check(folder: Path) -> str:
 
 def _base_of(folder: Path, options: FolderOptions) -> str:
     """Folder or hub id of an adapter's base."""
-    named = options.base or _settings(folder).get("base_model_name_or_path")
+    named = options.base or adapter_settings(folder).get("base_model_name_or_path")
     if not isinstance(named, str) or not named:
         raise UserError(
             f"the adapter in '{folder}' does not name its base: say --set policy.base=FOLDER or a hub id."
@@ -159,24 +150,12 @@ def _base_of(folder: Path, options: FolderOptions) -> str:
     return named
 
 
-def _settings(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = read_json(folder / ADAPTER)
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{folder / ADAPTER}' cannot be read: {message_line(error)}.") from None
-    if not isinstance(found, dict):
-        raise UserError(f"'{folder / ADAPTER}' is damaged: it holds no settings.")
-    return found
-
-
 def _identified(source: str) -> str:
-    """What names the weights of a folder or a hub id.
+    """Name of the weights of a folder, by content, or of a hub id, by commit.
 
     Raises:
         UserError: the hub cannot be asked.
     """
-    from transformers import AutoConfig
-
     folder = Path(source).expanduser()
     if folder.is_dir():
         return weights.describe(folder)
@@ -206,7 +185,7 @@ def _loaded(request: PolicyRequest, options: FolderOptions) -> CausalLM:
         raise UserError(f"policy 'folder:{request.source}': {said}") from None
     if options.base is None:
         return found
-    model = _merged(found.reference.model, folder)
+    model = merged(found.reference.model, folder)
     tokenizer = _own_tokenizer(folder) or found.codec.tokenizer
     codec = codec_of(tokenizer, model, problem, chosen, request.source)
     return backbone_of(model, codec, "", request.store, None, chosen)
@@ -214,39 +193,6 @@ def _loaded(request: PolicyRequest, options: FolderOptions) -> CausalLM:
 
 def _own_tokenizer(folder: Path) -> Any:
     """The tokenizer beside an adapter; None where there is none."""
-    from transformers import AutoTokenizer
-
     if not (folder / "tokenizer_config.json").exists():
         return None
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-
-def _merged(model: Any, folder: Path) -> Any:
-    """A model with a LoRA adapter in its weights, computed by peft."""
-    if importlib.util.find_spec("peft") is None:
-        raise UserError("a policy that is an adapter needs peft: pip install 'prefbench[peft]'.")
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-
-    settings = _settings(folder)
-    computed = {name: settings[name] for name in _COMPUTED if name in settings}
-    if settings.get("peft_type") != "LORA":
-        raise UserError(
-            f"policy folder '{folder}' holds an adapter of type {settings.get('peft_type')}, not LORA."
-        )
-    try:
-        tensors = load_file(folder / ADAPTER_WEIGHTS)
-        odd = weights.not_finite(tensors)
-        adapted = get_peft_model(model, LoraConfig(**computed))
-        result = set_peft_model_state_dict(adapted, tensors)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
-        raise UserError(f"the adapter in '{folder}' does not fit its base: {message_line(error)}") from None
-    lost = [name for name in result.missing_keys if "lora_" in name]
-    if lost or result.unexpected_keys:
-        name = next(iter([*result.unexpected_keys, *lost]))
-        raise UserError(
-            f"the adapter in '{folder}' does not fit its base: weights such as {name} have no place."
-        )
-    if odd:
-        raise UserError(f"the adapter in '{folder}' holds NaN or infinities, as in {odd[0]}: train it again.")
-    merged = adapted.merge_and_unload()
-    return merged.eval().requires_grad_(False)

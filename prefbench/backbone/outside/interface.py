@@ -1,4 +1,4 @@
-"""What a kind of policies from outside is given, and what it gives back.
+"""Requests for policies from outside, and what their kinds give back.
 
 `@pb.policy("NAME")` registers a function `(request, options) -> Policy | Outside` for `--policy NAME:SOURCE`.
 It is called once the problem stands and before any model is loaded or trained, so that whatever is wrong with
@@ -24,7 +24,7 @@ class PolicyRequest:
     """A policy that is wanted."""
 
     source: str
-    """What stands behind the colon of `--policy KIND:SOURCE`."""
+    """Text behind the colon of `--policy KIND:SOURCE`."""
     problem: Problem
     """The problem; the policy will answer its `measured` prompts."""
     samples: int
@@ -61,7 +61,7 @@ class Outside:
     meet: Callable[[Backbone], None] | None = None
     """Called with the reference's backbone before the policy is asked."""
     usage: Usage | None = None
-    """What the answers took, where somebody counts it."""
+    """Cost of the answers, where somebody counts it."""
 
     @classmethod
     def of(cls, made: Policy | Outside) -> Outside:

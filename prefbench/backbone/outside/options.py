@@ -13,7 +13,7 @@ class ResponsesOptions(Options):
     """A table of responses to the test prompts."""
 
     empty: Literal["refuse", "count"] = "refuse"
-    """What becomes of a response without a word: the file is refused, or it is counted as a loss."""
+    """Treatment of a response without a word: the file is refused, or it is counted as a loss."""
     writer: str | None = None
     """Name in column generator or model of whoever's rows are taken, in a table of several."""
 

@@ -122,7 +122,7 @@ def _places(table: Columns, prompts: Sequence[str], where: str) -> tuple[list[in
 def _refuse_other_prompts(
     table: Columns, places: Sequence[int | None], prompts: Sequence[str], where: str
 ) -> None:
-    """Where a table has ids and prompts, both must be the task's: ids alone count from 0 on any seed."""
+    """Refuse prompts beside ids that are not the task's: ids alone count from 0 on any seed."""
     name = _column(table, PROMPT)
     if name is None:
         return

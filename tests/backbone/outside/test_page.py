@@ -78,7 +78,7 @@ def test_a_model_that_trl_trained(here):
     (exporting,) = (words for words in COMMANDS if words[0] == "export")
     assert typed(*exporting, *sets(*TINY_SETS)).code == 0
     tokenizer = tiny_tokenizer()
-    tiny_model("gpt2", len(tokenizer), 64, 0).save_pretrained(here / "tiny")
+    tiny_model("gpt2", len(tokenizer), 256, 0).save_pretrained(here / "tiny")
     tokenizer.save_pretrained(here / "tiny")
     small = 'DPOConfig(output_dir="dpo-out", max_steps=2, report_to=[], use_cpu=True, bf16=False)'
     code = block("train").replace('"gpt2"', '"tiny"').replace('DPOConfig(output_dir="dpo-out")', small)
