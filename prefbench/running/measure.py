@@ -17,7 +17,9 @@ from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.summary import summarise, summarise_prompted
+from prefbench.record.summary_held_out import TIE, summarise_held_out
 from prefbench.record.summary_people import summarise_people
+from prefbench.running.held_out import held_out_margins
 from prefbench.running.labels import contexts_of, labels_of
 from prefbench.running.people import people_scores
 from prefbench.running.policy import aligned_policy
@@ -39,6 +41,7 @@ class Found:
     items: pd.DataFrame
     prompted: pd.DataFrame | None
     people: pd.DataFrame | None
+    held_out: pd.DataFrame | None
     distribution: pd.DataFrame | None
     judgements: pd.DataFrame | None
     history: str | None
@@ -83,6 +86,12 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     accuracy = reward_accuracy(problem, labels.rows, policy_folder, evidence)
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
+    held_out = held_out_margins(
+        problem, policy, policy_folder, backbone, labels, evidence, store, spec.seed
+    )
+    measured["held_out"] = None
+    if held_out is not None and (held_out["strength"] != TIE).any():
+        measured["held_out"] = summarise_held_out(held_out, [g.name for g in problem.groups], spec.seed)
     measured["em"] = em_report(labels.rows, evidence)
     reports = _utility_reports(problem, labels.rows, items, prompted, people)
     measured["task_report"] = {**problem.report, "conflict": labels.conflict, **reports}
@@ -99,7 +108,8 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     measured["notes"] = [*evidence["notes"], *unknown, *_notes(spec, problem, backbone, measured["em"])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
-    return Found(measured, items, prompted, people, distribution, judged, course)
+    known = None if measured["held_out"] is None else held_out
+    return Found(measured, items, prompted, people, known, distribution, judged, course)
 
 
 def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:

@@ -19,6 +19,7 @@ from prefbench.learn.rewards import what_was_not_learned
 from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
+from prefbench.running.held_out import MARGINS_FILE, personal_margins
 from prefbench.running.labels import Contexts, Labels
 from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_key, personal_responses
 from prefbench.running.proxies import forget_rewards, keep_rewards
@@ -74,7 +75,10 @@ def aligned_policy(
                 said = personal_responses(
                     aligned.policy, briefing, backbone.reference, spec.evaluate_options["samples"]
                 )
+                margins = personal_margins(aligned.policy, briefing, backbone.reference)
             said.to_parquet(work.path / PERSONAL_FILE, index=False)
+            if margins is not None:
+                margins.to_parquet(work.path / MARGINS_FILE, index=False)
         rewards = aligned.rewards
         evidence: dict[str, Any] = {"rewards": None, "assignment": None, "em": None}
         notes = list(aligned.notes)

@@ -23,6 +23,7 @@ from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
 from prefbench.record.files import (
     DISTRIBUTION_FILE,
+    HELD_OUT_FILE,
     HISTORY_FILE,
     ITEMS_FILE,
     JUDGEMENTS_FILE,
@@ -103,8 +104,8 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
-        for evidence in (*tables, HISTORY_FILE):
+        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, HELD_OUT_FILE, DISTRIBUTION_FILE)
+        for evidence in (*tables, JUDGEMENTS_FILE, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
             (folder / "error.txt").write_text(trace)
@@ -113,6 +114,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
         beside = {
             PROMPTED_FILE: found.prompted,
             PEOPLE_FILE: found.people,
+            HELD_OUT_FILE: found.held_out,
             DISTRIBUTION_FILE: found.distribution,
             JUDGEMENTS_FILE: found.judgements,
         }
@@ -183,7 +185,7 @@ def _base_fields(
 
 
 def _unmeasured() -> dict[str, Any]:
-    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret"))
+    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret", "held_out"))
     return {**nothing, "groups": [], "task_report": {}}
 
 
