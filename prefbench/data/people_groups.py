@@ -25,7 +25,7 @@ from prefbench.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-NONE = "none"
+CLUSTERS = "clusters"
 """Word for no column of groups: clusters are inferred."""
 MOST_NUMBERS = 8
 """Different numbers of a fact up to which each is a group; above it those up to the median are one."""
@@ -117,7 +117,7 @@ def named_groups(table: Annotated, group: str, facts: Facts, least: int) -> Grou
     if len(names) < 2:
         raise UserError(
             f"{table.source!r}: all people are of one group, {names[0]!r:.60}, and two are needed: name another "
-            f"column in task.group, or let clusters be inferred by task.group={NONE}."
+            f"column in task.group, or let clusters be inferred by task.group={CLUSTERS}."
         )
     report = {"groups_by": one_line(group), "without_group": left, "put_together": small}
     return Grouped(rows.reset_index(drop=True), report, remarks)
@@ -169,7 +169,7 @@ def inferred_groups(table: Annotated, test: frozenset[str], clusters: int) -> Gr
     rows = rows[rows["group"].notna()].reset_index(drop=True)
     left = table.rows["annotator"].nunique() - len(placed)
     remarks = [f"{left} people gave too few labels to be placed in a cluster and are left out"] if left else []
-    report = {"groups_by": "clusters", "clusters": clusters, "without_group": int(left)}
+    report = {"groups_by": CLUSTERS, "clusters": clusters, "without_group": int(left)}
     return Grouped(rows, report, remarks)
 
 

@@ -75,6 +75,8 @@ class Origin:
     invented_ids: bool = False
     """True if nobody knows who gave which label: the task dealt a group's labels out to made-up
     annotators."""
+    terms: str = ""
+    """Licence of what was brought, and what follows for whoever publishes it, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class Problem:
     tastes: tuple[Utility, ...] = ()
     """Utilities that members of one group can differ in, where responses are no world's; none given are the
     groups' own."""
+    remarks: tuple[str, ...] = ()
+    """Sentences for whoever starts a run on what these data cannot tell, and on what was left out of them."""
     lexicon: frozenset[str] | None = None
     """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
     it is none, and responses that hold one are counted."""

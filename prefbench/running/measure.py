@@ -122,7 +122,7 @@ def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
     """Sentences on what went otherwise than it was meant to, and on rewards that are no measure."""
-    notes = list(dict.fromkeys(backbone.notes))
+    notes = list(dict.fromkeys([*problem.remarks, *backbone.notes]))
     notes += [
         said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
     ]

@@ -138,6 +138,8 @@ def _open(spec: RunSpec, store: Store) -> tuple[Problem, Backbone]:
     missed = problem.ratio_missed(spec.minority_ratio)
     if missed is not None:
         store.reporter.note(missed)
+    if problem.remarks:
+        store.reporter.note("; ".join(problem.remarks))
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
     model = get_model(spec.model)

@@ -415,7 +415,8 @@ def _shown(value: Any) -> Any:
 
 def _licence(spec: RunSpec, problem: Problem) -> str:
     if problem.given is not None:
-        return (
+        known = f"{_plain(problem.origin.terms)}\n\n" if problem.origin.terms else ""
+        return known + (
             f"Prompts, responses and labels are those of {_code(Path(spec.data).name)}: its terms apply, and "
             "whatever those who labelled were promised. Whoever publishes this has to see that they may, and "
             "states the licence here and in the header."
