@@ -100,4 +100,5 @@ def _checked(columns: Columns, name: str) -> Columns:
 
 def lacking(source: str, column: str, columns: Mapping[str, object], mend: str) -> UserError:
     """The refusal of a table without a column, with the nearest that it has."""
-    return UserError(f"{source!r} has no column {column!r:.60}.{suggest(column, columns)} {mend}")
+    lists = " Columns of lists are read from jsonl." if source.endswith(".parquet") else ""
+    return UserError(f"{source!r} has no column {column!r:.60}.{suggest(column, columns)} {mend}{lists}")
