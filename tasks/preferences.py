@@ -1,9 +1,9 @@
 """Preferences from outside: a table of labels by people who disagree.
 
-Whoever has comparisons of two responses and knows who made them has a problem: groups come from a column, from
-a table about the people, or are clusters that are inferred. There is no utility behind such labels, so that a
-policy is judged by what people of each group said of held-out pairs, and its responses by a gold reward that
-was fitted to people whom no aligner sees.
+Whoever has comparisons of two responses and knows who made them has a problem: groups come from a column,
+from a table about the people, or are clusters that are inferred. There is no utility behind such labels, so
+that a policy is judged by what people of each group said of held-out pairs, and its responses by a gold
+reward that was fitted to people whom no aligner sees.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 import prefbench as pb
 from prefbench.chat.server import TIMEOUT_SECONDS, Server
 from prefbench.data.annotated import Annotated as Labels
-from prefbench.data.annotated import Read, annotated, coverage
+from prefbench.data.annotated import annotated, coverage
 from prefbench.data.annotated_splits import Divided, Sizes, divide, split_prompts
 from prefbench.data.label_source import lacking, read_labels
 from prefbench.data.label_table import read_table
@@ -51,8 +51,8 @@ class PreferenceOptions(pb.Options):
     """Columns by the role that they play, as ROLE=COLUMN,...: prompt, chosen, rejected; or first, second and
     choice, first_rating and second_rating, or first_rank and second_rank; annotator, strength."""
     group: str | None = None
-    """Column or fact of people that names their group; `clusters` infers clusters. Left out it is `group`, where
-    there is such a column, and clusters elsewhere."""
+    """Column or fact of people that names their group; `clusters` infers clusters. Left out it is `group`,
+    where there is such a column, and clusters elsewhere."""
     people: str | None = None
     """Table with a row for each annotator, of which task.group names a column."""
     key: str | None = None
@@ -71,7 +71,7 @@ class PreferenceOptions(pb.Options):
     gold_share: float = Field(0.25, gt=0, lt=1)
     """Share of each group's people whom no aligner sees, and to whose labels its gold reward is fitted."""
     utility: Literal["gold", "llm_judge"] = "gold"
-    """Judge of responses: a gold reward of each group, or a language model on a server that is told the group."""
+    """Judge of responses: a gold reward of each group, or a language model that is told the group."""
     response_tokens: int = Field(32, ge=1)
     """Longest response, in tokens."""
     test_prompts: int = Field(800, ge=1)
@@ -102,27 +102,16 @@ def preferences(data: str, minority_ratio: float, seed: int, options: Preference
 
     - community-alignment: Community Alignment (Zhang et al. 2025): CC-BY-4.0. Rows of it may be published if
       its authors are named and the licence is kept.
-    - prism: PRISM (Kirk et al. 2024): texts by people CC-BY-4.0, texts by models CC-BY-NC-4.0. Rows of it may be
-      published for purposes that are not commercial, if its authors are named.
-    - tldr: TL;DR comparisons (Stiennon et al. 2020): code MIT; the posts are texts of Reddit users, whose terms
-      apply. Whoever publishes rows of it has to see that they may publish the posts.
+    - prism: PRISM (Kirk et al. 2024): texts by people CC-BY-4.0, texts by models CC-BY-NC-4.0. Rows of it may
+      be published for purposes that are not commercial, if its authors are named.
+    - tldr: TL;DR comparisons (Stiennon et al. 2020): code MIT; the posts are texts of Reddit users, whose
+      terms apply. Whoever publishes rows of it has to see that they may publish the posts.
     - multipref: MultiPref (Miranda et al. 2024): ODC-BY; the terms of the models that answered apply to their
       responses. Rows of it may be published if the source is named.
     """
-    table, in_table = _table(data, options)
-    facts: dict[str, Mapping[str, object]] = dict(table.facts)
-    if options.people is not None:
-        facts |= facts_in(options.people, options.key)
-    grouped = _grouped(_kept(table, facts, options.only), facts, in_table, options)
-    sizes = Sizes(
-        options.test_prompts,
-        options.test_pairs,
-        options.annotators,
-        options.pairs_per_annotator,
-        options.gold_share,
-    )
-    divided = divide(table.source, grouped.rows, sizes, seed)
-    names = sorted(divided.gold, key=lambda name: -divided.report["people"][name]["train"])
+    table, grouped = grouped_labels(data, options)
+    divided = divide(table.source, grouped.rows, sizes_of(options), seed)
+    names = names_of(divided)
     return pb.Problem(
         groups=tuple(
             pb.Group(name, 1 / len(names), _utility(name, divided, grouped, options)) for name in names
@@ -133,14 +122,44 @@ def preferences(data: str, minority_ratio: float, seed: int, options: Preference
         response_tokens=options.response_tokens,
         chat=True,
         given=divided.preferences,
-        origin=Origin(
-            responses="whoever the data say",
-            labels="the people whom the data name" if table.names_people else "people whom nobody names",
-            invented_ids=not table.names_people,
-            terms="" if table.terms is None else table.terms.line,
-        ),
+        origin=origin_of(table),
         report={**table.report, "table": table.digest[:16], **grouped.report, **divided.report},
         remarks=(*coverage(table), *grouped.remarks),
+    )
+
+
+def grouped_labels(data: str, options: PreferenceOptions) -> tuple[Labels, Grouped]:
+    """The labels that `data` names, and those of them whose people's group is known."""
+    table, in_table = _table(data, options)
+    facts: dict[str, Mapping[str, object]] = dict(table.facts)
+    if options.people is not None:
+        facts |= facts_in(options.people, options.key)
+    return table, _grouped(_kept(table, facts, options.only), facts, in_table, options)
+
+
+def sizes_of(options: PreferenceOptions) -> Sizes:
+    """Bounds on what becomes of the labels."""
+    return Sizes(
+        options.test_prompts,
+        options.test_pairs,
+        options.annotators,
+        options.pairs_per_annotator,
+        options.gold_share,
+    )
+
+
+def names_of(divided: Divided) -> list[str]:
+    """Names of the groups, those with most people in training first."""
+    return sorted(divided.gold, key=lambda name: (-divided.report["people"][name]["train"], name))
+
+
+def origin_of(table: Labels) -> Origin:
+    """The origin of the labels, for the card of exported data."""
+    return Origin(
+        responses="whoever the data say",
+        labels="the people whom the data name" if table.names_people else "people whom nobody names",
+        invented_ids=not table.names_people,
+        terms="" if table.terms is None else table.terms.line,
     )
 
 
@@ -148,7 +167,8 @@ def _table(data: str, options: PreferenceOptions) -> tuple[Labels, bool]:
     """The labels, and whether their own table names the groups."""
     if data == "synthetic":
         raise pb.UserError(
-            "task 'preferences' reads labels that people gave: name a table of them with --data, with columns "
+            "task 'preferences' reads labels that people gave: name a table of them with --data, with "
+            "columns "
             "prompt, chosen, rejected and annotator."
         )
     layout = data if data in PUBLISHED and options.layout == "table" else options.layout
@@ -185,7 +205,8 @@ def _grouped(
     if options.group in (None, CLUSTERS):
         if options.people is not None and options.group is None:
             raise pb.UserError(
-                "task.people is given, and not which of its columns names the groups: set task.group to one of "
+                "task.people is given, and not which of its columns names the groups: set task.group to "
+                "one of "
                 f"{', '.join(map(repr, facts)):.300}."
             )
         test, *_ = split_prompts(table.source, table.rows["prompt"].tolist(), options.test_prompts)
@@ -214,9 +235,13 @@ def _utility(name: str, divided: Divided, grouped: Grouped, options: PreferenceO
 def _judge(name: str, grouped: Grouped, options: PreferenceOptions) -> Judge:
     by = str(grouped.report["groups_by"])
     if "clusters" in grouped.report:
-        raise pb.UserError("a judge has to be told in words who a person is, and clusters have none: name task.group.")
+        raise pb.UserError(
+            "a judge has to be told in words who a person is, and clusters have none: name task.group."
+        )
     if options.judge_model is None:
-        raise pb.UserError("a judge needs a model: set task.judge_model to its name on the server at judge_url.")
+        raise pb.UserError(
+            "a judge needs a model: set task.judge_model to its name on the server at judge_url."
+        )
     server = Server(
         options.judge_url,
         options.judge_model,
@@ -224,4 +249,6 @@ def _judge(name: str, grouped: Grouped, options: PreferenceOptions) -> Judge:
         concurrency=options.judge_concurrency,
         timeout=options.judge_timeout,
     )
-    return Judge(server, f"The answer that a person whose {by} is {name!r} would prefer.", options.judge_max_tokens)
+    return Judge(
+        server, f"The answer that a person whose {by} is {name!r} would prefer.", options.judge_max_tokens
+    )

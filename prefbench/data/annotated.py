@@ -112,7 +112,8 @@ def annotated(source: str, read: Read) -> Annotated:
     named = rows["annotator"].notna()
     if named.any() and not named.all():
         raise UserError(
-            f"{source!r} names an annotator in {int(named.sum())} of {len(rows)} rows: fill in the others, or "
+            f"{source!r} names an annotator in {int(named.sum())} of {len(rows)} rows: fill in the others, "
+            "or "
             "leave them out."
         )
     if named.any():  # two rows that nobody signed may be two people's
@@ -122,7 +123,9 @@ def annotated(source: str, read: Read) -> Annotated:
         drop("contradicts_herself", [times[pair] > 1 for pair in pairs])
     if rows.empty:
         raise UserError(f"{source!r} holds no usable label on two different responses: name another table.")
-    return Annotated(source, rows.reset_index(drop=True), read.facts, {"source": source, "read": counts}, read.terms)
+    return Annotated(
+        source, rows.reset_index(drop=True), read.facts, {"source": source, "read": counts}, read.terms
+    )
 
 
 def _usual(label: Label) -> Label:
@@ -134,7 +137,9 @@ def _usual(label: Label) -> Label:
     return label._replace(prompt=prompt, chosen=rejected, rejected=chosen, strength=1 - label.strength)
 
 
-def facts_of(people: Iterable[tuple[str, Mapping[str, object]]], missing: frozenset[str]) -> dict[str, dict[str, object]]:
+def facts_of(
+    people: Iterable[tuple[str, Mapping[str, object]]], missing: frozenset[str]
+) -> dict[str, dict[str, object]]:
     """Facts by name, of rows that each tell some of one person's; her first stated value counts.
 
     Args:
@@ -145,7 +150,11 @@ def facts_of(people: Iterable[tuple[str, Mapping[str, object]]], missing: frozen
     for who, told in people:
         for name, value in told.items():
             known = found.setdefault(name, {})
-            if value is None or value != value or (isinstance(value, str) and (not value.strip() or value in missing)):
+            if (
+                value is None
+                or value != value
+                or (isinstance(value, str) and (not value.strip() or value in missing))
+            ):
                 continue
             known.setdefault(who, value)
     return found
@@ -164,7 +173,9 @@ def coverage(table: Annotated) -> list[str]:
         if once == len(each):
             said.append("everybody gave one label, so that nobody's own wishes can be learned or measured")
         elif 2 * once > len(each):
-            said.append(f"{once} of {len(each)} people gave one label, of whom nothing of their own can be learned")
+            said.append(
+                f"{once} of {len(each)} people gave one label, of whom nothing of their own can be learned"
+            )
     else:
         said.append("nobody is named, so that people cannot be told apart: annotators are made up")
     return said

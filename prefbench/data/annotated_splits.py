@@ -18,9 +18,9 @@ from prefbench.data.annotated import TIE
 from prefbench.data.comparisons import tuples, unordered
 from prefbench.data.given import CORPUS_TEXTS, LEAST_GOLD_PAIRS, TRAIN_PER_VALIDATION
 from prefbench.errors import UserError
-from prefbench.problem.brought import STRENGTH
+from prefbench.problem.brought import STRENGTH, place
 from prefbench.problem.problem import Prompts, apportion
-from prefbench.problem.splits import by_place, place
+from prefbench.problem.splits import by_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,10 +53,12 @@ class Divided:
     """Labels in splits, and the gold labels."""
 
     preferences: pd.DataFrame
-    """Columns `split, prompt, chosen, rejected, user_id, group`, and `strength` where a label is not certain."""
+    """Columns `split, prompt, chosen, rejected, user_id, group`; `strength` where a label is not certain."""
     prompts: Prompts
     gold: Mapping[str, pd.DataFrame]
     """Labels of each group's gold people on other than the test prompts, none of them a tie."""
+    gold_test: Mapping[str, pd.DataFrame]
+    """Those on the test prompts."""
     corpus: tuple[str, ...]
     """Prompt and response run together, on other than the test prompts."""
     report: Mapping[str, Any]
@@ -95,7 +97,11 @@ def divide(source: str, rows: pd.DataFrame, sizes: Sizes, seed: int) -> Divided:
     import pandas as pd
 
     testing, checking, training = split_prompts(source, rows["prompt"].tolist(), sizes.test_prompts)
-    split = dict.fromkeys(testing, "test") | dict.fromkeys(checking, "validation") | dict.fromkeys(training, "train")
+    split = (
+        dict.fromkeys(testing, "test")
+        | dict.fromkeys(checking, "validation")
+        | dict.fromkeys(training, "train")
+    )
     rows = rows.assign(split=rows["prompt"].map(split))
     if rows["annotator"].isna().all():
         rows = _made_up(rows, sizes.annotators or MADE_UP, seed)
@@ -103,18 +109,20 @@ def divide(source: str, rows: pd.DataFrame, sizes: Sizes, seed: int) -> Divided:
         ["prompt", "user_id", "chosen", "rejected"], kind="stable", ignore_index=True
     )
     names = rows["group"].value_counts().index.tolist()
-    gold_people = {name: _gold_people(source, rows[rows["group"] == name], name, sizes.gold_share) for name in names}
-    golden = rows["user_id"].isin({who for people in gold_people.values() for who in people})
-    gold = {
-        name: rows[golden & (rows["group"] == name) & (rows["split"] != "test") & (rows["strength"] != TIE)]
-        for name in names
+    gold_people = {
+        name: _gold_people(source, rows[rows["group"] == name], name, sizes.gold_share) for name in names
     }
+    golden = rows["user_id"].isin({who for people in gold_people.values() for who in people})
+    decided = {name: rows[golden & (rows["group"] == name) & (rows["strength"] != TIE)] for name in names}
+    gold = {name: part[part["split"] != "test"] for name, part in decided.items()}
+    gold_test = {name: part[part["split"] == "test"] for name, part in decided.items()}
     mine = _fewer(rows[~golden], names, sizes.annotators, seed)
     train = _first_of_each(mine[mine["split"] == "train"], sizes.pairs_per_annotator, seed)
     for name in names:
         if not (train["group"] == name).any():
             raise UserError(
-                f"{source!r}: nobody of group {name!r:.60} but those of its gold reward labelled a train prompt: "
+                f"{source!r}: nobody of group {name!r:.60} but those of its gold reward labelled a train "
+                "prompt: "
                 "lower task.gold_share, or put small groups together by task.least_annotators."
             )
     mine = mine[mine["user_id"].isin(set(train["user_id"]))]
@@ -131,6 +139,7 @@ def divide(source: str, rows: pd.DataFrame, sizes: Sizes, seed: int) -> Divided:
         preferences,
         Prompts(tuple(in_order), tuple(checking), tuple(testing)),
         gold,
+        gold_test,
         _corpus(rows[rows["split"] != "test"]),
         _report(rows, preferences, gold_people, gold, names),
     )
@@ -165,8 +174,10 @@ def _gold_people(source: str, rows: pd.DataFrame, name: str, share: float) -> li
         pairs += int(useful.get(who, 0))
     if pairs < LEAST_GOLD_PAIRS:
         raise UserError(
-            f"{source!r}: group {name!r:.60} has {len(people)} people with {int(useful.sum())} labels off the test "
-            f"prompts, and its gold reward needs {LEAST_GOLD_PAIRS} labels of people whom no aligner sees: put small "
+            f"{source!r}: group {name!r:.60} has {len(people)} people with {int(useful.sum())} labels off "
+            "the test "
+            f"prompts, and its gold reward needs {LEAST_GOLD_PAIRS} labels of people whom no aligner sees: "
+            "put small "
             "groups together by task.least_annotators, or name another column in task.group."
         )
     return taken
@@ -237,7 +248,7 @@ def _below(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _shared(rows: pd.DataFrame) -> dict[str, Any]:
-    """Pairs that several people labelled, and the share of them on which two of them contradict each other."""
+    """Pairs that several people labelled, and the share on which two of them contradict each other."""
     sides: dict[tuple[str, str, str], set[bool]] = {}
     times: dict[tuple[str, str, str], int] = {}
     for (prompt, chosen, rejected), strength in zip(

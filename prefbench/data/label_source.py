@@ -28,7 +28,9 @@ def read_labels(data: str) -> tuple[str, Columns]:
     """
     if not Path(data).expanduser().exists() and _HUB_ID.fullmatch(data):
         return data, from_hub(data)
-    path = existing(data, "a table of labels (parquet, csv or jsonl), a folder of it, or OWNER/NAME of the hub")
+    path = existing(
+        data, "a table of labels (parquet, csv or jsonl), a folder of it, or OWNER/NAME of the hub"
+    )
     source = path.resolve().name
     if path.is_file():
         return source, _checked(read_columns(path, "labels"), path.name)

@@ -58,7 +58,9 @@ def read_table(source: str, columns: Columns, named: Mapping[str, str], group: s
     for role in ("chosen", "rejected") if direct else ("first", "second"):
         if role not in cells:
             known = "chosen and rejected, or two responses" if role == "first" else role
-            raise lacking(source, ROLES[role][0] if direct else "chosen", columns, f"Wanted: {known}; {_NAME}")
+            raise lacking(
+                source, ROLES[role][0] if direct else "chosen", columns, f"Wanted: {known}; {_NAME}"
+            )
     size = len(next(iter(columns.values())))
     decide = _directly if direct else _decider(source, cells)
     people = [None] * size if "annotator" not in cells else cells["annotator"]
@@ -66,7 +68,9 @@ def read_table(source: str, columns: Columns, named: Mapping[str, str], group: s
     labels = []
     for index in range(size):
         try:
-            prompt, one, other = _texts(cells, index, ("chosen", "rejected") if direct else ("first", "second"))
+            prompt, one, other = _texts(
+                cells, index, ("chosen", "rejected") if direct else ("first", "second")
+            )
             first_won, strength = decide(cells, index)
             labels.append(
                 Label(
@@ -109,13 +113,15 @@ def _texts(cells: Cells, index: int, sides: tuple[str, str]) -> tuple[str, str, 
         turns = turns_of(one), turns_of(other)
         if turns[0] is not None and turns[1] is not None:
             return parted(turns[0], turns[1])
-        (prompt, first), (same, second) = (last_turn(_text(cell, side)) for cell, side in zip((one, other), sides))
+        (prompt, first), (same, second) = (
+            last_turn(_text(cell, side)) for cell, side in zip((one, other), sides, strict=True)
+        )
         if not prompt or prompt != same:
             raise ValueError("there is no prompt, and its responses are no conversations that share one")
         return prompt, first, second
     told = turns_of(cells["prompt"][index])
     prompt = _text(cells["prompt"][index], "prompt") if told is None else prompt_of(told)
-    return prompt, *_without(prompt, [_response(cell, side) for cell, side in zip((one, other), sides)])
+    return prompt, *_without(prompt, _response(one, sides[0]), _response(other, sides[1]))
 
 
 def _response(cell: object, side: str) -> str:
@@ -125,12 +131,12 @@ def _response(cell: object, side: str) -> str:
     return answer_of(turns[-1:])  # of a conversation that repeats its prompt the last message
 
 
-def _without(prompt: str, responses: Sequence[str]) -> Sequence[str]:
+def _without(prompt: str, one: str, other: str) -> tuple[str, str]:
     """Responses without the prompt, where both repeat it."""
     head = prompt.strip()
-    if head and all(text.lstrip().startswith(head) for text in responses):
-        return [text.lstrip()[len(head) :] for text in responses]
-    return responses
+    if head and one.lstrip().startswith(head) and other.lstrip().startswith(head):
+        return one.lstrip()[len(head) :], other.lstrip()[len(head) :]
+    return one, other
 
 
 def _text(cell: object, what: str) -> str:
@@ -192,10 +198,14 @@ def _decider(source: str, cells: Cells) -> Callable[[Cells, int], Decision]:
         sides = (f"first_{kind}", f"second_{kind}")
         there = [side for side in sides if side in cells]
         if len(there) == 1:
-            raise UserError(f"{source!r} has a {kind} of one of two responses alone: name both in task.columns.")
+            raise UserError(
+                f"{source!r} has a {kind} of one of two responses alone: name both in task.columns."
+            )
         if there:
 
-            def compared(cells: Cells, index: int, sides: Any = sides, sign: int = sign, kind: str = kind) -> Decision:
+            def compared(
+                cells: Cells, index: int, sides: Any = sides, sign: int = sign, kind: str = kind
+            ) -> Decision:
                 one, other = (sign * _number(cells[side][index], kind) for side in sides)
                 return one >= other, TIE if one == other else 1.0
 
@@ -210,7 +220,8 @@ def _chooser(source: str, choices: Sequence[object]) -> Callable[[Cells, int], D
     words = {_word(cell) for cell in choices}
     if words <= {"1"}:
         raise UserError(
-            f"{source!r}: every choice is 1, so that whether counting begins at 0 is not known: write a and b."
+            f"{source!r}: every choice is 1, so that whether counting begins at 0 is not known: write a "
+            "and b."
         )
     numbers = ("0", "1") if "0" in words else ("1", "2")
     first, second = (names | {number} for names, number in zip(_SIDES, numbers, strict=True))

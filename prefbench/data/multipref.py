@@ -45,7 +45,9 @@ def read(source: str, columns: Columns) -> Read:
     for index, prompt in enumerate(columns["text"]):
         both = columns["completion_a"][index], columns["completion_b"][index]
         if not all(isinstance(text, str) for text in (prompt, *both)):
-            raise UserError(f"{source!r}: row {index + 1} has no text or completion: mend it, or leave it out.")
+            raise UserError(
+                f"{source!r}: row {index + 1} has no text or completion: mend it, or leave it out."
+            )
         for kind, column in _KINDS.items():
             for said in _annotations(source, index, columns[column][index]):
                 who, level = said.get("evaluator"), said.get("overall_pref")

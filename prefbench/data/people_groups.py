@@ -1,4 +1,4 @@
-"""Groups of people who gave labels: those that a column names, those that a table of people tells, or clusters.
+"""Groups of people who gave labels: by a column, by a table about the people, or clusters.
 
 Clusters are inferred from the labels alone, off the test prompts, and are the same for every seed: linear
 rewards on counts of words, one for each cluster (`prefbench/learn/grouping.py`).
@@ -71,11 +71,14 @@ def facts_in(path: str, key: str | None) -> dict[str, dict[str, object]]:
         known = found[name] = {}
         for number, (who, value) in enumerate(zip(columns[column], values, strict=True), start=1):
             if who is None or not str(who).strip():
-                raise UserError(f"{file.name!r}: row {number} has no {column}: fill it in, or leave the row out.")
+                raise UserError(
+                    f"{file.name!r}: row {number} has no {column}: fill it in, or leave the row out."
+                )
             person = _text(who)
             if known.setdefault(person, value) != value and value == value:
                 raise UserError(
-                    f"{file.name!r} has {person!r:.60} twice, as {name} {known[person]!r:.40} and {value!r:.40}: "
+                    f"{file.name!r} has {person!r:.60} twice, as {name} {known[person]!r:.40} and "
+                    f"{value!r:.40}: "
                     "keep one row for each person."
                 )
     return found
@@ -96,7 +99,7 @@ def named_groups(table: Annotated, group: str, facts: Facts, least: int) -> Grou
     rows = table.rows
     if rows["group"].isna().all():
         known = _grouping(facts[group])
-        rows = rows.assign(group=[known.get(who) for who in rows["annotator"].tolist()])
+        rows = rows.assign(group=rows["annotator"].map(known))
     unknown = rows["group"].isna()
     left = int(rows.loc[unknown, "annotator"].nunique()) if table.names_people else int(unknown.sum())
     rows = rows[~unknown]
@@ -105,18 +108,23 @@ def named_groups(table: Annotated, group: str, facts: Facts, least: int) -> Grou
         what = "people" if table.names_people else "labels"
         remarks.append(f"{left} {what} have no {one_line(group)} and are left out")
     if rows.empty:
-        raise UserError(f"{table.source!r}: nobody's {one_line(group)!r:.60} is known: name another in task.group.")
+        raise UserError(
+            f"{table.source!r}: nobody's {one_line(group)!r:.60} is known: name another in task.group."
+        )
     by = "annotator" if table.names_people else None
     sizes = rows.groupby("group")[by].nunique() if by else rows.groupby("group").size()
     small = sorted(sizes.index[sizes < least]) if by else []
     if small:
         together = int(sizes[small].sum())
         rows = rows.assign(group=rows["group"].where(~rows["group"].isin(small), OTHERS))
-        remarks.append(f"{together} people of {len(small)} groups with fewer than {least} are together as '{OTHERS}'")
+        remarks.append(
+            f"{together} people of {len(small)} groups with fewer than {least} are together as '{OTHERS}'"
+        )
     names = sorted(set(rows["group"]))
     if len(names) < 2:
         raise UserError(
-            f"{table.source!r}: all people are of one group, {names[0]!r:.60}, and two are needed: name another "
+            f"{table.source!r}: all people are of one group, {names[0]!r:.60}, and two are needed: name "
+            "another "
             f"column in task.group, or let clusters be inferred by task.group={CLUSTERS}."
         )
     report = {"groups_by": one_line(group), "without_group": left, "put_together": small}
@@ -136,7 +144,8 @@ def inferred_groups(table: Annotated, test: frozenset[str], clusters: int) -> Gr
     """
     if not table.names_people:
         raise UserError(
-            f"{table.source!r} has neither annotators nor groups, so that nobody can disagree: name a column of "
+            f"{table.source!r} has neither annotators nor groups, so that nobody can disagree: name a "
+            "column of "
             "one of them, as in task.columns=annotator=MY_COLUMN or task.group=MY_COLUMN."
         )
     seen = table.rows[~table.rows["prompt"].isin(test)]
@@ -152,23 +161,28 @@ def inferred_groups(table: Annotated, test: frozenset[str], clusters: int) -> Gr
     words = grouping.word_differences(seen["chosen"].tolist(), seen["rejected"].tolist())
     if words is None:
         raise UserError(
-            f"{table.source!r}: no two responses share a word, so that no cluster can be inferred: name a column "
+            f"{table.source!r}: no two responses share a word, so that no cluster can be inferred: name a "
+            "column "
             "in task.group."
         )
-    found = grouping.group(words, None, unit, clusters, RESTARTS, 0, seen["strength"].to_numpy(dtype=np.float64))
+    found = grouping.group(
+        words, None, unit, clusters, RESTARTS, 0, seen["strength"].to_numpy(dtype=np.float64)
+    )
     sizes = np.bincount(found.assignment, minlength=clusters)
     if (sizes == 0).any():
         raise UserError(
-            f"{table.source!r}: {clusters} clusters are asked for, and people fall into {int((sizes > 0).sum())}: "
+            f"{table.source!r}: {clusters} clusters are asked for, and people fall into "
+            f"{int((sizes > 0).sum())}: "
             "lower task.clusters, or name a column in task.group."
         )
     rank = np.argsort(np.argsort(-sizes, kind="stable"))
     name_of = {who: f"cluster {rank[k] + 1}" for who, k in zip(placed, found.assignment, strict=True)}
-    known = [name_of.get(who) for who in table.rows["annotator"].tolist()]
-    rows = table.rows.assign(group=known)
+    rows = table.rows.assign(group=table.rows["annotator"].map(name_of))
     rows = rows[rows["group"].notna()].reset_index(drop=True)
     left = table.rows["annotator"].nunique() - len(placed)
-    remarks = [f"{left} people gave too few labels to be placed in a cluster and are left out"] if left else []
+    remarks = (
+        [f"{left} people gave too few labels to be placed in a cluster and are left out"] if left else []
+    )
     report = {"groups_by": CLUSTERS, "clusters": clusters, "without_group": int(left)}
     return Grouped(rows, report, remarks)
 
@@ -181,12 +195,16 @@ def _grouping(values: Mapping[str, object]) -> dict[str, str]:
         return {who: one_line(_text(value))[:60] for who, value in stated.items()}
     known = {who: number for who, number in zip(stated, numbers, strict=True) if number is not None}
     middle = median(known.values())
-    return {who: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for who, number in known.items()}
+    return {
+        who: f"up to {middle:g}" if number <= middle else f"above {middle:g}" for who, number in known.items()
+    }
 
 
 def _number(value: object) -> float | None:
     try:
-        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+        number = (
+            float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+        )
     except ValueError:
         return None
     return number if number is not None and np.isfinite(number) else None

@@ -1,8 +1,9 @@
 """PRISM (HannahRoseKirk/prism-alignment, arXiv 2404.16019): people who talk with models and score them.
 
-`utterances` has a row for each response of a model, with the score from 1 to 100 and whether the person went on
-with it; `survey` a row for each person. In every turn the response that was chosen is compared with each other
-one: with an equal score as a tie, and where the other has the higher score the pair is left out and counted.
+`utterances` has a row for each response of a model, with the score from 1 to 100 and whether the person went
+on with it; `survey` a row for each person. In every turn the response that was chosen is compared with each
+other one: with an equal score as a tie, and where the other has the higher score the pair is left out and
+counted.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def tables(data: str) -> tuple[str, Columns, Columns]:
     if utterances is None:
         raise UserError(f"{data!r:.300} has no utterances.jsonl: name the folder that PRISM was unpacked to.")
     survey = _named(folder, "survey")
-    return path.resolve().name, read_columns(utterances, "labels"), {} if survey is None else read_columns(survey)
+    return (
+        path.resolve().name,
+        read_columns(utterances, "labels"),
+        {} if survey is None else read_columns(survey),
+    )
 
 
 def _named(folder: Path, stem: str) -> Path | None:
@@ -75,9 +80,7 @@ def read(source: str, utterances: Columns, survey: Columns) -> Read:
         key = (str(row["user_id"]), str(row["conversation_id"]))
         conversations.setdefault(key, defaultdict(list))[turn].append(row)
     left_out = {"chosen_below_another": 0, "turns_without_choice": 0}
-    labels = [
-        label for (who, _), turns in conversations.items() for label in _labels(who, turns, left_out)
-    ]
+    labels = [label for (who, _), turns in conversations.items() for label in _labels(who, turns, left_out)]
     return Read(labels, facts_of(_people(survey), _MISSING), left_out, TERMS)
 
 
@@ -98,7 +101,9 @@ def _labels(who: str, turns: Mapping[float, list[Row]], left_out: dict[str, int]
                 left_out["chosen_below_another"] += 1
                 continue
             strength = TIE if other["score"] == best["score"] else 1.0
-            yield Label(prompt_of(said), str(best["model_response"]), str(other["model_response"]), who, strength)
+            yield Label(
+                prompt_of(said), str(best["model_response"]), str(other["model_response"]), who, strength
+            )
         said.append(("assistant", str(best["model_response"])))
 
 
@@ -127,6 +132,7 @@ def _number(source: str, index: int, column: str, value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise UserError(
-            f"{source!r}: row {index + 1} has the {column} {value!r:.40}, which is no number: mend it, or leave "
+            f"{source!r}: row {index + 1} has the {column} {value!r:.40}, which is no number: mend it, or "
+            "leave "
             "the row out."
         ) from None

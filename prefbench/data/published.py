@@ -21,7 +21,9 @@ class Published:
 
 def _community_alignment(data: str) -> tuple[str, Read]:
     hub = data == "community-alignment"
-    source, columns = (data, from_hub(community_alignment.HUB_ID, splits=["train"])) if hub else read_labels(data)
+    source, columns = (
+        (data, from_hub(community_alignment.HUB_ID, splits=["train"])) if hub else read_labels(data)
+    )
     return source, community_alignment.read(source, columns)
 
 

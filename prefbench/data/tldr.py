@@ -1,4 +1,4 @@
-"""TL;DR comparisons (openai/summarize_from_feedback, arXiv 2009.01325): two summaries and a worker's choice."""
+"""TL;DR comparisons (openai/summarize_from_feedback, arXiv 2009.01325): two summaries, a worker's choice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def read(source: str, columns: Columns) -> Read:
         texts = _texts(summaries)
         if not isinstance(info, Mapping) or texts is None or choice not in (0, 1) or not worker:
             raise UserError(
-                f"{source!r}: row {number} has no post, two summaries, choice of 0 or 1 and worker: mend it, or "
+                f"{source!r}: row {number} has no post, two summaries, choice of 0 or 1 and worker: mend "
+                "it, or "
                 "leave it out."
             )
         won = int(choice == 1)
@@ -50,8 +51,8 @@ def read(source: str, columns: Columns) -> Read:
 def _texts(summaries: object) -> tuple[str, str] | None:
     if not isinstance(summaries, list) or len(summaries) != 2:
         return None
-    texts = [each.get("text") for each in summaries if isinstance(each, Mapping)]
-    return (texts[0], texts[1]) if len(texts) == 2 and all(isinstance(text, str) for text in texts) else None
+    one, other = (each.get("text") if isinstance(each, Mapping) else None for each in summaries)
+    return (one, other) if isinstance(one, str) and isinstance(other, str) else None
 
 
 def _prompt(info: Mapping[str, object]) -> str:

@@ -24,7 +24,7 @@ STRENGTH, SIDE = "strength", "side/"
 """Name of the column of strength, and beginning of the names of side columns: further numbers of a pair."""
 SPLITS = ("train", "validation", "test")
 CONTEXT = "context"
-"""Split of what unseen people labelled on train prompts: nobody learns from it, and policies may be told of it."""
+"""Split of what unseen people labelled on train prompts: told to policies, and nobody learns from it."""
 _TEXTS = ("split", "prompt", "chosen", "rejected", "group")
 _NOT_EMPTY = ("prompt", "chosen", "rejected")
 
@@ -83,9 +83,7 @@ def brought_labels(
     return rows
 
 
-def with_unseen(
-    rows: pd.DataFrame, groups: Sequence[str], wanted: Sequence[int], pairs: int
-) -> pd.DataFrame:
+def with_unseen(rows: pd.DataFrame, groups: Sequence[str], wanted: Sequence[int], pairs: int) -> pd.DataFrame:
     """Brought labels with so many people of each group taken out of training, the same ones for every seed.
 
     Those go first who labelled for testing, then those with as many train pairs as may be told of them, then

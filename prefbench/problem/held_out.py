@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import people_of
 from prefbench.problem.problem import Problem
@@ -20,7 +22,6 @@ def held_out_labels(problem: Problem, seed: int) -> pd.DataFrame | None:
         unseen; `user_id, prompt, chosen, rejected`, so named that no strength is below one half; and
         `turned`, true where the task had named them the other way round.
     """
-    import numpy as np
     import pandas as pd
 
     if problem.given is None:

@@ -257,7 +257,10 @@ HELD_OUT_COLUMNS: Mapping[str, tuple[str, str]] = {
     "seen": ("bool", "whether labels of hers were in training"),
     "n": ("int64", "pairs that the policy knew of her: of the seen those that she labelled for training"),
     "strength": ("float64", "of the label: 1 is certain, 0.5 prefers neither response"),
-    "implicit": ("float64", "log(pi / pi_ref) of the chosen response less the rejected one's; null if unknown"),
+    "implicit": (
+        "float64",
+        "log(pi / pi_ref) of the chosen response less the rejected one's; null if unknown",
+    ),
     "reward": ("float64", "the same of the learned reward that serves her; null if there is none"),
 }
 """Columns of `held_out.parquet`: type and meaning."""

@@ -60,7 +60,9 @@ def summarise_held_out(table: pd.DataFrame, groups: Sequence[str], rng_seed: int
     return {"ties": int((once["strength"] == TIE).sum()), "strata": strata}
 
 
-def _accuracy(table: pd.DataFrame, column: str, groups: Sequence[str], rng_seed: int) -> dict[str, Any] | None:
+def _accuracy(
+    table: pd.DataFrame, column: str, groups: Sequence[str], rng_seed: int
+) -> dict[str, Any] | None:
     """The fields of `HeldOutAccuracy` of one stratum and one column of margins; None where it is unknown."""
     margin = table[column].to_numpy(dtype=np.float64)
     if np.isnan(margin).all():

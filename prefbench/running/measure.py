@@ -86,9 +86,7 @@ def measure(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store) -
     accuracy = reward_accuracy(problem, labels.rows, policy_folder, evidence)
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
-    held_out = held_out_margins(
-        problem, policy, policy_folder, backbone, labels, evidence, store, spec.seed
-    )
+    held_out = held_out_margins(problem, policy, policy_folder, backbone, labels, evidence, store, spec.seed)
     measured["held_out"] = None
     if held_out is not None and (held_out["strength"] != TIE).any():
         measured["held_out"] = summarise_held_out(held_out, [g.name for g in problem.groups], spec.seed)

@@ -84,7 +84,10 @@ def test_messages_and_transcripts():
     assert read(columns | {"prompt": [long]})[0].prompt == (
         "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:"
     )
-    transcripts = {"chosen": ["\n\nHuman: q\n\nAssistant: yes"], "rejected": ["\n\nHuman: q\n\nAssistant: no"]}
+    transcripts = {
+        "chosen": ["\n\nHuman: q\n\nAssistant: yes"],
+        "rejected": ["\n\nHuman: q\n\nAssistant: no"],
+    }
     assert read(transcripts) == [Label("Human: q\n\nAssistant:", " yes", " no", None)]
     repeated = {"prompt": ["Q?"], "chosen": ["Q? yes"], "rejected": ["Q? no"]}
     assert read(repeated) == [Label("Q?", " yes", " no", None)]

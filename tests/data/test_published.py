@@ -29,14 +29,22 @@ def read(layout, data):
 def community_row(who, first, second=None, **more):
     """A conversation of one or two turns; each is a preferred response."""
     row = {"conversation_id": "c", "annotator_id": who, "assigned_lang": "en", "wave": "1"}
-    for turn, preferred in zip(("first", "second", "third", "fourth"), (first, second, None, None), strict=True):
+    for turn, preferred in zip(
+        ("first", "second", "third", "fourth"), (first, second, None, None), strict=True
+    ):
         gone = preferred is None
         row[f"{turn}_turn_prompt"] = EMPTY if gone else f"{turn} question"
         for letter in "abcd":
             row[f"{turn}_turn_response_{letter}"] = EMPTY if gone else f"{turn} {letter}"
         row[f"{turn}_turn_preferred_response"] = EMPTY if gone else f"response_{preferred}"
         row[f"{turn}_turn_feedback"] = EMPTY
-    facts = {"age": "18-34", "gender": "female", "education_level": EMPTY, "country": "India", "ethnicity": EMPTY}
+    facts = {
+        "age": "18-34",
+        "gender": "female",
+        "education_level": EMPTY,
+        "country": "India",
+        "ethnicity": EMPTY,
+    }
     row |= {f"annotator_{name}": value for name, value in facts.items()} | {"annotator_political": "Liberal"}
     return row | {"in_balanced_subset": True, "in_balanced_subset_10": False} | more
 
@@ -82,7 +90,7 @@ def prism_rows():
             rows.append(
                 {
                     "utterance_id": f"u{turn}{place}", "interaction_id": f"i{turn}", "conversation_id": "c1",
-                    "user_id": "user1", "turn": turn, "within_turn_id": place, "conversation_type": "unguided",
+                    "user_id": "user1", "turn": turn, "within_turn_id": place, "conversation_type": "guided",
                     "user_prompt": f"ask {turn}", "model_response": f"say {turn} {place}", "model_name": "m",
                     "model_provider": "p", "score": score, "if_chosen": place == chosen,
                     "included_in_balanced_subset": False,
@@ -103,7 +111,9 @@ def test_prism(tmp_path):
     assert table.rows["chosen"].tolist() == [" say 0 0", " say 0 0", " say 1 0"]
     assert table.rows["rejected"].tolist() == [" say 0 1", " say 0 3", " say 1 1"]
     assert table.rows["strength"].tolist() == [TIE, 1.0, 1.0]
-    assert table.rows["prompt"].tolist()[2].startswith("\n\nHuman: ask 0\n\nAssistant: say 0 0\n\nHuman: ask 1")
+    assert (
+        table.rows["prompt"].tolist()[2].startswith("\n\nHuman: ask 0\n\nAssistant: say 0 0\n\nHuman: ask 1")
+    )
     assert table.report["read"]["chosen_below_another"] == 1
     assert table.report["read"]["turns_without_choice"] == 1
     assert table.facts["location.reside_region"] == {"user1": "Europe"}
@@ -115,11 +125,24 @@ def test_prism(tmp_path):
 
 
 def test_tldr(tmp_path):
-    info = {"id": "t3", "post": "A long story.", "title": "Help", "subreddit": "advice", "site": None, "article": None}
-    summaries = [{"text": " short", "policy": "sup1", "note": None}, {"text": " long", "policy": "ref", "note": ""}]
+    info = {
+        "id": "t3",
+        "post": "A long story.",
+        "title": "Help",
+        "subreddit": "advice",
+        "site": None,
+        "article": None,
+    }
+    summaries = [
+        {"text": " short", "policy": "sup1", "note": None},
+        {"text": " long", "policy": "ref", "note": ""},
+    ]
     row = {"info": info, "summaries": summaries, "choice": 1, "worker": "w1", "batch": "b", "split": "train",
            "extra": {"confidence": None}}  # fmt: skip
-    news = row | {"info": {**info, "post": None, "title": None, "subreddit": None, "article": "News."}, "choice": 0}
+    news = row | {
+        "info": {**info, "post": None, "title": None, "subreddit": None, "article": "News."},
+        "choice": 0,
+    }
     table = read("tldr", write_rows(tmp_path / "batch.jsonl", [row, news]))
     assert table.rows[["chosen", "rejected", "annotator"]].to_numpy().tolist() == [
         [" long", " short", "w1"],
@@ -140,7 +163,7 @@ def test_multipref(tmp_path):
 
     row = {"comparison_id": "1", "prompt_id": "p", "text": "q", "completion_a": "A", "completion_b": "B",
            "model_a": "m", "model_b": "n",
-           "normal_worker_annotations": [said("n1", "A-is-clearly-better"), said("n2", "B-is-slightly-better")],
+           "normal_worker_annotations": [said("n1", "A-is-clearly-better"), said("n2", "B-is-slightly-better")],  # noqa: E501
            "expert_worker_annotations": [said("e1", "Tie"), said("e2", None)]}  # fmt: skip
     table = read("multipref", write_rows(tmp_path / "m.jsonl", [row]))
     assert table.rows[["annotator", "chosen", "strength"]].to_numpy().tolist() == [
@@ -166,7 +189,9 @@ def test_a_published_set_is_a_problem(tmp_path):
     rows = []
     for who in range(12):
         for number in range(12):
-            row = community_row(str(who), "abcd"[(who + number) % 4], annotator_country="India Brazil".split()[who % 2])
+            row = community_row(
+                str(who), "abcd"[(who + number) % 4], annotator_country="India Brazil".split()[who % 2]
+            )
             row["first_turn_prompt"] = f"question {number}"
             rows.append(row)
     path = write_rows(tmp_path / "train.jsonl", rows)

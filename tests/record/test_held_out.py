@@ -163,7 +163,11 @@ def test_edits_of_the_evidence_are_found(runs, tmp_path):
         ("person", lambda t: t.assign(person="person 3"), "person is not that of the task's labels"),
         ("twice", lambda t: pd.concat([t, t.head(1)]), "has a label twice"),
         ("fewer", lambda t: t[t["label"] > 3], "does not have the labels that the task holds out"),
-        ("n", lambda t: t.assign(n=t["n"].where(~t["seen"], 99)), "n is not the number of labels in training"),
+        (
+            "n",
+            lambda t: t.assign(n=t["n"].where(~t["seen"], 99)),
+            "n is not the number of labels in training",
+        ),
     ]:
         folder = shutil.copytree(runs["dpo"][0], tmp_path / name)
         changed = change(read_items(folder, HELD_OUT_FILE))

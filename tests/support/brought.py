@@ -17,7 +17,13 @@ COLUMNS = ["split", "prompt", "chosen", "rejected", "user_id", "group"]
 def brought_world(data: str, minority_ratio: float, seed: int, *, annotators: int = 16) -> pb.Problem:
     """A small world, with labels that sixteen people brought."""
     problem = bandit_two_group(
-        data, minority_ratio, 0, annotators=annotators, pairs_per_annotator=20, test_prompts=120, temperature=0.0
+        data,
+        minority_ratio,
+        0,
+        annotators=annotators,
+        pairs_per_annotator=20,
+        test_prompts=120,
+        temperature=0.0,
     )
     world, rng = problem.world, np.random.default_rng(0)
     rows = []

@@ -7,9 +7,10 @@ import numpy as np
 
 from prefbench_tasks.hh_two_group import Harmlessness, Helpfulness, synthetic_requests
 
-PEOPLE = {f"{name}": "careful" if index % 3 == 0 else "brisk" for index, name in enumerate(
-    "ann bob cem dee eve fay gil hal ida jon kim lou mia ned oda pam".split()
-)}
+PEOPLE = {
+    f"{name}": "careful" if index % 3 == 0 else "brisk"
+    for index, name in enumerate("ann bob cem dee eve fay gil hal ida jon kim lou mia ned oda pam".split())
+}
 """Names and the group of each: 6 careful, 10 brisk."""
 
 

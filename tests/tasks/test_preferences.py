@@ -6,9 +6,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from prefbench.population import Population
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
+from prefbench.population import Population
 from prefbench.problem.held_out import held_out_labels
 from prefbench.problem.people import people_of
 from prefbench.problem.splits import place
@@ -39,7 +39,9 @@ def test_groups_people_and_splits_of_one_s_own_table(own, rows):
     problem = made(own)
     assert [group.name for group in problem.groups] == ["brisk", "careful"]
     given = problem.given
-    assert {who: group for who, group in zip(given["user_id"], given["group"], strict=True)}.items() <= PEOPLE.items()
+    assert {
+        who: group for who, group in zip(given["user_id"], given["group"], strict=True)
+    }.items() <= PEOPLE.items()
     split = given.drop_duplicates("prompt").set_index("prompt")["split"].to_dict()
     assert given["prompt"].map(split).eq(given["split"]).all()  # every prompt has one split
     assert all(place(a) < place(b) for a in problem.prompts.test for b in problem.prompts.train)
@@ -74,7 +76,9 @@ def test_clusters_are_inferred_where_there_are_no_groups(own):
     found = dict(zip(problem.given["user_id"], problem.given["group"], strict=True))
     together = pd.crosstab(pd.Series(found), pd.Series(PEOPLE)[list(found)])
     assert (together > 0).sum().sum() == 2  # each cluster is one group
-    again = dict(zip(*(made(own, seed=4, group="clusters").given[c] for c in ("user_id", "group")), strict=True))
+    again = dict(
+        zip(*(made(own, seed=4, group="clusters").given[c] for c in ("user_id", "group")), strict=True)
+    )
     assert again == found
     assert "16 people have 2 labels off the test prompts, and 20 clusters need 40" in refused(
         own, group="clusters", clusters=20
@@ -93,7 +97,9 @@ def test_groups_from_a_table_of_people(own, rows, tmp_path):
     assert {group.name for group in halves.groups} == {"up to 37", "above 37"}
     assert "set task.group to one of 'group', 'country', 'age'" in refused(own, people=str(table))
     assert "no column 'countri'. Did you mean 'country'?" in refused(own, people=str(table), group="countri")
-    assert "no column 'anotator'. Did you mean 'annotator'?" in refused(own, people=str(table), key="anotator")
+    assert "no column 'anotator'. Did you mean 'annotator'?" in refused(
+        own, people=str(table), key="anotator"
+    )
     table.write_text("annotator,country\nann,here\nann,there\n")
     assert "'ann' twice, as country 'here' and 'there'" in refused(own, people=str(table), group="country")
 
@@ -102,7 +108,9 @@ def test_small_groups_are_put_together_or_refused(rows, tmp_path):
     alone = {"ann": "x", "bob": "y"}
     changed = [row | {"group": alone.get(row["annotator"], row["group"])} for row in rows]
     own = str(write_rows(tmp_path / "own.jsonl", changed))
-    assert re.match(r"'own.jsonl': group '[xy]' has 1 people with \d+ labels off the test prompts", refused(own))
+    assert re.match(
+        r"'own.jsonl': group '[xy]' has 1 people with \d+ labels off the test prompts", refused(own)
+    )
     problem = made(own, least_annotators=2)
     assert {group.name for group in problem.groups} == {"brisk", "careful", "others"}
     assert "2 people of 2 groups with fewer than 2 are together as 'others'" in problem.remarks
@@ -142,13 +150,18 @@ def test_strength_and_unseen_people(rows, tmp_path):
     held_out = held_out_labels(met, 0)
     assert len(unseen) == 4 and unseen <= set(held_out.loc[~held_out["seen"], "person"])
     assert not unseen & set(met.given.loc[met.given["split"] == "train", "user_id"])
-    assert "lower task.unseen_annotators" in refusal(replace, problem, population=Population(unseen_annotators=11))
+    assert "lower task.unseen_annotators" in refusal(
+        replace, problem, population=Population(unseen_annotators=11)
+    )
 
 
 def test_a_judge_is_told_the_group(own):
     problem = made(own, utility="llm_judge", judge_model="m")
     judge = problem.groups[0].utility
-    assert isinstance(judge, Judge) and judge.criterion == "The answer that a person whose group is 'brisk' would prefer."
+    assert (
+        isinstance(judge, Judge)
+        and judge.criterion == "The answer that a person whose group is 'brisk' would prefer."
+    )
     assert "set task.judge_model" in refused(own, utility="llm_judge")
     assert "clusters have none" in refused(own, utility="llm_judge", judge_model="m", group="clusters")
 
