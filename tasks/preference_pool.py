@@ -10,17 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 import prefbench as pb
-from prefbench.data.annotated import coverage
-from prefbench.data.annotated_splits import divide
-from prefbench.data.compared import compared_pool, gold_tables
+from prefbench.data.compared import gold_tables
+from prefbench.data.outside import OutsideOptions, from_outside
 from prefbench.data.pool import text_features
 from prefbench.problem.world import Beta, TableUtility, World
-from prefbench_tasks.preferences import PreferenceOptions, grouped_labels, names_of, origin_of, sizes_of
 
 UNIT = "gold reward, in log odds of a label"
 
 
-class PoolOptions(PreferenceOptions):
+class ComparedOptions(OutsideOptions):
     """Options of preferences from outside as a world."""
 
     beta: Beta = 0.15
@@ -28,22 +26,17 @@ class PoolOptions(PreferenceOptions):
 
 
 @pb.task("preference_pool", version=1, backbone="finite")
-def preference_pool(data: str, minority_ratio: float, seed: int, options: PoolOptions) -> pb.Problem:
-    """What people compared, as a world: exact numbers on human labels, without a language model.
+def preference_pool(data: str, minority_ratio: float, seed: int, options: ComparedOptions) -> pb.Problem:
+    """Responses that people compared, as a world: exact numbers on human labels, without a language model.
 
     Data: as of task preferences, which says the terms of the published sets too. Prompts stay that have
     equally many responses. Utilities are gold rewards, linear in the form of the text, of people whom no
     aligner sees; regret is regret by these. The minority ratio is the one found.
     """
-    if options.utility != "gold":
-        raise pb.UserError(
-            "a world has a number for every response, and a judge has none: task.utility=gold."
-        )
-    table, grouped = grouped_labels(data, options)
-    pool, rows = compared_pool(table.source, grouped.rows)
-    divided = divide(table.source, rows, sizes_of(options), seed)
+    found = from_outside(data, options, seed, listed=True)
+    pool, divided, names = found.pool, found.divided, found.names
+    assert pool is not None
     features, feature_names, left_out = text_features(pool)
-    names = names_of(divided)
     gold = gold_tables(pool, features, {name: divided.gold[name] for name in names}, divided.gold_test)
     shape = features.shape[:2]
     world = World(
@@ -72,17 +65,14 @@ def preference_pool(data: str, minority_ratio: float, seed: int, options: PoolOp
         response_tokens=1,
         world=world,
         given=divided.preferences,
-        origin=origin_of(table),
+        origin=found.origin,
         report={
-            **table.report,
-            "table": table.digest[:16],
-            **grouped.report,
-            **divided.report,
+            **found.report,
             "pool": dict(pool.report),
             "gold": {name: dict(facts) for name, facts in gold.report.items()},
             "feature_names": feature_names,
             "features_dropped": left_out,
             "world": world.digest[:16],
         },
-        remarks=(*coverage(table), *grouped.remarks, *doubtful),
+        remarks=(*found.remarks, *doubtful),
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TIE = 0.5
 """Strength of a label that prefers neither response."""
 Facts = Mapping[str, Mapping[str, object]]
-"""What is known of people: from the name of a fact to a value for each id; None or empty where it is not."""
+"""Facts of people: from the name of a fact to a value for each id; None or empty where it is not known."""
 
 
 class Label(NamedTuple):

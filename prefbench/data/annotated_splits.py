@@ -33,7 +33,7 @@ MADE_UP = 40
 
 
 @dataclass(frozen=True)
-class Sizes:
+class DealtSizes:
     """Bounds on what becomes of the labels."""
 
     test_prompts: int
@@ -58,7 +58,7 @@ class Divided:
     gold: Mapping[str, pd.DataFrame]
     """Labels of each group's gold people on other than the test prompts, none of them a tie."""
     gold_test: Mapping[str, pd.DataFrame]
-    """Those on the test prompts."""
+    """Their labels on the test prompts."""
     corpus: tuple[str, ...]
     """Prompt and response run together, on other than the test prompts."""
     report: Mapping[str, Any]
@@ -82,7 +82,7 @@ def split_prompts(source: str, prompts: Sequence[str], most: int) -> tuple[list[
     return order[:testing], order[testing : testing + checking], order[testing + checking :]
 
 
-def divide(source: str, rows: pd.DataFrame, sizes: Sizes, seed: int) -> Divided:
+def divide(source: str, rows: pd.DataFrame, sizes: DealtSizes, seed: int) -> Divided:
     """Labels with their splits.
 
     Args:

@@ -48,7 +48,7 @@ def compared_pool(source: str, rows: pd.DataFrame) -> tuple[Pool, pd.DataFrame]:
     if len(prompts) < MIN_PROMPTS:
         raise UserError(
             f"{source!r} has {len(prompts)} prompts with {size} different responses, and {MIN_PROMPTS} are "
-            "needed for a pool: name a larger table, or take task preferences."
+            "needed for a pool: name a larger table."
         )
     kept = rows[rows["prompt"].isin(set(prompts))].reset_index(drop=True)
     report = {
@@ -57,8 +57,8 @@ def compared_pool(source: str, rows: pd.DataFrame) -> tuple[Pool, pd.DataFrame]:
         "labels_left_out": len(rows) - len(kept),
         "responses_each": size,
     }
-    responses = tuple(tuple(sorted(said[prompt])) for prompt in prompts)
-    return Pool(source, prompts, tuple(f"response {k + 1}" for k in range(size)), responses, report), kept
+    texts = tuple(tuple(sorted(said[prompt])) for prompt in prompts)
+    return Pool(source, prompts, tuple(f"response {k + 1}" for k in range(size)), texts, report), kept
 
 
 @dataclass(frozen=True)

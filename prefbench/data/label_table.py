@@ -183,7 +183,7 @@ def _strength(cells: Cells, index: int, decided: float) -> float:
 
 
 Decision = tuple[bool, float]
-"""Whether the first response won, and the strength of that."""
+"""True if the first response won, and the strength of that."""
 
 
 def _directly(cells: Cells, index: int) -> Decision:

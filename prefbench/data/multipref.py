@@ -27,7 +27,7 @@ LEVELS: Mapping[str, tuple[bool, float]] = {
     "B-is-slightly-better": (False, SLIGHTLY),
     "B-is-clearly-better": (False, 1.0),
 }
-"""Whether the first response is better, and the strength of it."""
+"""True if the first response is better, and the strength of that."""
 _KINDS = {"normal": "normal_worker_annotations", "expert": "expert_worker_annotations"}
 
 

@@ -42,7 +42,7 @@ class Grouped:
     """Labels of people whose group is known."""
 
     rows: pd.DataFrame
-    """As of `Annotated`, each with its `group`."""
+    """Rows of `Annotated`, each with its `group`."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the groups and people left out (JSON values)."""
     remarks: Sequence[str] = ()

@@ -64,7 +64,7 @@ def _named(folder: Path, stem: str) -> Path | None:
 
 
 def read(source: str, utterances: Columns, survey: Columns) -> Read:
-    """The labels and people of PRISM; parts of nested facts are named as in `location.birth_country`.
+    """The labels and people of PRISM; parts of nested facts are named by both names with a dot between.
 
     Raises:
         UserError: a column is missing, or a score or turn is no number.

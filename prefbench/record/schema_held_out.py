@@ -51,10 +51,10 @@ class HeldOutStratum(StrictPart):
     n: Count | None
     """Pairs that were known of each; null of the seen, of whom all that they labelled were."""
     implicit: HeldOutAccuracy | None
-    """Of the policy's implicit reward, beta log(pi / pi_ref); null where a policy has no tractable
+    """Accuracy of the policy's implicit reward, beta log(pi / pi_ref); null where a policy has no tractable
     probability."""
     reward: HeldOutAccuracy | None
-    """Of the learned reward that serves each person: that of her cluster or of her group, or the only one;
+    """Accuracy of the learned reward that serves each person: that of her cluster or of her group, or the only one;
     null where the aligner returned none."""
 
 

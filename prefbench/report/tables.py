@@ -114,7 +114,7 @@ def _known(stratum: StratumRecord) -> str:
 
 
 def known_of(seen: bool, n: int | None) -> str:
-    """What is known of people, in words."""
+    """Words for so much as is known of people."""
     if seen:
         return "her labels"
     if not n:

@@ -8,7 +8,6 @@ from prefbench.data.compared import compared_pool, gold_tables
 from prefbench.data.pool import Pool
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
-from prefbench_tasks.preference_pool import PoolOptions, preference_pool
 from support.people_tables import labels, write_rows
 from support.refusals import refusal
 
@@ -61,8 +60,3 @@ def test_exact_numbers_on_labels_of_people(own, tmp_path):
     assert fair.regret.egalitarian_regret < one.regret.egalitarian_regret
     gold = fair.task_report["gold"]
     assert all(facts["gold_accuracy"] > 0.5 for facts in gold.values())
-
-
-def test_a_world_has_no_judge(own):
-    options = PoolOptions(utility="llm_judge", judge_model="m")
-    assert "a judge has none" in refusal(preference_pool, own, 0.2, 0, options)
