@@ -25,7 +25,7 @@ class ComparedOptions(OutsideOptions):
     """KL weight of the exact solutions that a run is held against."""
 
 
-@pb.task("preference_pool", version=1, backbone="finite")
+@pb.task("preference_pool", version=1, backbone="finite", own_data=False)
 def preference_pool(data: str, minority_ratio: float, seed: int, options: ComparedOptions) -> pb.Problem:
     """Responses that people compared, as a world: exact numbers on human labels, without a language model.
 

@@ -22,7 +22,7 @@ TEST_SHARE, VALIDATION_SHARE = 0.25, 0.1
 UNIT = "score of a reward model, in standard deviations"
 
 
-@pb.task("scored_pool", version=1, backbone="finite")
+@pb.task("scored_pool", version=1, backbone="finite", own_data=False)
 def scored_pool(
     data: str,
     minority_ratio: float,

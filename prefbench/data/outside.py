@@ -1,4 +1,4 @@
-"""Preferences from outside, ready for a problem: read, cleaned, grouped and dealt out, by a task's options."""
+"""Preferences from outside, ready for a problem: read, cleaned, grouped and dealt out, as options say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from prefbench.data.annotated import Annotated as Labels
 from prefbench.data.annotated import annotated, coverage
-from prefbench.data.annotated_splits import Divided, DealtSizes, divide, split_prompts
+from prefbench.data.annotated_splits import DealtSizes, Divided, divide, split_prompts
 from prefbench.data.compared import compared_pool
 from prefbench.data.label_source import lacking, read_labels
 from prefbench.data.label_table import read_table

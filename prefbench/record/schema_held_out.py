@@ -54,7 +54,7 @@ class HeldOutStratum(StrictPart):
     """Accuracy of the policy's implicit reward, beta log(pi / pi_ref); null where a policy has no tractable
     probability."""
     reward: HeldOutAccuracy | None
-    """Accuracy of the learned reward that serves each person: that of her cluster or of her group, or the only one;
+    """Accuracy of the learned reward that serves each person: that of her cluster or group, or the only one;
     null where the aligner returned none."""
 
 
