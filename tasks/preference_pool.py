@@ -29,8 +29,8 @@ class ComparedOptions(OutsideOptions):
 def preference_pool(data: str, minority_ratio: float, seed: int, options: ComparedOptions) -> pb.Problem:
     """Responses that people compared, as a world: exact numbers on human labels, without a language model.
 
-    Data: as of task preferences, which says the terms of the published sets too. Prompts stay that have
-    equally many responses. Utilities are gold rewards, linear in the form of the text, of people whom no
+    Data: as of task preferences, which says the terms of the published sets too. Of each prompt
+    equally many responses stay. Utilities are gold rewards, linear in the form of the text, of people whom no
     aligner sees; regret is regret by these. The minority ratio is the one found.
     """
     found = from_outside(data, options, seed, listed=True)

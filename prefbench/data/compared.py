@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ PRIOR_VARIANCE = 1.0
 def compared_pool(source: str, rows: pd.DataFrame) -> tuple[Pool, pd.DataFrame]:
     """The pool, and the labels on it.
 
-    Prompts stay that have as many different responses as those with most labels have; the others go.
+    Of each prompt the same number of responses stays, those that were compared most often: the number that
+    keeps most labels, the larger of equals. Prompts with fewer responses go.
 
     Args:
         source: the table's name.
@@ -35,30 +36,43 @@ def compared_pool(source: str, rows: pd.DataFrame) -> tuple[Pool, pd.DataFrame]:
     Raises:
         UserError: fewer than 20 prompts would be left.
     """
-    said: dict[str, dict[str, None]] = {}
-    labels: Counter[str] = Counter()
+    pairs: dict[str, list[tuple[str, str]]] = {}
     for prompt, chosen, rejected in tuples(rows, "prompt", "chosen", "rejected"):
-        said.setdefault(prompt, {}).update({chosen: None, rejected: None})
-        labels[prompt] += 1
-    weight: Counter[int] = Counter()
-    for prompt, responses in said.items():
-        weight[len(responses)] += labels[prompt]
-    size = max(weight, key=lambda count: (weight[count], count))
-    prompts = tuple(sorted(prompt for prompt, responses in said.items() if len(responses) == size))
+        pairs.setdefault(prompt, []).append((chosen, rejected))
+    ranked = {prompt: _by_labels(compared) for prompt, compared in pairs.items()}
+    kept: Counter[int] = Counter()
+    for prompt, compared in pairs.items():
+        place = {text: k for k, text in enumerate(ranked[prompt], start=1)}
+        needed = np.array([max(place[one], place[other]) for one, other in compared])
+        for size in range(2, len(place) + 1):
+            kept[size] += int((needed <= size).sum())
+    size = max(kept, key=lambda count: (kept[count], count))
+    prompts = tuple(sorted(prompt for prompt, responses in ranked.items() if len(responses) >= size))
     if len(prompts) < MIN_PROMPTS:
         raise UserError(
             f"{source!r} has {len(prompts)} prompts with {size} different responses, and {MIN_PROMPTS} are "
             "needed for a pool: name a larger table."
         )
-    kept = rows[rows["prompt"].isin(set(prompts))].reset_index(drop=True)
+    texts = tuple(tuple(sorted(ranked[prompt][:size])) for prompt in prompts)
+    known = {(prompt, text) for prompt, row in zip(prompts, texts, strict=True) for text in row}
+    here = [
+        (prompt, chosen) in known and (prompt, rejected) in known
+        for prompt, chosen, rejected in tuples(rows, "prompt", "chosen", "rejected")
+    ]
+    mine = rows[here].reset_index(drop=True)
     report = {
-        "prompts": len(said),
-        "prompts_left_out": len(said) - len(prompts),
-        "labels_left_out": len(rows) - len(kept),
+        "prompts": len(pairs),
+        "prompts_left_out": len(pairs) - len(prompts),
+        "labels_left_out": len(rows) - len(mine),
         "responses_each": size,
     }
-    texts = tuple(tuple(sorted(said[prompt])) for prompt in prompts)
-    return Pool(source, prompts, tuple(f"response {k + 1}" for k in range(size)), texts, report), kept
+    return Pool(source, prompts, tuple(f"response {k + 1}" for k in range(size)), texts, report), mine
+
+
+def _by_labels(compared: Sequence[tuple[str, str]]) -> list[str]:
+    """Responses to one prompt, those with most labels first."""
+    times = Counter(text for pair in compared for text in pair)
+    return sorted(times, key=lambda text: (-times[text], text))
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def from_outside(data: str, options: OutsideOptions, seed: int, *, listed: bool 
         data: a table, a folder of it, OWNER/NAME of the hub, or the word of a published set.
         options: how they are read, grouped and dealt out.
         seed: the run's.
-        listed: keep the prompts alone that have equally many responses.
+        listed: keep equally many responses of each prompt.
 
     Raises:
         UserError: the labels cannot be found or read, or are too few.

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from prefbench.boards.pack import write_board
 from prefbench.boards.submission import submit
 from prefbench.boards.verify import verify_board
 from prefbench.errors import UserError
 from prefbench.problem.held_out import held_out_labels
 from prefbench.record.evidence import HELD_OUT_COLUMNS, read_items, write_items
-from prefbench.record.files import HELD_OUT_FILE, read_record, write_record
+from prefbench.record.files import HELD_OUT_FILE, find_records, read_record, write_record
 from prefbench.record.schema_held_out import HeldOutRecord
 from prefbench.record.summary_held_out import summarise_held_out
 from prefbench.record.verify import verify
@@ -188,3 +189,7 @@ def test_honest_runs_follow_and_go_with_their_evidence(runs, tmp_path):
     packed = submit([folder for folder, _ in runs.values()], tmp_path / "board")
     for folder in packed:
         assert list(read_items(folder, HELD_OUT_FILE)) == list(HELD_OUT_COLUMNS) and verify(folder) == []
+    write_board(packed, {}, tmp_path / "board.zip")
+    found = find_records(tmp_path / "board.zip")
+    assert [verify(folder) for folder, _ in found] == [[], [], []]
+    assert all(record.held_out is not None for _, record in found)

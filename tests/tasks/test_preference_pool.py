@@ -17,14 +17,23 @@ def own(tmp_path_factory):
     return str(write_rows(tmp_path_factory.mktemp("own") / "own.jsonl", labels(160, 100)))
 
 
-def test_a_pool_keeps_prompts_with_equally_many_responses():
+def table(rows):
+    return pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"])
+
+
+def test_a_pool_has_equally_many_responses_and_most_of_the_labels():
     rows = [(f"p{i}", "a", "b") for i in range(20)] + [("p0", "b", "a"), ("q", "a", "b"), ("q", "a", "c")]
-    pool, kept = compared_pool("own", pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"]))
-    assert len(pool.prompts) == 20 and set(pool.responses) == {("a", "b")} and len(kept) == 21
+    pool, kept = compared_pool("own", table(rows))
+    # Of q the two responses with most labels stay: a, and b as the first of equals.
+    assert len(pool.prompts) == 21 and set(pool.responses) == {("a", "b")} and len(kept) == 22
     assert pool.report == {
-        "prompts": 21, "prompts_left_out": 1, "labels_left_out": 2, "responses_each": 2,
+        "prompts": 21, "prompts_left_out": 0, "labels_left_out": 1, "responses_each": 2,
     }  # fmt: skip
-    few = pd.DataFrame(rows[:10], columns=["prompt", "chosen", "rejected"])
+    three = [(f"p{i}", one, other) for i in range(20) for one, other in ("ab", "bc")] + [("q", "a", "b")]
+    pool, kept = compared_pool("own", table(three))
+    assert pool.responses == (("a", "b", "c"),) * 20 and len(kept) == 40
+    assert pool.report["prompts_left_out"] == pool.report["labels_left_out"] == 1
+    few = table(rows[:10])
     assert "10 prompts with 2 different responses, and 20 are needed" in refusal(compared_pool, "own", few)
 
 
