@@ -113,6 +113,8 @@ class Entry:
     """Fields of a `Context` that its policy is told at deployment; empty of one policy for everybody."""
     provides: frozenset[str] = frozenset()
     """Fields of `needs` that a task can show."""
+    own_data: bool = True
+    """True if a task writes data of its own where none are named."""
     backbones: frozenset[str] = frozenset(BACKBONES)
     """Backbones that an aligner runs on; the one that a task is for or that a model is."""
     role: Role | None = None
@@ -170,6 +172,7 @@ def task(
     version: int = 1,
     provides: Iterable[str] = NEEDS - {"side", "instruction"},
     backbone: str = "causal_lm",
+    own_data: bool = True,
     place: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(data, minority_ratio, seed, *, options...) -> Problem` as a task.
@@ -177,7 +180,8 @@ def task(
     Its typed keyword-only arguments are its options; where several tasks share many, it may take a fourth
     argument `options`, annotated with a subclass of `Options`, instead. Bump `version` with any change that
     can move a number: the leaderboard's key is `task@version`. `backbone` says what it is for: language
-    models, or `finite` where its `Problem` has a `World`. `place` is for the few that examples are made of.
+    models, or `finite` where its `Problem` has a `World`. `own_data` is false of one that only reads what
+    `--data` names. `place` is for the few that examples are made of.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +203,17 @@ def task(
         on = _checked_backbones(name, {backbone})
         call, options = _of_people(call, options)
         _register(
-            Entry("task", name, call, options, version=version, provides=shows, backbones=on, place=place)
+            Entry(
+                "task",
+                name,
+                call,
+                options,
+                version=version,
+                provides=shows,
+                own_data=own_data,
+                backbones=on,
+                place=place,
+            )
         )
         return function
 

@@ -6,7 +6,10 @@ from prefbench_tasks import (
     gridworld_two_group,
     hh_two_group,
     imdb_two_group,
+    preference_pool,
+    preferences,
     response_pool,
+    scored_pool,
     tulu_personas,
     worst_case_two_group,
 )
@@ -17,7 +20,10 @@ __all__ = [
     "gridworld_two_group",
     "hh_two_group",
     "imdb_two_group",
+    "preference_pool",
+    "preferences",
     "response_pool",
+    "scored_pool",
     "tulu_personas",
     "worst_case_two_group",
 ]

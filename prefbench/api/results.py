@@ -19,6 +19,7 @@ from prefbench.record.files import RECORD_FILE, find_records, read_record, run_f
 from prefbench.record.packed import board_of
 from prefbench.record.schema import Record
 from prefbench.registry import name_of, suggest
+from prefbench.report.held_out_table import held_out_table
 from prefbench.report.tables import people_table, result_table, runs_table, seeds_table, verdict
 from prefbench.spec import parse_ratio
 from prefbench.text import one_line
@@ -148,7 +149,8 @@ class Results(Shown):
 
     def _tables(self) -> list[Table]:
         if len(self._runs) == 1:
-            return [*filter(None, (result_table(self.record), people_table(self.record)))]
+            shown = (result_table(self.record), people_table(self.record), held_out_table(self.record))
+            return [*filter(None, shown)]
         tables = [runs_table(self.records)]
         kinds = {(setting_key(r), r.aligner, config_hash(r.spec)) for r in self.records}
         seeds = {record.seed for record in self.records}

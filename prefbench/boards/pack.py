@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from prefbench.boards.declared import read_declared
 from prefbench.errors import UserError
+from prefbench.evaluate.own_values import POLICY_COLUMNS
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import (
+    HELD_OUT_COLUMNS,
     PEOPLE_COLUMNS,
     PROMPTED_COLUMNS,
     REFERENCE_PROXY,
@@ -27,8 +29,10 @@ from prefbench.record.evidence import (
 )
 from prefbench.record.files import (
     DISTRIBUTION_FILE,
+    HELD_OUT_FILE,
     ITEMS_FILE,
     PEOPLE_FILE,
+    POLICIES_FILE,
     PROMPTED_FILE,
     read_record,
     run_folders,
@@ -121,6 +125,10 @@ def _evidence(folder: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
         yield PROMPTED_FILE, read_evidence(folder, PROMPTED_FILE).select(list(PROMPTED_COLUMNS))
     if record.people is not None:
         yield PEOPLE_FILE, read_evidence(folder, PEOPLE_FILE).select(list(PEOPLE_COLUMNS))
+        if has_evidence(folder, POLICIES_FILE):
+            yield POLICIES_FILE, read_evidence(folder, POLICIES_FILE).select(list(POLICY_COLUMNS))
+    if record.held_out is not None:
+        yield HELD_OUT_FILE, read_evidence(folder, HELD_OUT_FILE).select(list(HELD_OUT_COLUMNS))
     if record.regret is not None:
         columns = [*STATES, *(f"utility/{name}" for name in names)]
         yield DISTRIBUTION_FILE, read_evidence(folder, DISTRIBUTION_FILE).select(columns)

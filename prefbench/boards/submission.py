@@ -19,9 +19,11 @@ from prefbench.boards.declared import read_declared
 from prefbench.boards.pack import write_board
 from prefbench.boards.verify import verify_board
 from prefbench.errors import UserError
+from prefbench.evaluate.own_values import POLICY_COLUMNS
 from prefbench.evaluate.regret import COLUMNS as STATES
 from prefbench.record.anonymous import anonymous, traces
 from prefbench.record.evidence import (
+    HELD_OUT_COLUMNS,
     PEOPLE_COLUMNS,
     PROMPTED_COLUMNS,
     item_columns,
@@ -30,8 +32,10 @@ from prefbench.record.evidence import (
 )
 from prefbench.record.files import (
     DISTRIBUTION_FILE,
+    HELD_OUT_FILE,
     ITEMS_FILE,
     PEOPLE_FILE,
+    POLICIES_FILE,
     PROMPTED_FILE,
     has_evidence,
     is_run,
@@ -183,7 +187,7 @@ def _by_hash(out: Path) -> dict[str, Path]:
 def _same(one: Path, other: Path) -> bool:
     if comparable(read_record(one)) != comparable(read_record(other)):
         return False
-    for name in (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, DISTRIBUTION_FILE):
+    for name in (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, POLICIES_FILE, HELD_OUT_FILE, DISTRIBUTION_FILE):
         if has_evidence(one, name) != has_evidence(other, name):
             return False
         if has_evidence(one, name) and not read_items(one, name).equals(read_items(other, name)):
@@ -200,6 +204,10 @@ def _pack(folder: Path, packed: Record, into: Path) -> Path:
         frames[PROMPTED_FILE] = read_items(folder, PROMPTED_FILE)[list(PROMPTED_COLUMNS)]
     if packed.people is not None:
         frames[PEOPLE_FILE] = read_items(folder, PEOPLE_FILE)[list(PEOPLE_COLUMNS)]
+        if has_evidence(folder, POLICIES_FILE):
+            frames[POLICIES_FILE] = read_items(folder, POLICIES_FILE)[list(POLICY_COLUMNS)]
+    if packed.held_out is not None:
+        frames[HELD_OUT_FILE] = read_items(folder, HELD_OUT_FILE)[list(HELD_OUT_COLUMNS)]
     if packed.regret is not None:
         columns = [*STATES, *(f"utility/{name}" for name in names)]
         frames[DISTRIBUTION_FILE] = read_items(folder, DISTRIBUTION_FILE)[columns]

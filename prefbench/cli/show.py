@@ -70,6 +70,7 @@ def show(
         print(f"{entry.kind} {entry.name}{version}  ({entry.function.__module__})\n\n{entry.doc}\n")
         if entry.kind == "task":
             print(f"provides: {listed(entry.provides)}")
+            print(f"data: {'of its own unless --data names others' if entry.own_data else 'named by --data'}")
             print(f"model: {BACKBONES[entry.backbone]} unless --model says otherwise")
         if entry.kind == "policy":
             print(f"named: --policy {entry.name}:SOURCE")

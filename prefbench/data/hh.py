@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prefbench.data.comparisons import Comparisons, cleaned, encodable, existing
+from prefbench.data.conversation import last_turn
 from prefbench.data.files import is_hub_trouble, read_columns, refuse_way_out
 from prefbench.errors import UserError
 from prefbench.text import message_or_type
@@ -14,7 +15,6 @@ from prefbench.text import message_or_type
 HH_GROUPS = ("helpful", "harmless")
 
 _HUB_ID = "Anthropic/hh-rlhf"
-_TURN = "\n\nAssistant:"
 _SUFFIXES = (".jsonl.gz", ".jsonl", ".parquet")
 
 
@@ -38,8 +38,8 @@ def read_hh(data: str) -> Comparisons:
     unlike: Counter[str] = Counter()
     source, tables = _hh_tables(data)
     for group, chosen, rejected in tables:
-        prompt, response = _last_turn(chosen)
-        other_prompt, other_response = _last_turn(rejected)
+        prompt, response = last_turn(chosen)
+        other_prompt, other_response = last_turn(rejected)
         if not prompt or prompt != other_prompt:
             unlike[group] += 1
         else:
@@ -50,13 +50,6 @@ def read_hh(data: str) -> Comparisons:
             "'Assistant: ...') that share all but the last turn: name HH-RLHF in one of its layouts."
         )
     return cleaned(source, rows, unlike)
-
-
-def _last_turn(transcript: str) -> tuple[str, str]:
-    """Everything up to and with the last `Assistant:`, and what follows; empty prompt where there is none."""
-    # White space around a transcript says nothing: some files begin each with a blank line, others do not.
-    before, turn, response = transcript.strip().rpartition(_TURN)
-    return before + turn, response
 
 
 def _hh_tables(data: str) -> tuple[str, Iterator[tuple[str, str, str]]]:

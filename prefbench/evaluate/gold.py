@@ -39,6 +39,7 @@ class GoldReward(Utility):
         rejected: those that they did not.
         teacher: labels sampled pairs in place of given ones.
         temperature: label noise of the teacher, in standard deviations of its utility.
+        strength: of given labels; empty where all are certain.
     """
 
     label: str
@@ -47,6 +48,7 @@ class GoldReward(Utility):
     rejected: tuple[str, ...] = ()
     teacher: Utility | None = None
     temperature: float = 0.0
+    strength: tuple[float, ...] = ()
     is_prepared: ClassVar[bool] = True
     unit: str = "gold reward, in standard deviations over reference responses"
 
@@ -55,7 +57,8 @@ class GoldReward(Utility):
         """The data that it is fitted to, and how."""
         data = text_digest([*self.prompts, *self.chosen, *self.rejected])[:12]
         by = "" if self.teacher is None else f":{self.teacher.name}:temperature={self.temperature!r}"
-        return f"gold_reward/1:{self.label}:{data}{by}"
+        sure = "" if not self.strength else f":strength={text_digest(map(repr, self.strength))[:12]}"
+        return f"gold_reward/1:{self.label}:{data}{by}{sure}"
 
     @property
     def fitted_to(self) -> tuple[int, bool]:
@@ -80,7 +83,8 @@ class GoldReward(Utility):
 
     def _pairs(self, backbone: Backbone, seed: int) -> Pairs:
         if self.teacher is None:
-            return Pairs(self.prompts, self.chosen, self.rejected)
+            strength = np.array(self.strength) if self.strength else None
+            return Pairs(self.prompts, self.chosen, self.rejected, strength=strength)
         sampled = backbone.reference.sample(self.prompts, 2, seeds.child(seed, "gold", self.label, "pairs"))
         first, second = [row[0] for row in sampled], [row[1] for row in sampled]
         utility = self.teacher([*self.prompts, *self.prompts], [*first, *second])

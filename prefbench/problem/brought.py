@@ -5,7 +5,9 @@ A table is a pandas one, but nothing here imports pandas: a problem is stated wh
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ whatever else it has is left out."""
 STRENGTH, SIDE = "strength", "side/"
 """Name of the column of strength, and beginning of the names of side columns: further numbers of a pair."""
 SPLITS = ("train", "validation", "test")
+CONTEXT = "context"
+"""Split of what unseen people labelled on train prompts: told to policies, and nobody learns from it."""
 _TEXTS = ("split", "prompt", "chosen", "rejected", "group")
 _NOT_EMPTY = ("prompt", "chosen", "rejected")
 
@@ -34,7 +38,8 @@ def brought_labels(
 
     Args:
         given: at least `COLUMNS`, one row per label; `user_id` all text or all whole numbers. `strength` is
-            the probability or share of votes that the chosen response is better, in [0, 1].
+            the probability or share of votes that the chosen response is better, in [0, 1]. Whoever has rows
+            of the split `CONTEXT` is unseen, and has none to train or validate on.
         groups: names of the problem's groups.
         prompts: the problem's prompts, by split.
 
@@ -48,7 +53,8 @@ def brought_labels(
     rows = _whole(given)
     for column in _TEXTS:
         _check_texts(rows, column)
-    _refuse(rows, ~rows["split"].isin(SPLITS), "split", f"is none of {', '.join(SPLITS)}")
+    known = (*SPLITS, CONTEXT)
+    _refuse(rows, ~rows["split"].isin(known), "split", f"is none of {', '.join(known)}")
     unknown = ~rows["group"].isin(list(groups))
     _refuse(rows, unknown, "group", f"is no group of the task, which has {', '.join(map(repr, groups)):.200}")
     same = rows["chosen"].str.strip() == rows["rejected"].str.strip()
@@ -71,7 +77,51 @@ def brought_labels(
         if name not in trained:
             raise _wrong(f"no train row is of group {name!r:.60}: nobody speaks for it")
     _check_apart(rows, prompts)
+    told = set(rows.loc[rows["split"] == CONTEXT, "user_id"])
+    learned = rows["split"].isin(["train", "validation"]) & rows["user_id"].isin(told)
+    _refuse(rows, learned, "user_id", f"is of somebody with rows of the split '{CONTEXT}', who is unseen")
     return rows
+
+
+def with_unseen(rows: pd.DataFrame, groups: Sequence[str], wanted: Sequence[int], pairs: int) -> pd.DataFrame:
+    """Brought labels with so many people of each group taken out of training, the same ones for every seed.
+
+    Those go first who labelled for testing, then those with as many train pairs as may be told of them, then
+    in the order of a digest of their ids. Their train rows become their contexts; their validation rows go.
+
+    Args:
+        rows: as `brought_labels` gives them, nobody unseen.
+        groups: names of the problem's groups.
+        wanted: people of each group who are to be unseen.
+        pairs: most pairs of each of them that a policy may be told of.
+
+    Raises:
+        UserError: a group would have nobody left to learn from.
+    """
+    unseen: list[object] = []
+    tested = set(rows.loc[rows["split"] == "test", "user_id"])
+    for name, number in zip(groups, wanted, strict=True):
+        train = rows[(rows["split"] == "train") & (rows["group"] == name)]
+        labelled = Counter(train["user_id"].tolist())
+        people = sorted(
+            labelled, key=lambda who: (who not in tested, -min(labelled[who], pairs), place(str(who)))
+        )
+        if number >= len(people):
+            raise UserError(
+                f"{number} of the unseen annotators would be of group {name!r:.60}, of which {len(people)} "
+                "gave labels to train on, and one has to stay: lower task.unseen_annotators."
+            )
+        unseen += people[:number]
+    gone = rows["user_id"].isin(set(unseen))
+    rows = rows[~(gone & (rows["split"] == "validation"))].reset_index(drop=True)
+    mine = rows["user_id"].isin(set(unseen)) & (rows["split"] == "train")
+    rows.loc[mine, "split"] = CONTEXT
+    return rows
+
+
+def place(text: str) -> float:
+    """A number in [0, 1) that is a text's own: its SHA-256 read as a fraction."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
 
 
 def annotators_found(rows: pd.DataFrame, groups: Sequence[str]) -> list[int]:
@@ -162,11 +212,12 @@ def _kind(value: object) -> type | None:
 
 def _check_apart(rows: pd.DataFrame, prompts: Mapping[str, Iterable[str]]) -> None:
     """Refuse a prompt in two splits, be it of labels or of what policies are trained and measured on."""
-    place: dict[str, str] = {prompt: split for split, members in prompts.items() for prompt in members}
+    home: dict[str, str] = {prompt: split for split, members in prompts.items() for prompt in members}
     for number, (split, prompt) in enumerate(zip(rows["split"], rows["prompt"], strict=True), start=1):
-        if place.setdefault(prompt, split) != split:
+        of = "train" if split == CONTEXT else split
+        if home.setdefault(prompt, of) != of:
             raise _wrong(
-                f"row {number} is in '{split}' and its prompt {prompt!r:.60} in '{place[prompt]}': a prompt "
+                f"row {number} is in '{split}' and its prompt {prompt!r:.60} in '{home[prompt]}': a prompt "
                 "has one split"
             )
 

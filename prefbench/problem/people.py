@@ -20,6 +20,7 @@ from prefbench.arrays import Floats, Ints
 from prefbench.errors import UserError
 from prefbench.population import Population
 from prefbench.problem.behaviour import dealt_apart
+from prefbench.problem.brought import CONTEXT
 from prefbench.problem.problem import Problem, apportion
 from prefbench.problem.utilities.protocol import Utility
 
@@ -58,6 +59,8 @@ def people_of(problem: Problem, seed: int) -> list[Person]:
     shares = [group.share for group in problem.groups]
     unseen = problem.population.unseen_annotators
     people = _seen(problem, seed)
+    if problem.given is not None:
+        return people + _brought(problem, CONTEXT, labelled=False)
     if unseen:
         counts = apportion(shares, unseen, "unseen_annotators")
         groups = np.repeat(np.arange(len(shares)), counts)
@@ -96,12 +99,7 @@ def refuse_lacking_people(problem: Problem) -> None:
 def _seen(problem: Problem, seed: int) -> list[Person]:
     """People who labelled for training, by id."""
     if problem.given is not None:
-        names = [group.name for group in problem.groups]
-        rows = problem.given[problem.given["split"] == "train"]
-        users = rows["user_id"].tolist()
-        group_of = dict(zip(users, rows["group"].tolist(), strict=True))
-        labelled = Counter(users)
-        return [Person(user, names.index(group_of[user]), labelled[user]) for user in sorted(group_of)]
+        return _brought(problem, "train", labelled=True)
     split = np.array([name for name, prompts in problem.paired.items() for _ in prompts])
     user, group = deal(problem, split, seeds.rng(seed, "labels"))
     train = np.repeat(split == "train", problem.population.labels_per_pair)
@@ -110,6 +108,28 @@ def _seen(problem: Problem, seed: int) -> list[Person]:
         Person(int(who), int(of), int(size))
         for who, of, size in zip(ids, group[train][first], counts, strict=True)
     ]
+
+
+def _brought(problem: Problem, split: str, labelled: bool) -> list[Person]:
+    """People with brought labels of a split, by id, with their number where those are in training."""
+    assert problem.given is not None
+    names = [group.name for group in problem.groups]
+    rows = problem.given[problem.given["split"] == split]
+    users = rows["user_id"].tolist()
+    group_of = dict(zip(users, rows["group"].tolist(), strict=True))
+    count = Counter(users)
+    return [
+        Person(user, names.index(group_of[user]), count[user] if labelled else 0) for user in sorted(group_of)
+    ]
+
+
+def pairs_known(problem: Problem) -> int:
+    """Pairs of each unseen person that may be told of her, at most: as many as everybody has."""
+    most = problem.population.context_pairs
+    if problem.given is None:
+        return min(most, len(problem.prompts.train))
+    told = problem.given.loc[problem.given["split"] == CONTEXT, "user_id"].value_counts()
+    return min(most, int(told.min()))
 
 
 def deal(problem: Problem, split: Sequence[str] | Floats, rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefbench.errors import UserError
 from prefbench.population import Population
 from prefbench.problem.behaviour import check_behaviour
-from prefbench.problem.brought import SPLITS, annotators_found, brought_labels
+from prefbench.problem.brought import CONTEXT, SPLITS, annotators_found, brought_labels, with_unseen
 from prefbench.problem.utilities.protocol import Utility
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HELD_OUT_PAIRS = 800
 """Test pairs, at most: enough to read a reward model's accuracy to about 3.5 points."""
+UNSEEN = "unseen_annotators"
+"""Option of the people whom no aligner learns from."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Origin:
     invented_ids: bool = False
     """True if nobody knows who gave which label: the task dealt a group's labels out to made-up
     annotators."""
+    terms: str = ""
+    """Licence of what was brought, and what follows for whoever publishes it, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class Problem:
     given: pd.DataFrame | None = None
     """Labelled pairs of people in place of sampled ones: `split, prompt, chosen, rejected, user_id, group`,
     one row per label, ids all text or all whole numbers; also `strength` and side columns `side/NAME`, of
-    numbers. Annotators and the groups' shares are then those found among the train rows."""
+    numbers. Annotators and the groups' shares are then those found among the train rows. Of unseen people, if
+    the population has some, the train rows become rows of the split `context`."""
     origin: Origin = Origin()
     """The origin of brought labels."""
     population: Population = field(default_factory=Population)
@@ -114,6 +119,8 @@ class Problem:
     tastes: tuple[Utility, ...] = ()
     """Utilities that members of one group can differ in, where responses are no world's; none given are the
     groups' own."""
+    remarks: tuple[str, ...] = ()
+    """Sentences for whoever starts a run on what these data cannot tell, and on what was left out of them."""
     lexicon: frozenset[str] | None = None
     """Every word, in lower case, that texts of this task can have, where a grammar writes them; a word beyond
     it is none, and responses that hold one are counted."""
@@ -124,10 +131,9 @@ class Problem:
             raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
         check_behaviour(self.population, names, self.annotators if self.given is None else None)
         if self.given is not None:
-            if self.population.spread or self.population.unseen_annotators:
+            if self.population.spread:
                 raise UserError(
-                    "labels that people brought have nobody behind them to ask: leave task.spread and "
-                    "task.unseen_annotators at 0."
+                    "labels that people brought have nobody behind them to ask: leave task.spread at 0."
                 )
             self._count(names)
         elif len(self.prompts.train) != self.annotators * self.pairs_per_annotator:
@@ -138,10 +144,21 @@ class Problem:
         assert self.given is not None
         rows = brought_labels(self.given, names, {split: getattr(self.prompts, split) for split in SPLITS})
         found = annotators_found(rows, names)
+        unseen = self.population.unseen_annotators
+        if unseen and not (rows["split"] == CONTEXT).any():
+            wanted = apportion([Fraction(n, sum(found)) for n in found], unseen, UNSEEN)
+            rows = with_unseen(rows, names, wanted, self.population.context_pairs)
+            found = annotators_found(rows, names)
         each = zip(self.groups, found, strict=True)
         groups = tuple(replace(group, share=count / sum(found)) for group, count in each)
         for name, value in (("given", rows), ("annotators", sum(found)), ("groups", groups)):
             object.__setattr__(self, name, value)  # frozen for everybody else
+
+    @property
+    def meets_unseen(self) -> bool:
+        """True if people are met of whom no label is in training."""
+        brought = self.given is not None and bool((self.given["split"] == CONTEXT).any())
+        return brought or self.population.unseen_annotators > 0
 
     @property
     def measured_on(self) -> Literal["test", "validation"]:
@@ -215,7 +232,7 @@ def without_test(problem: Problem) -> Problem:
     return replace(problem, prompts=replace(problem.prompts, test=()), given=given)
 
 
-def apportion(shares: Sequence[float], seats: int, option: str = "annotators") -> list[int]:
+def apportion(shares: Sequence[float | Fraction], seats: int, option: str = "annotators") -> list[int]:
     """Whole annotators per group by largest remainder (Hamilton's method), ties to the earlier group.
 
     Exact rational arithmetic: 0.2 of 40 is 8 and never 7.999. `option` names the one that says how many.

@@ -6,21 +6,16 @@ another tests on, and a choice made on some seeds would have seen the test promp
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from prefbench.errors import UserError
+from prefbench.problem.brought import place
 from prefbench.problem.problem import Prompts
 
 TEST, VALIDATION = 0.4, 0.1
 """Shares of all possible prompts that are for testing and for validation; the others are for training."""
-
-
-def place(prompt: str) -> float:
-    """A number in [0, 1) that is a prompt's own: its SHA-256 read as a fraction."""
-    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:7], "big") / 2**56
 
 
 def by_place(prompts: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Ints
-from prefbench.problem.people import Person
+from prefbench.problem.people import Person, pairs_known
 from prefbench.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Stratum:
 
 def takes_place(problem: Problem, sees: Collection[str]) -> bool:
     """True if it matters who is answered: to the policy, or to those who judge."""
-    population = problem.population
-    return bool(sees) or population.spread > 0 or population.unseen_annotators > 0
+    return bool(sees) or problem.population.spread > 0 or problem.meets_unseen
 
 
 def strata(problem: Problem, people: Sequence[Person], sees: Collection[str]) -> list[Stratum]:
@@ -59,7 +58,7 @@ def strata(problem: Problem, people: Sequence[Person], sees: Collection[str]) ->
     unseen = [person.group for person in people if not person.seen]
     if not unseen:
         return found
-    known = min(problem.population.context_pairs, len(problem.prompts.train))
+    known = pairs_known(problem)
     sizes = [n for n in SIZES if n <= known]
     found += [Stratum(False, n) for n in sizes]
     control = max(n for n in sizes if n <= CONTROL)

@@ -139,7 +139,8 @@ def read_evidence(folder: Path, name: str = ITEMS_FILE, columns: Sequence[str] |
 
 def _is_known(column: str) -> bool:
     """True if some file of evidence has a column of this name."""
-    known = column in (*ITEM_COLUMNS, *LATER_COLUMNS, *PROMPTED_COLUMNS, *PEOPLE_COLUMNS, *STATES)
+    tables = (ITEM_COLUMNS, LATER_COLUMNS, PROMPTED_COLUMNS, PEOPLE_COLUMNS, HELD_OUT_COLUMNS, STATES)
+    known = any(column in names for names in tables)
     return known or column.startswith(("utility/", "reference_utility/", PROXY, REFERENCE_PROXY))
 
 
@@ -257,3 +258,20 @@ PEOPLE_COLUMNS: Mapping[str, tuple[str, str]] = {
 """Columns of `people.parquet`: type and meaning."""
 EXACT_COLUMNS = ("value", "best_value")
 """Columns of it that tables of before have not, and that are read as null from these."""
+
+
+HELD_OUT_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "label": ("int64", "place among the held-out labels that the task brought; one row for each n of hers"),
+    "prompt_id": ("int64", "numbers the different prompts of these labels, in their order"),
+    "person": ("string", "who gave the label, by her id"),
+    "group": ("string", "hers"),
+    "seen": ("bool", "whether labels of hers were in training"),
+    "n": ("int64", "pairs that the policy knew of her: of the seen those that she labelled for training"),
+    "strength": ("float64", "of the label: 1 is certain, 0.5 prefers neither response"),
+    "implicit": (
+        "float64",
+        "log(pi / pi_ref) of the chosen response less the rejected one's; null if unknown",
+    ),
+    "reward": ("float64", "the same of the learned reward that serves her; null if there is none"),
+}
+"""Columns of `held_out.parquet`: type and meaning."""

@@ -41,7 +41,7 @@ MEMBERS = 64
 """Most members of the file."""
 RUNS = 20_000
 """Most runs in it."""
-_MEMBER = re.compile(r"board\.json|records\.jsonl|[a-z]+-\d{1,2}-(?:own|shared)\.parquet")
+_MEMBER = re.compile(r"board\.json|records\.jsonl|[a-z_]+-\d{1,2}-(?:own|shared)\.parquet")
 _END = struct.Struct("<4s4H2LH")
 """The end of a zip file without a comment: signature, disks, members, bytes and place of the directory."""
 _DIRECTORY_BYTES = MEMBERS * 256

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from prefbench.record.parts import Bounds, Count, RateShare, StrictPart
+from prefbench.record.schema_held_out import HeldOutRecord
 from prefbench.record.schema_outside import OutsideRecord
 from prefbench.record.schema_people import PeopleRecord
 from prefbench.spec import SECTIONS
@@ -353,6 +354,9 @@ class Record(StrictPart):
     """The same of the rewards that the aligner learned; null where it returned none, and in older records."""
     people: PeopleRecord | None = None
     """Person by person; null where it matters to nobody who is answered."""
+    held_out: HeldOutRecord | None = None
+    """Held-out labels of people against what was learned; null where the task brought none, and in older
+    records."""
     em: EmRecord | None
     """Set if the aligner fitted a mixture of annotators."""
     task_report: dict[str, Any]

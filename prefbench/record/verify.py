@@ -8,10 +8,12 @@ from typing import Any
 
 from prefbench.evaluate.regret import COLUMNS, regrets
 from prefbench.record.evidence import read_items
-from prefbench.record.files import DISTRIBUTION_FILE, PEOPLE_FILE, PROMPTED_FILE, read_record
+from prefbench.record.files import DISTRIBUTION_FILE, HELD_OUT_FILE, PEOPLE_FILE, PROMPTED_FILE, read_record
 from prefbench.record.schema import LATER_VERSION, MEASURED, ProxyRecord, Record, RegretRecord, TextRecord
+from prefbench.record.schema_held_out import HeldOutRecord
 from prefbench.record.schema_people import PeopleRecord
 from prefbench.record.summary import summarise, summarise_prompted
+from prefbench.record.summary_held_out import summarise_held_out
 from prefbench.record.summary_people import summarise_people
 from prefbench.spec import USUAL, digest
 
@@ -90,6 +92,7 @@ def verify(folder: Path, tolerance: float = 1e-6) -> list[str]:
             wrong += _differs(f"{group.name}.{name}", getattr(group, name), value, tolerance)
     wrong += _prompted_differs(record, folder, tolerance)
     wrong += _people_differ(record, folder, tolerance)
+    wrong += _held_out_differs(record, folder, tolerance)
     wrong += _regret_differs(record, folder, tolerance)
     blank = items["response"].fillna("").str.strip() == ""
     unflagged = int((blank & ~items["empty"].astype(bool)).sum())
@@ -172,6 +175,16 @@ def _people_differ(record: Record, folder: Path, tolerance: float) -> list[str]:
     if (blank & ~table["empty"].astype(bool)).any():
         wrong.append(f"{PEOPLE_FILE} has responses without text that are not marked empty")
     return wrong
+
+
+def _held_out_differs(record: Record, folder: Path, tolerance: float) -> list[str]:
+    """Disagreements of the entry on held-out labels with their margins."""
+    if record.held_out is None:
+        return []
+    table = read_items(folder, HELD_OUT_FILE)
+    found = summarise_held_out(table, [group.name for group in record.groups], record.seed)
+    true = HeldOutRecord.model_validate(found)
+    return _parts_differ("held_out", record.held_out.model_dump(), true.model_dump(), tolerance)
 
 
 def _parts_differ(name: str, written: Any, found: Any, tolerance: float) -> list[str]:

@@ -12,6 +12,7 @@ from prefbench.record.anonymous import without_paths
 from prefbench.record.checked import Checked
 from prefbench.record.problems import Problems, Unbuilt
 from prefbench.record.schema import Record
+from prefbench.record.verify_held_out import check_held_out
 from prefbench.record.verify_people import check_people
 from prefbench.record.verify_texts import lexicon_differs
 from prefbench.record.verify_utilities import check_prompted, check_utility
@@ -55,6 +56,7 @@ def check_problem(checked: Checked, record: Record, problems: Problems, build: b
         check_utility(checked, group, items, asked, columns, group.name)
     check_prompted(checked, record, problem)
     check_people(checked, record, problem)
+    check_held_out(checked, record, problem)
     check_world(checked, record, problem)
 
 

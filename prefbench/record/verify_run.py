@@ -15,7 +15,7 @@ import numpy as np
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.record.checked import Checked
 from prefbench.record.evidence import read_items, sorted_items
-from prefbench.record.files import DISTRIBUTION_FILE, PEOPLE_FILE, PROMPTED_FILE
+from prefbench.record.files import DISTRIBUTION_FILE, HELD_OUT_FILE, PEOPLE_FILE, PROMPTED_FILE
 from prefbench.record.problems import Problems
 from prefbench.record.verify import verify
 from prefbench.record.verify_problem import check_problem
@@ -58,6 +58,8 @@ def check_run(checked: Checked, problems: Problems, build: bool) -> None:
             checked.tables["prompted"] = read_items(checked.folder, PROMPTED_FILE)
         if record.people is not None:
             checked.tables["people"] = read_items(checked.folder, PEOPLE_FILE)
+        if record.held_out is not None:
+            checked.tables["held_out"] = read_items(checked.folder, HELD_OUT_FILE)
         if record.regret is not None:
             checked.tables["distribution"] = read_items(checked.folder, DISTRIBUTION_FILE)
         theirs = items["reference_response"].tolist()

@@ -44,7 +44,7 @@ def result_table(record: Record) -> Table:
             *_texts(
                 group.name + (" (minority)" if group.is_minority else ""),
                 f"{group.share:.1%}",
-                _rate(group.win_rate, group.ci_low, group.ci_high),
+                rate_cell(group.win_rate, group.ci_low, group.ci_high),
                 f"{group.wins}/{group.ties}/{group.losses}",
                 *([accuracy, _told(group)] if told else [*utilities, accuracy]),
             )
@@ -107,7 +107,7 @@ def people_table(record: Record) -> Table | None:
             *_texts(
                 _known(stratum),
                 *(_number(group.win_rate) for group in stratum.groups),
-                _rate(stratum.win_rate, stratum.ci_low, stratum.ci_high),
+                rate_cell(stratum.win_rate, stratum.ci_low, stratum.ci_high),
                 _number(stratum.worst_tenth),
                 _number(stratum.gini),
                 _number(stratum.kl),
@@ -126,12 +126,17 @@ def people_table(record: Record) -> Table | None:
 
 def _known(stratum: StratumRecord) -> str:
     """A stratum in words."""
-    if stratum.seen:
+    known = known_of(stratum.seen, stratum.n)
+    return known if stratum.context == "own" else f"{known}, {stratum.context}"
+
+
+def known_of(seen: bool, n: int | None) -> str:
+    """Words for so much as is known of people."""
+    if seen:
         return "her labels"
-    if not stratum.n:
+    if not n:
         return "nothing"
-    pairs = "1 pair" if stratum.n == 1 else f"{stratum.n} pairs"
-    return pairs if stratum.context == "own" else f"{pairs}, {stratum.context}"
+    return "1 pair" if n == 1 else f"{n} pairs"
 
 
 def _beyond(record: Record) -> list[str]:
@@ -173,11 +178,11 @@ def verdict(record: Record) -> str:
 def _verdict(record: Record) -> str:
     worst = next(group for group in record.groups if group.name == record.worst_group)
     others = [group for group in record.groups if group.name != worst.name]
-    rate = _rate(worst.win_rate, worst.ci_low, worst.ci_high)
+    rate = rate_cell(worst.win_rate, worst.ci_low, worst.ci_high)
     role = ", the minority," if worst.is_minority else ""
     said = f"{worst.name}{role} wins {rate} of its comparisons with the reference policy"
     best = max(others, key=lambda group: group.win_rate)
-    against = f"{best.name} wins {_rate(best.win_rate, best.ci_low, best.ci_high)}"
+    against = f"{best.name} wins {rate_cell(best.win_rate, best.ci_low, best.ci_high)}"
     near = near_reference(record.kl)
     if near is not None:
         return f"No group won or lost anything that shows, as this policy is {near}: {said}, {against}."
@@ -238,7 +243,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     table = _table(f"over {summary['n_seeds']} seeds ({seeds})", ["measure", "mean over seeds"])
     for name in ("worst_group_win_rate", "minority_win_rate", "majority_win_rate", "mean_win_rate", "gap"):
         if summary[name] is not None:
-            rate = _rate(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
+            rate = rate_cell(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
             whose = f" (mostly {summary['worst_group']})" if name == "worst_group_win_rate" else ""
             table.add_row(*_texts(name.replace("_", " ") + whose, rate))
     for name, label in _BESIDE.items():
@@ -299,17 +304,18 @@ def _texts(*cells: str) -> list[Text]:
     return [Text(one_line(cell)) for cell in cells]
 
 
-def _rate(value: float, low: float, high: float) -> str:
+def rate_cell(value: float, low: float, high: float) -> str:
+    """A rate with its interval."""
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _bounded(value: float | None, bounds: tuple[float, float] | None) -> str:
-    return "" if value is None or bounds is None else _rate(value, *bounds)
+    return "" if value is None or bounds is None else rate_cell(value, *bounds)
 
 
 def _told(group: GroupRecord) -> str:
     told = group.prompted
-    return "" if told is None else _rate(told.win_rate, told.ci_low, told.ci_high)
+    return "" if told is None else rate_cell(told.win_rate, told.ci_low, told.ci_high)
 
 
 def _number(value: float | None) -> str:

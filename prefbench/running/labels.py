@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prefbench.learn.interface import Backbone
+from prefbench.problem.brought import CONTEXT, STRENGTH
 from prefbench.problem.contexts import unseen_contexts
 from prefbench.problem.labels import given_pairs, label_pairs
 from prefbench.problem.people import Scales, scales_of, tastes_of
@@ -77,8 +78,13 @@ def contexts_of(spec: RunSpec, problem: Problem, labels: Labels, store: Store) -
 
     The same for every aligner of a seed.
     """
-    if not problem.population.unseen_annotators:
+    if not problem.meets_unseen:
         return Contexts(None, "")
+    if problem.given is not None:
+        brought = labels.rows[labels.rows["split"] == CONTEXT]
+        brought = brought.groupby("user_id", sort=False).head(problem.population.context_pairs)
+        columns = ["user_id", "prompt", "chosen", "rejected", *({STRENGTH} & set(brought))]
+        return Contexts(brought[columns].reset_index(drop=True), labels.digest)
     key = {
         "labels": labels.digest,
         "population": problem.population.model_dump(),

@@ -18,7 +18,9 @@ from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem, apportion
 from prefbench.record.files import HISTORY_FILE, POLICIES_FILE
 from prefbench.record.summary import summarise, summarise_prompted
+from prefbench.record.summary_held_out import TIE, summarise_held_out
 from prefbench.record.summary_people import summarise_people
+from prefbench.running.held_out import held_out_margins
 from prefbench.running.outside import PROMPTED_NOTE, described, labels_if_needed, policy_stage
 from prefbench.running.people import people_scores
 from prefbench.running.policy import aligned_policy
@@ -42,6 +44,7 @@ class Found:
     people: pd.DataFrame | None
     policies: pd.DataFrame | None
     """The policies that people are given beside the default, where every response can be listed."""
+    held_out: pd.DataFrame | None
     distribution: pd.DataFrame | None
     judgements: pd.DataFrame | None
     history: str | None
@@ -97,6 +100,10 @@ def measure(
     accuracy = reward_accuracy(problem, labels.rows, policy_folder, evidence)
     for row, group in zip(measured["groups"], problem.groups, strict=True):
         row.update(utility=group.utility.name, unit=group.utility.unit, reward_accuracy=accuracy[group.name])
+    held_out = held_out_margins(problem, policy, policy_folder, backbone, labels, evidence, store, spec.seed)
+    measured["held_out"] = None
+    if held_out is not None and (held_out["strength"] != TIE).any():
+        measured["held_out"] = summarise_held_out(held_out, [g.name for g in problem.groups], spec.seed)
     measured["em"] = em_report(labels.rows, evidence)
     reports = _utility_reports(problem, labels.rows, items, prompted, people)
     conflict = {"conflict": labels.conflict} if labels.conflict else {}
@@ -119,9 +126,10 @@ def measure(
         measured["notes"] += [*outside.notes, *([PROMPTED_NOTE] if unasked else [])]
     history = policy_folder / HISTORY_FILE
     course = history.read_text() if history.exists() else None
+    known = None if measured["held_out"] is None else held_out
     file = policy_folder / POLICIES_FILE
     policies = pd.read_parquet(file) if file.exists() else None
-    return Found(measured, items, prompted, people, policies, distribution, judged, course)
+    return Found(measured, items, prompted, people, policies, known, distribution, judged, course)
 
 
 def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:
@@ -134,7 +142,7 @@ def _digest(spec: RunSpec, problem: Problem, policy_folder: Path) -> str:
 
 def _notes(spec: RunSpec, problem: Problem, backbone: Backbone, em: Mapping[str, Any] | None) -> list[str]:
     """Sentences on what went otherwise than it was meant to, and on rewards that are no measure."""
-    notes = list(dict.fromkeys(backbone.notes))
+    notes = list(dict.fromkeys([*problem.remarks, *backbone.notes]))
     notes += [
         said for said in (problem.ratio_missed(spec.minority_ratio), too_few_clusters(problem, em)) if said
     ]

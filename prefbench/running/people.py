@@ -63,13 +63,13 @@ class Briefing:
             for who in self.people
             if not who.seen and who != person and (who.group != person.group) == other
         ]
-        return rest[int(seeds.rng(self.seed, "people", shown, int(person.id)).integers(len(rest)))]
+        return rest[int(seeds.rng(self.seed, "people", shown, _named(person)).integers(len(rest)))]
 
     def _pairs(self, person: Person, n: int, shuffled: bool) -> Pairs:
         mine = self._rows[person.id][:n]
         prompts, won, lost = (mine[name].to_numpy(dtype=object) for name in ("prompt", "chosen", "rejected"))
         if shuffled:
-            flipped = seeds.rng(self.seed, "people", "shuffled", int(person.id)).random(len(mine)) < 0.5
+            flipped = seeds.rng(self.seed, "people", "shuffled", _named(person)).random(len(mine)) < 0.5
             won, lost = np.where(flipped, lost, won), np.where(flipped, won, lost)
         strength = mine[STRENGTH].to_numpy() if STRENGTH in mine else None
         return Pairs(prompts.tolist(), won.tolist(), lost.tolist(), strength=strength)
@@ -85,6 +85,11 @@ class Briefing:
             parts = np.split(np.argsort(code, kind="stable"), ends[:-1])
             found |= {user: table.iloc[rows] for user, rows in zip(users.tolist(), parts, strict=True)}
         return found
+
+
+def _named(person: Person) -> int | str:
+    """Name of a person's own stream of draws."""
+    return person.id if isinstance(person.id, int) and person.id >= 0 else str(person.id)
 
 
 def briefing_of(

@@ -20,6 +20,7 @@ from prefbench.learn.selection import with_utilities
 from prefbench.problem.problem import Problem
 from prefbench.problem.view import make_view, true_utilities
 from prefbench.record.files import POLICIES_FILE
+from prefbench.running.held_out import MARGINS_FILE, personal_margins
 from prefbench.running.judges import write_answers_to_judges
 from prefbench.running.labels import Contexts, Labels
 from prefbench.running.people import PERSONAL_FILE, briefing_of, personal_answers, personal_key
@@ -79,9 +80,12 @@ def aligned_policy(
                 said, listed = personal_answers(
                     aligned.policy, briefing, backbone, spec.evaluate_options["samples"]
                 )
+                margins = personal_margins(aligned.policy, briefing, backbone.reference)
                 if spec.split == "validation":
                     write_answers_to_judges(spec, aligned.policy, briefing, backbone, work.path)
             said.to_parquet(work.path / PERSONAL_FILE, index=False)
+            if margins is not None:
+                margins.to_parquet(work.path / MARGINS_FILE, index=False)
             if listed is not None:
                 listed.to_parquet(work.path / POLICIES_FILE, index=False)
         rewards = aligned.rewards

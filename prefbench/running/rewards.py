@@ -30,14 +30,15 @@ def reward_accuracy(
     for name in names:
         gain = held_out[f"chosen_utility/{name}"] - held_out[f"rejected_utility/{name}"]
         preferred = np.sign(gain.to_numpy())
-        margin = margins[:, _serving(name, rows, evidence)]
+        margin = margins[:, serving(name, rows, evidence)]
         counted = preferred != 0
         agree = (np.sign(margin) * preferred + 1) / 2
         result[name] = float(agree[counted].mean()) if counted.any() else None
     return result
 
 
-def _serving(group: str, rows: pd.DataFrame, evidence: Mapping[str, Any]) -> int:
+def serving(group: str, rows: pd.DataFrame, evidence: Mapping[str, Any]) -> int:
+    """The learned reward that serves a group: its own, or that of the cluster with most of its people."""
     if evidence["assignment"] is not None:
         cluster = dict(evidence["assignment"])
         members = rows.loc[rows["group"] == group, "user_id"].unique().tolist()

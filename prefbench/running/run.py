@@ -24,6 +24,7 @@ from prefbench.problem.view import check_oracle
 from prefbench.record.evidence import write_items
 from prefbench.record.files import (
     DISTRIBUTION_FILE,
+    HELD_OUT_FILE,
     HISTORY_FILE,
     ITEMS_FILE,
     JUDGEMENTS_FILE,
@@ -106,8 +107,8 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
     """A run's record with its evidence, or with the trace of what failed."""
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, POLICIES_FILE, DISTRIBUTION_FILE, JUDGEMENTS_FILE)
-        for evidence in (*tables, HISTORY_FILE):
+        tables = (ITEMS_FILE, PROMPTED_FILE, PEOPLE_FILE, POLICIES_FILE, HELD_OUT_FILE, DISTRIBUTION_FILE)
+        for evidence in (*tables, JUDGEMENTS_FILE, HISTORY_FILE):
             (folder / evidence).unlink(missing_ok=True)
         if trace is not None:
             (folder / "error.txt").write_text(trace)
@@ -117,6 +118,7 @@ def _write(folder: Path, record: Record, found: Found | None, trace: str | None)
             PROMPTED_FILE: found.prompted,
             PEOPLE_FILE: found.people,
             POLICIES_FILE: found.policies,
+            HELD_OUT_FILE: found.held_out,
             DISTRIBUTION_FILE: found.distribution,
             JUDGEMENTS_FILE: found.judgements,
         }
@@ -144,6 +146,8 @@ def problem_and_model(spec: RunSpec, store: Store) -> tuple[Problem, Backbone, O
     missed = problem.ratio_missed(spec.minority_ratio)
     if missed is not None:
         store.reporter.note(missed)
+    if problem.remarks:
+        store.reporter.note("; ".join(problem.remarks))
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
     model = get_model(spec.model)
@@ -192,7 +196,7 @@ def _base_fields(
 
 
 def _unmeasured() -> dict[str, Any]:
-    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret"))
+    nothing = dict.fromkeys((*MEASURED, *LATER_MEASURED, "em", "regret", "held_out"))
     return {**nothing, "groups": [], "task_report": {}}
 
 

@@ -45,6 +45,33 @@ class Crossed:
             return np.asarray(weights @ np.asarray(scores, dtype=np.float64) / weights.sum(axis=1))
 
 
+def crossed_means(
+    people: Ints, prompts: Ints, scores: ArrayLike, person: ArrayLike, prompt: ArrayLike
+) -> Floats:
+    """Mean of scores of which each has its person and its prompt, in each resample, `[resamples]`.
+
+    Args:
+        people: numbers of times that each person is drawn, `[resamples, people]`.
+        prompts: the same of each prompt, `[resamples, prompts]`.
+        scores: `[scores]`.
+        person: index of who gave each, `[scores]`.
+        prompt: index of its prompt, `[scores]`.
+
+    Returns:
+        NaN where none of the scores was drawn.
+    """
+    who, about = np.asarray(person), np.asarray(prompt)
+    value = np.asarray(scores, dtype=np.float64)
+    means = np.empty(len(people))
+    step = max(1, 4_000_000 // max(len(value), 1))
+    for first in range(0, len(people), step):
+        part = slice(first, first + step)
+        weights = people[part][:, who] * prompts[part][:, about]
+        with np.errstate(invalid="ignore"):
+            means[part] = weights @ value / weights.sum(axis=1)
+    return means
+
+
 def drawn_prompts(prompts: int, rng: np.random.Generator) -> Ints:
     """Numbers of times that each prompt, or person, is drawn in each resample, `[resamples, prompts]`."""
     return np.asarray(rng.multinomial(prompts, np.full(prompts, 1 / prompts), RESAMPLES))

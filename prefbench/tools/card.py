@@ -390,7 +390,8 @@ def _making(spec: RunSpec, problem: Problem, known: str) -> str:
 
 def _licence(spec: RunSpec, problem: Problem) -> str:
     if problem.given is not None:
-        return (
+        known = f"{plain(problem.origin.terms)}\n\n" if problem.origin.terms else ""
+        return known + (
             f"Prompts, responses and labels are those of {code(Path(spec.data).name)}: its terms apply, and "
             "whatever those who labelled were promised. Whoever publishes this has to see that they may, and "
             "states the licence here and in the header."

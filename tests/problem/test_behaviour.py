@@ -26,7 +26,7 @@ from support.figures.problems import pairs_from, small_spec, stated
 from support.small_world import SMALL, WORLD
 
 registry.load_plugins()
-TASKS = [entry.name for entry in registry.entries("task")]
+TASKS = [entry.name for entry in registry.entries("task") if entry.own_data]
 SAID = {"reliability": 0.5, "tie_band": 0.2, "labels_per_pair": 2}
 
 

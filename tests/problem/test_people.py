@@ -146,10 +146,17 @@ def test_brought_labels_have_nobody_behind_them():
     }
     with pytest.raises(UserError, match="there are none: leave it out"):
         refuse_lacking_people(replace(given, population=Population(context_pairs=4)))
-    for option in ({"spread": 0.5}, {"unseen_annotators": 5}):
-        with pytest.raises(UserError, match=r"leave task\.spread and task\.unseen_annotators at 0") as caught:
-            replace(given, population=Population(**option))
-        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"leave task\.spread at 0") as caught:
+        replace(given, population=Population(spread=0.5))
+    assert "\n" not in str(caught.value)
+    met = replace(given, population=Population(unseen_annotators=5, context_pairs=3))
+    unseen = [person for person in people_of(met, 0) if not person.seen]
+    assert len(unseen) == 5 and met.annotators == given.annotators - 5
+    told = met.given[met.given["split"] == "context"]
+    assert set(told["user_id"]) == {person.id for person in unseen}
+    learned = met.given[met.given["split"].isin(["train", "validation"])]
+    assert not set(told["user_id"]) & set(learned["user_id"])
+    assert replace(met, temperature=0.1).given.equals(met.given)  # nobody is taken out twice
 
 
 def test_scales_of_a_world_are_exact():

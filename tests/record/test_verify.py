@@ -24,6 +24,7 @@ from prefbench.record.verify_utilities import check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.tools.rerun import draw, rerun
+from support.brought import brought
 from support.personal import personal
 from support.small_world import SMALL
 from support.tiny import TINY_ALIGNER, TINY_SETS
@@ -53,7 +54,7 @@ def test_every_field_is_checked_or_has_a_reason_why_not():
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    """Runs with a mixture of annotators, of two seeds; with instructions, of a world, and of people."""
+    """Runs with a mixture, of two seeds; with instructions, of a world, of people, of brought labels."""
     runs = tmp_path_factory.mktemp("runs")
     quick = [f"aligner.{name}={value}" for name, value in TINY_ALIGNER.items()]
     tiny, persona = parse_sets([*TINY_SETS, *quick]), parse_sets(TINY_SETS)
@@ -62,8 +63,10 @@ def honest(tmp_path_factory):
     tuning = {"digest": "0" * 16, "configurations": 16, "tokens": 5, "rule": "S0"}
     specs += [make_spec(task="bandit_two_group", aligner="dpo", tuning=tuning)]
     people = {**SMALL, "annotators": 8, "unseen_annotators": 8, "spread": 0.5}
-    with personal():
+    with personal(), brought():
         specs += [make_spec(task="bandit_two_group", aligner="own_reward", sets={"task": people})]
+        few = {"unseen_annotators": 4, "context_pairs": 2}
+        specs += [make_spec(task="brought_world", aligner="em_personal", sets={"task": few})]
         yield [run(spec, runs)[0] for spec in specs]
 
 

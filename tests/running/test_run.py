@@ -23,7 +23,7 @@ from support.tiny import TINY_SETS
 
 registry.load_plugins()  # the parameters below are collected before any fixture runs
 ALIGNERS = [entry.name for entry in registry.entries("aligner") if "causal_lm" in entry.backbones]
-WORLDS = [entry.name for entry in registry.entries("task") if entry.backbone == "finite"]
+WORLDS = [e.name for e in registry.entries("task") if e.backbone == "finite" and e.own_data]
 LISTED = [entry.name for entry in registry.entries("aligner") if "finite" in entry.backbones]
 REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin", "gold_utilitarian"} | {
     "reference",

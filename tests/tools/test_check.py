@@ -24,7 +24,7 @@ from support.commands import typed
 pytestmark = pytest.mark.usefixtures("restored")
 
 registry.load_plugins()  # the parameters below are collected before any fixture runs
-WORLDS = [entry.name for entry in registry.entries("task") if entry.backbone == "finite"]
+WORLDS = [e.name for e in registry.entries("task") if e.backbone == "finite" and e.own_data]
 LISTED = [entry.name for entry in registry.entries("aligner") if "finite" in entry.backbones]
 SOME = ["dpo", "maxmin", "constant", "gold_maxmin"]
 

@@ -40,7 +40,9 @@ def check_aligner(
         return
     trials = []
     for backbone in sorted(entry.backbones, reverse=True):  # the quick one first
-        others = [e.name for e in registry.entries("task") if e.backbone == backbone == "finite"]
+        others = [
+            e.name for e in registry.entries("task") if e.own_data and e.backbone == backbone == "finite"
+        ]
         # Our own first; an aligner for a special kind of world may refuse it and take a registered one.
         names = [TASKS[backbone], *(name for name in others if name not in TASKS.values())]
         trials.append(_on_backbone(checks, entry, backbone, names, data, sets, folder / backbone))

@@ -63,7 +63,7 @@ def test_a_run_without_kl_charge_is_refused(tmp_path):
 
 def test_computed_worlds_take_no_data(tmp_path):
     for entry in registry.entries("task"):
-        if entry.backbone == "finite" and entry.name != "response_pool":
+        if entry.backbone == "finite" and entry.own_data and entry.name != "response_pool":
             with pytest.raises(UserError, match="leave --data at synthetic"):
                 run(make_spec(task=entry.name, aligner="reference", data="reviews.csv"), tmp_path)
 

@@ -138,4 +138,5 @@ WORDS = ("dull", "grand", "short", "warm")
 def fill() -> None:
     """Sections for every task that is registered."""
     for entry in entries("task"):
-        SECTIONS[f"data/{entry.name}"] = Section(functools.partial(_task, entry.name), EXACT)
+        if entry.own_data:
+            SECTIONS[f"data/{entry.name}"] = Section(functools.partial(_task, entry.name), EXACT)

@@ -38,7 +38,7 @@ def every_utility(folder: Path) -> Figures:
     known["Negated"] = of_others.Negated(glad, EMPTY)
     known["Weighted"] = of_others.Weighted(((0.5, glad), (2.0, content.Conciseness(EMPTY))))
     for entry in entries("task"):
-        if entry.backbone == "finite":
+        if entry.backbone == "finite" or not entry.own_data:
             continue  # tables: their sections have them
         for group in stated(small_spec(entry.name)).groups:
             known.setdefault(group.utility.name, group.utility)

@@ -111,7 +111,7 @@ def bounds(folder: Path) -> Figures:
 def fill() -> None:
     """Sections for every world, every choice of its model, and every aligner that has choices in it."""
     for entry in entries("task"):
-        if entry.backbone == "finite":
+        if entry.backbone == "finite" and entry.own_data:
             SECTIONS[f"world/{entry.name}"] = Section(functools.partial(_world, entry.name), EXACT)
     for choice in variants(registry.get("model", "finite").options):
         SECTIONS[f"world model/{label(choice)}"] = Section(
