@@ -107,7 +107,7 @@ def _sampling(codec: Codec) -> list[str]:
 
 
 def rewards_code(codec: Codec, last: bool) -> str:
-    """Code that loads a reward and asks it, as Markdown; `last` is a sequence classifier, else one of tokens."""
+    """Code that loads a reward and asks it, as Markdown; `last` is a sequence classifier, else of tokens."""
     kind = "AutoModelForSequenceClassification" if last else "AutoModelForTokenClassification"
     before = (
         '    messages = [{"role": "user", "content": prompt}]\n'
