@@ -34,6 +34,7 @@ from prefbench.record.files import (
     PEOPLE_FILE,
     POLICIES_FILE,
     PROMPTED_FILE,
+    has_evidence,
     read_record,
     run_folders,
 )

@@ -161,7 +161,7 @@ def _written(
     votes: bool,
     reporter: Reporter,
 ) -> str:
-    """What was exported, in words."""
+    """Sentence on what was exported."""
     from prefbench.tools import export_models
     from prefbench.tools.export import export as export_pairs
     from prefbench.tools.export_prompts import export_prompts

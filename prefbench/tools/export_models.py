@@ -222,7 +222,7 @@ def _parts_of(opened: OpenRun) -> _Parts:
 
 
 def _instead(policy: Policy, folder: Path) -> str:
-    """What a policy without weights is, and what can be had in its place."""
+    """Description of a policy without weights, and of what can be had in its place."""
     reference = f"`prefbench export --reference --run {folder}` writes that"
     match policy:
         case ReferencePolicy():

@@ -218,7 +218,7 @@ def _rewards_table(record: Record, rewards: Rewards) -> str:
 
 
 def _facts_of(record: Record) -> str:
-    """What was run, as a table."""
+    """Table of what was run."""
     spec = record.spec
     return _facts(
         {

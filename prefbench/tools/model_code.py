@@ -16,7 +16,7 @@ def policy_code(
     how: Literal["one", "product", "mixture"],
     numbers: Mapping[str, float],
 ) -> str:
-    """How a policy is loaded and asked, as Markdown.
+    """Code that loads a policy and asks it, as Markdown.
 
     Args:
         codec: of the model.
@@ -107,7 +107,7 @@ def _sampling(codec: Codec) -> list[str]:
 
 
 def rewards_code(codec: Codec, last: bool) -> str:
-    """How a reward is loaded and asked, as Markdown; `last` is a sequence classifier, else one of tokens."""
+    """Code that loads a reward and asks it, as Markdown; `last` is a sequence classifier, else of tokens."""
     kind = "AutoModelForSequenceClassification" if last else "AutoModelForTokenClassification"
     before = (
         '    messages = [{"role": "user", "content": prompt}]\n'

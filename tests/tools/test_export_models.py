@@ -226,6 +226,19 @@ def test_a_product_is_its_parts_and_their_powers(home, tmp_path, capsys):
     assert "No single model is this policy" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_a_mixture_is_its_parts_and_their_weights(home, tmp_path, capsys):
+    stored = made(home, "em_dpo", "aligner.epochs=1", "aligner.em_restarts=1")
+    assert export_policy(stored, tmp_path / "out") == "a mixture of 2 models"
+    left = code_of(tmp_path / "out", tmp_path / "out")
+    opened = stored.opened()
+    assert left["name"] in left["weights"]
+    chance = sum(
+        weight * np.exp(logprobs_by(AutoModelForCausalLM.from_pretrained(tmp_path / "out" / name), opened))
+        for name, weight in left["weights"].items()
+    )
+    np.testing.assert_allclose(np.log(chance), own_logprobs(opened), atol=1e-4)
+
+
 def test_the_card_has_the_records_figures(nano, tmp_path):
     export_policy(nano, tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
@@ -246,12 +259,13 @@ def test_the_card_has_the_records_figures(nano, tmp_path):
         assert part in text
 
 
-def test_nothing_says_where_it_was_made(adapted, home, tmp_path):
+def test_nothing_says_where_it_was_made(adapted, nano, home, tmp_path):
+    export_policy(nano, tmp_path / "whole")
     export_policy(adapted, tmp_path / "policy")
     export_policy(adapted, tmp_path / "merged", merge=True)
     export_rewards(adapted, tmp_path / "rewards")
     export_reference(adapted, tmp_path / "reference", tmp_path / "runs")
-    for folder in ("policy", "merged", "rewards", "reference"):
+    for folder in ("whole", "policy", "merged", "rewards", "reference"):
         names = [p for p in (tmp_path / folder).rglob("*") if p.is_file()]
         for path in names:
             assert str(home).encode() not in path.read_bytes(), path
