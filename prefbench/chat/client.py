@@ -90,7 +90,7 @@ class Chat:
                     limit = self._limit = "max_completion_tokens"
                     continue
                 raise
-            return self._read(raw)
+            return self._read(raw, "chat completion")
 
     async def complete(
         self, text: str, temperature: float, max_tokens: int, seed: int | None = None
@@ -107,17 +107,17 @@ class Chat:
             max_tokens=max_tokens,
             extra_body={} if seed is None else {"seed": seed},
         )
-        return self._read(raw)
+        return self._read(raw, "completion")
 
-    def _read(self, raw: Any) -> Reply:
+    def _read(self, raw: Any, what: str) -> Reply:
         from prefbench.chat.bounded import UnfitAnswer
 
         try:
-            return self._reply(raw.parse(), raw.retries_taken)
+            return self._reply(raw.parse(), raw.retries_taken, what)
         except (ValueError, RecursionError):
             raise UnfitAnswer("the answer is no JSON") from None
 
-    def _reply(self, completion: Any, retries: int) -> Reply:
+    def _reply(self, completion: Any, retries: int, what: str) -> Reply:
         from prefbench.chat.bounded import UnfitAnswer
 
         # The client checks no types: whatever a server sends comes through.
@@ -126,7 +126,7 @@ class Chat:
         message = getattr(choice, "message", None)
         content = getattr(choice, "text", None) if message is None else getattr(message, "content", None)
         if message is None and content is None:
-            raise UnfitAnswer(f"the answer is no completion; does {self._url_option} lack a /v1?")
+            raise UnfitAnswer(f"the answer is no {what}; does {self._url_option} lack a /v1?")
         finish = str(getattr(choice, "finish_reason", None) or "stop")
         if getattr(message, "refusal", None) or finish == "content_filter":
             finish = "refused"

@@ -81,7 +81,7 @@ def test_show_takes_the_kind_before_the_name(tmp_path):
     assert "GB" not in folder.out  # its config does not say how large it is
     for words, said in (
         (["task", "tulu2-7b"], "no task is called 'tulu2-7b'."),
-        (["models", "tulu2-7b"], "show models: before the name may stand one of task, aligner, model, pol"),
+        (["models", "tulu2-7b"], "show models: before the name may stand one of task, aligner, model,"),
         (["model", "task", "tulu2-7b"], "show model task: before the name may stand one of"),
         (["model", "gptt2"], "unknown model 'gptt2'. Did you mean 'gpt2'?"),
         (["model", "./none"], "model folder './none' does not exist."),

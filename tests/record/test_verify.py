@@ -23,6 +23,7 @@ from prefbench.record.summary import summarise_prompted
 from prefbench.record.verify_utilities import check_utility
 from prefbench.running.run import run
 from prefbench.spec import digest, make_spec, parse_sets
+from prefbench.tools.prompts import problem_stated
 from prefbench.tools.rerun import draw, rerun
 from support.brought import brought
 from support.personal import personal
@@ -54,7 +55,7 @@ def test_every_field_is_checked_or_has_a_reason_why_not():
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    """Runs with a mixture, of two seeds; with instructions, of a world, of people, of brought labels."""
+    """Runs with a mixture, of two seeds; with instructions, of a world, from outside, of people, of brought labels."""
     runs = tmp_path_factory.mktemp("runs")
     quick = [f"aligner.{name}={value}" for name, value in TINY_ALIGNER.items()]
     tiny, persona = parse_sets([*TINY_SETS, *quick]), parse_sets(TINY_SETS)
@@ -62,6 +63,12 @@ def honest(tmp_path_factory):
     specs += [make_spec(task="tulu_style", aligner="reference", sets=persona)]
     tuning = {"digest": "0" * 16, "configurations": 16, "tokens": 5, "rule": "S0"}
     specs += [make_spec(task="bandit_two_group", aligner="dpo", tuning=tuning)]
+    stated = problem_stated("imdb_two_group", "synthetic", 0.2, 0, persona["task"])
+    rows = [{"prompt": prompt, "response": "a joy ."} for prompt in stated.prompts.test]
+    answers = runs.parent / f"{runs.name}.jsonl"
+    answers.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    named = {"trainer": "somebody", "link": "https://example.org"}
+    specs += [make_spec(task="imdb_two_group", policy=f"responses:{answers}", named=named, sets=persona)]
     people = {**SMALL, "annotators": 8, "unseen_annotators": 8, "spread": 0.5}
     with personal(), brought():
         specs += [make_spec(task="bandit_two_group", aligner="own_reward", sets={"task": people})]
