@@ -1,5 +1,6 @@
 """What every test gets: one thread, repeatable properties, and models small enough to try out on."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,20 @@ from support.tiny import TINY_ALIGNER, TINY_SETS, tiny_model, tiny_tokenizer
 torch.set_num_threads(1)
 settings.register_profile("prefbench", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("prefbench")
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage goes through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """What a test writes need not outlive a loss of power: `os.fsync` asks for a file and no more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: os.fstat(file) and None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -79,7 +79,7 @@ def test_ppo_by_sampling_converges_to_the_exact_optimum(finite, seed, welfare):
     rewards = known_rewards(backbone)
     spread = [model.table.std() for model in rewards.models]
     rewards = replace(rewards, scale=np.array(spread))
-    options = PPOOptions(iterations=150, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
+    options = PPOOptions(iterations=60, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
     game = backbone.game(prompts, rewards, 0.2)
     found = backbone.optimise(rewards, welfare, options, prompts=prompts, seed=seed, names=["one", "two"])
     values, best = game.values(found.table), exact.optimum(game, welfare)
