@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _check_options(checks: Checks, entry: Entry, trials: Sequence[Trial | None])
     silent = sorted(entry.options.model_fields)
     untried = len(ran) < len(entry.backbones) and "causal_lm" in entry.backbones - {_backbone_of(ran[0])}
     # The quick search on the quick backbone first; what is left is most often heard by a language model.
-    searches = [Trial.soon_heeds, Trial.heeds]
+    searches: list[Callable[[Trial, str], bool]] = [Trial.soon_heeds, Trial.heeds]
     if not untried:  # else the long search could not tell that an option makes none at all
         searches.append(Trial.heeds_with_another)
     for search in searches:
