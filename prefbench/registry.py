@@ -454,9 +454,10 @@ def role_of(aligner: str, needs: Collection[str]) -> Role | None:
     One that is not registered here, as in records of other people's, declares nothing: it counts as a ceiling
     if it was told the true utilities.
     """
-    load_plugins()
     if ":" in aligner:
         return "outside"
+    if ("aligner", aligner) not in _entries:
+        load_plugins()  # looks through every installed package, so not for each row of a board
     found = find("aligner", aligner)
     if found is not None:
         return found.role

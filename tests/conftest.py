@@ -1,5 +1,7 @@
 """What every test gets: one thread, repeatable properties, and models small enough to try out on."""
 
+import functools
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from typing import Any
 # thread makes them three times slower, and each process of several would have as many.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -25,10 +28,42 @@ settings.register_profile("prefbench", deadline=None, max_examples=40, derandomi
 settings.load_profile("prefbench")
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage goes through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """What a test writes need not outlive a loss of power: `os.fsync` asks for a file and no more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: os.fstat(file) and None)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="session")
 def loaded_registry() -> None:
     """The built-in tasks, aligners and models are registered."""
     assert registry.load_plugins() == {}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def reviews_written_once(loaded_registry: None) -> Iterator[None]:
+    """Runs and their checks, most of them of the same few seeds and sizes, share the reviews of a process."""
+    task = sys.modules["prefbench_tasks.imdb_two_group"]
+    write, written = task.synthetic_reviews, {}
+
+    @functools.wraps(write)
+    def once(n: int, rng: np.random.Generator) -> Any:
+        key = n, repr(rng.bit_generator.state)
+        if key not in written:
+            written[key] = write(n, rng)
+        return written[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "synthetic_reviews", once)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

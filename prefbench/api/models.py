@@ -170,8 +170,8 @@ def _answers(
             raise UserError(
                 f"{side} lacks responses to {len(missing)} prompts, the first is {missing[0]!r:.60}."
             )
-        said = [model[prompt] for prompt in prompts]
-        return Answers(side, [[row] if isinstance(row, str) else list(row) for row in said])
+        rows = [model[prompt] for prompt in prompts]
+        return Answers(side, [[row] if isinstance(row, str) else list(row) for row in rows])
     name, outside = name_outside(model)
     entry = registry.get("policy", name.partition(":")[0])
     problem = prompts_alone(prompts, RESPONSE_TOKENS)

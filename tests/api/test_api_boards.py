@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ from prefbench.boards.compare import compare_aligners
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.show import show
 from prefbench.boards.table import build
-
-COMMAND = (sys.executable, "-m", "prefbench")
+from support.commands import typed
 
 
 def test_compared_are_runs_folders_names_and_functions(
@@ -40,16 +37,12 @@ def test_compared_are_runs_folders_names_and_functions(
 
 
 def test_a_comparison_shows_itself_as_the_command_does(
-    longest: Results, balanced: Results, folder: Path
+    longest: Results, balanced: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # as `typed` has it
     found = pb.compare(balanced, longest)
-    printed = subprocess.run(
-        [*COMMAND, "leaderboard", "compare", "dpo", "longest", "--runs-dir", str(folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert printed == repr(found) + "\n"
+    told = typed("leaderboard", "compare", "dpo", "longest", "--runs-dir", folder)
+    assert (told.code, told.out) == (0, repr(found) + "\n")
     assert found._repr_html_().count("<tr>") == 6
     assert {text.get_text() for text in found.plot("headline").legends[0].get_texts()} == {"dpo", "longest"}
 

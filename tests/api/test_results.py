@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -15,9 +13,9 @@ import prefbench as pb
 from prefbench.api.results import Results
 from prefbench.record.evidence import read_items
 from prefbench.record.files import read_record
+from support.commands import typed
 from support.small_world import SMALL, WORLD
 
-COMMAND = (sys.executable, "-m", "prefbench")
 ONE_LINE = r"^[^\n]*$"
 
 
@@ -64,12 +62,16 @@ def test_where_chooses_runs(longest: Results, balanced: Results, folder: Path) -
         assert said in str(caught.value)
 
 
-def test_it_shows_itself_as_the_command_does(longest: Results, folder: Path, tmp_path: Path) -> None:
+def test_it_shows_itself_as_the_command_does(
+    longest: Results, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # as `typed` has it
     shutil.copytree(folder, tmp_path / "runs")  # a run that is repeated is written anew
     words = ["run", "--task", WORLD, "--aligner", "longest", "--runs-dir", str(tmp_path / "runs")]
     sets = [word for name, value in SMALL.items() for word in ("--set", f"task.{name}={value}")]
-    printed = subprocess.run([*COMMAND, *words, *sets], capture_output=True, text=True, check=True).stdout
-    assert printed.startswith(repr(pb.load(tmp_path / "runs" / longest.paths[0].name)) + "\n")
+    told = typed(*words, *sets)
+    assert told.code == 0, told.err
+    assert told.out.startswith(repr(pb.load(tmp_path / "runs" / longest.paths[0].name)) + "\n")
     several = repr(longest)
     assert "over 2 seeds (0 1)" in several and "worst group win rate" in several
     assert several.splitlines()[0].startswith(f"task {WORLD}@1, model finite, data synthetic, ratio 0.2")

@@ -40,11 +40,18 @@ def test_text_cannot_start_a_formula(tmp_path, name):
     assert read_csv(tmp_path / "results.csv")["data"].iloc[0] == name
 
 
+@pytest.fixture(scope="module")
+def one_row(tmp_path_factory):
+    """The board of one run."""
+    runs = tmp_path_factory.mktemp("runs")
+    make_run(runs, GOOD, n=10)
+    return build(runs)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.text("=+-@'\t\r\n,\"1", max_size=5))
-def test_any_text_survives_the_csv_and_starts_no_formula(tmp_path, text):
-    make_run(tmp_path / "runs", GOOD, n=10) if not (tmp_path / "runs").exists() else None
-    frame = build(tmp_path / "runs")
+def test_any_text_survives_the_csv_and_starts_no_formula(one_row, tmp_path, text):
+    frame = one_row.copy()
     for name in ("task", "data", "variant", "worst_group"):
         frame[name] = text
     write_csv(frame, tmp_path / "results.csv")

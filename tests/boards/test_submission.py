@@ -28,7 +28,7 @@ from prefbench.registry import Entry, NoOptions, Options
 from support.records import make_items, make_record, make_run
 
 RATES = {"many": 0.8, "few": 0.6}
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 
 
 class ToyOptions(Options):
@@ -339,19 +339,26 @@ def test_any_items_are_judged(tmp_path, data):
     checked(runs)
 
 
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """The runs of a board of one row, and its file's text."""
+    runs = tmp_path_factory.mktemp("board") / "runs"
+    make_run(runs, RATES, n=10)
+    return runs, to_csv(build(runs))
+
+
 @FUZZ
 @given(data=st.data())
-def test_any_leaderboard_is_judged(tmp_path, data):
-    make_run(tmp_path / "runs", RATES, n=10)
+def test_any_leaderboard_is_judged(board, tmp_path, data):
+    runs, text = board
     path = tmp_path / "results.csv"
-    text = to_csv(build(tmp_path / "runs"))
     cells = [line.split(",") for line in text.splitlines()]
     row, column = data.draw(st.integers(0, 1)), data.draw(st.integers(0, len(cells[0]) - 1))
     cells[row][column] = data.draw(
         st.text(max_size=8) | st.sampled_from(["nan", "inf", "-1", "1e400", '"', "9" * 5000, "\0"])
     )
     path.write_text("\n".join(",".join(line) for line in cells), encoding="utf-8")
-    for read in (read_csv, lambda file: verify_csv(file, tmp_path / "runs")):
+    for read in (read_csv, lambda file: verify_csv(file, runs)):
         try:
             frame = read(path)
         except UserError as error:

@@ -1,5 +1,9 @@
 """Records and runs that were never computed."""
 
+import json
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -93,17 +97,42 @@ def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], s
 
 
 def make_run(runs, rates, n=60, samples=1, kl=0.5, draws=None, items_seed=None, columns=None, **changes):
-    """A run's folder with a record and its items, some columns of which are given; returns the folder."""
+    """A run's folder with a record and its items, some columns of which are given; returns the folder.
+
+    The same run is computed once in a process: its files are written again wherever it is asked for.
+    """
     seed = changes.get("seed", 0)
-    items = make_items(rates, n, samples, seed if items_seed is None else items_seed, kl, draws)
-    items = items.assign(**columns or {})
+    items_seed = seed if items_seed is None else items_seed
     groups = changes.pop("groups", [(name, *rest) for name, *rest in GROUPS])
-    made = make_record(items, groups, **changes)
-    folder = runs / f"{made.aligner}-{made.spec_hash}"
-    write_record(made, folder)
-    if made.status == "ok":
-        write_items(items, folder)
+    asked = [rates, n, samples, kl, draws, items_seed, columns, groups, changes]
+    name, files = _made(json.dumps(asked, default=_listed), asked, changes)
+    folder = runs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
     return folder
+
+
+def _listed(value):
+    return sorted(value) if isinstance(value, set | frozenset) else np.asarray(value).tolist()
+
+
+_files: dict[str, tuple[str, dict[str, bytes]]] = {}
+
+
+def _made(key, asked, changes):
+    """The name of a run's folder and what its files hold."""
+    if key not in _files:
+        rates, n, samples, kl, draws, items_seed, columns, groups, _ = asked
+        items = make_items(rates, n, samples, items_seed, kl, draws).assign(**columns or {})
+        made = make_record(items, groups, **changes)
+        with tempfile.TemporaryDirectory() as folder:
+            write_record(made, Path(folder))
+            if made.status == "ok":
+                write_items(items, Path(folder))
+            files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        _files[key] = f"{made.aligner}-{made.spec_hash}", files
+    return _files[key]
 
 
 RATES = {"many": 0.9, "few": 0.4}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,17 +138,23 @@ def _check_options(checks: Checks, entry: Entry, trials: Sequence[Trial | None])
         return
     words = "every option makes a difference"
     silent = sorted(entry.options.model_fields)
+    untried = len(ran) < len(entry.backbones) and "causal_lm" in entry.backbones - {_backbone_of(ran[0])}
     # The quick search on the quick backbone first; what is left is most often heard by a language model.
-    for search in (Trial.soon_heeds, Trial.heeds, Trial.heeds_with_another):
+    searches: list[Callable[[Trial, str], bool]] = [Trial.soon_heeds, Trial.heeds]
+    if not untried:  # else the long search could not tell that an option makes none at all
+        searches.append(Trial.heeds_with_another)
+    for search in searches:
         for trial in ran if search is Trial.soon_heeds else reversed(ran):
             silent = [name for name in silent if not search(trial, name)]
     if not silent:
         checks.add(words, "passed")
         return
     make = "makes" if len(silent) == 1 else "make"
-    if len(ran) < len(entry.backbones) and "causal_lm" in entry.backbones - {_backbone_of(ran[0])}:
+    if untried:
         checks.add(
-            words, "left out", f"{', '.join(silent)} {make} none on a world; language models were not tried."
+            words,
+            "left out",
+            f"{', '.join(silent)} {make} none alone on a world; language models were not tried.",
         )
         return
     checks.add(

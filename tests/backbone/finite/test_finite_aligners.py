@@ -79,7 +79,7 @@ def test_ppo_by_sampling_converges_to_the_exact_optimum(finite, seed, welfare):
     rewards = known_rewards(backbone)
     spread = [model.table.std() for model in rewards.models]
     rewards = replace(rewards, scale=np.array(spread))
-    options = PPOOptions(iterations=150, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
+    options = PPOOptions(iterations=60, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
     game = backbone.game(prompts, rewards, 0.2)
     found = backbone.optimise(rewards, welfare, options, prompts=prompts, seed=seed, names=["one", "two"])
     values, best = game.values(found.table), exact.optimum(game, welfare)
@@ -186,7 +186,7 @@ def test_ppo_on_a_world_takes_any_welfare_of_ones_own(finite):
     backbone = finite(world, optimiser="ppo", policy="tabular", policy_learning_rate=0.05)
     rewards = known_rewards(backbone)
     rewards = replace(rewards, scale=np.array([model.table.std() for model in rewards.models]))
-    options = PPOOptions(iterations=100, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
+    options = PPOOptions(iterations=60, batch=512, epochs=4, minibatches=1, kl_coefficient=0.2)
     game = backbone.game(prompts, rewards, 0.2)
 
     def found(welfare):

@@ -176,7 +176,7 @@ def test_ppo_reaches_the_closed_form_optimum(tiny_backbone, seed):
     prompts = ["red green", "left"]
     beta = 0.5
     options = PPOOptions(
-        iterations=60, batch=512, minibatches=4, epochs=2, learning_rate=5e-3, kl_coefficient=beta
+        iterations=40, batch=512, minibatches=4, epochs=2, learning_rate=5e-3, kl_coefficient=beta
     )
     policy = backbone.optimise(toy_reward, mean(), options, prompts=prompts, seed=seed, names=["everybody"])
     reward = np.array([VALUE[text] for text in ("", *WORDS)])
@@ -224,14 +224,14 @@ def test_population_min_raises_the_reward_of_the_worst_group(tiny_backbone):
         # One group likes red, the other blue; neither likes anything else.
         return np.array([[float(text == "red"), float(text == "blue")] for text in responses])
 
-    options = PPOOptions(iterations=50, batch=256, learning_rate=5e-3, kl_coefficient=0.01)
+    options = PPOOptions(iterations=30, batch=256, learning_rate=5e-3, kl_coefficient=0.01)
     policy = backbone.optimise(
         rewards, population_min, options, prompts=["up down"], seed=0, names=["a", "b"]
     )
     probability = next_token(policy.model, backbone.codec.prompts(["up down"])[0])
     assert min(probability[1], probability[3]) > 0.25
     history = json.loads((backbone.work.path / "history.json").read_text())
-    assert len(history) == 50
+    assert len(history) == 30
     assert {"reward/a", "reward/b", "kl", "coefficient", "policy_loss", "value_loss"} <= history[0].keys()
     assert history[0]["kl"] == pytest.approx(0, abs=1e-5)
 
