@@ -1,10 +1,14 @@
-"""Plug-ins that a run or sweep file names: code of whoever wrote it, run only where somebody says so."""
+"""Plug-ins in files: their modules, and leave to run those that a run or sweep file names."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.util
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from prefbench.errors import UserError
@@ -57,3 +61,32 @@ def knowing_nothing_of(plugins: Sequence[str]) -> Iterator[None]:
             f"{error} --dry-run does not run the plug-ins that the file names ({', '.join(plugins)}), "
             "so what they add is not known: to plan it, read them and name them with --plugin."
         ) from None
+
+
+def load_module(file: str, named: str = "--plugin ") -> ModuleType:
+    """The module of a Python file, run once in a process; errors call it `named` and its path.
+
+    Raises:
+        UserError: there is no such file, or it cannot be imported.
+    """
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"{named}{file}: no such Python file.")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"prefbench_plugin_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except UserError:
+        del sys.modules[name]
+        raise
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise UserError(f"{named}{file} could not be imported: {reason}") from error
+    return module

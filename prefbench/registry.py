@@ -10,22 +10,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import hashlib
-import importlib.util
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
-from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, says_no_memory
+from prefbench.file_plugins import load_module
 from prefbench.population import Population, parted
 from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
@@ -382,35 +378,6 @@ def load_plugins(files: Iterable[str] = ()) -> dict[str, str]:
     for file in files:
         load_module(file)
     return {name: reason for name, reason in _loaded.items() if reason is not None}
-
-
-def load_module(file: str, named: str = "--plugin ") -> ModuleType:
-    """The module of a Python file, run once in a process; errors call it `named` and its path.
-
-    Raises:
-        UserError: there is no such file, or it cannot be imported.
-    """
-    path = Path(file)
-    if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"{named}{file}: no such Python file.")
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    name = f"prefbench_plugin_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    assert module_spec is not None and module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module
-    try:
-        module_spec.loader.exec_module(module)
-    except UserError:
-        del sys.modules[name]
-        raise
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
-        raise UserError(f"{named}{file} could not be imported: {reason}") from error
-    return module
 
 
 def entries(kind: EntryKind) -> list[Entry]:

@@ -15,12 +15,11 @@ from prefbench.config import GroupsFile, JudgeTable, WishTable, read
 from prefbench.errors import UserError
 from prefbench.evaluate.judge import Judge
 from prefbench.evaluate.reward_model import load_reward_model
-from prefbench.file_plugins import plugins_of_file
+from prefbench.file_plugins import load_module, plugins_of_file
 from prefbench.files import TOML_BYTES, read_bytes
 from prefbench.problem.utilities.combined import Negated
 from prefbench.problem.utilities.named import utility_named
 from prefbench.problem.utilities.protocol import Scores, Utility
-from prefbench.registry import load_module
 from prefbench.text import message_or_type
 
 Function = Callable[[Sequence[str], Sequence[str]], Sequence[float]]

@@ -55,7 +55,7 @@ def test_every_field_is_checked_or_has_a_reason_why_not():
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    """Runs with a mixture, of two seeds; with instructions, of a world, from outside, of people, of brought labels."""
+    """Runs with a mixture, two seeds; with instructions, a world, from outside, people, brought labels."""
     runs = tmp_path_factory.mktemp("runs")
     quick = [f"aligner.{name}={value}" for name, value in TINY_ALIGNER.items()]
     tiny, persona = parse_sets([*TINY_SETS, *quick]), parse_sets(TINY_SETS)
