@@ -199,7 +199,7 @@ def assert_no_group_loses(
         margin: the share below one half that is tolerated, of groups that name none.
         level: one-sided significance level of all groups together.
         allow_undecided: warn instead of failing where nothing was decided.
-        more: further arguments of `prefbench.compare_models`.
+        more: further arguments of `compare_models`.
 
     Raises:
         AssertionError: in plain words, a sentence for each group.

@@ -15,7 +15,7 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.chat.server import TIMEOUT_SECONDS, Server
-from prefbench.data.outside import Outside, OutsideOptions, from_outside
+from prefbench.data.outside import OutsideOptions, OutsideTable, from_outside
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
 
@@ -74,7 +74,7 @@ def preferences(data: str, minority_ratio: float, seed: int, options: Preference
     )
 
 
-def _utility(name: str, found: Outside, options: PreferenceOptions) -> pb.Utility:
+def _utility(name: str, found: OutsideTable, options: PreferenceOptions) -> pb.Utility:
     """The group's gold reward, or its judge."""
     if options.utility == "llm_judge":
         return _judge(name, found, options)
@@ -89,7 +89,7 @@ def _utility(name: str, found: Outside, options: PreferenceOptions) -> pb.Utilit
     )
 
 
-def _judge(name: str, found: Outside, options: PreferenceOptions) -> Judge:
+def _judge(name: str, found: OutsideTable, options: PreferenceOptions) -> Judge:
     if "clusters" in found.report:
         raise pb.UserError(
             "a judge has to be told in words who a person is, and clusters have none: name task.group."

@@ -170,7 +170,7 @@ def test_commands_and_options_in_running_text_exist(page: str, example_files: Pa
             assert set(re.findall(r"--[\w-]+", span)) <= {o for p in command.params for o in p.opts}, span
         elif span.startswith("--"):
             assert span.split()[0] in options, f"{page}: `{span}`"
-        for name in re.findall(r"\b((?:task|aligner|model|policy)\.[a-z_]+)\b", span):
+        for name in re.findall(r"(?<![\w.])((?:task|aligner|model|policy)\.[a-z_]+)\b", span):
             assert name in settable, f"{page}: `{span}`"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import prefbench
 from prefbench import registry
 
-WORDS = {"reference", "constant", "longest", "shortest", "welfare"}
-"""Names that are words of the harness's own as well: kinds of policies, a stage, an option."""
+WORDS = {"reference", "constant", "longest", "shortest", "welfare", "preferences"}
+"""Names that are words of the harness's own as well: kinds of policies, a stage, an option, data."""
 CRITERIA = {"maxmin": "learn/exact.py"}
 """A name that is also a criterion, in the module that solves for it."""
 TEMPLATES = "tools/templates/"

@@ -16,7 +16,7 @@ from prefbench.boards.models_output import HEADER, models_rows, models_sentences
 from prefbench.boards.rows import Row
 from prefbench.data.generate import read_prompts
 from prefbench.errors import UserError
-from prefbench.evaluate.models import LEVEL, Answers, ModelComparison, compare_answers
+from prefbench.evaluate.models import LEVEL, ModelAnswers, ModelComparison, compare_answers
 from prefbench.evaluate.wishes import MARGIN, FunctionUtility, Wish, read_wishes
 from prefbench.problem.problem import prompts_alone
 from prefbench.problem.utilities.named import utility_named
@@ -163,7 +163,7 @@ def _answers(
     seed: int,
     options: Mapping[str, Any],
     store: Store,
-) -> Answers:
+) -> ModelAnswers:
     if isinstance(model, Mapping):
         missing = [prompt for prompt in prompts if prompt not in model]
         if missing:
@@ -171,7 +171,7 @@ def _answers(
                 f"{side} lacks responses to {len(missing)} prompts, the first is {missing[0]!r:.60}."
             )
         rows = [model[prompt] for prompt in prompts]
-        return Answers(side, [[row] if isinstance(row, str) else list(row) for row in rows])
+        return ModelAnswers(side, [[row] if isinstance(row, str) else list(row) for row in rows])
     name, outside = name_outside(model)
     entry = registry.get("policy", name.partition(":")[0])
     problem = prompts_alone(prompts, RESPONSE_TOKENS)
@@ -179,4 +179,4 @@ def _answers(
     checked = entry.options(**resolve(entry.options, options, side, entry.name))
     made = Outside.of(entry.function(request, checked))
     said = made.policy.sample(prompts, samples, child(seed, "compare", side))
-    return Answers(made.writer or name.partition(":")[2], said)
+    return ModelAnswers(made.writer or name.partition(":")[2], said)

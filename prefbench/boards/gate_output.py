@@ -61,7 +61,7 @@ def write_summary(text: str, path: Path) -> None:
     write_atomically(path, text)
 
 
-class Case(NamedTuple):
+class GateCase(NamedTuple):
     """One question of a gate as a test case."""
 
     name: str
@@ -78,17 +78,19 @@ def junit_xml(report: GateReport) -> str:
     skipped.
     """
     cases = [
-        Case(f"{row_name(row.key)} {row.check.metric}", row.verdict, row.sentence, report.closes(row.verdict))
+        GateCase(
+            f"{row_name(row.key)} {row.check.metric}", row.verdict, row.sentence, report.closes(row.verdict)
+        )
         for row in report.rows
     ]
     cases += [
-        Case(name, "not run", f"NOT RUN: {name} is in the baseline only.", report.strict)
+        GateCase(name, "not run", f"NOT RUN: {name} is in the baseline only.", report.strict)
         for name in report.unmatched
     ]
     return junit_of("gate", cases)
 
 
-def junit_of(command: str, cases: Sequence[Case]) -> str:
+def junit_of(command: str, cases: Sequence[GateCase]) -> str:
     """The cases of a command as JUnit XML: what failed, and what is neither held nor failed as skipped."""
     failures = sum(case.failed for case in cases)
     skipped = sum(not case.failed and case.verdict != "held" for case in cases)

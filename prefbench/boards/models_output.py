@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefbench.boards.gate_output import Case, escaped, junit_of
+from prefbench.boards.gate_output import GateCase, escaped, junit_of
 from prefbench.evaluate.models import GroupVerdict, ModelComparison
 
 HEADER = ("group", "verdict", "win rate, 95%", "won/tied/lost", "p")
@@ -31,7 +31,7 @@ def _cells(group: GroupVerdict) -> list[str]:
 
 
 def models_sentences(comparison: ModelComparison) -> list[str]:
-    """What the table does not hold: worst group, gap, each verdict, the level, and the sum."""
+    """Sentences below the table: worst group, gap, each verdict, the level, and the sum."""
     c = comparison
     bounds = [f"[{low:.3f}, {high:.3f}]" for low, high in (c.worst_group_win_rate_ci, c.gap_ci)]
     said = [
@@ -59,7 +59,7 @@ def models_markdown(comparison: ModelComparison) -> str:
 def models_junit(comparison: ModelComparison) -> str:
     """The comparison as JUnit XML, a case for each group; a failure closes the gate."""
     cases = [
-        Case(group.name, group.verdict, group.sentence, comparison.closes(group.verdict))
+        GateCase(group.name, group.verdict, group.sentence, comparison.closes(group.verdict))
         for group in comparison.groups
     ]
     return junit_of("compare-models", cases)

@@ -45,7 +45,7 @@ Beats = int | Literal["never", "cannot tell"]
 
 
 class Known(NamedTuple):
-    """What is known of people in a stratum."""
+    """Knowledge of people in a stratum."""
 
     seen: bool
     n: int | None
@@ -83,9 +83,9 @@ class PeopleFigures:
     minus_single: Difference | None
     """Worst group less that of the best single policy; None of that and of other single policies."""
     own_minus: Difference | None
-    """Of a control: win rate with the own context less that with this one."""
+    """Win rate of a control: that with the own context less that with this one."""
     answer: Answer | None
-    """Of a control, and of those of whom nothing is known: whether what is due is so."""
+    """Answer of a control, and for those of whom nothing is known: true if what is due is so."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class PeopleRow:
         return self.row is self.single
 
 
-class _Stratum(NamedTuple):
+class _BoardStratum(NamedTuple):
     """One stratum of one run."""
 
     people: int | None
@@ -126,7 +126,7 @@ class _Strata:
     row: Row
 
     @cached_property
-    def runs(self) -> list[dict[Known, _Stratum]]:
+    def runs(self) -> list[dict[Known, _BoardStratum]]:
         return [_of_record(record) for record in self.row.records.values()]
 
     @property
@@ -252,7 +252,7 @@ def beats_from(by_size: Mapping[int, Difference]) -> Beats | None:
 
 @dataclass(frozen=True)
 class _Controls:
-    """What the evidence of a row says of its controls beside win rates."""
+    """Evidence of a row on its controls beside win rates."""
 
     row: Row
 
@@ -264,12 +264,12 @@ class _Controls:
 
     @cached_property
     def default(self) -> Answer:
-        """Whether those of whom nothing is known are given the default in every run."""
+        """True if those of whom nothing is known are given the default in every run."""
         found = self._each(default_kept)
         return "cannot tell" if found is None else "passes" if all(found) else "fails"
 
     def _each(self, told: Callable[[Path], Told]) -> list[Told] | None:
-        """What the evidence of each run says; None, with a warning, where one cannot be read."""
+        """Evidence of each run; None, with a warning, where one cannot be read."""
         try:
             return [told(folder) for folder in self.row.folders.values()]
         except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
@@ -334,7 +334,7 @@ def _own_minus(strata: _Strata, known: Known) -> Difference | None:
     return _difference(mean, two_sided_p(mean))
 
 
-def _of_record(record: Record) -> dict[Known, _Stratum]:
+def _of_record(record: Record) -> dict[Known, _BoardStratum]:
     """The strata of a run; where nobody differs everybody is seen, and wants what her group wants."""
     people = record.people
     if people is None:
@@ -342,7 +342,7 @@ def _of_record(record: Record) -> dict[Known, _Stratum]:
         rate = float(np.mean([group.win_rate for group in record.groups]))
         ends = record.worst_group_win_rate_ci
         return {
-            Known(True, None): _Stratum(
+            Known(True, None): _BoardStratum(
                 None,
                 record.worst_group,
                 record.kl,
@@ -356,7 +356,7 @@ def _of_record(record: Record) -> dict[Known, _Stratum]:
         for other in people.own_minus
     }
     return {
-        Known(each.seen, each.n, each.context): _Stratum(
+        Known(each.seen, each.n, each.context): _BoardStratum(
             sum(group.people for group in each.groups),
             each.worst_group,
             each.kl,

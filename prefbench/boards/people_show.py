@@ -86,7 +86,7 @@ def show_people(
 
 
 def people_boards(frame: pd.DataFrame, wide: bool = True) -> list[PeopleBoard]:
-    """What is shown of each board of a frame.
+    """Tables and sentences of each board of a frame.
 
     Args:
         frame: as `show_people` takes it.

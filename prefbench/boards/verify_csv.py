@@ -67,7 +67,7 @@ def _held(
     columns: Iterable[str],
     runs_dir: Path,
 ) -> dict[str, list[str]]:
-    """What is wrong with each row of a file, by the row that the runs give with the same key."""
+    """Errors in each row of a file, by the row that the runs give with the same key."""
 
     def key_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
         return tuple(_cell(row[name]) for name in key)

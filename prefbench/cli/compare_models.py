@@ -20,7 +20,7 @@ def compare_models(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The model in use, as KIND:SOURCE.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The one that is to take its place, likewise.")],
     groups: Annotated[
-        Path, typer.Option(metavar="FILE.toml", help="What each group wants: docs/compare-models.md.")
+        Path, typer.Option(metavar="FILE.toml", help="Wishes of the groups: docs/compare-models.md.")
     ],
     prompts: Annotated[
         Path | None,

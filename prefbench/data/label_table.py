@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefbench.data.annotated import TIE, Label, Read
-from prefbench.data.conversation import answer_of, last_turn, parted, prompt_of, turns_of
+from prefbench.data.conversation import TURN, answer_of, last_turn, parted, prompt_of, turns_of
 from prefbench.data.files import Columns
 from prefbench.data.label_source import lacking
 from prefbench.errors import UserError
@@ -121,7 +121,7 @@ def _texts(cells: Cells, index: int, sides: tuple[str, str]) -> tuple[str, str, 
         return prompt, first, second
     told = turns_of(cells["prompt"][index])
     prompt = _text(cells["prompt"][index], "prompt") if told is None else prompt_of(told)
-    return prompt, *_without(prompt, _response(one, sides[0]), _response(other, sides[1]))
+    return _parted_from(prompt, _response(one, sides[0]), _response(other, sides[1]))
 
 
 def _response(cell: object, side: str) -> str:
@@ -131,12 +131,15 @@ def _response(cell: object, side: str) -> str:
     return answer_of(turns[-1:])  # of a conversation that repeats its prompt the last message
 
 
-def _without(prompt: str, one: str, other: str) -> tuple[str, str]:
-    """Responses without the prompt, where both repeat it."""
-    head = prompt.strip()
-    if head and one.lstrip().startswith(head) and other.lstrip().startswith(head):
-        return one.lstrip()[len(head) :], other.lstrip()[len(head) :]
-    return one, other
+def _parted_from(prompt: str, one: str, other: str) -> tuple[str, str, str]:
+    """Prompt and responses, where both may repeat the prompt and begin the assistant's turn."""
+    head, told = prompt.strip(), (one.lstrip(), other.lstrip())
+    if not head or not all(text.startswith(head) for text in told):
+        return prompt, one, other
+    first, second = (text[len(head) :] for text in told)
+    if first.startswith(TURN) and second.startswith(TURN):
+        return head + TURN, first[len(TURN) :], second[len(TURN) :]
+    return prompt, first, second
 
 
 def _text(cell: object, what: str) -> str:

@@ -71,7 +71,7 @@ class OutsideOptions(Options):
 
 
 @dataclass(frozen=True)
-class Outside:
+class OutsideTable:
     """Labels from outside as a problem needs them."""
 
     divided: Divided
@@ -88,7 +88,7 @@ class Outside:
     """Sentences on what these labels cannot tell, and on what was left out of them."""
 
 
-def from_outside(data: str, options: OutsideOptions, seed: int, *, listed: bool = False) -> Outside:
+def from_outside(data: str, options: OutsideOptions, seed: int, *, listed: bool = False) -> OutsideTable:
     """The labels that `data` names, of people whose group is known, dealt out to splits.
 
     Args:
@@ -115,7 +115,7 @@ def from_outside(data: str, options: OutsideOptions, seed: int, *, listed: bool 
     )
     divided = divide(table.source, rows, sizes, seed)
     people = divided.report["people"]
-    return Outside(
+    return OutsideTable(
         divided,
         tuple(sorted(divided.gold, key=lambda name: (-people[name]["train"], name))),
         str(grouped.report["groups_by"]),

@@ -1,7 +1,7 @@
 """PersonalLLM (namkoong-lab/PersonalLLM, arXiv 2409.20296): 8 responses a prompt, scored by 10 reward models.
 
-A row has `prompt`, `response_1` to `response_8`, and for each response a column of each reward model, named
-`response_1_gemma_2b` and so on.
+A row has `prompt`, eight responses called response_1 and so on, and for each response a column of each reward
+model, named `response_1_gemma_2b` and so on.
 """
 
 from __future__ import annotations

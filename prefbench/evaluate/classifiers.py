@@ -256,7 +256,7 @@ def _positive_and_negative(model: str, n_labels: int, id2label: dict[int, str]) 
 
 
 def model_name(model: str, folder: Path) -> str:
-    """What the user called a model, a folder by its last part, and the digest of its files."""
+    """Name that the user gave a model, of a folder its last part, and the digest of its files."""
     shown = folder.resolve().name if Path(model).is_dir() else model
     return f"{shown}:{_files_digest(folder)[:12]}"
 

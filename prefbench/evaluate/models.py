@@ -36,8 +36,8 @@ EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said to the prompts.
+class ModelAnswers:
+    """Responses of a model to the prompts.
 
     Attributes:
         name: of the model, for tables.
@@ -82,7 +82,7 @@ class GroupVerdict:
 
     @property
     def sentence(self) -> str:
-        """What happened to the group, in words."""
+        """Verdict on the group, in words."""
         label = {"held": "held", "fell": "LOSES", "cannot tell": "CANNOT TELL"}[self.verdict]
         least = f"{EVEN - self.margin:g}"
         rest = {
@@ -100,8 +100,8 @@ class GroupVerdict:
 class ModelComparison:
     """The new model against the old one: every group's verdict, and the prompts behind it."""
 
-    old: Answers
-    new: Answers
+    old: ModelAnswers
+    new: ModelAnswers
     prompts: tuple[str, ...]
     groups: tuple[GroupVerdict, ...]
     worst_group: str
@@ -118,7 +118,7 @@ class ModelComparison:
     differences: Floats
     """Utility of the new response less the old one's, in the same shape; NaN where one is empty."""
     judges: dict[str, Any]
-    """What each group's judge did, by the group's name."""
+    """Report of each group's judge, by the group's name."""
 
     @property
     def decided(self) -> bool:
@@ -205,8 +205,8 @@ def _number(value: float) -> float | None:
 
 def compare_answers(
     prompts: Sequence[str],
-    old: Answers,
-    new: Answers,
+    old: ModelAnswers,
+    new: ModelAnswers,
     wishes: Sequence[Wish],
     level: float = LEVEL,
     strict: bool = False,
@@ -277,7 +277,9 @@ def compare_answers(
     )
 
 
-def _met(prompts: Sequence[str], old: Answers, new: Answers, wishes: Sequence[Wish]) -> tuple[Floats, Floats]:
+def _met(
+    prompts: Sequence[str], old: ModelAnswers, new: ModelAnswers, wishes: Sequence[Wish]
+) -> tuple[Floats, Floats]:
     """Outcomes and differences of utility, `[prompts, samples, groups]`; NaN where a response is empty."""
     shape = (len(prompts), len(new.responses[0]))
     ours = [text for row in new.responses for text in row]

@@ -20,7 +20,7 @@ EMPTY_LOGIT = -1_000.0
 
 
 @dataclass(frozen=True)
-class RewardModel(Utility):
+class HubReward(Utility):
     """The logit that a reward model gives to a response in a conversation that its prompt began.
 
     Prompt and response are put into the tokenizer's chat template where it has one, else one after the other
@@ -72,7 +72,7 @@ class RewardModel(Utility):
             return np.asarray(self.model(**inputs).logits[:, 0].double().cpu().numpy())
 
 
-def load_reward_model(model: str, *, batch_size: int = 16, device: str = "cpu") -> RewardModel:
+def load_reward_model(model: str, *, batch_size: int = 16, device: str = "cpu") -> HubReward:
     """Load a reward model from a folder or from the hub: safetensors weights only, no code of its own.
 
     Args:
@@ -93,6 +93,6 @@ def load_reward_model(model: str, *, batch_size: int = 16, device: str = "cpu") 
             f"{model!r} has {network.config.num_labels} labels: a reward model has one, its reward."
         )
     tokenizer.truncation_side = "left"
-    return RewardModel(
+    return HubReward(
         f"reward_model/1:{model_name(model, folder)}", batch_size, tokenizer, network.to(device).eval()
     )

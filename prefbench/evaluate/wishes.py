@@ -26,7 +26,7 @@ Function = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """Prompts `[n]` and responses `[n]` to a number for each, larger is better."""
 MARGIN = 0.03
 EMPTY = -1e9
-"""What a response without a word earns by an opposite: less than anything."""
+"""Utility of a response without a word by an opposite: less than anything."""
 WAYS = ("utility", "judge", "reward_model", "function")
 
 
@@ -54,7 +54,7 @@ class FunctionUtility(Utility):
     unit: str = "the function's"
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """What the function says of each response.
+        """Number that the function gives each response.
 
         Raises:
             UserError: it fails, or gives something else than a finite number for each.

@@ -258,7 +258,7 @@ class SoftTokensRequest:
     pairs: Pairs
     """Pairs that they are fitted to, with the ids of their annotators."""
     loss: PairwiseLoss
-    """As of `PairwiseRequest`."""
+    """Settings as of `PairwiseRequest`."""
     options: PairTrainingOptions
     """Options of the fit: beta, epochs, batch, learning rate."""
     _: KW_ONLY

@@ -1,4 +1,4 @@
-"""What a policy says to people under the controls, word for word, out of a run's evidence."""
+"""Responses of a policy to people under the controls, word for word, out of a run's evidence."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Line:
 
     name: str
     needs: str
-    """What it needs in training, and sees of whoever is answered."""
+    """Fields that it needs in training, and sees of whoever is answered."""
     style: int
     """Number for `style`; by name, so that a line looks alike in every setting."""
 
@@ -196,7 +196,7 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    """What an aligner needs, and what its policy sees where it sees anything."""
+    """Needs of an aligner, and what its policy sees where it sees anything."""
     return f"{row['needs']}, sees {row['sees']}" if row["sees"] else str(row["needs"])
 
 

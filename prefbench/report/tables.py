@@ -84,7 +84,7 @@ def result_table(record: Record) -> Table:
 
 
 def room_line(record: Record) -> str | None:
-    """What knowing the groups of people could be worth, in a sentence; None where nobody is told apart.
+    """Worth of knowing people's groups, at most, in a sentence; None where nobody is told apart.
 
     Exact, where responses can be listed; elsewhere nothing is known of it from one run.
     """

@@ -57,7 +57,7 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame, written: pd.DataFr
 
 
 def _whoever(problem: Problem, rows: pd.DataFrame) -> str:
-    """Whose preference a row is, in words."""
+    """Person whose preference a row is, in words."""
     if VOTES in rows:
         return "most of the annotators who labelled it"
     if problem.given is None:
@@ -191,7 +191,7 @@ def _splits(rows: pd.DataFrame, written: pd.DataFrame) -> list[list[str]]:
 
 
 def _people(problem: Problem, written: pd.DataFrame) -> str:
-    """What is said of people and of how they label, where a task sets it or votes are counted."""
+    """Sentences on people and on how they label, where a task sets it or votes are counted."""
     people, said = problem.population, []
     if people.spread:
         said.append(

@@ -91,6 +91,12 @@ def test_messages_and_transcripts():
     assert read(transcripts) == [Label("Human: q\n\nAssistant:", " yes", " no", None)]
     repeated = {"prompt": ["Q?"], "chosen": ["Q? yes"], "rejected": ["Q? no"]}
     assert read(repeated) == [Label("Q?", " yes", " no", None)]
+    turns = {
+        "prompt": ["Human: Q?"],
+        "chosen": ["Human: Q?\n\nAssistant: yes"],
+        "rejected": ["Human: Q?\n\nAssistant: no"],
+    }
+    assert read(turns) == [Label("Human: Q?\n\nAssistant:", " yes", " no", None)]
     for changed, said_of in (
         (columns | {"prompt": [asked + one]}, "the last message of a prompt is not the user's"),
         (columns | {"prompt": [said(("judge", "x"))]}, "a message has the role 'judge'"),

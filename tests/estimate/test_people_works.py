@@ -118,13 +118,16 @@ def test_contexts_are_counted_as_often_as_somebody_is_adapted_to():
     assert people_in(stated("dpo")) == dataclasses.replace(
         found, answers=0, contexts=0, pairs=0, compared=12 * 5
     )
-    assert people_in(stated("dpo", "task.unseen_annotators=0")) is None
+    assert people_in(stated("dpo", "task.unseen_annotators=0", "task.context_pairs=8")) is None
 
 
 def test_people_are_a_stage_of_the_estimate_with_memory_and_time():
     whole, without = (
         estimate.estimate(spec, SHAPES["tulu2-7b"], estimate.problem_of(spec))
-        for spec in (stated("em_personal"), stated("em_personal", "task.unseen_annotators=0"))
+        for spec in (
+            stated("em_personal"),
+            stated("em_personal", "task.unseen_annotators=0", "task.context_pairs=8"),
+        )
     )
     (people,) = (stage for stage in whole.stages if stage.name == "people")
     (seen,) = (stage for stage in without.stages if stage.name == "people")
@@ -134,5 +137,7 @@ def test_people_are_a_stage_of_the_estimate_with_memory_and_time():
     )
     h200 = HARDWARE["h200"]
     assert whole.hours(h200)[1] > without.hours(h200)[1]
-    nobody = estimate.estimate(stated("dpo", "task.unseen_annotators=0"), SHAPES["tulu2-7b"], problem())
+    nobody = estimate.estimate(
+        stated("dpo", "task.unseen_annotators=0", "task.context_pairs=8"), SHAPES["tulu2-7b"], problem()
+    )
     assert "people" not in [stage.name for stage in nobody.stages]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prefbench.boards.models_output import models_junit, models_markdown, models_rows, models_sentences
 from prefbench.errors import UserError
-from prefbench.evaluate.models import Answers, compare_answers
+from prefbench.evaluate.models import ModelAnswers, compare_answers
 from prefbench.evaluate.wishes import FunctionUtility, Wish
 from prefbench.problem.utilities.named import UTILITIES, utility_named
 from prefbench.report.models_page import models_page
@@ -23,7 +23,7 @@ SHORT = Wish("short", utility_named("conciseness"))
 def met(old, new, wishes=(SHORT,), **options):
     """A comparison of one response to each prompt."""
     prompts = [f"prompt {number}" for number in range(len(old))]
-    sides = (Answers(name, [[text] for text in side]) for name, side in (("old", old), ("new", new)))
+    sides = (ModelAnswers(name, [[text] for text in side]) for name, side in (("old", old), ("new", new)))
     return compare_answers(prompts, *sides, wishes, **options)
 
 
@@ -64,14 +64,16 @@ def test_samples_of_a_prompt_are_one_observation():
     once = met(old, new)
     prompts = [f"prompt {number}" for number in range(50)]
     four = compare_answers(
-        prompts, Answers("old", [[t] for t in old]), Answers("new", [[t] * 4 for t in new]), [SHORT]
+        prompts, ModelAnswers("old", [[t] for t in old]), ModelAnswers("new", [[t] * 4 for t in new]), [SHORT]
     )
     assert four.groups[0].p_value == once.groups[0].p_value
     assert four.groups[0].losses == 4 * once.groups[0].losses
 
 
 def test_sample_j_meets_sample_j():
-    c = compare_answers(["p"], Answers("old", [["a", "a b c"]]), Answers("new", [["a b"] * 4]), [SHORT])
+    c = compare_answers(
+        ["p"], ModelAnswers("old", [["a", "a b c"]]), ModelAnswers("new", [["a b"] * 4]), [SHORT]
+    )
     assert c.scores[0, :, 0].tolist() == [0, 1, 0, 1]
 
 
@@ -139,8 +141,8 @@ def test_what_does_not_fit(arguments, words):
     with pytest.raises(UserError, match=words):
         compare_answers(
             arguments.pop("prompts"),
-            Answers("old", arguments.pop("old")),
-            Answers("new", arguments.pop("new")),
+            ModelAnswers("old", arguments.pop("old")),
+            ModelAnswers("new", arguments.pop("new")),
             wishes,
             **arguments,
         )

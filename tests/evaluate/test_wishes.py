@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prefbench.errors import UserError
-from prefbench.evaluate.models import Answers, compare_answers
+from prefbench.evaluate.models import ModelAnswers, compare_answers
 from prefbench.evaluate.wishes import read_wishes
 from prefbench.problem.utilities.content import Conciseness
 from support.judge_server import MODEL, prefers, serving
@@ -54,7 +54,7 @@ def test_a_utility_by_name_and_its_opposite(wishes_of):
     )
     assert (brief.margin, wordy.margin) == (0.1, 0.02)
     assert isinstance(brief.utility, Conciseness)
-    c = compare_answers(PROMPTS, Answers("old", OLD), Answers("new", NEW), [brief, wordy])
+    c = compare_answers(PROMPTS, ModelAnswers("old", OLD), ModelAnswers("new", NEW), [brief, wordy])
     assert np.array_equal(c.scores[:, 0, 0], [0, 1]) and np.array_equal(c.scores[:, 0, 1], [1, 0])
 
 
@@ -81,7 +81,7 @@ def test_a_sentence_is_judged_by_the_server(wishes_of):
             '[[group]]\nname = "long"\njudge = "long answers"\n'
             f'[judge]\nmodel = "{MODEL}"\nurl = "{server.url}"\n'
         )
-        c = compare_answers(PROMPTS, Answers("old", OLD), Answers("new", NEW), [wish])
+        c = compare_answers(PROMPTS, ModelAnswers("old", OLD), ModelAnswers("new", NEW), [wish])
     assert c.scores[:, 0, 0].tolist() == [1, 0]
     assert c.groups[0].mean_difference is None
     assert c.judges["long"]["comparisons"] == 2

@@ -331,7 +331,7 @@ def test_a_share_of_votes_is_its_votes_to_routers(made):
     assert posterior(x, centre, strength) == pytest.approx(posterior(hard, centre), abs=1e-8)
     for fit in (fit_free, fit_simplex):
         one, other = fit(x, 0.7, centre, strength=strength), fit(hard, 0.7, centre)
-        assert one == pytest.approx(other, abs=1e-8)
+        assert one == pytest.approx(other, abs=1e-6)  # an iteration that ends near the same point
     for found, told in zip(population(x[:, 0], user, strength), population(hard[:, 0], user), strict=True):
         assert found == pytest.approx(told, abs=1e-8)
 
