@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, QuietOption, RunsDir
+from prefbench.cli.options import (
+    AllowHost,
+    AllowPlugins,
+    AsJson,
+    Junit,
+    Plugin,
+    QuietOption,
+    RunsDir,
+    Summary,
+)
 from prefbench.cli.output import print_json
 from prefbench.cli.plugins import load_and_warn
 from prefbench.text import one_line
@@ -64,13 +73,8 @@ def compare_models(
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Also write every comparison: prompt, responses, outcomes."),
     ] = None,
-    summary: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."
-        ),
-    ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Also write JUnit XML.")] = None,
+    summary: Summary = None,
+    junit: Junit = None,
     runs_dir: RunsDir = Path("runs"),
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import AsJson, RunsDir
+from prefbench.cli.options import AsJson, Junit, RunsDir, Summary
 from prefbench.cli.output import print_json
 from prefbench.text import one_line
 
@@ -57,13 +57,8 @@ def gate(
             "given on the command line counts instead.",
         ),
     ] = None,
-    summary: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."
-        ),
-    ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Also write JUnit XML.")] = None,
+    summary: Summary = None,
+    junit: Junit = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with a published leaderboard.

@@ -58,3 +58,8 @@ Address = Annotated[
         help="Address of the Ray cluster.  [default: a Ray of this machine alone]",
     ),
 ]
+Summary = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."),
+]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Also write JUnit XML.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,13 +145,7 @@ class HubClassifier(Utility):
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Score the responses in batches of similar length."""
         check_lengths(prompts, responses)
-        scores = np.full(len(responses), self.empty, dtype=np.float64)
-        kept = [index for index, response in enumerate(responses) if not is_empty(response)]
-        kept.sort(key=lambda index: len(responses[index]))
-        for start in range(0, len(kept), self.batch_size):
-            batch = kept[start : start + self.batch_size]
-            scores[batch] = self._score([responses[index] for index in batch])
-        return scores
+        return scored_in_batches(responses, responses, self.empty, self.batch_size, self._score)
 
     def _score(self, responses: list[str]) -> Scores:
         import torch
@@ -167,6 +161,31 @@ class HubClassifier(Utility):
             logits = self.model(**inputs).logits.double().cpu().numpy()
         negative = 0.0 if self.negative is None else logits[:, self.negative]
         return np.asarray(logits[:, self.positive] - negative, dtype=np.float64)
+
+
+def scored_in_batches(
+    responses: Sequence[str],
+    texts: Sequence[str],
+    empty: float,
+    batch_size: int,
+    score: Callable[[list[str]], Scores],
+) -> Scores:
+    """Scores of all responses, those with words in batches of texts of similar length.
+
+    Args:
+        responses: `[n]`.
+        texts: `[n]`, what is scored of each.
+        empty: the score of a response without a word.
+        batch_size: texts at a time.
+        score: of `[batch]` texts.
+    """
+    scores = np.full(len(responses), empty, dtype=np.float64)
+    kept = [index for index, response in enumerate(responses) if not is_empty(response)]
+    kept.sort(key=lambda index: len(texts[index]))
+    for start in range(0, len(kept), batch_size):
+        batch = kept[start : start + batch_size]
+        scores[batch] = score([texts[index] for index in batch])
+    return scores
 
 
 def load_hub_classifier(

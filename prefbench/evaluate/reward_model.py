@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from prefbench.errors import UserError
-from prefbench.evaluate.classifiers import load_network, model_folder, model_name
+from prefbench.evaluate.classifiers import load_network, model_folder, model_name, scored_in_batches
 from prefbench.problem.utilities.protocol import Scores, Utility, check_lengths
-from prefbench.text import is_empty
 
 INPUT_TOKENS = 4_096
 """Tokens of a prompt and its response, at most, whatever the model could read; the beginning is cut."""
@@ -42,14 +41,8 @@ class HubReward(Utility):
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Score the responses in batches of similar length."""
         check_lengths(prompts, responses)
-        scores = np.full(len(responses), EMPTY_LOGIT, dtype=np.float64)
-        kept = [index for index, response in enumerate(responses) if not is_empty(response)]
-        texts = {index: self._conversation(prompts[index], responses[index]) for index in kept}
-        kept.sort(key=lambda index: len(texts[index]))
-        for start in range(0, len(kept), self.batch_size):
-            batch = kept[start : start + self.batch_size]
-            scores[batch] = self._score([texts[index] for index in batch])
-        return scores
+        texts = [self._conversation(*pair) for pair in zip(prompts, responses, strict=True)]
+        return scored_in_batches(responses, texts, EMPTY_LOGIT, self.batch_size, self._score)
 
     def _conversation(self, prompt: str, response: str) -> str:
         if not self.tokenizer.chat_template:
