@@ -154,7 +154,8 @@ class ModelComparison:
 
     def lost(self, group: str) -> list[dict[str, Any]]:
         """The comparisons that a group lost, as of `items`, the largest loss of utility first."""
-        lost = [item for item in self.items() if item[f"outcome/{group}"] == 0]
+        index = [each.name for each in self.groups].index(group)
+        lost = [self._item(i, j) for i, j in np.argwhere(self.scores[:, :, index] == 0).tolist()]
         return sorted(lost, key=lambda item: item[f"difference/{group}"] or 0.0)
 
     def items(self) -> list[dict[str, Any]]:
@@ -162,20 +163,21 @@ class ModelComparison:
 
         The difference is the new response's utility less the old one's; None where one of them is empty.
         """
-        return [
-            {
-                "prompt": self.prompts[i],
-                "sample": j,
-                "old": self.old.responses[i][j % len(self.old.responses[i])],
-                "new": self.new.responses[i][j],
-            }
-            | {f"outcome/{group.name}": float(self.scores[i, j, g]) for g, group in enumerate(self.groups)}
-            | {
-                f"difference/{group.name}": _number(self.differences[i, j, g])
-                for g, group in enumerate(self.groups)
-            }
-            for i, j in np.ndindex(*self.scores.shape[:2])
-        ]
+        return [self._item(i, j) for i, j in np.ndindex(*self.scores.shape[:2])]
+
+    def _item(self, i: int, j: int) -> dict[str, Any]:
+        """Sample j of the new model for prompt i, as of `items`."""
+        item: dict[str, Any] = {
+            "prompt": self.prompts[i],
+            "sample": j,
+            "old": self.old.responses[i][j % len(self.old.responses[i])],
+            "new": self.new.responses[i][j],
+        }
+        for g, group in enumerate(self.groups):
+            item[f"outcome/{group.name}"] = float(self.scores[i, j, g])
+        for g, group in enumerate(self.groups):
+            item[f"difference/{group.name}"] = _number(self.differences[i, j, g])
+        return item
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form, without the single comparisons."""
