@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def read_scored(data: str) -> Scored:
 
 
 def _number(columns: Columns, name: str, index: int) -> float:
-    value = columns[name][index]
+    value: Any = columns[name][index]
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError):
         return float("nan")

@@ -127,12 +127,11 @@ def _true(value: object) -> bool:
     return value is True or str(value).strip().lower() in ("true", "1", "1.0")
 
 
-def _number(source: str, index: int, column: str, value: object) -> float:
+def _number(source: str, index: int, column: str, value: Any) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError):
         raise UserError(
             f"{source!r}: row {index + 1} has the {column} {value!r:.40}, which is no number: mend it, or "
-            "leave "
-            "the row out."
+            "leave the row out."
         ) from None
