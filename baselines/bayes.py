@@ -11,7 +11,7 @@ import prefbench as pb
 from prefbench.backbone.finite.backbone import Finite
 from prefbench.learn.adaptive import least_favourable
 from prefbench.learn.experiment import draw_contexts, log_likelihood, nothing, simulated
-from prefbench.learn.options import ExactOptions, PersonalOptions
+from prefbench.learn.options import ExactOptions, PersonalOptions, kl_coefficient
 from prefbench.learn.rewards import pairs_of
 from prefbench.learn.routers import by_pairs, posterior
 from prefbench.learn.routing import personal, policies_of
@@ -46,7 +46,7 @@ def _bayes(
 
     @functools.cache
     def fairest(pairs: int) -> np.ndarray:
-        game = backbone.game(view.prompts, experts, options.kl_coefficient)
+        game = backbone.game(view.prompts, experts, kl_coefficient(options, backbone.kl_coefficient))
         told = nothing(game.groups)
         if pairs:
             asked = (game.rewards / noise, game.reference, game.weights)

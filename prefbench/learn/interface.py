@@ -340,6 +340,8 @@ class Backbone(Protocol):
     """Beta of DPO, and of what is built on its loss, where an aligner's options name none."""
     ipo_beta: float
     """Beta of IPO where an aligner's options name none."""
+    kl_coefficient: float
+    """Coefficient of the KL penalty where an aligner's options name none."""
 
     @property
     def notes(self) -> Sequence[str]:

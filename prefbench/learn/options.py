@@ -69,6 +69,7 @@ class PPOOptions(Options):
         "learning_rate": LogUniform(0.3, 3.0, LANGUAGE, times="policy_learning_rate"),
         "checkpoint": Choice(("last", "best"), LANGUAGE),
     }
+    former_defaults = {"kl_coefficient": (0.15, 3)}
     strength = "kl_coefficient"
 
     iterations: int = Field(60, ge=1)
@@ -81,8 +82,9 @@ class PPOOptions(Options):
     """Passes over each batch of samples."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak Adam learning rate; none means the model's own default."""
-    kl_coefficient: float = Field(0.15, ge=0)
-    """Weight beta of the per-token KL penalty, in units of normalised reward per nat."""
+    kl_coefficient: float | None = Field(None, ge=0)
+    """Weight beta of the per-token KL penalty, in units of normalised reward per nat; none means the model's own,
+    0.3 for language models, and in worlds the KL charge that regret is judged at."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per response that an adaptive beta steers to; none keeps beta fixed."""
     kl_horizon: float = Field(2000, gt=0)
@@ -114,10 +116,17 @@ class ExactOptions(Options):
     """Exact optima, where responses can be listed."""
 
     search = {"kl_coefficient": LogUniform(0.03, 1.0, LISTED)}
+    former_defaults = {"kl_coefficient": (0.15, 3)}
     strength = "kl_coefficient"
 
-    kl_coefficient: float = Field(0.15, gt=0)
-    """Weight beta of the KL penalty of the exact optimum, where responses can be listed."""
+    kl_coefficient: float | None = Field(None, gt=0)
+    """Weight beta of the KL penalty of the exact optimum, where responses can be listed; none means the KL charge
+    that regret is judged at."""
+
+
+def kl_coefficient(options: PPOOptions | ExactOptions, own: float) -> float:
+    """The weight beta of a KL penalty that options ask for, or the backbone's `own` where they name none."""
+    return own if options.kl_coefficient is None else options.kl_coefficient
 
 
 class PersonalOptions(ExactOptions):

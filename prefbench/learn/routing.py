@@ -16,7 +16,7 @@ from prefbench import seeds
 from prefbench.learn import exact
 from prefbench.learn.game import Game
 from prefbench.learn.interface import Aligned, Backbone, Context, Personal, Policy, Rewards
-from prefbench.learn.options import PersonalOptions, PPOOptions
+from prefbench.learn.options import PersonalOptions, PPOOptions, kl_coefficient
 from prefbench.learn.routers import Router
 from prefbench.learn.weighted import Candidates, Experts, SelectionPolicy, listed
 from prefbench.learn.welfare import mean
@@ -81,7 +81,7 @@ def weights_for_worst_off(
 
     Of a language model's responses only samples count, of some train prompts (a sample average).
     """
-    beta = options.kl_coefficient
+    beta = kl_coefficient(options, backbone.kl_coefficient)
     game = backbone.game(view.prompts, experts, beta)
     if game is None:
         prompts = list(dict.fromkeys(view.prompts))[:PRIOR_PROMPTS]

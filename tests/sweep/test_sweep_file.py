@@ -63,7 +63,7 @@ def test_options_may_be_for_one_name_and_then_go_before_those_for_all():
 def test_a_strength_that_plays_no_part_on_the_model_is_left_as_it_is():
     grid = "aligner = ['user_regression']\nstrengths = 3\n"
     (alone,) = specs_of("task = 'imdb_two_group'\n" + grid)
-    assert alone.aligner_options["kl_coefficient"] == 0.15
+    assert alone.aligner_options["kl_coefficient"] is None
     assert len({spec.aligner_options["kl_coefficient"] for spec in specs_of(WORLD + grid)}) == 3
 
 

@@ -37,6 +37,7 @@ from prefbench.learn.interface import (
     SoftTokensRequest,
     called_with,
 )
+from prefbench.learn.options import kl_coefficient
 from prefbench.learn.pairwise import labelled
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.selection import BestOfPolicy
@@ -76,11 +77,13 @@ class Finite:
         self.dpo_beta = world.beta / temperature if temperature > 0 else 0.1
         # IPO drives a margin to (p - 1/2) / beta, which near a coin's odds is a quarter of them.
         self.ipo_beta = self.dpo_beta / 4
+        self.kl_coefficient = world.beta
         self.options = options
         self.store = store
         self.work = work
         self.digest = world.digest
-        self.training: Mapping[str, Any] = options.model_dump()
+        strengths = {"kl_coefficient": self.kl_coefficient, "dpo_beta": self.dpo_beta}
+        self.training: Mapping[str, Any] = {**options.model_dump(), **strengths}
         self.reference = FinitePolicy(world, np.log(world.reference))
 
     def at(self, work: Work) -> Finite:
@@ -198,7 +201,7 @@ class Finite:
     @called_with(OptimiseRequest)
     def optimise(self, request: OptimiseRequest) -> Policy:
         """The policy with the highest welfare, in closed form or, if asked for, by PPO."""
-        beta = request.options.kl_coefficient
+        beta = kl_coefficient(request.options, self.kl_coefficient)
         if not beta > 0:
             raise UserError(
                 f"aligner.kl_coefficient={beta:g}: where responses are listed the optimum is exact and needs "

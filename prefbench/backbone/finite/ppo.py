@@ -114,6 +114,7 @@ def train(
         device=torch.device("cpu"),
         limits=Limits.of(work.reporter.note, train_tokens=1 << 20, tokens=1 << 20),
         policy_learning_rate=model_options.policy_learning_rate,
+        kl_coefficient=world.beta,
         trainable_copy=lambda seed: copy.deepcopy(model).requires_grad_(True),
     )
     trained = ppo.train(disguised, replace(request, rewards=looked_up))

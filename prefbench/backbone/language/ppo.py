@@ -33,7 +33,7 @@ from prefbench.backbone.language.tokens import collate
 from prefbench.backbone.language.training import Parts, State, descend, schedule
 from prefbench.errors import Diverged
 from prefbench.learn.interface import OptimiseRequest
-from prefbench.learn.options import PPOOptions
+from prefbench.learn.options import PPOOptions, kl_coefficient
 from prefbench.learn.welfare import scores_of
 from prefbench.team import Once, team
 from prefbench.work import PPO_LOOKS
@@ -170,7 +170,7 @@ def train(backbone: LanguageModel, request: OptimiseRequest) -> LMPolicy:
     head = ValueHead(backbone.width).to(backbone.device)
     state = State([model, head], options.learning_rate or backbone.policy_learning_rate)
     encoded = backbone.codec.prompts(prompts)
-    coefficient = options.kl_coefficient
+    coefficient = kl_coefficient(options, backbone.kl_coefficient)
     history: list[dict[str, float]] = []
     best = best_of(state.parameters, ppo_score(backbone, model, request), options.iterations, PPO_LOOKS)
     saved = work.load("ppo")

@@ -57,6 +57,10 @@ class LanguageModel(Protocol):
         """Default of aligners that train the policy."""
 
     @property
+    def kl_coefficient(self) -> float:
+        """Default weight of the KL penalty of those that do it by PPO."""
+
+    @property
     def reward_learning_rate(self) -> float:
         """Default of reward models."""
 
