@@ -83,8 +83,8 @@ class PPOOptions(Options):
     learning_rate: float | None = Field(None, gt=0)
     """Peak Adam learning rate; none means the model's own default."""
     kl_coefficient: float | None = Field(None, ge=0)
-    """Weight beta of the per-token KL penalty, in units of normalised reward per nat; none means the model's own,
-    0.3 for language models, and in worlds the KL charge that regret is judged at."""
+    """Weight beta of the per-token KL penalty, in units of normalised reward per nat; none means the model's
+    own, 0.3 for language models, and in worlds the KL charge that regret is judged at."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per response that an adaptive beta steers to; none keeps beta fixed."""
     kl_horizon: float = Field(2000, gt=0)
@@ -120,8 +120,8 @@ class ExactOptions(Options):
     strength = "kl_coefficient"
 
     kl_coefficient: float | None = Field(None, gt=0)
-    """Weight beta of the KL penalty of the exact optimum, where responses can be listed; none means the KL charge
-    that regret is judged at."""
+    """Weight beta of the KL penalty of the exact optimum, where responses can be listed; none means the KL
+    charge that regret is judged at."""
 
 
 def kl_coefficient(options: PPOOptions | ExactOptions, own: float) -> float:
