@@ -65,7 +65,7 @@ class CausalLM:
     """Usual beta of DPO (Rafailov et al. 2023)."""
     ipo_beta = 0.1
     kl_coefficient = 0.3
-    """At half of it some rewards of few labels are followed for 50 nats, and the group they stand for loses."""
+    """Half of it lets some rewards of few labels be followed for 50 nats, and the group meant loses."""
 
     def __init__(
         self,
