@@ -145,11 +145,23 @@ class Recipe:
         self.add(stage, "score", rows, 0, least, **more)
 
     def fit_reward(
-        self, stage: str, pairs: float, epochs: int, held: int, least: float = 1.0, passes: float = 1
+        self,
+        stage: str,
+        pairs: float,
+        epochs: int,
+        held: int,
+        least: float = 1.0,
+        passes: float = 1,
+        adapts: bool = False,
     ) -> None:
-        """A reward is trained on pairs and then scores both responses of all train pairs `passes` times."""
+        """A reward is trained on pairs and then scores both responses of all train pairs `passes` times.
+
+        `adapts` says that it begins with another, to whose states of the pairs a head is fitted.
+        """
         batch = 2 * self.options["reward_batch"]
         more = {"held": held, "vocabulary": False}
+        if adapts:
+            self.score(stage, 2 * pairs, least, **more)
         if self.options["reward_checkpoint"] == "best":
             more["held"] += 1
             checked = self.sizes.validation * pairs / self.sizes.train
@@ -173,6 +185,7 @@ class Recipe:
             self.options["reward_group_epochs"],
             1 + groups,
             passes=groups,
+            adapts=True,
         )
         self.judge("rewards of groups", 1 + groups)
         self.rewards = groups
@@ -206,6 +219,7 @@ class Recipe:
                 kept + 2 * clusters,
                 1 / (rounds * share),
                 rounds * clusters,
+                adapts=True,
             )
             self.judge("rewards by EM", kept + clusters)
             if most:

@@ -180,7 +180,13 @@ def _expectation_maximisation(
         """A cluster's reward on its pairs, warm from the one before."""
         warm = everybody if before is None else before.reward
         reward = backbone.fit_reward(
-            mine, group_options(options), seed=seed, name=name, start=warm, held_out=checked(weight)
+            mine,
+            group_options(options),
+            seed=seed,
+            name=name,
+            start=warm,
+            adapts=True,
+            held_out=checked(weight),
         )
         return _Fit(reward, scores_of(reward, pairs), pairs.strength)
 

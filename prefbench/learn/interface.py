@@ -192,6 +192,9 @@ class RewardRequest:
     """Name of its checkpoints; an aligner that fits several rewards gives each its own."""
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
+    adapts: bool = False
+    """It adapts `start` to the pairs of a few: a head is fitted to them first, then all weights at
+    `reward_group_rate` of the learning rate (Kumar et al. 2022, arXiv 2202.10054)."""
     held_out: Pairs | None = None
     """Pairs that choose between the weights of its training, if the options let them."""
 

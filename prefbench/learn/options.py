@@ -22,6 +22,8 @@ class RewardOptions(Options):
     """Passes over the pairs."""
     reward_group_epochs: int = Field(2, ge=1)
     """Passes over one group's or cluster's pairs, starting from everybody's reward."""
+    reward_group_rate: float = Field(1 / 3, gt=0, le=1)
+    """Learning rate of these passes, as a share of that of everybody's reward."""
     reward_batch: int = Field(32, ge=1)
     """Pairs per gradient step."""
     reward_learning_rate: float | None = Field(None, gt=0)

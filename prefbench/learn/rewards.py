@@ -236,7 +236,15 @@ def _fit_stored(
     def compute(work: Work) -> None:
         bound = backbone.at(work)
         models = [
-            bound.fit_reward(pairs, options, seed=seed, name=name, start=start, held_out=held_out.get(name))
+            bound.fit_reward(
+                pairs,
+                options,
+                seed=seed,
+                name=name,
+                start=start,
+                adapts=start is not None,
+                held_out=held_out.get(name),
+            )
             for name, pairs in data.items()
         ]
         scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]

@@ -29,6 +29,17 @@ class RewardModel(nn.Module):
         nn.init.normal_(self.head.weight, std=1 / (width + 1) ** 0.5)
         nn.init.zeros_(self.head.bias)
 
+    def inputs(self, batch: Batch) -> torch.Tensor:
+        """What a response's reward is linear in, float32 [rows, width + 1].
+
+        That is its state, or the sum of its tokens' states, and how often the head's bias counts.
+        """
+        if self.pooling == "last":
+            states = last_states(self.trunk, batch).float()
+            return torch.cat([states, torch.ones_like(states[:, :1])], 1)
+        total = (response_states(self.trunk, batch).float() * batch.mask[..., None]).sum(1)
+        return torch.cat([total, batch.mask.sum(1, keepdim=True)], 1)
+
     def forward(self, batch: Batch) -> torch.Tensor:
         """Rewards of a batch, [rows], float32."""
         if self.pooling == "last":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from prefbench.backbone.language.best import best_of
 from prefbench.backbone.language.held_out import reward_score
+from prefbench.backbone.language.networks import RewardModel
 from prefbench.backbone.language.policies import LMReward
 from prefbench.backbone.language.protocol import LanguageModel
 from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
-from prefbench.learn.interface import RewardRequest
-from prefbench.learn.rewards import loss
+from prefbench.learn.em import LINEAR_PRIOR_VARIANCE
+from prefbench.learn.interface import Pairs, RewardRequest
+from prefbench.learn.rewards import fit_linear, loss
+from prefbench.learn.weighted import LEAST_SPREAD
 from prefbench.work import LOOKS
 
 
@@ -23,6 +27,8 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
     if request.start is not None:
         assert isinstance(request.start, LMReward)
         model.load_state_dict(request.start.model.state_dict())
+    if request.adapts:
+        fit_head(backbone, model, request.pairs)
     order = PairBatches(
         backbone, request.pairs, options.reward_batch, options.reward_epochs, seed, "reward", name
     )
@@ -35,6 +41,8 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
             yield part.weight * loss(margin, len(order.rows[step]), weighed, strength)
 
     rate = options.reward_learning_rate or backbone.reward_learning_rate
+    if request.adapts:
+        rate *= options.reward_group_rate
     state = State([model], rate, options.reward_weight_decay)
     minimise(
         state,
@@ -52,3 +60,20 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
         ),
     )
     return LMReward(model, backbone)
+
+
+@torch.no_grad()
+def fit_head(backbone: LanguageModel, model: RewardModel, pairs: Pairs) -> None:
+    """Fit a reward's head to pairs, its other weights as they are: logistic regression with a ridge penalty.
+
+    The penalty is the usual one for the pairs, or where they have weights for as many as these are worth.
+    """
+    texts = [*pairs.chosen, *pairs.rejected]
+    seen = backbone.measure([*pairs.prompts, *pairs.prompts], texts, model.inputs, backbone.width + 1)
+    scale = np.maximum(seen.std(axis=0), LEAST_SPREAD)
+    chosen, rejected = np.split(seen / scale, 2)
+    weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights
+    penalty = seen.shape[1] / LINEAR_PRIOR_VARIANCE * len(pairs) * (weights**2).sum() / weights.sum() ** 2
+    theta = fit_linear(chosen - rejected, penalty, pairs.weights, pairs.strength) / scale
+    model.head.weight.copy_(torch.from_numpy(theta[None, :-1]))
+    model.head.bias.copy_(torch.from_numpy(theta[-1:]))
