@@ -150,8 +150,8 @@ class Results(Shown):
 
     def _tables(self) -> list[Table]:
         if len(self._runs) == 1:
-            kinds = (result_table, people_table, values_table, held_out_table)
-            return [*filter(None, (made(self.record) for made in kinds))]
+            shown = (result_table, people_table, values_table, held_out_table)
+            return [*filter(None, (made(self.record) for made in shown))]
         tables = [runs_table(self.records)]
         kinds = {(setting_key(r), r.aligner, config_hash(r.spec)) for r in self.records}
         seeds = {record.seed for record in self.records}
