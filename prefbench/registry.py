@@ -235,7 +235,8 @@ def _of_people(
         raise UserError(f"option '{taken[0]}' of {function.__name__} is one that every task has: rename it.")
     fields: dict[str, Any] = {name: (each.annotation, each) for name, each in Population.model_fields.items()}
     whole = create_model(options.__name__, __base__=options, __module__=options.__module__, **fields)
-    whole.unwritten = frozenset(fields)  # type: ignore[attr-defined]
+    unwritten = frozenset({*fields, *getattr(options, "unwritten", ())})
+    whole.unwritten = unwritten  # type: ignore[attr-defined]
 
     @functools.wraps(function)
     def call(data: str, minority_ratio: float, seed: int, **given: Any) -> Any:

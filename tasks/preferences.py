@@ -8,37 +8,26 @@ reward that was fitted to people whom no aligner sees.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat.server import TIMEOUT_SECONDS, Server
 from prefbench.data.outside import OutsideOptions, OutsideTable, from_outside
 from prefbench.evaluate.gold import GoldReward
 from prefbench.evaluate.judge import Judge
+from prefbench.evaluate.judge_options import JudgeOptions
 
 
-class PreferenceOptions(OutsideOptions):
+class PreferenceOptions(JudgeOptions, OutsideOptions):
     """Options of preferences from outside."""
+
+    unwritten = OutsideOptions.unwritten | {"judge_prompt_price", "judge_completion_price"}
 
     utility: Literal["gold", "llm_judge"] = "gold"
     """Judge of responses: a gold reward of each group, or a language model that is told the group."""
     response_tokens: int = Field(32, ge=1)
     """Longest response, in tokens."""
-    judge_url: str = "http://127.0.0.1:8000/v1"
-    """Address of an OpenAI-compatible server, for `utility=llm_judge`."""
-    judge_model: str | None = None
-    """The judge's name on that server."""
-    judge_key_env: str | None = None
-    """Environment variable that holds the judge's key; only on the command line. Records do not name it."""
-    judge_concurrency: int = Field(8, ge=1)
-    """Requests at a time, at the most; fewer while the server is slow."""
-    judge_timeout: float = Field(TIMEOUT_SECONDS, gt=0, le=86400)
-    """Seconds that the server may take for one answer."""
-    judge_max_tokens: int = Field(256, ge=1)
-    """Longest answer of the judge; one that thinks first needs thousands."""
 
 
 @pb.task("preferences", version=1, own_data=False)
@@ -94,16 +83,4 @@ def _judge(name: str, found: OutsideTable, options: PreferenceOptions) -> Judge:
         raise pb.UserError(
             "a judge has to be told in words who a person is, and clusters have none: name task.group."
         )
-    if options.judge_model is None:
-        raise pb.UserError(
-            "a judge needs a model: set task.judge_model to its name on the server at judge_url."
-        )
-    server = Server(
-        options.judge_url,
-        options.judge_model,
-        Path("verdicts"),
-        concurrency=options.judge_concurrency,
-        timeout=options.judge_timeout,
-    )
-    wish = f"The answer that a person whose {found.by} is {name!r} would prefer."
-    return Judge(server, wish, options.judge_max_tokens)
+    return options.judge(f"The answer that a person whose {found.by} is {name!r} would prefer.")

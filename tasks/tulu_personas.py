@@ -20,12 +20,12 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.chat.server import TIMEOUT_SECONDS, Server
+from prefbench.chat.server import Server
 from prefbench.data.generate import ServerWriter, generate, read_prompts
 from prefbench.data.given import assemble
 from prefbench.data.personas import read_personas
 from prefbench.evaluate.gold import GoldReward
-from prefbench.evaluate.judge import Judge
+from prefbench.evaluate.judge_options import JudgeOptions
 from prefbench.problem.problem import Origin
 from prefbench.problem.splits import deal
 from prefbench.problem.utilities.combined import Negated, Weighted
@@ -121,8 +121,8 @@ PERSONAS: dict[str, Persona] = {
 }
 
 
-class PersonaOptions(pb.Options):
-    """Options that the persona tasks have in common."""
+class MeasureOptions(pb.Options):
+    """Options of the people, of what they are asked and of how their wishes are measured."""
 
     annotators: int = Field(40, ge=2)
     """Annotators in all."""
@@ -146,22 +146,11 @@ class PersonaOptions(pb.Options):
     model on a server."""
     gold_annotators: int = Field(20, ge=1)
     """Annotators of each persona that aligners never see, for `utility=reward_model`."""
-    judge_url: str = "http://127.0.0.1:8000/v1"
-    """Address of an OpenAI-compatible server, for `utility=llm_judge` and `--data generate`."""
-    judge_model: str | None = None
-    """The judge's name on that server."""
-    judge_key_env: str | None = None
-    """Environment variable that holds the judge's key; only on the command line. Records do not name it."""
-    judge_concurrency: int = Field(8, ge=1)
-    """Requests at a time, at the most; fewer while the server is slow."""
-    judge_timeout: float = Field(TIMEOUT_SECONDS, gt=0, le=86400)
-    """Seconds that a server, also the writer's, may take for one answer."""
-    judge_max_tokens: int = Field(256, ge=1)
-    """Longest answer of the judge; one that thinks first needs thousands."""
-    judge_prompt_price: float | None = Field(None, ge=0)
-    """Price of a million tokens sent to the judge, for the cost in the record."""
-    judge_completion_price: float | None = Field(None, ge=0)
-    """Price of a million tokens that the judge writes."""
+
+
+class PersonaOptions(JudgeOptions, MeasureOptions):
+    """Options that the persona tasks have in common."""
+
     folder: str | None = None
     """Folder to make, for `--data generate`."""
     prompts: str | None = None
@@ -347,25 +336,8 @@ def _generated(codes: tuple[str, ...], options: PersonaOptions) -> str:
     )
     writer = ServerWriter(server, options.writer_temperature, options.writer_max_tokens)
     wishes = {code: PERSONAS[code].instruction for code in codes}
-    generate(read_prompts(options.prompts), wishes, writer, lambda wish: _judge(wish, options, kept), folder)
+    generate(read_prompts(options.prompts), wishes, writer, lambda wish: options.judge(wish, kept), folder)
     return str(folder)
-
-
-def _judge(wish: str, options: PersonaOptions, kept: Path = Path("verdicts")) -> Judge:
-    if options.judge_model is None:
-        raise pb.UserError(
-            "a judge needs a model: set task.judge_model to its name on the server at judge_url."
-        )
-    server = Server(
-        options.judge_url,
-        options.judge_model,
-        kept,
-        concurrency=options.judge_concurrency,
-        timeout=options.judge_timeout,
-        prompt_price=options.judge_prompt_price,
-        completion_price=options.judge_completion_price,
-    )
-    return Judge(server, wish, options.judge_max_tokens)
 
 
 def _check_personas(codes: tuple[str, ...]) -> None:
@@ -393,7 +365,7 @@ def _utility(code: str, options: PersonaOptions) -> pb.Utility:
     """
     persona = PERSONAS[code]
     if options.utility == "llm_judge":
-        return _judge(persona.instruction, options)
+        return options.judge(persona.instruction)
     wish = persona.wish(options.response_tokens)
     if options.relevance == 0:
         return wish

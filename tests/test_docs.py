@@ -198,11 +198,12 @@ def built_in(kind: registry.EntryKind) -> list[registry.Entry]:
     return [e for e in registry.entries(kind) if not e.function.__module__.startswith("prefbench_plugin_")]
 
 
-def test_the_readme_lists_every_aligner_with_its_needs() -> None:
+def test_the_readme_lists_every_aligner_with_its_needs_and_what_it_sees() -> None:
     listed = table_names("Aligners")
     assert set(listed) == {entry.name for entry in built_in("aligner")}
     for entry in built_in("aligner"):
-        assert listed[entry.name][0].strip("`") == (", ".join(sorted(entry.needs)) or "nothing")
+        declared = [", ".join(sorted(fields)) or "nothing" for fields in (entry.needs, entry.sees)]
+        assert [cell.strip("`") for cell in listed[entry.name][:2]] == declared, entry.name
 
 
 def test_the_readme_lists_every_task_and_model() -> None:

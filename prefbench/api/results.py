@@ -21,6 +21,7 @@ from prefbench.record.schema import Record
 from prefbench.registry import name_of, suggest
 from prefbench.report.held_out_table import held_out_table
 from prefbench.report.tables import people_table, result_table, runs_table, seeds_table, verdict
+from prefbench.report.values_table import values_table
 from prefbench.spec import parse_ratio
 from prefbench.text import one_line
 
@@ -149,8 +150,8 @@ class Results(Shown):
 
     def _tables(self) -> list[Table]:
         if len(self._runs) == 1:
-            shown = (result_table(self.record), people_table(self.record), held_out_table(self.record))
-            return [*filter(None, shown)]
+            shown = (result_table, people_table, values_table, held_out_table)
+            return [*filter(None, (made(self.record) for made in shown))]
         tables = [runs_table(self.records)]
         kinds = {(setting_key(r), r.aligner, config_hash(r.spec)) for r in self.records}
         seeds = {record.seed for record in self.records}

@@ -67,6 +67,13 @@ def export(
             "label it.",
         ),
     ] = False,
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages",
+            help="Prompts, and responses beside them, as lists of messages, for models with a chat template.",
+        ),
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
     push: Annotated[
         str | None,
@@ -106,6 +113,8 @@ def export(
         raise UserError("--merge says how to export a --policy, which is missing.")
     if votes and asked:
         raise UserError(f"--votes says how to export preference data, and --{asked[0]} exports none.")
+    if messages and asked not in ([], ["prompts"]):
+        raise UserError(f"--messages says how to export data or --prompts, and --{asked[0]} exports none.")
     load_and_warn(plugin)
     typed = parse_sets(sets or [])
     keys = consent.from_command_line(allow_host or [], typed)
@@ -120,7 +129,7 @@ def export(
         live.reporter(quiet, Console(stderr=True)) as reporter,
     ):
         what = asked[0] if asked else "pairs"
-        said = _written(what, stored, spec, out, runs_dir.expanduser(), merge, votes, reporter)
+        said = _written(what, stored, spec, out, runs_dir.expanduser(), (merge, votes, messages), reporter)
     if not quiet:
         print(f"written: {out} ({said})")
     if push is not None:
@@ -157,21 +166,22 @@ def _written(
     spec: RunSpec,
     out: Path,
     runs_dir: Path,
-    merge: bool,
-    votes: bool,
+    how: tuple[bool, bool, bool],
     reporter: Reporter,
 ) -> str:
-    """Sentence on what was exported."""
+    """Sentence on what was exported; `how` is whether --merge, --votes and --messages were said."""
     from prefbench.tools import export_models
     from prefbench.tools.export import export as export_pairs
     from prefbench.tools.export_prompts import export_prompts
 
+    merge, votes, messages = how
     if what == "reference":
         return export_models.export_reference(run or spec, out, runs_dir, reporter)
     if what == "prompts":
-        rows = export_prompts(spec, out)
+        rows = export_prompts(spec, out, messages=messages)
     elif what == "pairs":
-        rows = export_pairs(spec, out, runs_dir if run is None else run.folder.parent, reporter, votes=votes)
+        home = runs_dir if run is None else run.folder.parent
+        rows = export_pairs(spec, out, home, reporter, votes=votes, messages=messages)
     else:
         assert run is not None  # its option names one
         if what == "policy":

@@ -167,6 +167,7 @@ def run_all(
     from prefbench.api.runs import run_specs
     from prefbench.report import tables
     from prefbench.report.held_out_table import held_out_table
+    from prefbench.report.values_table import values_table
     from prefbench.running.seeds import worst_status
     from prefbench.team import team
     from prefbench.tools.profiling import PROFILE_FILE, Profiler, profile_of, profiled, write_profile
@@ -200,7 +201,7 @@ def run_all(
         if record.status == "ok":
             if room := tables.room_line(record):
                 say(room)
-            kinds = (tables.result_table, tables.people_table, held_out_table)
+            kinds = (tables.result_table, tables.people_table, values_table, held_out_table)
             for shown in filter(None, (made(record) for made in kinds)):
                 say(tables.render(shown, results))
             say(tables.verdict(record))

@@ -8,7 +8,6 @@ several rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from prefbench.data.annotated import TIE, Label, Read
 from prefbench.data.conversation import TURN, answer_of, last_turn, parted, prompt_of, turns_of
@@ -38,10 +37,18 @@ _SIDES = (
 )
 _TIES = frozenset(("tie", "tied", "equal", "same", "draw"))
 _NAME = "name it in task.columns, as in task.columns=prompt=MY_COLUMN."
+VERDICTS = ("choice", "rating", "rank")
+"""Ways in which a row with two responses says which is better; the first that a table has is read."""
 Cells = dict[str, Sequence[object]]
 
 
-def read_table(source: str, columns: Columns, named: Mapping[str, str], group: str | None) -> Read:
+def read_table(
+    source: str,
+    columns: Columns,
+    named: Mapping[str, str],
+    group: str | None,
+    verdict: str | None = None,
+) -> Read:
     """The labels of a table.
 
     Args:
@@ -49,9 +56,11 @@ def read_table(source: str, columns: Columns, named: Mapping[str, str], group: s
         columns: its columns.
         named: columns by the role that they play (`ROLES`), where they are called otherwise.
         group: the column that names groups, if it is one of this table's; other columns are facts of people.
+        verdict: which of `VERDICTS` says what is better, where a table has several; None takes the first that
+            it has, and refuses a row of which another one says the opposite.
 
     Raises:
-        UserError: a column is missing or named twice, or a cell does not fit.
+        UserError: a column is missing or named twice, a cell does not fit, or a row contradicts itself.
     """
     cells = _cells(source, columns, named)
     direct = "chosen" in cells or "rejected" in cells
@@ -62,7 +71,7 @@ def read_table(source: str, columns: Columns, named: Mapping[str, str], group: s
                 source, ROLES[role][0] if direct else "chosen", columns, f"Wanted: {known}; {_NAME}"
             )
     size = len(next(iter(columns.values())))
-    decide = _directly if direct else _decider(source, cells)
+    decide = _directly if direct else _decider(source, cells, verdict)
     people = [None] * size if "annotator" not in cells else cells["annotator"]
     groups: Sequence[object] = [None] * size if group is None or group not in columns else columns[group]
     labels = []
@@ -71,7 +80,7 @@ def read_table(source: str, columns: Columns, named: Mapping[str, str], group: s
             prompt, one, other = _texts(
                 cells, index, ("chosen", "rejected") if direct else ("first", "second")
             )
-            first_won, strength = decide(cells, index)
+            first_won, strength = decide(index)
             labels.append(
                 Label(
                     prompt,
@@ -189,37 +198,76 @@ Decision = tuple[bool, float]
 """True if the first response won, and the strength of that."""
 
 
-def _directly(cells: Cells, index: int) -> Decision:
+Decide = Callable[[int], Decision]
+"""What a row says, by its number.
+
+Raises:
+    ValueError: it says nothing that can be read.
+"""
+
+
+def _directly(index: int) -> Decision:
     return True, 1.0
 
 
-def _decider(source: str, cells: Cells) -> Callable[[Cells, int], Decision]:
+def _decider(source: str, cells: Cells, verdict: str | None) -> Decide:
     """The rule by which a row with two responses says which is better."""
-    if "choice" in cells:
-        return _chooser(source, cells["choice"])
+    found: dict[str, Decide] = {"choice": _chooser(source, cells["choice"])} if "choice" in cells else {}
     for kind, sign in (("rating", 1), ("rank", -1)):
         sides = (f"first_{kind}", f"second_{kind}")
-        there = [side for side in sides if side in cells]
-        if len(there) == 1:
+        there = [cells[side] for side in sides if side in cells]
+        if len(there) == 1 and not found:
             raise UserError(
                 f"{source!r} has a {kind} of one of two responses alone: name both in task.columns."
             )
-        if there:
+        if len(there) == 2:
+            found[kind] = _comparer(there[0], there[1], sign, kind)
+    if not found:
+        raise UserError(
+            f"{source!r} has two responses and nothing that says which is better: name a choice, two ratings "
+            "or two ranks in task.columns, as in task.columns=choice=MY_COLUMN."
+        )
+    if verdict is None:
+        return _unanimous(found)
+    if verdict not in found:
+        raise UserError(
+            f"task.verdict={verdict}, and {source!r} has none: it has {' and '.join(found)}; name columns in "
+            "task.columns."
+        )
+    return found[verdict]
 
-            def compared(
-                cells: Cells, index: int, sides: Any = sides, sign: int = sign, kind: str = kind
-            ) -> Decision:
-                one, other = (sign * _number(cells[side][index], kind) for side in sides)
-                return one >= other, TIE if one == other else 1.0
 
-            return compared
-    raise UserError(
-        f"{source!r} has two responses and nothing that says which is better: name a choice, two ratings or "
-        "two ranks in task.columns, as in task.columns=choice=MY_COLUMN."
-    )
+def _unanimous(found: Mapping[str, Decide]) -> Decide:
+    """The first of several ways in which a row says what is better, unless another says the opposite."""
+    (kind, first), *others = found.items()
+
+    def decide(index: int) -> Decision:
+        won, strength = first(index)
+        for other, also in others:
+            try:
+                again, sure = also(index)
+            except ValueError:
+                continue  # this row does without
+            if TIE not in (strength, sure) and again != won:
+                better, worse = ("first", "second") if won else ("second", "first")
+                raise ValueError(
+                    f"by its {kind} the {better} response is better, and by its {other} the {worse} one; "
+                    f"say which counts with task.verdict={kind} or task.verdict={other}"
+                )
+        return won, strength
+
+    return decide
 
 
-def _chooser(source: str, choices: Sequence[object]) -> Callable[[Cells, int], Decision]:
+def _comparer(first: Sequence[object], second: Sequence[object], sign: int, kind: str) -> Decide:
+    def compared(index: int) -> Decision:
+        one, other = (sign * _number(side[index], kind) for side in (first, second))
+        return one >= other, TIE if one == other else 1.0
+
+    return compared
+
+
+def _chooser(source: str, choices: Sequence[object]) -> Decide:
     words = {_word(cell) for cell in choices}
     if words <= {"1"}:
         raise UserError(
@@ -229,8 +277,8 @@ def _chooser(source: str, choices: Sequence[object]) -> Callable[[Cells, int], D
     numbers = ("0", "1") if "0" in words else ("1", "2")
     first, second = (names | {number} for names, number in zip(_SIDES, numbers, strict=True))
 
-    def chosen(cells: Cells, index: int) -> Decision:
-        word = _word(cells["choice"][index])
+    def chosen(index: int) -> Decision:
+        word = _word(choices[index])
         if word in _TIES:
             return True, TIE
         if word not in first | second:

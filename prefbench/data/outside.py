@@ -39,11 +39,16 @@ Named = Annotated[dict[str, str], BeforeValidator(_pairs)]
 class OutsideOptions(Options):
     """Options of labels from outside: how they are read, grouped and dealt out."""
 
+    unwritten = frozenset({"verdict"})
+
     layout: Literal["table", "community-alignment", "prism", "tldr", "multipref"] = "table"
     """Layout of the data: a table of one's own, or one of the published sets."""
     columns: Named = {}
     """Columns by the role that they play, as ROLE=COLUMN,...: prompt, chosen, rejected; or first, second and
     choice, first_rating and second_rating, or first_rank and second_rank; annotator, strength."""
+    verdict: Literal["choice", "rating", "rank"] | None = None
+    """What says which of two responses is better, where a table says it in several ways; left out, rows that
+    contradict themselves are refused."""
     group: str | None = None
     """Column or fact of people that names their group; `clusters` infers clusters. Left out it is `group`,
     where there is such a column, and clusters elsewhere."""
@@ -151,7 +156,7 @@ def _table(data: str, options: OutsideOptions) -> tuple[Labels, bool]:
     source, columns = read_labels(data)
     named = options.group or (GROUP if options.people is None else None)
     in_table = named is not None and named != CLUSTERS and named in columns
-    read = read_table(source, columns, options.columns, named if in_table else None)
+    read = read_table(source, columns, options.columns, named if in_table else None, options.verdict)
     if options.group not in (None, CLUSTERS) and not in_table and options.people is None:
         raise lacking(source, str(options.group), columns, "task.group names the column of groups.")
     return annotated(source, read), in_table

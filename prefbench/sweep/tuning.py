@@ -18,6 +18,7 @@ from prefbench import registry
 from prefbench.errors import PrefbenchError
 from prefbench.estimate.estimate import Tokens, aligner_tokens, problem_of
 from prefbench.evaluate.selection import RULES, Rule, rule_of
+from prefbench.running.judges import asked_of_judges
 from prefbench.search import Distribution
 from prefbench.spec import RunSpec, run_name
 from prefbench.sweep.cell import Job, Outcome, stored_record
@@ -64,6 +65,9 @@ class Search:
     candidates: list[Candidate]
     left: list[Candidate]
     """Configurations that are on the present rung."""
+    answers: int
+    """Answers of a run's policy to the people who judge it, each by a policy of her own; 0 if it sees nothing
+    of them."""
 
     @property
     def rule(self) -> Rule:
@@ -89,6 +93,7 @@ def begin(tune: TuneSpec) -> list[Search]:
     file = tune.file
     first = tune.spec(tune.aligners[0], {}, file.seed[0])
     problem = problem_of(first)
+    judgements = len(asked_of_judges(first, problem).user)
     found = []
     for name in tune.aligners:
         entry = registry.get("aligner", name)
@@ -101,7 +106,8 @@ def begin(tune: TuneSpec) -> list[Search]:
         for index, options in enumerate(drawn):
             specs = tuple(tune.spec(name, options, seed) for seed in file.seed)
             candidates.append(Candidate(index, options, specs, aligner_tokens(specs[0], problem), []))
-        found.append(Search(entry, space, fixed, candidates, candidates))
+        answers = judgements if entry.sees else 0
+        found.append(Search(entry, space, fixed, candidates, candidates, answers))
     return found
 
 

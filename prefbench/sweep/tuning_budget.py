@@ -21,6 +21,8 @@ class Budget:
     """Configurations on each rung."""
     tokens: float | None
     """Tokens of all runs, at most, should those that take most be those that stay. None where not known."""
+    answers: int
+    """Answers to people who judge, of all runs; no tokens of them are in `tokens`."""
 
     @property
     def runs(self) -> int:
@@ -41,6 +43,7 @@ def budget_of(search: Search) -> Budget:
         {name: str(drawn) for name, drawn in search.space.items()},
         tuple(rungs),
         sum(sum(each[:size]) for size in rungs) if known else None,
+        search.answers * sum(rungs),
     )
 
 
@@ -53,11 +56,16 @@ def budget_rows(budgets: Sequence[Budget]) -> tuple[str, list[str], list[list[st
             " ".join(map(str, each.rungs)),
             str(each.runs),
             "not known" if each.tokens is None else f"{each.tokens:.2e}",
+            f"{each.answers:,}" if each.answers else "none",
             ", ".join(each.space) or "nothing",
         ]
         for each in budgets
     ]
-    return "", ["aligner", "rule", "configurations", "runs", "tokens at most", "searched"], rows
+    return (
+        "",
+        ["aligner", "rule", "configurations", "runs", "tokens at most", "answers to judges", "searched"],
+        rows,
+    )
 
 
 def budget_json(budget: Budget) -> dict[str, Any]:
@@ -69,4 +77,5 @@ def budget_json(budget: Budget) -> dict[str, Any]:
         "rungs": list(budget.rungs),
         "runs": budget.runs,
         "tokens": budget.tokens,
+        "answers_to_judges": budget.answers,
     }

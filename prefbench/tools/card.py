@@ -14,7 +14,7 @@ from prefbench.problem.brought import STRENGTH
 from prefbench.problem.labels import given_pairs, preference_probability
 from prefbench.spec import RunSpec
 from prefbench.text import count_words, is_empty
-from prefbench.tools.export_rows import SPLITS, VOTES, columns_of
+from prefbench.tools.export_rows import MESSAGES, SPLITS, VOTES, columns_of
 from prefbench.tools.markdown import code, plain, shown, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from prefbench.problem.problem import Problem
 
 
-def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame, written: pd.DataFrame | None = None) -> str:
+def card(
+    spec: RunSpec,
+    problem: Problem,
+    rows: pd.DataFrame,
+    written: pd.DataFrame | None = None,
+    *,
+    messages: bool = False,
+) -> str:
     """The data set's README: a header that the hub reads, and what a reader has to know.
 
     Args:
@@ -31,6 +38,7 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame, written: pd.DataFr
         problem: that it states.
         rows: the labels.
         written: the rows that are exported, where they are others, as of votes.
+        messages: prompts and responses are exported as messages.
     """
     listed = rows if written is None else written
     entry = registry.get("task", spec.task)
@@ -42,7 +50,7 @@ def card(spec: RunSpec, problem: Problem, rows: pd.DataFrame, written: pd.DataFr
         f"{_whoever(problem, listed)} preferred. Annotators belong to groups with conflicting wishes; a "
         "policy that follows the pooled labels follows the larger group.",
         "## Who drew it\n\n" + _drawn(spec, problem, listed),
-        "## Fields\n\n" + table(["column", "type", "meaning"], _fields(problem, listed)),
+        "## Fields\n\n" + table(["column", "type", "meaning"], _fields(problem, listed, messages)),
         "## Splits\n\n"
         + table(["split", "pairs", "prompts", "annotators"], _splits(rows, listed))
         + _SPLITS_NOTE,
@@ -100,7 +108,8 @@ def _drawn(spec: RunSpec, problem: Problem, written: pd.DataFrame) -> str:
     return table(["what", "from whom"], rows[:2] if VOTES in written else rows)
 
 
-def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
+def _fields(problem: Problem, rows: pd.DataFrame, messages: bool) -> list[list[str]]:
+    said = MESSAGES if messages else "string"
     text = problem.given is not None and problem.given["user_id"].dtype == object
     if problem.given is None:
         who = "the simulated annotator; numbers say nothing about the group"
@@ -109,9 +118,9 @@ def _fields(problem: Problem, rows: pd.DataFrame) -> list[list[str]]:
     else:
         who = "whoever gave the label, by the id that was brought along"
     meanings = {
-        "prompt": ["string", "what both responses answer or continue"],
-        "chosen": ["string", "the response that was preferred"],
-        "rejected": ["string", "the other one"],
+        "prompt": [said, "what both responses answer or continue"],
+        "chosen": [said, "the response that was preferred"],
+        "rejected": [said, "the other one"],
         "user_id": ["string" if text else "int64", who],
         "group": ["string", "whose wish it is, which a method may or may not be allowed to see"],
         VOTES: ["int64", "labels that the pair has, of people of any group"],

@@ -15,7 +15,7 @@ from prefbench.running.run import labelled_pairs
 from prefbench.spec import RunSpec, make_spec
 from prefbench.store.progress import Reporter
 from prefbench.tools.card import card
-from prefbench.tools.export_rows import SPLITS, columns_of, votes_of
+from prefbench.tools.export_rows import SPLITS, as_messages, columns_of, votes_of
 from prefbench.tools.new_folder import check_free, new_folder
 
 
@@ -46,7 +46,13 @@ def export_spec(**chosen: Any) -> RunSpec:
 
 
 def export(
-    spec: RunSpec, out: Path, runs_dir: Path, reporter: Reporter | None = None, *, votes: bool = False
+    spec: RunSpec,
+    out: Path,
+    runs_dir: Path,
+    reporter: Reporter | None = None,
+    *,
+    votes: bool = False,
+    messages: bool = False,
 ) -> dict[str, int]:
     """Write the labelled pairs of a specification to a new folder.
 
@@ -56,6 +62,7 @@ def export(
         runs_dir: where stages are kept: what a run has labelled is read and not labelled again.
         reporter: who is told how it goes.
         votes: write a row for each pair with the share of its votes, in place of one for each label.
+        messages: write prompts and responses as messages, for models with a chat template.
 
     Returns:
         Rows of each split.
@@ -71,6 +78,8 @@ def export(
         (beside / "data").mkdir()
         for split in SPLITS:
             part = rows.loc[rows["split"] == split, columns_of(rows)]
-            part.to_parquet(beside / "data" / f"{split}.parquet", index=False)
-        (beside / "README.md").write_text(card(spec, problem, labels, rows), encoding="utf-8")
+            written = as_messages(part) if messages else part
+            written.to_parquet(beside / "data" / f"{split}.parquet", index=False)
+        told = card(spec, problem, labels, rows, messages=messages)
+        (beside / "README.md").write_text(told, encoding="utf-8")
     return {split: int((rows["split"] == split).sum()) for split in SPLITS}

@@ -10,11 +10,12 @@ from prefbench.consent import without_keys
 from prefbench.problem.brought import SPLITS
 from prefbench.problem.problem import Problem
 from prefbench.spec import RunSpec
+from prefbench.tools.export_rows import MESSAGES, as_messages
 from prefbench.tools.markdown import code, plain, table
 from prefbench.tools.new_folder import check_free, new_folder
 
 
-def export_prompts(spec: RunSpec, out: Path) -> dict[str, int]:
+def export_prompts(spec: RunSpec, out: Path, *, messages: bool = False) -> dict[str, int]:
     """Write the prompts of each split to a new folder.
 
     A prompt's id is its place in its split; for test prompts it is the `prompt_id` of a run's evidence.
@@ -22,6 +23,8 @@ def export_prompts(spec: RunSpec, out: Path) -> dict[str, int]:
     Args:
         spec: whose prompts; no model is loaded.
         out: a folder that is not there yet, or is empty.
+        messages: write each prompt as messages, the one format that TRL's trainers put into a model's chat
+            template.
 
     Returns:
         Prompts of each split.
@@ -43,12 +46,13 @@ def export_prompts(spec: RunSpec, out: Path) -> dict[str, int]:
             rows = pd.DataFrame(
                 {"prompt_id": range(len(prompts)), "prompt": pd.Series(prompts, dtype=object)}
             )
-            rows.to_parquet(folder / "data" / f"{split}.parquet", index=False)
-        (folder / "README.md").write_text(_card(spec, entry, splits), encoding="utf-8")
+            written = as_messages(rows) if messages else rows
+            written.to_parquet(folder / "data" / f"{split}.parquet", index=False)
+        (folder / "README.md").write_text(_card(spec, entry, splits, messages), encoding="utf-8")
     return {split: len(prompts) for split, prompts in splits.items()}
 
 
-def _card(spec: RunSpec, entry: registry.Entry, splits: dict[str, list[str]]) -> str:
+def _card(spec: RunSpec, entry: registry.Entry, splits: dict[str, list[str]], messages: bool) -> str:
     known = f"{spec.task}@{entry.version}"
     files = "".join(f"      - split: {split}\n        path: data/{split}.parquet\n" for split in splits)
     counts = [[split, str(len(prompts)), str(len(set(prompts)))] for split, prompts in splits.items()]
@@ -63,10 +67,10 @@ def _card(spec: RunSpec, entry: registry.Entry, splits: dict[str, list[str]]) ->
         f"# {plain(known)}: prompts\n\n{plain(entry.summary)}\n\n"
         f"{table(['split', 'prompts', 'different ones'], counts)}\n\n"
         "`prompt_id` (int64) is a prompt's place in its split: of test prompts the `prompt_id` in the "
-        "evidence "
-        "of a run with this specification. `prompt` (string) is what a response continues or answers. "
-        "Policies "
-        "are optimised on train prompts, each as often as it is here, and measured on test prompts.\n\n"
+        "evidence of a run with this specification. "
+        f"`prompt` ({MESSAGES if messages else 'string'}) is what a response continues or answers. "
+        "Policies are optimised on train prompts, each as often as it is here, and measured on test prompts."
+        "\n\n"
         f"Made by prefbench {__version__} from {code(Path(spec.data).name)} at seed {spec.seed}.\n\n"
         "## Licence\n\n"
         f"Prompts derive from {code(Path(spec.data).name)}: its terms apply. Whoever publishes this "

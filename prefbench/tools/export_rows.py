@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefbench.backbone.language.codec import split_transcript
 from prefbench.errors import UserError
 from prefbench.problem.brought import SIDE, STRENGTH
 
@@ -16,12 +17,29 @@ COLUMNS = ("prompt", "chosen", "rejected", "user_id", "group")
 SPLITS = ("train", "validation", "test")
 VOTES = "votes"
 """Name of the column that counts the labels of a pair."""
+MESSAGES = "list of messages, each with `role` and `content`"
+"""Type of prompts and responses that are messages, as cards say it."""
 
 
 def columns_of(rows: pd.DataFrame) -> list[str]:
     """The columns that are exported: `strength`, votes and side columns where there are any."""
     fixed = [name for name in COLUMNS if name in rows.columns]
     return [*fixed, *(n for n in rows.columns if n in (STRENGTH, VOTES) or n.startswith(SIDE))]
+
+
+def as_messages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose prompt, and responses if there are any, are lists of messages: TRL's conversational format.
+
+    The column keeps its name: TRL takes a row for a conversation by any one of its columns, so that a second
+    column with messages beside a prompt of text would be read now as the one, now as the other. A transcript
+    becomes its turns, as everywhere in a chat, and a response loses the blank that followed a speaker's name.
+    """
+
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text.removeprefix(" ")}]
+
+    roles = {"prompt": split_transcript, "chosen": said, "rejected": said}
+    return rows.assign(**{name: rows[name].map(put) for name, put in roles.items() if name in rows})
 
 
 def votes_of(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from support.people_tables import write_rows
 from support.refusals import refusal
 
 
-def read(columns, named=None, group=None):
-    return list(read_table("own.csv", columns, named or {}, group).labels)
+def read(columns, named=None, group=None, verdict=None):
+    return list(read_table("own.csv", columns, named or {}, group, verdict).labels)
 
 
 PAIR = {"prompt": ["p"], "response_a": ["one"], "response_b": ["two"]}
@@ -51,6 +51,35 @@ def test_choices_ratings_and_ranks(more, chosen, strength):
     (label,) = read(PAIR | more)
     assert (label.chosen, label.strength, label.annotator) == (chosen, strength, None)
     assert {label.chosen, label.rejected} == {"one", "two"}
+
+
+AGAINST = {
+    "prompt": ["p", "q", "r", "s"],
+    "response_a": ["one"] * 4,
+    "response_b": ["two"] * 4,
+    "choice": ["a", "tie", "a", "a"],
+    "rating_a": [3, 1, 2, 1],
+    "rating_b": [1, 5, 2, 4],
+}
+
+
+def test_a_row_that_contradicts_itself_is_one_line_until_it_is_said_what_counts():
+    said = refusal(read, AGAINST)
+    assert "row 4 cannot be used: by its choice the first response is better, and by its rating the" in said
+    assert "second one; say which counts with task.verdict=choice or task.verdict=rating" in said
+    assert [label.chosen for label in read(AGAINST, verdict="choice")] == ["one"] * 4
+    by_rating = read(AGAINST, verdict="rating")
+    assert [label.chosen for label in by_rating] == ["one", "two", "one", "two"]
+    assert [label.strength for label in by_rating] == [1.0, 1.0, TIE, 1.0]
+    assert "task.verdict=rank, and 'own.csv' has none: it has choice and rating" in refusal(
+        read, AGAINST, verdict="rank"
+    )
+
+
+@pytest.mark.parametrize("ratings", [{"rating_b": [1, 5, 2, 0.5]}, {"rating_b": [1, 5, 2, None]}])
+def test_a_tie_or_a_gap_contradicts_nothing(ratings):
+    labels = read(AGAINST | ratings)
+    assert [label.chosen for label in labels] == ["one"] * 4 and labels[1].strength == TIE
 
 
 def test_counting_from_zero_is_seen_from_the_whole_column():

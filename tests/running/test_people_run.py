@@ -18,6 +18,7 @@ from prefbench.record.files import read_record
 from prefbench.record.schema import SCHEMA_VERSION
 from prefbench.record.verify import verify
 from prefbench.report.tables import people_table, render
+from prefbench.report.values_table import values_table
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from support import personal
@@ -236,6 +237,21 @@ def test_the_plan_is_the_same_for_all_who_see_pairs_or_nothing(tmp_path):
     people = people_of(problem, 1)
     most, least = (plan(problem, people, sees, 1) for sees in ({"pairs"}, set()))
     pd.testing.assert_frame_equal(most[most["context"] == "own"].reset_index(drop=True), least)
+
+
+def test_exact_values_are_printed_along_the_context_curve(own, tmp_path):
+    _, record, _ = own
+    lines = render(values_table(record), Console(width=100)).splitlines()
+    curve = [each for each in record.people.strata if each.context == "own"]
+    rows = [line for line in lines if line.strip().startswith(("her labels", "nothing", "1 pair", *"248"))]
+    assert len(rows) == len(curve) > 3
+    for row, stratum in zip(rows, curve, strict=True):
+        exact = stratum.exact
+        numbers = [*(group.value for group in exact.groups), exact.regret, exact.regret_worst_tenth]
+        assert row.split()[-1 - len(numbers) :] == [f"{x:.2f}" for x in (*numbers, exact.regret_gini)]
+    bare = [each.model_copy(update={"exact": None}) for each in record.people.strata]
+    unlisted = record.model_copy(update={"people": record.people.model_copy(update={"strata": bare})})
+    assert values_table(unlisted) is None and values_table(record.model_copy(update={"people": None})) is None
 
 
 def test_strata_are_printed_and_what_a_policy_sees_is_a_column_where_one_sees_anything(own, tmp_path):

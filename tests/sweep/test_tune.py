@@ -121,6 +121,10 @@ def test_all_are_the_learners_that_fit():
     assert all(each["rungs"] == [16, 8, 4] and each["runs"] == 28 for each in plan["aligners"])
     tokens = {each["aligner"]: each["tokens"] for each in plan["aligners"]}
     assert min(tokens.values()) > 1e6
+    answers = {each["aligner"]: each["answers_to_judges"] for each in plan["aligners"]}
+    assert {name for name, n in answers.items() if n} == {n for n in names if registry.get("aligner", n).sees}
+    # 40 annotators judge as often as they labelled, in each of the 28 runs.
+    assert {n for n in answers.values() if n} == {28 * 40 * 50}
     assert tokens["soups"] > 1.7 * tokens["single_reward"]  # two policies, whose rewards start from one
 
 

@@ -12,6 +12,7 @@ from prefbench.population import Population
 from prefbench.problem.held_out import held_out_labels
 from prefbench.problem.people import people_of
 from prefbench.problem.splits import place
+from prefbench.spec import make_spec
 from prefbench_tasks.preferences import PreferenceOptions, preferences
 from support.people_tables import PEOPLE, labels, write_rows
 from support.refusals import refusal
@@ -155,6 +156,12 @@ def test_strength_and_unseen_people(rows, tmp_path):
     )
 
 
+def test_options_that_came_later_rename_no_run(own):
+    written = make_spec(task="preferences", data=own, aligner="dpo").task_options
+    assert written["judge_model"] is None
+    assert not {"verdict", "judge_prompt_price", "judge_completion_price"} & set(written)
+
+
 def test_a_judge_is_told_the_group(own):
     problem = made(own, utility="llm_judge", judge_model="m")
     judge = problem.groups[0].utility
@@ -162,6 +169,9 @@ def test_a_judge_is_told_the_group(own):
         isinstance(judge, Judge)
         and judge.criterion == "The answer that a person whose group is 'brisk' would prefer."
     )
+    priced = made(own, utility="llm_judge", judge_model="m", judge_prompt_price=2, judge_completion_price=3)
+    server = priced.groups[0].utility.server
+    assert (server.prompt_price, server.completion_price, server.model) == (2, 3, "m")
     assert "set task.judge_model" in refused(own, utility="llm_judge")
     assert "clusters have none" in refused(own, utility="llm_judge", judge_model="m", group="clusters")
 

@@ -14,6 +14,7 @@ from prefbench.errors import UserError
 from prefbench.record.files import find_records
 from prefbench.store.stages import Store
 from support.commands import record_of, sets, typed
+from support.gguf_folder import write_gguf
 from support.outside import OF_TASK, TASK, evaluated
 from support.tiny import CHATML, chat_tokenizer, loaded, plain_problem, tiny_model, tiny_tokenizer
 
@@ -104,6 +105,35 @@ def test_another_vocabulary_or_template_has_no_divergence(tmp_path):
     same.meet(backbone)
     assert same.policy.logprob(["the film"], [" was a joy from start to finish"]) is None, "cut elsewhere"
     assert same.policy.logprob(["the film"], [" was"]) is not None
+
+
+def test_a_gguf_file_and_its_folder_are_one_policy(tmp_path):
+    folder = write_gguf(tmp_path / "tiny", 2)
+    backbone = loaded(folder, tmp_path, plain_problem(), lora=False)
+    identities = []
+    for source in (folder, folder / "tiny.gguf"):
+        outside = opened(source, tmp_path)
+        outside.meet(backbone)
+        (said,) = outside.policy.sample(["the film was"], 2, DRAW)
+        tokens = [len(ids) for ids in backbone.codec.responses(said)]
+        expected = -np.log(len(tiny_tokenizer())) * np.array(tokens)  # no token is likelier than another
+        np.testing.assert_allclose(outside.policy.logprob(["the film was"] * 2, said), expected, rtol=1e-5)
+        identities.append(outside.identity)
+    assert identities[0] == identities[1]
+    (folder / "tiny.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
+    assert opened(folder, tmp_path).identity != identities[0]
+    with pytest.raises(UserError, match=r"policy 'folder:.*tiny'") as error:
+        opened(folder, tmp_path).policy.sample(["the film"], 1, DRAW)
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_id_without_a_network_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = evaluated("folder:nobody/no-such-model", tmp_path / "runs")
+    assert done.code == 2 and done.error.count("\n") <= 1
+    assert "policy 'nobody/no-such-model' is no folder and could not be fetched from the hub" in done.error
+    assert "without a network, name the folder of a downloaded model" in done.error
+    assert not (tmp_path / "runs").exists()
 
 
 def test_temperature_sharpens(tmp_path):
