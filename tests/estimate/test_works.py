@@ -125,6 +125,8 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("pebs", {}, True),
         ("shared_rep", {}, True),
         ("group_instruction", {}, True),
+        ("rmod", {}, False),
+        ("rmod_known_groups", {}, True),
         ("p_dpo", {}, True),
         ("p_dpo", {"tokens": 0}, True),
         ("single_reward", BEST, True),

@@ -43,7 +43,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "shared_rep",
     "vpl",
 }
-CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"}
+CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"} | {"rmod"}
 
 
 @pytest.fixture(scope="module")
