@@ -2,12 +2,14 @@
 
 from prefbench_baselines import (
     bayes,
+    can,
     dpo,
     em_dpo,
     em_personal,
     gold,
     gold_personal,
     gr_dpo,
+    group_dro_reward,
     group_instruction,
     ipo,
     is_dpo,
@@ -32,12 +34,14 @@ from prefbench_baselines import (
 
 __all__ = [
     "bayes",
+    "can",
     "dpo",
     "em_dpo",
     "em_personal",
     "gold",
     "gold_personal",
     "gr_dpo",
+    "group_dro_reward",
     "group_instruction",
     "ipo",
     "is_dpo",

@@ -182,7 +182,7 @@ class RewardRequest:
     """A Bradley-Terry reward that is wanted: `Backbone.fit_reward` is called with these fields."""
 
     pairs: Pairs
-    """Pairs that it is fitted to."""
+    """Pairs that it is fitted to; with `group_step` they name their groups."""
     options: RewardOptions
     """Options of the fit: epochs, batch, learning rate; what is solved exactly looks at none of them."""
     _: KW_ONLY
@@ -192,6 +192,9 @@ class RewardRequest:
     """Name of its checkpoints; an aligner that fits several rewards gives each its own."""
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
+    group_step: float | None = None
+    """Step of the ascent on the groups' weights, which makes it minimise the largest mean loss of a group;
+    None minimises the mean loss of all pairs."""
     held_out: Pairs | None = None
     """Pairs that choose between the weights of its training, if the options let them."""
 
