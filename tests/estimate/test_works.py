@@ -127,6 +127,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("group_instruction", {}, True),
         ("can", {}, True),
         ("group_dro_reward", {}, True),
+        ("length_calibrated", {}, True),
         ("pecan", {}, True),
         ("rmod", {}, False),
         ("rmod_known_groups", {}, True),

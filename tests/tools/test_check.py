@@ -42,6 +42,7 @@ CHANGE_NOTHING = {
     "best_of_n": {"reward_group_epochs"},
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
     "group_dro_reward": {"reward_group_epochs"},
+    "length_calibrated": {"reward_group_epochs"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
     "preference_matching": REWARDS,
     "single_reward": {"reward_group_epochs"},
