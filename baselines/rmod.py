@@ -12,7 +12,7 @@ from prefbench.learn.options import EMOptions, RewardOptions
 from prefbench.learn.rewards import fit_known_groups, pairs_of
 from prefbench.learn.routing import game_of
 from prefbench.learn.selection import most_kl_of_best
-from prefbench.search import Choice, LogUniform
+from prefbench.search import LANGUAGE, Choice, LogUniform
 from prefbench.work import Recipe, one_of_several, sampled_game
 
 
@@ -21,7 +21,7 @@ class DecodingOptions(pb.Options):
 
     search = {
         "kl_coefficient": LogUniform(0.03, 1.0),
-        "candidates": Choice((4, 8, 16, 32, 64), frozenset({"causal_lm"})),
+        "candidates": Choice((4, 8, 16, 32, 64), LANGUAGE),
     }
     strength = "kl_coefficient"
 
@@ -42,7 +42,7 @@ class RMODOptions(EMOptions, DecodingOptions):
 class KnownRMODOptions(RewardOptions, DecodingOptions):
     """A reward for each known group, and the worst off of each prompt."""
 
-    search = {"reward_group_epochs": Choice((1, 2, 4), frozenset({"causal_lm"}))}
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE)}
 
 
 def by_cluster(recipe: Recipe) -> None:

@@ -79,7 +79,30 @@ class Fairest(Rule):
         return tilted(float(brentq(slope, 0.0, 1.0, xtol=1e-14)))
 
 
-RULES: dict[str, type[Any]] = {rule.kind: rule for rule in (Fairest,)}
+@dataclass(frozen=True)
+class Proportional(Rule):
+    """pi(a) ~ u_a exp(sharpness u_a), u_a = min over b != a of sigmoid(r_a - r_b), of one reward as fitted.
+
+    Source: population-proportional alignment (arXiv 2506.05619), whose beta is the sharpness.
+    """
+
+    kind: ClassVar[str] = "proportional"
+    sharpness: float
+
+    def chances(self, said: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The reference's chances play no part."""
+        if len(said) == 1:
+            return np.zeros(1)
+        reward = said[:, 0]
+        first, second = np.partition(reward, -2)[[-1, -2]]
+        rival = np.full(len(reward), first)
+        rival[reward.argmax()] = second
+        least = -np.logaddexp(0.0, rival - reward)  # log u
+        logits = least + self.sharpness * np.exp(least)
+        return np.asarray(logits - np.logaddexp.reduce(logits))
+
+
+RULES: dict[str, type[Any]] = {rule.kind: rule for rule in (Fairest, Proportional)}
 
 
 @dataclass(frozen=True)

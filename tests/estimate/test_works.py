@@ -129,6 +129,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("group_dro_reward", {}, True),
         ("length_calibrated", {}, True),
         ("pecan", {}, True),
+        ("population_proportional", {}, True),
         ("rmod", {}, False),
         ("rmod_known_groups", {}, True),
         ("p_dpo", {}, True),

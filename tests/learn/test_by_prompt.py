@@ -1,13 +1,21 @@
 """Rules that weigh each prompt's responses by themselves, and how samples are drawn by them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from prefbench import seeds
+from prefbench.backbone.finite.backbone import Finite
+from prefbench.backbone.options import FiniteOptions
 from prefbench.learn import exact
-from prefbench.learn.by_prompt import Fairest, ResampledPolicy, table_of
+from prefbench.learn.by_prompt import Fairest, Proportional, ResampledPolicy, policy_by_prompt, table_of
 from prefbench.learn.game import Game, utilitarian
+from prefbench.learn.interface import Pairs, Rewards
+from prefbench.learn.options import RewardOptions
+from prefbench.store.stages import Store, Work
 from support.people import aligned, people_bench, same
+from support.worlds import make_world
 
 
 def random_game(seed: int, groups: int, beta: float = 0.3) -> Game:
@@ -59,6 +67,42 @@ def test_rmod_in_a_world_of_one_state_is_maxmin(tmp_path):
     rmod = aligned(room, "rmod_known_groups")
     assert same(room, rmod.policy, aligned(room, "maxmin_known_groups").policy) < 1e-6
     assert "population minimum" in rmod.notes[-1]
+
+
+# ---------------------------------------------------------------------------------- in proportion
+
+
+def chances(rewards, sharpness=0.0):
+    found = Proportional(sharpness).chances(np.array(rewards)[:, None], np.zeros(len(rewards)))
+    assert np.exp(found).sum() == pytest.approx(1)
+    return np.exp(found)
+
+
+def test_in_proportion_by_hand_and_with_a_sharp_rule_what_nothing_beats():
+    assert chances([np.log(4), 0.0]) == pytest.approx([0.8, 0.2])
+    # P(a > b) = 3/4, P(a > c) = 6/7, P(b > c) = 2/3: the least of each are 3/4, 1/4 and 1/7.
+    least = np.array([3 / 4, 1 / 4, 1 / 7])
+    rewards = [np.log(6), np.log(2), 0.0]
+    assert chances(rewards) == pytest.approx(least / least.sum())
+    assert chances(rewards, 2.0) == pytest.approx(least * np.exp(2 * least) / (least @ np.exp(2 * least)))
+    assert chances(rewards, 1e3)[0] == pytest.approx(1)
+    assert chances([900.0, 0.0, 1.0])[0] == pytest.approx(1)  # one group without noise: its best
+    assert chances([5.0]) == pytest.approx([1.0])
+
+
+def test_opposed_groups_of_four_to_one_without_noise_are_answered_four_to_one(tmp_path):
+    """Two responses, labelled by people who are sure: the pooled reward says how many there are of each."""
+    world, prompts = make_world(states=1, responses=2, prompts=10, seed=1)
+    options = FiniteOptions(reward="tabular", penalty=1e-7)
+    backbone = Finite(world, options, Store(tmp_path), Work("policy", tmp_path), 0.5)
+    a, b = world.responses[0]
+    pairs = Pairs(prompts, [a] * 8 + [b] * 2, [b] * 8 + [a] * 2)
+    rewards = Rewards(
+        [backbone.fit_reward(pairs, RewardOptions(), seed=0, name="r")], ["all"], np.zeros(1), np.ones(1)
+    )
+    view = SimpleNamespace(prompts=prompts, seed=0)
+    policy, notes = policy_by_prompt(view, backbone, rewards, Proportional(0.0), 2)
+    assert np.exp(policy.table[0]) == pytest.approx([0.8, 0.2], abs=1e-5) and notes == []
 
 
 # --------------------------------------------------------------------------------------- samples

@@ -44,6 +44,7 @@ CHANGE_NOTHING = {
     "group_dro_reward": {"reward_group_epochs"},
     "length_calibrated": {"reward_group_epochs"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
+    "population_proportional": {"reward_group_epochs"},
     "preference_matching": REWARDS,
     "single_reward": {"reward_group_epochs"},
     "single_reward_balanced": {"reward_group_epochs"},
