@@ -16,7 +16,7 @@ from prefbench.learn.simple_policies import (
     tempered_reference,
 )
 from prefbench.search import Choice
-from prefbench.work import ROWS_AT_ONCE, Recipe, train_nothing
+from prefbench.work import ROWS_AT_ONCE, Recipe, one_of_several, train_nothing
 
 
 class ConstantOptions(pb.Options):
@@ -82,16 +82,10 @@ def search_of_one(recipe: Recipe) -> None:
     recipe.answers = 0
 
 
-def one_of_several(recipe: Recipe) -> None:
-    """One of several samples, whose probability has no closed form."""
-    recipe.answers, recipe.speakers = recipe.options["candidates"], 0
-
-
 def one_of_several_by_reward(recipe: Recipe) -> None:
     """A reward for everybody, and one of several samples by it."""
     recipe.everybody()
-    one_of_several(recipe)
-    recipe.score("evaluation", recipe.sizes.test * recipe.answers, held=1, vocabulary=False)
+    one_of_several(recipe, 1)
 
 
 @pb.aligner("reference", role="floor", work=train_nothing, place=6)

@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 256
 LOOKS = 2
 """Times an epoch that held-out pairs choose between the weights of a training, where they do."""
 PRIOR_PROMPTS = 100
-"""Train prompts whose samples stand for all responses where a prior is computed (`learn.routing`)."""
+"""Train prompts whose samples stand for all responses of a game (`learn.routing.game_of`)."""
 PPO_LOOKS = 12
 """Times that they do in the course of PPO."""
 
@@ -310,10 +310,23 @@ def selection(recipe: Recipe, scorers: int, asks_prior: bool = False) -> None:
     `asks_prior` says that samples of train prompts are scored too, for weights that are the best ones for the
     worst off.
     """
-    candidates = recipe.options["candidates"]
-    recipe.answers, recipe.speakers = candidates, 0
+    recipe.answers, recipe.speakers = recipe.options["candidates"], 0
     recipe.shared, recipe.readers = True, scorers
     if asks_prior:
-        rows = candidates * min(PRIOR_PROMPTS, recipe.sizes.train)
-        recipe.add("prior", "sample", rows, min(rows, ROWS_AT_ONCE), held=scorers, drawn=candidates)
-        recipe.score("prior", rows * scorers, held=scorers, vocabulary=False)
+        sampled_game(recipe, "prior", scorers)
+
+
+def sampled_game(recipe: Recipe, stage: str, scorers: int) -> None:
+    """Samples of some train prompts, with what so many models say of each (`learn.routing.game_of`)."""
+    candidates = recipe.options["candidates"]
+    rows = candidates * min(PRIOR_PROMPTS, recipe.sizes.train)
+    recipe.add(stage, "sample", rows, min(rows, ROWS_AT_ONCE), held=scorers, drawn=candidates)
+    recipe.score(stage, rows * scorers, held=scorers, vocabulary=False)
+
+
+def one_of_several(recipe: Recipe, scorers: int = 0) -> None:
+    """One of several samples, whose probability has no closed form, by what so many models say of each."""
+    recipe.answers, recipe.speakers = recipe.options["candidates"], 0
+    if scorers:
+        rows = recipe.sizes.test * recipe.answers * scorers
+        recipe.score("evaluation", rows, held=scorers, vocabulary=False)

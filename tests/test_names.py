@@ -10,6 +10,7 @@ from prefbench import registry
 
 WORDS = {"reference", "constant", "longest", "shortest", "welfare", "preferences"}
 """Names that are words of the harness's own as well: kinds of policies, a stage, an option, data."""
+WORDS |= {"can"}  # and one that is a word of English, which messages are made of
 CRITERIA = {"maxmin": "learn/exact.py"}
 """A name that is also a criterion, in the module that solves for it."""
 TEMPLATES = "tools/templates/"

@@ -129,7 +129,9 @@ def test_every_learner_declares_a_space_within_the_bounds_of_its_options(entry):
 def test_the_strength_of_a_learner_is_searched_on_every_backbone(entry):
     strength = entry.options.strength
     if strength is None:
-        assert entry.name in {"best_of_n", "group_instruction", "occupancy_maxmin", "preference_matching"}
+        untethered = {"best_of_n", "group_instruction", "occupancy_maxmin", "preference_matching"}
+        untethered |= {"population_proportional"}
+        assert entry.name in untethered
         return
     # The best of several samples has no KL weight: there a personal policy's strength plays no part.
     for backbone in entry.backbones - ({"causal_lm"} if entry.sees else set()):

@@ -77,13 +77,21 @@ class Game:
 
     def kl(self, logprob: np.ndarray) -> float:
         """E_x KL(pi || pi_ref) in nats."""
+        return float(self._kl_by_state(logprob) @ self.weights)
+
+    def _kl_by_state(self, logprob: np.ndarray) -> np.ndarray:
         probability = np.exp(logprob)
         ratio = np.where(probability > 0, logprob - np.log(self.reference), 0.0)
-        return float((probability * ratio).sum(axis=1) @ self.weights)
+        return np.asarray((probability * ratio).sum(axis=1))
 
     def values(self, logprob: np.ndarray) -> np.ndarray:
         """V_g(pi), [G]."""
         return self.expected(logprob) - self.beta * self.kl(logprob)
+
+    def values_by_state(self, logprob: np.ndarray) -> np.ndarray:
+        """V_g(pi) of each state by itself, [S, G]."""
+        local = (np.exp(logprob)[:, None, :] @ self.rewards)[:, 0]
+        return np.asarray(local - self.beta * self._kl_by_state(logprob)[:, None])
 
 
 @dataclass(frozen=True)

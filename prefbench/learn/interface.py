@@ -182,7 +182,7 @@ class RewardRequest:
     """A Bradley-Terry reward that is wanted: `Backbone.fit_reward` is called with these fields."""
 
     pairs: Pairs
-    """Pairs that it is fitted to."""
+    """Pairs that it is fitted to; with `group_step` they name their groups."""
     options: RewardOptions
     """Options of the fit: epochs, batch, learning rate; what is solved exactly looks at none of them."""
     _: KW_ONLY
@@ -195,6 +195,9 @@ class RewardRequest:
     adapts: bool = False
     """It adapts `start` to the pairs of a few: a head is fitted to them first, then all weights at
     `reward_group_rate` of the learning rate (Kumar et al. 2022, arXiv 2202.10054)."""
+    group_step: float | None = None
+    """Step of the ascent on the groups' weights, which makes it minimise the largest mean loss of a group;
+    None minimises the mean loss of all pairs."""
     held_out: Pairs | None = None
     """Pairs that choose between the weights of its training, if the options let them."""
 

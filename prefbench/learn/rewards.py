@@ -159,6 +159,14 @@ def fit_everybody(
     return _fit_stored(backbone, blind, options, seed, checked)
 
 
+def fit_worst_group(
+    backbone: Backbone, pairs: Pairs, options: RewardOptions, group_step: float, seed: int, held_out: Pairs
+) -> Rewards:
+    """One stored reward for all pairs, with the smallest largest mean loss of a known group."""
+    named = {"everybody": pairs}
+    return _fit_stored(backbone, named, options, seed, {"everybody": held_out}, group_step=group_step)
+
+
 def fit_groups(
     backbone: Backbone,
     data: Mapping[str, Pairs],
@@ -215,6 +223,7 @@ def _fit_stored(
     held_out: Mapping[str, Pairs] | None,
     start: Reward | None = None,
     started_with: RewardOptions | None = None,
+    group_step: float | None = None,
 ) -> Rewards:
     """Fit as a stage, normalised on all responses of the pairs.
 
@@ -231,20 +240,14 @@ def _fit_stored(
         "options": _reward_options(options),
         "start": None if started_with is None else _reward_options(started_with),
         "seed": seed,
+        **({} if group_step is None else {"group_step": group_step}),
     }
 
     def compute(work: Work) -> None:
         bound = backbone.at(work)
+        more: dict[str, Any] = {"start": start, "adapts": start is not None, "group_step": group_step}
         models = [
-            bound.fit_reward(
-                pairs,
-                options,
-                seed=seed,
-                name=name,
-                start=start,
-                adapts=start is not None,
-                held_out=held_out.get(name),
-            )
+            bound.fit_reward(pairs, options, seed=seed, name=name, held_out=held_out.get(name), **more)
             for name, pairs in data.items()
         ]
         scores = [[scores_of(model, pairs) for pairs in data.values()] for model in models]

@@ -82,13 +82,24 @@ def weights_for_worst_off(
     Of a language model's responses only samples count, of some train prompts (a sample average).
     """
     beta = kl_coefficient(options, backbone.kl_coefficient)
-    game = backbone.game(view.prompts, experts, beta)
-    if game is None:
-        prompts = list(dict.fromkeys(view.prompts))[:PRIOR_PROMPTS]
-        draw = seeds.child(view.seed, "least favourable")
-        drawn = backbone.reference.sample(prompts, options.candidates, draw)
-        said = experts([p for p in prompts for _ in range(options.candidates)], [t for r in drawn for t in r])
-        shape = (len(prompts), options.candidates)
-        alike = np.full(shape, 1 / options.candidates)
-        game = Game(said.reshape(*shape, -1), alike, np.full(len(prompts), 1 / len(prompts)), beta)
+    game = game_of(view, backbone, experts, beta, options.candidates, "least favourable")
     return exact.maxmin(game).group_weights
+
+
+def game_of(
+    view: View, backbone: Backbone, experts: Experts, beta: float, candidates: int, name: str
+) -> Game:
+    """The game of what experts say where responses are listed; else a sample average of it.
+
+    Of a language model's responses only `candidates` samples to each of some train prompts count, alike. They
+    are drawn by the child `name` of the run's seed.
+    """
+    game = backbone.game(view.prompts, experts, beta)
+    if game is not None:
+        return game
+    prompts = list(dict.fromkeys(view.prompts))[:PRIOR_PROMPTS]
+    drawn = backbone.reference.sample(prompts, candidates, seeds.child(view.seed, name))
+    said = experts([p for p in prompts for _ in range(candidates)], [t for r in drawn for t in r])
+    shape = (len(prompts), candidates)
+    alike = np.full(shape, 1 / candidates)
+    return Game(said.reshape(*shape, -1), alike, np.full(len(prompts), 1 / len(prompts)), beta)

@@ -12,6 +12,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.errors import UserError
+from prefbench.learn.by_prompt import load_resampled
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.selection import BestOfPolicy, load_criterion, write_policy
 from prefbench.learn.weighted import load_selection
@@ -191,6 +192,8 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
                 return BestOfPolicy(backbone.reference, criterion, int(content["candidates"]))
             case "selection":
                 return load_selection(folder, content, backbone)
+            case "resampled":
+                return load_resampled(folder, content, backbone)
             case "longest" | "shortest" as which:
                 return ExtremeLengthPolicy(backbone.reference, which, int(content["candidates"]))
     except (ValueError, KeyError, TypeError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from prefbench.learn.by_prompt import ResampledPolicy
 from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import ExtremeLengthPolicy
@@ -21,7 +22,10 @@ def with_stored_candidates(policy: Policy, backbone: Backbone, response_tokens: 
 
     Policies that select from as many by other criteria draw the same ones, and need not draw them again.
     """
-    if isinstance(policy, BestOfPolicy | ExtremeLengthPolicy) and policy.base is backbone.reference:
+    if (
+        isinstance(policy, BestOfPolicy | ExtremeLengthPolicy | ResampledPolicy)
+        and policy.base is backbone.reference
+    ):
         return replace(policy, base=_Stored(policy.base, backbone.digest, response_tokens, store))
     return policy
 

@@ -17,6 +17,7 @@ from prefbench.backbone.language.policies import LMPolicy, LMReward
 from prefbench.backbone.language.whole import save_whole
 from prefbench.errors import UserError
 from prefbench.identity import identity_of
+from prefbench.learn.by_prompt import ResampledPolicy
 from prefbench.learn.interface import Backbone, Policy, Rewards
 from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import (
@@ -231,7 +232,7 @@ def _instead(policy: Policy, folder: Path) -> str:
             return f"it is the reference policy at temperature {temperature:g}; {reference}"
         case ConstantPolicy():
             return "it answers every prompt with one text"
-        case BestOfPolicy(candidates=n) | ExtremeLengthPolicy(candidates=n):
+        case BestOfPolicy(candidates=n) | ExtremeLengthPolicy(candidates=n) | ResampledPolicy(candidates=n):
             return f"it picks one of {n} samples of the reference policy; {reference}"
     return "it is made of other policies as it is asked"
 

@@ -44,6 +44,8 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "vpl",
 }
 CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"}
+REWARDLESS |= {"length_calibrated", "pecan"}
+CLUSTERED |= {"rmod"}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,7 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
     by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
+    by_ppo += ("can", "group_dro_reward", "length_calibrated")
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:

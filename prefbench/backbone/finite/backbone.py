@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from prefbench.arrays import Floats, Ints
-from prefbench.backbone.finite.pairwise import fit_worst
+from prefbench.backbone.finite.pairwise import fit_worst, members_of
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
@@ -38,7 +39,7 @@ from prefbench.learn.interface import (
     called_with,
 )
 from prefbench.learn.options import kl_coefficient
-from prefbench.learn.pairwise import labelled
+from prefbench.learn.pairwise import DPO, labelled
 from prefbench.learn.rewards import fit_linear
 from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import ExtremeLengthPolicy, load_simple_policy
@@ -129,16 +130,18 @@ class Finite:
 
     @called_with(RewardRequest)
     def fit_reward(self, request: RewardRequest) -> Reward:
-        """The maximum-likelihood Bradley-Terry reward; convex, so neither seed nor start matters."""
-        design = self.design(self.options.reward)
-        chosen, rejected = self.places(request.pairs)
-        found = fit_linear(
-            design[chosen] - design[rejected],
-            self.options.penalty,
-            request.pairs.weights,
-            request.pairs.strength,
-            precise=True,
-        )
+        """The maximum-likelihood Bradley-Terry reward; convex, so neither seed nor start matters.
+
+        With `group_step` the one with the smallest largest mean loss of a group.
+        """
+        pairs, design = request.pairs, self.design(self.options.reward)
+        chosen, rejected = self.places(pairs)
+        difference = design[chosen] - design[rejected]
+        if request.group_step is None:
+            found = fit_linear(difference, self.options.penalty, pairs.weights, pairs.strength, precise=True)
+        else:
+            loss = labelled(DPO(1.0), pairs)  # Bradley-Terry's, pair by pair
+            found = fit_worst(difference, members_of(pairs), loss, self.options.penalty / len(pairs))
         return FiniteReward(self.world, (design @ found).reshape(self.world.reference.shape))
 
     def load_reward(self, path: Path) -> Reward:
@@ -221,14 +224,10 @@ class Finite:
         design = self.design(self.options.policy)
         chosen, rejected = self.places(pairs)
         difference = design[chosen] - design[rejected]
-        weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights / pairs.weights.mean()
         if request.group_step is None:
-            members = np.ones((1, len(pairs))) * weights / len(pairs)
+            members = members_of(replace(pairs, group=None))
         else:
-            assert pairs.group is not None
-            _, group = np.unique(pairs.group.astype(str), return_inverse=True)
-            members = (group == np.arange(group.max() + 1)[:, None]) * weights
-            members = members / members.sum(axis=1, keepdims=True)
+            members = members_of(pairs)
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
         beta = request.options.beta or self.dpo_beta
         penalty = self.options.penalty * beta**2 / len(pairs)

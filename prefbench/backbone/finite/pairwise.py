@@ -1,4 +1,4 @@
-"""Policies of a world fitted to pairs: a pairwise loss is convex in their parameters, so the fit is exact."""
+"""Policies and rewards of a world fitted to pairs: losses are convex in their parameters, fits exact."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ import numpy as np
 
 from prefbench.arrays import Floats
 from prefbench.errors import Diverged
-from prefbench.learn.interface import PairwiseLoss
+from prefbench.learn.interface import Pairs, PairwiseLoss
 from prefbench.learn.pairwise import torch_slopes
 
 SMOOTHING = (10.0, 100.0, 1e3, 1e4)
 """Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""
+
+
+def members_of(pairs: Pairs) -> Floats:
+    """Weights of the pairs in each group's mean loss, [groups, pairs]; without groups in the mean of all."""
+    weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights / pairs.weights.mean()
+    if pairs.group is None:
+        return np.ones((1, len(pairs))) * weights / len(pairs)
+    _, group = np.unique(pairs.group.astype(str), return_inverse=True)
+    members = (group == np.arange(group.max() + 1)[:, None]) * weights
+    return np.asarray(members / members.sum(axis=1, keepdims=True))
 
 
 def fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: float) -> Floats:

@@ -28,7 +28,10 @@ NOTHING_HELD_OUT = (
 def reward_score(
     backbone: LanguageModel, model: RewardModel, request: RewardRequest
 ) -> Callable[[], float] | None:
-    """Mean log-likelihood of the held-out pairs under a reward model, nats; None where the last is kept."""
+    """Mean log-likelihood of the held-out pairs under a reward model, nats; None where the last is kept.
+
+    Of the group that has the smallest where groups are weighed.
+    """
     held_out = request.held_out
     if request.options.reward_checkpoint == "last" or held_out is None or not len(held_out):
         return None
@@ -36,7 +39,9 @@ def reward_score(
     def score() -> float:
         chosen, rejected = scores_of(LMReward(model, backbone), held_out)
         each = log_likelihood(chosen - rejected, held_out.strength)
-        return float(np.average(each, weights=held_out.weights))
+        if request.group_step is None:
+            return float(np.average(each, weights=held_out.weights))
+        return min(_means(each, held_out))
 
     return score
 
@@ -56,11 +61,16 @@ def pairwise_score(
         losses = loss(torch.from_numpy(difference())).numpy()
         if request.group_step is None:
             return -float(np.average(losses, weights=held_out.weights))
-        assert held_out.group is not None
-        group = held_out.group.astype(str)
-        return -max(float(losses[group == name].mean()) for name in np.unique(group))
+        return -max(_means(losses, held_out))
 
     return score
+
+
+def _means(values: np.ndarray, pairs: Pairs) -> list[float]:
+    """Mean over each group's pairs of one value each."""
+    assert pairs.group is not None
+    group = pairs.group.astype(str)
+    return [float(values[group == name].mean()) for name in np.unique(group)]
 
 
 def ppo_score(
