@@ -2,6 +2,7 @@
 
 from prefbench_baselines import (
     bayes,
+    dpl,
     dpo,
     em_dpo,
     em_personal,
@@ -31,6 +32,7 @@ from prefbench_baselines import (
 
 __all__ = [
     "bayes",
+    "dpl",
     "dpo",
     "em_dpo",
     "em_personal",

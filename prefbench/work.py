@@ -283,6 +283,13 @@ def policies_by_group(recipe: Recipe) -> None:
         recipe.optimise("policies of groups", 1, each=True)
 
 
+def features_and_policy(recipe: Recipe) -> None:
+    """A reward for everybody, its features of every pair, and a policy by PPO on what is fitted to those."""
+    recipe.everybody()
+    recipe.features("features", passes=2)
+    recipe.optimise("policy by PPO", 1)
+
+
 def features_and_selection(recipe: Recipe) -> None:
     """A reward for everybody, its features of every pair, and one of several samples by them."""
     recipe.everybody()

@@ -124,6 +124,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("vpl", {}, True),
         ("pebs", {}, True),
         ("shared_rep", {}, True),
+        ("dpl", {}, True),
         ("group_instruction", {}, True),
         ("p_dpo", {}, True),
         ("p_dpo", {"tokens": 0}, True),

@@ -34,7 +34,7 @@ def board():
     return frame.set_index(["aligner", "minority_ratio"])
 
 
-NOT_RUN = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
+NOT_RUN = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"} | {"dpl"}
 """Aligners that came after the board was made, beside all whose policies are told who asks."""
 
 

@@ -28,6 +28,7 @@ LISTED = [entry.name for entry in registry.entries("aligner") if "finite" in ent
 REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin", "gold_utilitarian"} | {
     "reference",
     "constant",
+    "dpl",
     "longest",
     "shortest",
     "tempered",
@@ -68,7 +69,7 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert record.utility_gain is not None
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
-    by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
+    by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep", "dpl")
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:

@@ -40,6 +40,7 @@ REWARDS = {
 CHANGE_NOTHING = {
     "best_constant": {"candidates", "prompts", "rounds"},
     "best_of_n": {"reward_group_epochs"},
+    "dpl": {"reward_group_epochs"},
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
     "preference_matching": REWARDS,

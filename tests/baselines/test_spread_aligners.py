@@ -1,0 +1,23 @@
+"""Aligners whose rewards are distributions or sets, in worlds: what each comes down to, and what it finds."""
+
+import pytest
+
+from support.people import aligned, people_bench, same, worth
+
+
+@pytest.fixture(scope="module")
+def opposed(tmp_path_factory):
+    return people_bench(tmp_path_factory.mktemp("opposed"), "worst_case_two_group")
+
+
+@pytest.mark.parametrize("task", ["worst_case_two_group", "bandit_two_group"])
+def test_dpl_without_caution_or_spread_is_the_single_reward(task, tmp_path):
+    bench = people_bench(tmp_path, task)
+    plain = aligned(bench, "dpl", caution=0.0, spread_ridge=1e12).policy
+    assert same(bench, plain, aligned(bench, "single_reward").policy) < 1e-4
+
+
+@pytest.mark.parametrize("form", ["mean_variance", "categorical"])
+def test_caution_keeps_dpl_from_what_people_dispute(opposed, form):
+    bold, cautious = (aligned(opposed, "dpl", form=form, caution=c).policy for c in (0.0, 2.326))
+    assert worth(opposed, cautious, 1) > worth(opposed, bold, 1) + 0.05
