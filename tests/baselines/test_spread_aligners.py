@@ -21,3 +21,12 @@ def test_dpl_without_caution_or_spread_is_the_single_reward(task, tmp_path):
 def test_caution_keeps_dpl_from_what_people_dispute(opposed, form):
     bold, cautious = (aligned(opposed, "dpl", form=form, caution=c).policy for c in (0.0, 2.326))
     assert worth(opposed, cautious, 1) > worth(opposed, bold, 1) + 0.05
+
+
+@pytest.mark.parametrize("shares", ["annotators", "votes"])
+def test_an_ensemble_answers_some_as_the_minority_wants(opposed, shares):
+    """One reward settles on the compromise; with more both favourites are said, the minority's seldom."""
+    one, more = (aligned(opposed, "pairwise_calibrated", stages=n, shares=shares).policy for n in (1, 3))
+    assert len(one.parts) == 1 and len(more.parts) > 1
+    said, usual = (opposed.backbone.probabilities(policy)[0] for policy in (more, one))
+    assert usual[2] > 0.9 and said[0] > usual[0] + 0.1 and 0.1 < said[1] < 0.3

@@ -40,6 +40,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "group_instruction",
     "low_rank",
     "p_dpo",
+    "pairwise_calibrated",
     "pal",
     "shared_rep",
     "vpl",
