@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.people import aligned, people_bench, same, worth
+from prefbench.learn.interface import Context
+from support.people import aligned, made, people_bench, same, worth
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,11 @@ def test_an_ensemble_answers_some_as_the_minority_wants(opposed, shares):
     assert len(one.parts) == 1 and len(more.parts) > 1
     said, usual = (opposed.backbone.probabilities(policy)[0] for policy in (more, one))
     assert usual[2] > 0.9 and said[0] > usual[0] + 0.1 and 0.1 < said[1] < 0.3
+
+
+def test_popl_gives_each_group_what_it_wants_of_one_set(opposed):
+    found = made(opposed, "popl")
+    few, many = (found.adapt(Context(group=name)) for name in ("few", "many"))
+    assert worth(opposed, few, 1) > worth(opposed, found.default, 1) + 0.5
+    assert worth(opposed, many, 0) > worth(opposed, few, 0) + 0.5
+    assert found.adapt(Context()) is found.default and found.adapt(Context(group="none")) is found.default

@@ -42,6 +42,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "p_dpo",
     "pairwise_calibrated",
     "pal",
+    "popl",
     "shared_rep",
     "vpl",
 }

@@ -44,6 +44,7 @@ CHANGE_NOTHING = {
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
     "pairwise_calibrated": {"reward_group_epochs"},
+    "popl": {"reward_group_epochs"},
     "preference_matching": REWARDS,
     "single_reward": {"reward_group_epochs"},
     "single_reward_balanced": {"reward_group_epochs"},
