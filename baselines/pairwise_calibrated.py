@@ -67,7 +67,8 @@ def pairwise_calibrated(
     experts = Frozen.of(backbone, train, everybody.models[0], "reward")
     chosen, rejected = both_sides(experts, train)
     votes, labelled = votes_of(train), chosen - rejected
-    asked = votes.of_pairs(labelled)
+    first, second = votes.sides(chosen, rejected)
+    asked = first - second
     share = votes.share
     if options.shares == "annotators":
         share = _share_of_annotators(train, labelled, asked, options.person_ridge * experts.penalty)

@@ -76,6 +76,7 @@ PUBLIC_MODULES = (
     "prefbench.learn.ensemble",
     "prefbench.learn.experiment",
     "prefbench.learn.experts",
+    "prefbench.learn.graded",
     "prefbench.learn.lexicase",
     "prefbench.learn.low_rank",
     "prefbench.learn.mean_spread",

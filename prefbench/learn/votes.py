@@ -26,11 +26,15 @@ class Votes:
     share: Floats
     """[pairs] share of votes for the first response; of a label of strength Z the share Z is for its chosen
     one."""
+    disputed: Bools
+    """[pairs] somebody's label prefers the first, and another's the second."""
 
-    def of_pairs(self, difference: Floats) -> Floats:
-        """Differences of labels [labels, d], chosen less rejected, as each pair's, first less second."""
+    def sides(self, chosen: Floats, rejected: Floats) -> tuple[Floats, Floats]:
+        """What is known of labels' responses [labels, d] for each pair's first and second, [pairs, d]."""
         _, label = np.unique(self.pair, return_index=True)
-        return np.asarray(difference[label] * np.where(self.turned[label], -1.0, 1.0)[:, None])
+        turned = self.turned[label][:, None]
+        one, other = chosen[label], rejected[label]
+        return np.where(turned, other, one), np.where(turned, one, other)
 
     @property
     def several(self) -> bool:
@@ -49,6 +53,10 @@ def votes_of(pairs: Pairs) -> Votes:
     pair = np.array(each, dtype=np.int64)
     certain = np.ones(len(pairs)) if pairs.strength is None else pairs.strength
     count = np.bincount(pair, minlength=len(place))
-    share = np.bincount(pair, np.where(turned, 1 - certain, certain), len(place)) / count
+    first_better = np.where(turned, 1 - certain, certain)
+    share = np.bincount(pair, first_better, len(place)) / count
+    forth, back = (
+        np.bincount(pair, side, len(place)) > 0 for side in (first_better > 0.5, first_better < 0.5)
+    )
     prompts, first, second = ([key[i] for key in place] for i in range(3))
-    return Votes(Pairs(prompts, first, second), pair, turned, count, share)
+    return Votes(Pairs(prompts, first, second), pair, turned, count, share, forth & back)

@@ -1,5 +1,7 @@
 """Aligners whose rewards are distributions or sets, in worlds: what each comes down to, and what it finds."""
 
+import re
+
 import pytest
 
 from prefbench.learn.interface import Context
@@ -39,3 +41,10 @@ def test_popl_gives_each_group_what_it_wants_of_one_set(opposed):
     assert worth(opposed, few, 1) > worth(opposed, found.default, 1) + 0.5
     assert worth(opposed, many, 0) > worth(opposed, few, 0) + 0.5
     assert found.adapt(Context()) is found.default and found.adapt(Context(group="none")) is found.default
+
+
+def test_spread_helps_to_tell_disputed_pairs_and_single_labels_are_said_to_tell_little(opposed, tmp_path):
+    several = people_bench(tmp_path, "worst_case_two_group", labels_per_pair=5)
+    told, warned = (aligned(bench, "mean_variance_kl").notes[-1] for bench in (several, opposed))
+    with_spread, alone = (float(number) for number in re.findall(r"of (0\.\d\d) by", told))
+    assert with_spread > alone + 0.03 and "no pair has several labels" in warned

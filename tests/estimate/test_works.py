@@ -125,6 +125,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("pebs", {}, True),
         ("shared_rep", {}, True),
         ("dpl", {}, True),
+        ("mean_variance_kl", {}, True),
         ("popl", {}, True),
         ("pairwise_calibrated", {}, False),
         ("group_instruction", {}, True),

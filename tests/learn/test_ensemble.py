@@ -78,7 +78,8 @@ def test_votes_are_gathered_by_pair_whichever_side_won():
         True,
     ]
     assert votes.count.tolist() == [3, 1, 1] and votes.several
+    assert votes.disputed.tolist() == [True, False, False]
     assert votes.share == pytest.approx([(1 + 0.25 + 1) / 3, 1.0, 0.5])
     x = np.arange(5.0)[:, None] + 1
-    assert votes.of_pairs(x)[:, 0].tolist() == [1.0, 3.0, -5.0]
+    assert [side[:, 0].tolist() for side in votes.sides(x, -x)] == [[1.0, 3.0, -5.0], [-1.0, -3.0, 5.0]]
     assert not votes_of(pairs[np.array([0, 2])]).several

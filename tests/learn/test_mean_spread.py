@@ -6,20 +6,9 @@ import pytest
 from prefbench.learn.categorical import ahead, fit_categorical
 from prefbench.learn.mean_spread import UNIT, MeanSpread, fit_mean_spread, ordered
 from prefbench.learn.rewards import fit_linear, log_likelihood
+from support.gradients import gradient_gap
 
 AGREED, CONTESTED = [2, 3], [0, 1]
-
-
-def gradient_gap(loss, n=40, seed=0):
-    """Largest gap between the derivatives that a loss gives and finite differences."""
-    rng = np.random.default_rng(seed)
-    point = [rng.normal(size=n), *rng.uniform(0.3, 2.0, size=(2, n))]
-    step, gaps = 1e-6, []
-    for place, given in enumerate(loss(*point)[1:]):
-        up, down = ([each + sign * step * (i == place) for i, each in enumerate(point)] for sign in (1, -1))
-        numeric = (loss(*up)[0] - loss(*down)[0]) / (2 * step)
-        gaps.append(np.abs(numeric - given).max())
-    return max(gaps)
 
 
 def people(share, noise=0.0, n=600):

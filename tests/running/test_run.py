@@ -29,6 +29,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "reference",
     "constant",
     "dpl",
+    "mean_variance_kl",
     "longest",
     "shortest",
     "tempered",
@@ -71,7 +72,16 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert record.utility_gain is not None
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
-    by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep", "dpl")
+    by_ppo = (
+        "single_reward",
+        "maxmin",
+        "gold_maxmin",
+        "gold_util",
+        "welfare",
+        "shared_rep",
+        "dpl",
+        "mean_var",
+    )
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:

@@ -42,6 +42,7 @@ CHANGE_NOTHING = {
     "best_of_n": {"reward_group_epochs"},
     "dpl": {"reward_group_epochs"},
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
+    "mean_variance_kl": {"reward_group_epochs"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
     "pairwise_calibrated": {"reward_group_epochs"},
     "popl": {"reward_group_epochs"},
