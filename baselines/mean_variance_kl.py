@@ -29,7 +29,7 @@ class MeanVarianceOptions(SpreadOptions):
 
 
 def frequencies_and_policy(recipe: Recipe) -> None:
-    """As of a reward on features; where pairs have several labels, features of validation pairs too."""
+    """A reward on features and a policy by PPO; where pairs have several labels, features of validation pairs."""
     if recipe.sizes.labels > 1:
         recipe.score("features", 2 * recipe.sizes.validation, held=1, vocabulary=False)
     features_and_policy(recipe)
@@ -69,7 +69,7 @@ def mean_variance_kl(view: pb.View, backbone: pb.Backbone, options: MeanVariance
 
 
 def _detection(experts: Frozen, found: MeanSpread, held_out: pb.Pairs) -> str:
-    """How well the divergence score tells validation pairs that labels dispute from others."""
+    """Remark on how well the divergence score tells validation pairs that labels dispute from others."""
     votes = votes_of(held_out)
     first, second = votes.sides(*both_sides(experts, held_out))
     score, mean = (auroc(-divergence(found, first, second, weight), votes.disputed) for weight in (1.0, 0.0))

@@ -88,7 +88,7 @@ def pairwise_calibrated(
 
 
 def _told(found: Ensemble, least: float) -> str:
-    """What an ensemble came to, and what one reward can come to at best."""
+    """Remark on the error of an ensemble, and on the least one of a single reward."""
     chances = ", ".join(f"{weight:.2f}" for weight in found.weights)
     off, alone = math.sqrt(found.errors[-1]), math.sqrt(least)
     return (

@@ -30,7 +30,7 @@ class Votes:
     """[pairs] somebody's label prefers the first, and another's the second."""
 
     def sides(self, chosen: Floats, rejected: Floats) -> tuple[Floats, Floats]:
-        """What is known of labels' responses [labels, d] for each pair's first and second, [pairs, d]."""
+        """Numbers of each pair's first and second response, [pairs, d], from those of labels [labels, d]."""
         _, label = np.unique(self.pair, return_index=True)
         turned = self.turned[label][:, None]
         one, other = chosen[label], rejected[label]
