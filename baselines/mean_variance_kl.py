@@ -29,7 +29,7 @@ class MeanVarianceOptions(SpreadOptions):
 
 
 def frequencies_and_policy(recipe: Recipe) -> None:
-    """A reward on features and a policy by PPO; where pairs have several labels, features of validation pairs."""
+    """A reward on features and a policy; where pairs have several labels, features of validation pairs."""
     if recipe.sizes.labels > 1:
         recipe.score("features", 2 * recipe.sizes.validation, held=1, vocabulary=False)
     features_and_policy(recipe)
