@@ -14,7 +14,7 @@ from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.learn.weighted import Frozen
 from prefbench.learn.welfare import per_sample_min
 from prefbench.search import Choice, LogUniform
-from prefbench.work import Recipe
+from prefbench.work import features_and_policy
 
 
 class SharedRepOptions(SingleRewardOptions):
@@ -28,14 +28,7 @@ class SharedRepOptions(SingleRewardOptions):
     """Ridge penalty of each group's reward, in units of a usual one."""
 
 
-def heads_and_policy(recipe: Recipe) -> None:
-    """A reward for everybody, its features of every pair, and a policy by PPO on heads on those."""
-    recipe.everybody()
-    recipe.features("features", passes=2)
-    recipe.optimise("policy by PPO", 1)
-
-
-@pb.aligner("shared_rep", needs={"group"}, work=heads_and_policy)
+@pb.aligner("shared_rep", needs={"group"}, work=features_and_policy)
 def shared_rep(view: pb.View, backbone: pb.Backbone, options: SharedRepOptions) -> pb.Policy:
     """r_g = phi . V w_g, V of a few columns that all groups share; then PPO on each response's least reward.
 

@@ -228,10 +228,11 @@ class Recipe:
                 kept += clusters
         self.rewards = max(tried)
 
-    def optimise(self, stage: str, rewards: int, each: bool = False) -> None:
+    def optimise(self, stage: str, rewards: int, each: bool = False, least: float = 1.0) -> None:
         """PPO against this many rewards (`ppo.train`), no iteration's updates stopped early.
 
-        `each` says that it is for one of the groups, and only its own pairs are held out.
+        `each` says that it is for one of the groups, and only its own pairs are held out; `least` is 0 of one
+        that may not be needed.
         """
         sampled = self.options["iterations"] * self.options["batch"]
         step = -(-self.options["batch"] // self.options["minibatches"])
@@ -242,15 +243,15 @@ class Recipe:
             looks = min(self.options["iterations"], PPO_LOOKS) + 1
             checked = self.sizes.validation / (self.sizes.groups if each else 1)
             # The reference once, and the policy at each look.
-            self.score(stage, 2 * checked * (1 + looks), **held)
-        self.add(stage, "sample", sampled, min(self.options["batch"], ROWS_AT_ONCE), **held)
+            self.score(stage, 2 * checked * (1 + looks), least, **held)
+        self.add(stage, "sample", sampled, min(self.options["batch"], ROWS_AT_ONCE), least, **held)
         batch = self.options["batch"]
         # The policy and the reference.
-        self.add(stage, "score", sampled, batch, all_states=True, **held)
-        self.add(stage, "score", sampled, batch, **held)
+        self.add(stage, "score", sampled, batch, least, all_states=True, **held)
+        self.add(stage, "score", sampled, batch, least, **held)
         if rewards:
-            self.add(stage, "score", sampled * rewards, batch, vocabulary=False, **held)
-        self.add(stage, "train", sampled * self.options["epochs"], step, all_states=True, **held)
+            self.add(stage, "score", sampled * rewards, batch, least, vocabulary=False, **held)
+        self.add(stage, "train", sampled * self.options["epochs"], step, least, all_states=True, **held)
 
     def pairwise(self, stage: str, fits: int = 1, held: int = 1, least: float = 1.0, views: int = 1) -> None:
         """Policies fitted to all pairs (`pairwise.train`), each with the reference's log-probabilities.
@@ -295,6 +296,14 @@ def policies_by_group(recipe: Recipe) -> None:
     recipe.known_groups()
     for _ in range(recipe.sizes.groups):
         recipe.optimise("policies of groups", 1, each=True)
+
+
+def features_and_policy(recipe: Recipe) -> None:
+    """A reward for everybody, its features of every pair, and a policy by PPO on what is fitted to those."""
+    recipe.everybody()
+    recipe.features("features", passes=2)
+    recipe.optimise("policy by PPO", 1)
+    recipe.rewards = 0  # none is told to the harness
 
 
 def features_and_selection(recipe: Recipe) -> None:

@@ -204,6 +204,17 @@ class SingleRewardOptions(RewardOptions, PPOOptions):
     """A reward model and PPO on it."""
 
 
+class SpreadOptions(SingleRewardOptions):
+    """A reward that is a distribution over people, and PPO on a low value of it (`learn/cautious.py`)."""
+
+    search = {"caution": LogUniform(0.1, 3.0), "spread_ridge": LogUniform(0.1, 10.0)}
+
+    caution: float = Field(2.326, ge=0)
+    """Standard deviations below the mean, the c of mu - c SD; by default a normal's first percentile."""
+    spread_ridge: float = Field(1.0, gt=0)
+    """Ridge penalty of what people's distribution is read off features by, in units of a usual one."""
+
+
 class WelfareOptions(RewardOptions, PPOOptions):
     """Several reward models and PPO on their welfare."""
 

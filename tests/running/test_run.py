@@ -28,6 +28,8 @@ LISTED = [entry.name for entry in registry.entries("aligner") if "finite" in ent
 REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin", "gold_utilitarian"} | {
     "reference",
     "constant",
+    "dpl",
+    "mean_variance_kl",
     "longest",
     "shortest",
     "tempered",
@@ -39,7 +41,9 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "group_instruction",
     "low_rank",
     "p_dpo",
+    "pairwise_calibrated",
     "pal",
+    "popl",
     "shared_rep",
     "vpl",
 }
@@ -70,8 +74,19 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert record.utility_gain is not None
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
-    by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
-    by_ppo += ("can", "group_dro_reward", "length_calibrated")
+    by_ppo = (
+        "single_reward",
+        "maxmin",
+        "gold_maxmin",
+        "gold_util",
+        "welfare",
+        "shared_rep",
+        "can",
+        "group_dro_reward",
+        "length_calibrated",
+        "dpl",
+        "mean_var",
+    )
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:

@@ -289,8 +289,16 @@ def test_the_published_grid_is_every_aligner_that_language_models_have():
     specs = read_sweep(str(REPOSITORY / "leaderboard" / "sweep.toml")).expand()
     aligners = {spec.aligner for spec in specs}
     younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
-    younger |= {"can", "group_dro_reward", "length_calibrated", "pecan", "rmod"} | {
+    younger |= {
+        "can",
+        "dpl",
+        "group_dro_reward",
+        "length_calibrated",
+        "mean_variance_kl",
+        "pairwise_calibrated",
+        "pecan",
         "population_proportional",
+        "rmod",
         "rmod_known_groups",
     }
     for_everybody = [e for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees]
