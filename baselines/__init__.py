@@ -2,6 +2,7 @@
 
 from prefbench_baselines import (
     bayes,
+    crowd_pref,
     dpo,
     em_dpo,
     em_personal,
@@ -20,6 +21,7 @@ from prefbench_baselines import (
     p_dpo,
     pal,
     pebs,
+    pessimistic_median,
     preference_matching,
     shared_rep,
     single_reward,
@@ -31,6 +33,7 @@ from prefbench_baselines import (
 
 __all__ = [
     "bayes",
+    "crowd_pref",
     "dpo",
     "em_dpo",
     "em_personal",
@@ -49,6 +52,7 @@ __all__ = [
     "p_dpo",
     "pal",
     "pebs",
+    "pessimistic_median",
     "preference_matching",
     "shared_rep",
     "single_reward",

@@ -126,7 +126,8 @@ def need_ids(backbone):
     """Names of the aligners that ask whose labels they learn from."""
     registry.load_plugins()
     every = registry.entries("aligner")
-    return [entry.name for entry in every if "user_id" in entry.needs and backbone in entry.backbones]
+    named = [e for e in every if "user_id" in e.needs and "votes" not in e.needs and backbone in e.backbones]
+    return [entry.name for entry in named]
 
 
 # ------------------------------------------------------------------------------------- whoever they are

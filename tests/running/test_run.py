@@ -40,6 +40,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "low_rank",
     "p_dpo",
     "pal",
+    "pessimistic_median",
     "shared_rep",
     "vpl",
 }
@@ -69,6 +70,7 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
     by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
+    by_ppo += ("pessimistic_median", "crowd_pref")
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
     if ppo:
@@ -84,7 +86,8 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
 @pytest.mark.parametrize("aligner", LISTED)
 def test_every_aligner_on_every_world(task, aligner, runs):
     """The same functions as on language models, here against the exact optimum."""
-    spec = make_spec(task=task, aligner=aligner, seed=1)
+    several = {"labels_per_pair": 3} if "votes" in registry.get("aligner", aligner).needs else {}
+    spec = make_spec(task=task, aligner=aligner, seed=1, sets={"task": several})
     try:
         folder, record = run(spec, runs)
     except UserError as error:
