@@ -41,7 +41,7 @@ class PreferenceOptions(OutsideOptions):
     """Longest answer of the judge; one that thinks first needs thousands."""
 
 
-@pb.task("preferences", version=1, own_data=False)
+@pb.task("preferences", version=1, own_data=False, provides={"user_id", "group", "oracle", "votes"})
 def preferences(data: str, minority_ratio: float, seed: int, options: PreferenceOptions) -> pb.Problem:
     """Comparisons that people made, with groups of these people: by a column, by facts of them, or inferred.
 

@@ -51,13 +51,8 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
     columns += [name for name in rows.columns if name.startswith(SIDE) and "side" in needs]
 
     if "votes" in needs:
+        check_votes(rows)
         rows, columns = rows.assign(pair=pair_numbers(rows)), [*columns, "pair"]
-        train = rows[rows["split"] == "train"]
-        if not train.groupby("pair")["user_id"].nunique().gt(1).any():
-            raise UserError(
-                "no two people labelled the same train pair, so that their labels cannot be compared: choose "
-                "another aligner, or data in which several people label a pair."
-            )
 
     def visible(split: str) -> Dataset:
         return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
@@ -78,6 +73,20 @@ def pair_numbers(rows: pd.DataFrame) -> Ints:
     texts = zip(rows["prompt"], rows["chosen"], rows["rejected"], strict=True)
     seen: dict[tuple[str, ...], int] = {}
     return np.array([seen.setdefault((p, *sorted((one, other))), len(seen)) for p, one, other in texts])
+
+
+def check_votes(rows: pd.DataFrame) -> None:
+    """Refuse labels that cannot be compared with each other.
+
+    Raises:
+        UserError: no two people labelled the same train pair.
+    """
+    train = rows[rows["split"] == "train"]
+    if not train.groupby(pair_numbers(train))["user_id"].nunique().gt(1).any():
+        raise UserError(
+            "no two people labelled the same train pair, so that their labels cannot be compared: choose "
+            "another aligner, or data in which several people label a pair."
+        )
 
 
 def instructions_of(problem: Problem) -> dict[str, str]:
