@@ -2,7 +2,7 @@
 
 Runs every learner on every world of `WORLDS` under every report and reliability, continuing what is in the
 folder RUNS, and writes leaderboard/strategy.csv and leaderboard/unreliable.csv, which `tables.py` makes the
-page's tables of. `--world` and `--aligner`, which may be repeated, run a part.
+page's tables of. `--world` and `--aligner`, which may be repeated, run a part; rows of other worlds stay.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WORLDS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 def computed(
     runs: Path, seeds: int, worlds: Sequence[str], aligners: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What reports gain, and what coins cost, by world."""
+    """Gains of reports, and the cost of coins, by world."""
     gained, lost = [], []
     for world in worlds:
         task, sets, few = WORLDS[world]
@@ -61,6 +61,15 @@ def losses_of(frame: pd.DataFrame, world: str) -> str:
     return _markdown(*loss_table(_rows(frame[frame["world"] == world])))
 
 
+def _publish(frame: pd.DataFrame, name: str) -> None:
+    """Write rows in the place of those of the same worlds."""
+    path, parts = PUBLISHED / f"{name}.csv", [frame]
+    if path.exists():
+        before = pd.read_csv(path)
+        parts = [before[~before["world"].isin(frame["world"])], frame]
+    pd.concat(parts).to_csv(path, index=False, float_format="%.6g")
+
+
 def _rows(part: pd.DataFrame) -> list[dict[str, Any]]:
     known = part.astype(object).where(part.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
@@ -79,7 +88,7 @@ if __name__ == "__main__":
     said = asked.parse_args()
     registry.load_plugins()
     gained, lost = computed(said.runs, said.seeds, said.world or list(WORLDS), said.aligner)
-    gained.to_csv(PUBLISHED / "strategy.csv", index=False, float_format="%.6g")
-    lost.to_csv(PUBLISHED / "unreliable.csv", index=False, float_format="%.6g")
+    _publish(gained, "strategy")
+    _publish(lost, "unreliable")
     for world in dict.fromkeys(gained["world"]):
         print(f"{world}\n\n{gains_of(gained, world)}\n\n{losses_of(lost, world)}\n")

@@ -106,7 +106,7 @@ def _with_liars(game: Game, members: Floats, group: int, liars: int) -> tuple[Ga
 
 
 def gains(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """What reports gain, by aligner, group and number of those who report.
+    """The gains of reports, by aligner, group and number of those who report.
 
     Args:
         frame: a row for each run: `aligner`, `seed`, `group` who reports (empty of runs that tell the truth),
@@ -173,7 +173,7 @@ def _chosen_on_others(gained: Floats) -> tuple[Floats, int]:
 
 
 def losses(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """What labels that nobody meant cost the worst-off group, by aligner and share of labels that are meant.
+    """The cost of labels that nobody meant to the worst-off group, by aligner and share of labels meant.
 
     Args:
         frame: a row for each run: `aligner`, `seed`, `reliability`, and `value/NAME` of each group.

@@ -1,4 +1,4 @@
-"""How far each of several people who label the same pairs is to be trusted, from their agreement alone.
+"""Trust in each of several people who label the same pairs, from their agreement alone.
 
 Let y_i = +1 or -1 be what person i says of a pair, and t the right answer. If people err independently of
 each other, E[y_i y_j] = m_i m_j with m_i = 2 a_i - 1, a_i being how often i is right: apart from its diagonal
@@ -30,7 +30,7 @@ SETTLED = 1e-12
 
 @dataclass(frozen=True)
 class Votes:
-    """What people say of pairs."""
+    """Labels of pairs as votes for one of the two responses."""
 
     first: Ints
     """[pairs] the row in which each pair occurs first; +1 votes for what was chosen there."""

@@ -47,7 +47,7 @@ def fit_each(difference: Floats, user: Ints, penalty: float, strength: Floats | 
 
 
 def reaches(difference: Floats, user: Ints, penalty: float) -> Floats:
-    """How far everybody's box reaches for a radius of one, sqrt((S_i^-1)_jj), [users, d]."""
+    """The reach of everybody's box for a radius of one, sqrt((S_i^-1)_jj), [users, d]."""
     ridge, found = penalty * np.eye(difference.shape[1]), []
     for one in range(int(user.max()) + 1):
         mine = difference[user == one]

@@ -28,7 +28,7 @@ from prefbench.learn.game import Game
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Charged:
     """The policy for the groups' reports, and what each group pays."""
 
     logprob: Floats
@@ -37,7 +37,7 @@ class Outcome:
     """[G] p_g, in the units of the welfare; divided by s_g in those of the group's own reward."""
 
 
-def charged(reported: Game, shares: Floats) -> Outcome:
+def charged(reported: Game, shares: Floats) -> Charged:
     """The policy of the reports and its payments.
 
     Args:
@@ -51,7 +51,7 @@ def charged(reported: Game, shares: Floats) -> Outcome:
         others = np.where(np.arange(reported.groups) == group, 0.0, shares)
         best = reported.dual(others)[0]
         payments.append(best - (float(others @ expected) - cost))
-    return Outcome(logprob, np.array(payments))
+    return Charged(logprob, np.array(payments))
 
 
 def told(game: Game, group: int, factor: float, whose: int) -> Game:

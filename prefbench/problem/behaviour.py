@@ -91,7 +91,7 @@ def dealt_apart(
 
 
 def reports(population: Population, groups: Sequence[str], user: Ints, group: Ints) -> tuple[Floats, Ints]:
-    """What labels say in the place of what their annotators want.
+    """Reports that labels make in the place of what their annotators want.
 
     Of a group with a count of reporters it is those with the smallest ids, which are shuffled.
 

@@ -37,7 +37,7 @@ SOME = 0.05
 
 @dataclass(frozen=True)
 class Study:
-    """What is run: aligners on a world, and the reports and reliabilities that they are run under."""
+    """Aligners on a world, and the reports and reliabilities that they are run under."""
 
     task: str
     aligners: tuple[str, ...]
@@ -82,7 +82,7 @@ class Study:
                             yield {**head, **who, "report": str(report)}, spec
 
     def reports(self, group: str, names: Sequence[str]) -> list[float | str]:
-        """What a group may report."""
+        """Reports that a group may make beside the truth."""
         return [*self.factors, *(name for name in names if name != group)]
 
     def _spec(self, aligner: str, seed: int, told: Mapping[str, Any]) -> RunSpec:
