@@ -218,7 +218,7 @@ def gain_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
             _report(row["report"]),
             _with_interval(row["gain"], row),
             f"{row['at_best']:.3f}",
-            f"{row['others']:+.3f}",
+            _signed(row["others"]),
             f"{row['truth']:.3f}",
         ]
         for row in rows
@@ -247,5 +247,9 @@ def _report(said: str) -> str:
 
 def _with_interval(value: float, row: Mapping[str, Any]) -> str:
     if row["low"] is None:
-        return f"{value:+.3f}"
-    return f"{value:+.3f} ± {(row['high'] - row['low']) / 2:.3f}"
+        return _signed(value)
+    return f"{_signed(value)} ± {(row['high'] - row['low']) / 2:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"  # there is no -0.000
