@@ -3,6 +3,7 @@
 from prefbench_baselines import (
     bayes,
     can,
+    crowd_pref,
     dpl,
     dpo,
     em_dpo,
@@ -26,6 +27,7 @@ from prefbench_baselines import (
     pairwise_calibrated,
     pal,
     pebs,
+    pessimistic_median,
     popl,
     population_proportional,
     preference_matching,
@@ -41,6 +43,7 @@ from prefbench_baselines import (
 __all__ = [
     "bayes",
     "can",
+    "crowd_pref",
     "dpl",
     "dpo",
     "em_dpo",
@@ -64,6 +67,7 @@ __all__ = [
     "pairwise_calibrated",
     "pal",
     "pebs",
+    "pessimistic_median",
     "popl",
     "population_proportional",
     "preference_matching",

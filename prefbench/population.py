@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _factors(given: Any) -> Any:
+def _by_group(given: Any) -> Any:
     """`few=-1,many=2` as a table."""
     if not isinstance(given, str):
         return given
     parts = [part.rpartition("=") for part in given.split(",") if part.strip()]
-    return {name.strip(): value for name, _, value in parts}
+    if not all(equals for _, equals, _ in parts):
+        raise ValueError(f"'{given}' is no list of GROUP=VALUE,...")
+    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 class Population(BaseModel):
@@ -36,8 +38,13 @@ class Population(BaseModel):
     """Utilities nearer to each other than this, in standard deviations, are labelled as a tie."""
     labels_per_pair: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Annotators who label each pair; each of them labels so many times task.pairs_per_annotator."""
-    reporting: Annotated[dict[str, float], BeforeValidator(_factors)] = {}
-    """Groups whose labels are not what they want, as GROUP=FACTOR,...: their utility times the factor."""
+    reporting: Annotated[
+        dict[str, Annotated[float | str, Field(union_mode="left_to_right")]], BeforeValidator(_by_group)
+    ] = {}
+    """Groups whose labels are not what they want, as GROUP=FACTOR,... for their utility times the factor, or
+    GROUP=GROUP for what another group wants."""
+    reporters: Annotated[dict[str, Annotated[int, Field(ge=1)]], BeforeValidator(_by_group)] = {}
+    """Annotators who label as task.reporting says, as GROUP=COUNT,...; of a group without a count all do."""
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -45,7 +52,7 @@ class Population(BaseModel):
         return {name: getattr(self, name) for name in _BEHAVIOUR if getattr(self, name) != _usual(name)}
 
 
-_BEHAVIOUR = ("reliability", "tie_band", "labels_per_pair", "reporting")
+_BEHAVIOUR = ("reliability", "tie_band", "labels_per_pair", "reporting", "reporters")
 
 
 def _usual(name: str) -> Any:

@@ -31,9 +31,9 @@ Role = Literal["floor", "ceiling", "outside"]
 """Role of what is no learner among others. A floor shows what a measure lets pass without learning; a ceiling
 is told the true utilities and made the most of them, which is a bound where it is exact alone; what learned
 outside of prefbench did so from labels that nobody here knows."""
-NEEDS = frozenset({"user_id", "group", "instruction", "oracle", "side"})
+NEEDS = frozenset({"user_id", "group", "instruction", "oracle", "side", "votes"})
 """Fields that an aligner may be shown in training; few tasks have `side`, further numbers of a pair, or an
-`instruction` of each group."""
+`instruction` of each group, and `votes`, which labels are of one pair, only where several people label it."""
 SEES = frozenset({"pairs", "user_id", "group", "instruction"})
 """Fields of a `Context` that a personal policy may be told."""
 BACKBONES = {"causal_lm": "nano", "finite": "finite"}
@@ -166,7 +166,7 @@ def task(
     name: str,
     *,
     version: int = 1,
-    provides: Iterable[str] = NEEDS - {"side", "instruction"},
+    provides: Iterable[str] = NEEDS - {"side", "instruction", "votes"},
     backbone: str = "causal_lm",
     own_data: bool = True,
     place: int | None = None,

@@ -238,7 +238,7 @@ def make_spec(
     aligner_entry = registry.get("aligner", aligner)
     model = model or registry.BACKBONES[task_entry.backbone]
     model_entry = get_model(model)
-    refuse_misfit(task_entry, aligner_entry, model_entry, model)
+    refuse_misfit(task_entry, aligner_entry, model_entry, model, sets.get("task", {}))
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UserError(f"seed '{seed}' is not a whole number from 0 up.")
     for section in sets:
@@ -263,9 +263,13 @@ def make_spec(
 
 
 def refuse_misfit(
-    task_entry: registry.Entry, aligner_entry: registry.Entry, model_entry: registry.Entry, model: str
+    task_entry: registry.Entry,
+    aligner_entry: registry.Entry,
+    model_entry: registry.Entry,
+    model: str,
+    task_options: Mapping[str, Any],
 ) -> None:
-    """Refuse a model or an aligner that the task is not for.
+    """Refuse a model or an aligner that the task, with what is set of its options, is not for.
 
     Raises:
         UserError: one line on the first thing that does not fit.
@@ -284,7 +288,13 @@ def refuse_misfit(
             f"{what} '{aligner}' {'do' if what != 'aligner' else 'does'} not apply to task '{task}', but to "
             f"{', '.join(fits)}."
         )
-    lacking = aligner_entry.needs - task_entry.provides
+    voted = str(task_options.get("labels_per_pair", 1)) != "1"
+    lacking = aligner_entry.needs - task_entry.provides - ({"votes"} if voted else set())
+    if lacking == {"votes"}:
+        raise UserError(
+            f"aligner '{aligner}' compares people's labels of the same pairs, and in task '{task}' one "
+            "person labels each: set task.labels_per_pair=3, or choose another aligner."
+        )
     if lacking:
         raise UserError(
             f"aligner '{aligner}' needs {', '.join(sorted(lacking))}, which task '{task}' does not provide; "

@@ -30,7 +30,7 @@ class PreferenceOptions(JudgeOptions, OutsideOptions):
     """Longest response, in tokens."""
 
 
-@pb.task("preferences", version=1, own_data=False)
+@pb.task("preferences", version=1, own_data=False, provides={"user_id", "group", "oracle", "votes"})
 def preferences(data: str, minority_ratio: float, seed: int, options: PreferenceOptions) -> pb.Problem:
     """Comparisons that people made, with groups of these people: by a column, by facts of them, or inferred.
 

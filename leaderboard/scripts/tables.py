@@ -1,4 +1,4 @@
-"""The tables of docs/results.md and docs/personal.md, from what is published beside this folder.
+"""Tables of docs/results.md, docs/personal.md and docs/strategy.md, of what is published beside this folder.
 
     python leaderboard/scripts/tables.py            # print them
     python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers
@@ -21,6 +21,7 @@ import pandas as pd
 from personal import table as personal_table
 from personas import across, worst
 from routers import table as routers_table
+from strategy import gains_of, losses_of
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
@@ -143,6 +144,7 @@ def published() -> dict[str, Callable[[], str]]:
     personas = read_csv(PUBLISHED / "personas.csv")
     personas["task"] = personas["task"].str.partition("@")[0]
     style = personas[personas["task"] == "tulu_style"]
+    strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
         "win-rates": lambda: win_rates(read_csv(PUBLISHED / "results.csv")),
         "beyond": lambda: beyond(runs),
@@ -154,6 +156,9 @@ def published() -> dict[str, Callable[[], str]]:
         "personas-told": lambda: across(personas, PROMPTED),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
+        "strategy-one-question": lambda: gains_of(strategy, "one question"),
+        "strategy-votes": lambda: gains_of(strategy, "one question, three labels a pair"),
+        "unreliable-one-question": lambda: losses_of(unreliable, "one question"),
         "clusters": lambda: routers_table(pd.read_csv(PUBLISHED / "clusters.csv", dtype={"known": str})),
     }
 

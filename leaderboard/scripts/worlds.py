@@ -325,8 +325,11 @@ def regret(runs: Path) -> None:
             if "finite" not in entry.backbones or (walks and world != "gridworld_two_group"):
                 continue
             groups = len(measured(runs, world, "reference", 0)[1].groups)
+            several = {"labels_per_pair": "3"} if "votes" in entry.needs else {}
             known = {"clusters": str(groups)} if "clusters" in entry.options.model_fields else {}
-            records = [measured(runs, world, entry.name, seed, aligner=known)[1] for seed in range(10)]
+            records = [
+                measured(runs, world, entry.name, seed, task=several, aligner=known)[1] for seed in range(10)
+            ]
             solved = [record.regret for record in records if record.regret is not None]
             if not solved:
                 print(f"{world}, {entry.name}: {records[0].message}\n")

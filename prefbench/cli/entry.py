@@ -23,6 +23,7 @@ from prefbench.cli.check import check_
 from prefbench.cli.compare_models import compare_models
 from prefbench.cli.doctor import doctor
 from prefbench.cli.evaluate import evaluate
+from prefbench.cli.exaggeration import exaggeration
 from prefbench.cli.export import export
 from prefbench.cli.gate import gate
 from prefbench.cli.leaderboard.build import build
@@ -82,6 +83,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "report": report,
         "plot": plot,
         "theory": theory,
+        "exaggeration": exaggeration,
         "doctor": doctor,
         "schema": schema,
     },

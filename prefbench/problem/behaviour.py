@@ -18,13 +18,16 @@ from prefbench.population import Population
 from prefbench.registry import suggest
 
 
-def check_behaviour(population: Population, groups: Sequence[str], annotators: int | None) -> None:
+def check_behaviour(
+    population: Population, groups: Sequence[str], annotators: int | None, members: Sequence[int] = ()
+) -> None:
     """Refuse a behaviour that nobody can have.
 
     Args:
         population: of a problem.
         groups: names of its groups.
         annotators: who label; None where a task brings the labels of people along.
+        members: annotators of each group, where somebody counts those who report otherwise.
 
     Raises:
         UserError: the labels were brought along, a group has no such name, or there are too few annotators.
@@ -35,9 +38,22 @@ def check_behaviour(population: Population, groups: Sequence[str], annotators: i
             f"option task.{said[0]} is of simulated annotators, and this task brings the labels of people: "
             "leave it out."
         )
-    for name in population.reporting:
-        if name not in groups:
-            raise UserError(f"option task.reporting: no group is called '{name}'.{suggest(name, groups)}")
+    for name, report in population.reporting.items():
+        for called in (name, report):
+            if isinstance(called, str) and called not in groups:
+                raise UserError(
+                    f"option task.reporting: no group is called '{called}'.{suggest(called, groups)}"
+                )
+    for name, count in population.reporters.items():
+        if name not in population.reporting:
+            raise UserError(
+                f"option task.reporters: what '{name}' reports is not said: add it to task.reporting."
+            )
+        if members and count > members[list(groups).index(name)]:
+            raise UserError(
+                f"option task.reporters: '{name}' has {members[list(groups).index(name)]} annotators, and "
+                f"not {count}: lower it, or raise task.annotators."
+            )
     if annotators is not None and population.labels_per_pair > max(1, annotators):
         raise UserError(
             f"option task.labels_per_pair={population.labels_per_pair}: there are {annotators} annotators, "
@@ -74,9 +90,32 @@ def dealt_apart(
     return order
 
 
-def report_factors(population: Population, groups: Sequence[str]) -> Floats:
-    """The factor of each group's utility in its report, [groups]; 1 of one that says what it wants."""
-    return np.array([population.reporting.get(name, 1.0) for name in groups])
+def reports(population: Population, groups: Sequence[str], user: Ints, group: Ints) -> tuple[Floats, Ints]:
+    """Reports that labels make in the place of what their annotators want.
+
+    Of a group with a count of reporters it is those with the smallest ids, which are shuffled.
+
+    Args:
+        population: of a problem.
+        groups: names of its groups.
+        user: [rows] annotator of each.
+        group: [rows] index of her group.
+
+    Returns:
+        The factor of a utility and the index of the group whose it is, [rows] each; 1 and her own group of
+        somebody who says what she wants.
+    """
+    factor, whose = np.ones(len(user)), group.copy()
+    for name, said in population.reporting.items():
+        rows = np.flatnonzero(group == groups.index(name))
+        if name in population.reporters:
+            people = np.unique(user[rows])[: population.reporters[name]]
+            rows = rows[np.isin(user[rows], people)]
+        if isinstance(said, str):
+            whose[rows] = groups.index(said)
+        else:
+            factor[rows] = said
+    return factor, whose
 
 
 def not_meant(user: Ints, split: Sequence[str], reliability: float, seed: int) -> Ints:

@@ -57,14 +57,19 @@ def unseen_contexts(
         who = int(person.id)
         shown = seeds.rng(seed, "contexts", who).permutation(len(train))[: people.context_pairs]
         gain = (train[f"chosen_utility/{name}"] - train[f"rejected_utility/{name}"]).to_numpy()[shown]
-        if values is not None and scales is not None:
+        # Whose number is counted are annotators, so that of unseen people nobody is among them.
+        said = 1.0 if name in people.reporters else people.reporting.get(name, 1.0)
+        if isinstance(said, str):
+            own = [group.name for group in problem.groups].index(said)
+            theirs = (train[f"chosen_utility/{said}"] - train[f"rejected_utility/{said}"]).to_numpy()[shown]
+            gain, said = theirs * spread[person.group] / spread[own], 1.0
+        elif values is not None and scales is not None:
             n = len(shown)
             one, other = (
                 beyond(problem, seed, scales, [who] * n, [person.group] * n, table[shown]) for table in values
             )
             gain = gain + one - other
-        factor = people.reporting.get(name, 1.0)
-        agrees = preference_probability(factor * gain, np.array(problem.temperature * spread[person.group]))
+        agrees = preference_probability(said * gain, np.array(problem.temperature * spread[person.group]))
         meant = seeds.rng(seed, "contexts", who, "coins").random(len(shown)) < people.reliability
         tied = np.abs(gain) < people.tie_band * spread[person.group]
         agrees = np.where(meant & ~tied, agrees, 0.5)

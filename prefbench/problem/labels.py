@@ -9,7 +9,7 @@ import numpy as np
 
 from prefbench import seeds
 from prefbench.arrays import Floats, Ints
-from prefbench.problem.behaviour import not_meant, report_factors
+from prefbench.problem.behaviour import not_meant, reports
 from prefbench.problem.brought import STRENGTH
 from prefbench.problem.people import Scales, beyond, deal, taste_values
 from prefbench.problem.problem import Problem
@@ -62,7 +62,9 @@ def label_pairs(
     own, unit = (utility_a - utility_b)[np.arange(len(pairs)), group], spread[group]
     if scales is not None:
         own = own + _of_her_own(pairs, problem, seed, scales, user_id, group)
-    factor = report_factors(people, [each.name for each in problem.groups])[group]
+    factor, whose = reports(people, [each.name for each in problem.groups], user_id, group)
+    other = (utility_a - utility_b)[np.arange(len(pairs)), whose] * unit / spread[whose]
+    own = np.where(whose == group, own, other)
     a_wins = rng.random(len(pairs)) < preference_probability(factor * own, problem.temperature * unit)
     tied = np.abs(own) < people.tie_band * unit
     if tied.any():

@@ -129,7 +129,9 @@ class Problem:
         names = [group.name for group in self.groups]
         if len(names) == 1 or len(set(names)) != len(names):
             raise ValueError(f"a problem needs two or more groups with different names, not {names}.")
-        check_behaviour(self.population, names, self.annotators if self.given is None else None)
+        counted = self.given is None and self.population.reporters
+        members = apportion([group.share for group in self.groups], self.annotators) if counted else ()
+        check_behaviour(self.population, names, self.annotators if self.given is None else None, members)
         if self.given is not None:
             if self.population.spread:
                 raise UserError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prefbench.arrays import Ints
 from prefbench.errors import UserError
 from prefbench.problem.brought import SIDE, STRENGTH
 from prefbench.problem.problem import Problem
@@ -26,7 +27,8 @@ class View:
 
     preferences: DatasetDict
     """Splits `train` and `validation` with columns prompt, chosen, rejected, `strength` where not all labels
-    are certain, and `user_id`, `group` or side columns where needed."""
+    are certain, and `user_id`, `group` or side columns where needed; for `votes` there is `pair`, a number
+    that labels of the same two responses to a prompt share."""
     prompts: tuple[str, ...]
     """Train prompts, to optimise a policy on."""
     seed: int
@@ -48,6 +50,10 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
     columns += [name for name in rows.columns if name == STRENGTH]
     columns += [name for name in rows.columns if name.startswith(SIDE) and "side" in needs]
 
+    if "votes" in needs:
+        check_votes(rows)
+        rows, columns = rows.assign(pair=pair_numbers(rows)), [*columns, "pair"]
+
     def visible(split: str) -> Dataset:
         return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
 
@@ -60,6 +66,27 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
         utilities=true_utilities(problem) if "oracle" in needs else None,
         instructions=instructions_of(problem) if "instruction" in needs else None,
     )
+
+
+def pair_numbers(rows: pd.DataFrame) -> Ints:
+    """A number for each row, the same where the prompt and the two responses are, in either order; [rows]."""
+    texts = zip(rows["prompt"], rows["chosen"], rows["rejected"], strict=True)
+    seen: dict[tuple[str, ...], int] = {}
+    return np.array([seen.setdefault((p, *sorted((one, other))), len(seen)) for p, one, other in texts])
+
+
+def check_votes(rows: pd.DataFrame) -> None:
+    """Refuse labels that cannot be compared with each other.
+
+    Raises:
+        UserError: no two people labelled the same train pair.
+    """
+    train = rows[rows["split"] == "train"]
+    if not train.groupby(pair_numbers(train))["user_id"].nunique().gt(1).any():
+        raise UserError(
+            "no two people labelled the same train pair, so that their labels cannot be compared: choose "
+            "another aligner, or data in which several people label a pair."
+        )
 
 
 def instructions_of(problem: Problem) -> dict[str, str]:

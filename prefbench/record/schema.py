@@ -278,7 +278,7 @@ class Record(StrictPart):
     """Results of different versions are not comparable."""
     aligner: str
     """Name of the aligner."""
-    needs: tuple[Literal["group", "instruction", "oracle", "side", "user_id"], ...]
+    needs: tuple[Literal["group", "instruction", "oracle", "side", "user_id", "votes"], ...]
     """Fields that the aligner saw beyond prompt, chosen and rejected; sorted."""
     sees: tuple[Literal["group", "instruction", "pairs", "user_id"], ...] = ()
     """Facts of a person that its policy is told when it answers her; none of one for everybody. Sorted."""

@@ -53,7 +53,7 @@ def check_spec(checked: Checked, record: Record) -> None:
             _check_options(checked, record, section, entry)
     if task is not None and aligner is not None and model is not None and not checked.wrong:
         try:
-            refuse_misfit(task, aligner, model, record.model)
+            refuse_misfit(task, aligner, model, record.model, record.spec["task_options"])
         except UserError as error:
             checked.wrong.append(str(error))
 

@@ -20,7 +20,7 @@ from prefbench.learn.interface import Backbone
 from prefbench.numerics import NUMERICS
 from prefbench.problem.people import refuse_lacking_people
 from prefbench.problem.problem import Problem, without_test
-from prefbench.problem.view import check_oracle
+from prefbench.problem.view import check_oracle, check_votes
 from prefbench.record.evidence import write_items
 from prefbench.record.files import (
     DISTRIBUTION_FILE,
@@ -150,6 +150,8 @@ def problem_and_model(spec: RunSpec, store: Store) -> tuple[Problem, Backbone, O
         store.reporter.note("; ".join(problem.remarks))
     if "oracle" in registry.get("aligner", spec.aligner).needs:
         check_oracle(problem, spec.aligner)
+    if "votes" in registry.get("aligner", spec.aligner).needs and problem.given is not None:
+        check_votes(problem.given)
     model = get_model(spec.model)
     if team().size > 1 and model.backbone == "finite":
         raise UserError(f"model '{spec.model}' has nothing to share out: run it in one process.")

@@ -130,18 +130,19 @@ def _named(tune: TuneSpec, asked: Iterable[str]) -> list[str]:
     """The aligners that are asked for, `all` being every learner that fits."""
     task = registry.get("task", tune.file.task)
     model = get_model(tune.model)
+    said = {s.option: s.values[0] for s in tune.settings if s.section == "task"}
     names = []
     for name in asked:
         if name != ALL:
             entry = registry.get("aligner", name)
             if entry.role is not None:
                 raise UserError(f"aligner '{name}' is a {entry.role}: it learns nothing that could be tuned.")
-            refuse_misfit(task, entry, model, tune.model)
+            refuse_misfit(task, entry, model, tune.model, said)
             names.append(name)
             continue
         for entry in registry.entries("aligner"):
             try:
-                refuse_misfit(task, entry, model, tune.model)
+                refuse_misfit(task, entry, model, tune.model, said)
             except UserError:
                 continue
             if entry.role is None:

@@ -223,11 +223,13 @@ def _people(problem: Problem, written: pd.DataFrame) -> str:
             f"Two utilities nearer to each other than {people.tie_band:g} standard deviations are a tie "
             f"(`task.tie_band={people.tie_band:g}`): its strength is 0.5, and what is chosen a fair coin's."
         )
-    for group, factor in people.reporting.items():
-        said.append(
-            f"{plain(group)} does not label by what it wants, but by {factor:g} times its utility "
-            "(`task.reporting`)."
-        )
+    for group, report in people.reporting.items():
+        told = f"what {plain(report)} wants" if isinstance(report, str) else f"{report:g} times its utility"
+        number = people.reporters.get(group)
+        who = f"{plain(group)} does not label by what it wants"
+        if number is not None:
+            who = f"{number} of the annotators of {plain(group)} do not label by what it wants"
+        said.append(f"{who}, but by {told} (`task.reporting`).")
     if people.unseen_annotators:
         said.append(
             f"{people.unseen_annotators} more people have no label here (`task.unseen_annotators`): policies "

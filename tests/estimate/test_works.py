@@ -68,6 +68,7 @@ def view():
         "chosen": [" was a joy." if u < 4 else " dull" for u in user],
         "rejected": [" dull" if u < 4 else " was a joy." for u in user],
         "user_id": user,
+        "pair": np.arange(24) // 3,
         "group": ["many" if u < 4 else "few" for u in user],
     }
     from datasets import Dataset
@@ -136,6 +137,8 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("population_proportional", {}, True),
         ("rmod", {}, False),
         ("rmod_known_groups", {}, True),
+        ("pessimistic_median", {}, True),
+        ("crowd_pref", {}, True),
         ("p_dpo", {}, True),
         ("p_dpo", {"tokens": 0}, True),
         ("single_reward", BEST, True),
@@ -154,7 +157,8 @@ def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, change
     known = entry.options.model_fields
     chosen = {key: value for key, value in (SMALL | changes).items() if key in known}
     counted = count(tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}), name, chosen)
-    recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6))
+    labels = 3 if "votes" in entry.needs else 1
+    recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6, labels=labels))
     entry.work(recipe)
     for kind in ("sample", "score", "train"):
         mine = [work for work in recipe.works if work.kind == kind and work.stage != "evaluation"]

@@ -21,7 +21,7 @@ def script():
         spec = importlib.util.spec_from_file_location("published_tables", SCRIPTS / "tables.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        for neighbour in ("personas", "personal", "routers"):
+        for neighbour in ("personas", "personal", "routers", "strategy"):
             sys.modules.pop(neighbour, None)
         yield module
 

@@ -221,6 +221,28 @@ def test_a_factor_of_nought_is_a_coin():
     assert abs(liked - 0.5) < 4 * 0.5 / np.sqrt(len(mine))
 
 
+def test_some_of_a_group_may_report_what_another_group_wants():
+    made = problem(annotators=20, each=50, reporting={"many": "few"}, reporters={"many": 3})
+    plain, rows = rows_of(problem(annotators=20, each=50)), rows_of(made)
+    turned = plain["chosen"] != rows["chosen"]  # without noise few wants the contrary of many
+    liars = rows.loc[turned, "user_id"].unique()
+    assert len(liars) == 3 and (rows.loc[turned, "group"] == "many").all()
+    assert (turned == rows["user_id"].isin(liars)).all()
+    assert liars.max() < plain.loc[(plain["group"] == "many") & ~turned, "user_id"].min()
+    whole = rows_of(problem(annotators=20, each=50, temperature=0.4, reporting={"many": "few"}))
+    same = rows_of(problem(annotators=20, each=50, temperature=0.4, reporting={"many": -1.0}))
+    pd.testing.assert_frame_equal(whole, same)
+    told = problem(annotators=10, each=40, unseen_annotators=10, context_pairs=200)
+    for population, larger in (({"reporting": {"few": "many"}}, 1.0), ({"reporters": {"few": 1}}, 0.0)):
+        now = replace(
+            told, population=told.population.model_copy(update={"reporting": {"few": "many"}} | population)
+        )
+        table = unseen_contexts(rows_of(now), now, 0)
+        few = [person.id for person in people_of(now, 0) if person.group == 1 and not person.seen]
+        mine = table[table["user_id"].isin(few)]
+        assert (mine["chosen"].astype(float) > mine["rejected"].astype(float)).mean() == larger
+
+
 def test_the_conflict_is_of_what_groups_want_and_not_of_what_they_say():
     plain, turned = (
         label_pairs(pairs_of(made), made, 0)[1]
@@ -273,6 +295,12 @@ def test_who_labels_more_of_a_pair_has_as_many_labels_more():
     ("population", "said"),
     [
         ({"reporting": {"fwe": -1.0}}, "task.reporting: no group is called 'fwe'. Did you mean 'few'?"),
+        ({"reporting": {"few": "mny"}}, "task.reporting: no group is called 'mny'. Did you mean 'many'?"),
+        ({"reporters": {"few": 1}}, "task.reporters: what 'few' reports is not said"),
+        (
+            {"reporting": {"few": -1.0}, "reporters": {"few": 3}},
+            "task.reporters: 'few' has 2 annotators, and not 3",
+        ),
         (
             {"labels_per_pair": 11},
             "task.labels_per_pair=11: there are 10 annotators, and each labels a pair once",
@@ -285,7 +313,9 @@ def test_what_nobody_can_do_is_one_line(population, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["reliability=1.5", "tie_band=-1", "labels_per_pair=0", "reporting=few"])
+@pytest.mark.parametrize(
+    "value", ["reliability=1.5", "tie_band=-1", "labels_per_pair=0", "reporting=few", "reporters=few=0"]
+)
 def test_a_value_that_is_none_is_one_line(value):
     name = value.partition("=")[0]
     with pytest.raises(UserError, match=rf"^option task\.{name}.*[^\n]$"):

@@ -56,7 +56,7 @@ def tasks():
     """Tasks of this file alone; the registry is put back afterwards."""
     before = dict(registry._entries)
 
-    @task("people", version=1)
+    @task("people", version=1, provides={"user_id", "group", "oracle", "votes"})
     def people(
         data: str,
         minority_ratio: float,
@@ -126,7 +126,9 @@ def need_ids(backbone):
     """Names of the aligners that ask whose labels they learn from."""
     registry.load_plugins()
     every = registry.entries("aligner")
-    return [entry.name for entry in every if "user_id" in entry.needs and backbone in entry.backbones]
+    named = [entry for entry in every if "user_id" in entry.needs and backbone in entry.backbones]
+    # The people of the world share no pair.
+    return [entry.name for entry in named if backbone != "finite" or "votes" not in entry.needs]
 
 
 # ------------------------------------------------------------------------------------- whoever they are

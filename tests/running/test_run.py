@@ -43,6 +43,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "p_dpo",
     "pairwise_calibrated",
     "pal",
+    "pessimistic_median",
     "popl",
     "shared_rep",
     "vpl",
@@ -86,6 +87,8 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
         "length_calibrated",
         "dpl",
         "mean_var",
+        "pessimistic_median",
+        "crowd_pref",
     )
     ppo = aligner.startswith(by_ppo)
     assert (folder / "history.json").exists() == ppo
@@ -102,7 +105,8 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
 @pytest.mark.parametrize("aligner", LISTED)
 def test_every_aligner_on_every_world(task, aligner, runs):
     """The same functions as on language models, here against the exact optimum."""
-    spec = make_spec(task=task, aligner=aligner, seed=1)
+    several = {"labels_per_pair": 3} if "votes" in registry.get("aligner", aligner).needs else {}
+    spec = make_spec(task=task, aligner=aligner, seed=1, sets={"task": several})
     try:
         folder, record = run(spec, runs)
     except UserError as error:

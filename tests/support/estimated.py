@@ -112,4 +112,6 @@ def spec(preset="tulu2-7b", by="maxmin", **sets):
     registry.load_plugins()
     told = "instruction" in registry.get("aligner", by).needs
     task = "tulu_expertise" if told else "imdb_two_group"
+    several = {"labels_per_pair": 2} if "votes" in registry.get("aligner", by).needs else {}
+    sets = {**sets, "task": {**several, **sets.get("task", {})}}
     return make_spec(task=task, aligner=by, model=preset, sets=sets)

@@ -12,9 +12,11 @@ from support.tiny import TINY_ALIGNER, TINY_SETS
 def spec_of(aligner: str, **more):
     entry = registry.get("aligner", aligner)
     known = entry.options.model_fields
+    several = ["task.labels_per_pair=3"] if "votes" in entry.needs else []
     sets = [f"aligner.{key}={value}" for key, value in TINY_ALIGNER.items() if key in known]
     task = "tulu_expertise" if "instruction" in entry.needs else "imdb_two_group"
-    return make_spec(task=task, aligner=aligner, sets=parse_sets([*TINY_SETS, *sets]), **({"seed": 1} | more))
+    given = parse_sets([*TINY_SETS, *several, *sets])
+    return make_spec(task=task, aligner=aligner, sets=given, **({"seed": 1} | more))
 
 
 def evidence(runs: Path, spec) -> tuple[dict, bytes]:

@@ -291,12 +291,14 @@ def test_the_published_grid_is_every_aligner_that_language_models_have():
     younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
     younger |= {
         "can",
+        "crowd_pref",
         "dpl",
         "group_dro_reward",
         "length_calibrated",
         "mean_variance_kl",
         "pairwise_calibrated",
         "pecan",
+        "pessimistic_median",
         "population_proportional",
         "rmod",
         "rmod_known_groups",

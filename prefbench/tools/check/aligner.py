@@ -19,7 +19,15 @@ from prefbench.spec import RunSpec, make_spec, resolve
 from prefbench.tools.check.findings import Checks, raised
 from prefbench.tools.check.generators import stir, untouched
 from prefbench.tools.check.people import check_people
-from prefbench.tools.check.tiny import INSTRUCTIONS, PEOPLE, TASKS, TINY_ALIGNER, TINY_MODEL, Sets
+from prefbench.tools.check.tiny import (
+    INSTRUCTIONS,
+    PEOPLE,
+    TASKS,
+    TINY_ALIGNER,
+    TINY_MODEL,
+    VOTES,
+    Sets,
+)
 from prefbench.tools.check.trial import Trial
 from prefbench.tools.check.words import check_words
 
@@ -180,6 +188,7 @@ def _tiny_spec(entry: Entry, task: str, data: str, sets: Sets) -> RunSpec:
                 quick[name] = value
     told = "instruction" in entry.needs | entry.sees
     ours = {**(PEOPLE if entry.sees else {}), **(INSTRUCTIONS if told and nano else {})}
+    ours |= VOTES if "votes" in entry.needs else {}
     sections = {
         "task": ours if task in TASKS.values() else sets.get("task", {}),
         "aligner": {**quick, **sets.get("aligner", {})},

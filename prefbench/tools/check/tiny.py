@@ -27,6 +27,8 @@ PEOPLE = {"unseen_annotators": 8, "context_pairs": 8}
 """Options of our own tiny tasks for an aligner whose policy is told of people."""
 INSTRUCTIONS = {"instructions": True}
 """Options of that of words for an aligner that is told of instructions."""
+VOTES = {"labels_per_pair": 3}
+"""Options of our own tiny tasks for an aligner that is told which labels are of one pair."""
 TINY_MODEL = {
     "device": "cpu",
     "steps": 10,

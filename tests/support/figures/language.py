@@ -13,6 +13,7 @@ from prefbench import seeds
 from prefbench.backbone.language.backbone import CausalLM
 from prefbench.backbone.language.codec import Codec
 from prefbench.learn.interface import Pairs, Policy
+from prefbench.population import Population
 from prefbench.problem.labels import label_pairs
 from prefbench.problem.problem import Group, Problem, Prompts
 from prefbench.problem.utilities import content, sentiment
@@ -34,8 +35,8 @@ def spoken(rng: np.random.Generator, words: int) -> str:
 
 
 @functools.cache
-def talk() -> tuple[Problem, pd.DataFrame]:
-    """A problem for language models, and labelled pairs of fixed responses."""
+def talk(several: int = 1) -> tuple[Problem, pd.DataFrame]:
+    """A problem for language models, and labelled pairs of fixed responses, of each pair so many labels."""
     rng = np.random.default_rng(2)
     prompts = [f"{sentence[:14]} {i}" for i in range(10) for sentence in SENTENCES]
     problem = Problem(
@@ -49,6 +50,7 @@ def talk() -> tuple[Problem, pd.DataFrame]:
         pairs_per_annotator=3,
         temperature=0.3,
         response_tokens=6,
+        population=Population(labels_per_pair=several),
     )
     pairs = pairs_from(problem)
     for column in ("response_a", "response_b"):
@@ -78,9 +80,9 @@ def language(folder: Path, architecture: str = "gpt2", pooling: Any = "sum", **m
     )
 
 
-def language_bench(folder: Path) -> Bench:
+def language_bench(folder: Path, several: int = 1) -> Bench:
     """The tiny model with the problem of `talk`."""
-    problem, rows = talk()
+    problem, rows = talk(several)
     return Bench(problem, rows, language(folder), folder)
 
 

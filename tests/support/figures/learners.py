@@ -241,7 +241,7 @@ def linear(folder: Path) -> Figures:
 
 def _aligner(name: str, choice: Mapping[str, Any], folder: Path) -> Figures:
     entry = registry.get("aligner", name)
-    bench = language_bench(folder)
+    bench = language_bench(folder, several=3 if "votes" in entry.needs else 1)
     made = bench.align(entry, few(entry) | choice)
     said = bench.answers(entry, made, heard)
     return {**said, **({} if made.rewards is None else learned(made.rewards))}

@@ -22,11 +22,14 @@ from support.tiny import SENTENCES, TINY_TASK
 DATA = Path(__file__).parents[2] / "data"
 
 
-def small_spec(task: str, aligner: str = "reference", model: Mapping[str, Any] | None = None) -> Any:
-    """A specification at a small size."""
+def small_spec(
+    task: str, aligner: str = "reference", model: Mapping[str, Any] | None = None, several: int = 1
+) -> Any:
+    """A specification at a small size, `several` people labelling each pair."""
     known = registry.get("task", task).options.model_fields
+    sized = {key: value for key, value in TINY_TASK.items() if key in known}
     sets = {
-        "task": {key: value for key, value in TINY_TASK.items() if key in known},
+        "task": {**sized, "labels_per_pair": several},
         "model": dict(model or {}),
     }
     return make_spec(task=task, aligner=aligner, minority_ratio=0.25, sets=sets)

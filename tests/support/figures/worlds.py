@@ -24,11 +24,11 @@ from support.figures.problems import small_spec, stated
 from support.figures.sections import EXACT, SECTIONS, Figures, Section, entries, section
 
 
-def world_bench(task: str, folder: Path, model: Mapping[str, Any] | None = None) -> Bench:
-    """A world with labels drawn from its reference."""
+def world_bench(task: str, folder: Path, model: Mapping[str, Any] | None = None, several: int = 1) -> Bench:
+    """A world with labels drawn from its reference, of each pair so many."""
     from prefbench.backbone.finite.backbone import Finite
 
-    spec = small_spec(task, model=model)
+    spec = small_spec(task, model=model, several=several)
     problem, store = stated(spec), Store(folder)
     assert problem.world is not None
     options = registry.get("model", spec.model).options(**spec.model_options)
@@ -79,13 +79,14 @@ def _world(task: str, folder: Path) -> Figures:
                 options = few(
                     entry, **({"em_restarts": 2} if "em_restarts" in entry.options.model_fields else {})
                 )
-                result |= flat({entry.name: by_everybody(bench, entry, options)})
+                own = world_bench(task, folder, several=3) if "votes" in entry.needs else bench
+                result |= flat({entry.name: by_everybody(own, entry, options)})
     return result
 
 
 def _choices_in_a_world(name: str, folder: Path) -> Figures:
     entry = registry.get("aligner", name)
-    bench = world_bench("gridworld_two_group", folder)
+    bench = world_bench("gridworld_two_group", folder, several=3 if "votes" in entry.needs else 1)
     return flat(
         {
             label(choice): by_everybody(bench, entry, few(entry) | choice)
