@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from prefbench.arrays import Floats, Ints
-from prefbench.backbone.finite.pairwise import fit_worst
+from prefbench.backbone.finite.pairwise import PairsInWorld, fit
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
@@ -215,9 +215,7 @@ class Finite:
     def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """The policy that minimises a pairwise loss, or with `group_step` the worst group's mean loss."""
         pairs = request.pairs
-        design = self.design(self.options.policy)
-        chosen, rejected = self.places(pairs)
-        difference = design[chosen] - design[rejected]
+        asked = PairsInWorld(self.design(self.options.policy), *self.places(pairs), self.world.reference)
         weights = np.ones(len(pairs)) if pairs.weights is None else pairs.weights / pairs.weights.mean()
         if request.group_step is None:
             members = np.ones((1, len(pairs))) * weights / len(pairs)
@@ -229,8 +227,8 @@ class Finite:
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
         beta = request.options.beta or self.dpo_beta
         penalty = self.options.penalty * beta**2 / len(pairs)
-        theta = fit_worst(difference, members, labelled(request.loss, pairs), penalty)
-        table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
+        theta = fit(asked, members, labelled(request.loss, pairs), penalty)
+        table = np.log(self.world.reference) + (asked.design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 
     @called_with(ExpectationRequest)

@@ -6,18 +6,20 @@ The losses themselves are in `learn/pairwise.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from prefbench.backbone.language.batches import Part
 from prefbench.backbone.language.best import best_of
 from prefbench.backbone.language.forward import logprobs
-from prefbench.backbone.language.held_out import pairwise_score
+from prefbench.backbone.language.held_out import both_sides, pairwise_score
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
-from prefbench.backbone.language.training import PairBatches, Parts, State, minimise
-from prefbench.learn.interface import PairwiseRequest
+from prefbench.backbone.language.training import PairBatches, Parts, State, before, minimise
+from prefbench.learn.interface import Pairs, PairwiseRequest
 from prefbench.learn.pairwise import labelled
 from prefbench.team import Once
 from prefbench.work import LOOKS
@@ -31,8 +33,7 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
     group g times N / (N_g B): an unbiased estimate of the group's mean loss however small the group.
     """
     pairs, options, group_step = request.pairs, request.options, request.group_step
-    reference = backbone.reference
-    ratio = reference.logprob(pairs.prompts, pairs.chosen) - reference.logprob(pairs.prompts, pairs.rejected)
+    base = both_sides(backbone.reference, pairs)
     model = backbone.trainable_copy(request.seed)
     order = PairBatches(backbone, pairs, options.batch, options.epochs, request.seed, "pairwise")
     state = State([model], options.learning_rate or backbone.policy_learning_rate)
@@ -42,34 +43,40 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
         scale = len(pairs) / count
         state.buffers["log_group_weights"] = torch.full((len(count),), -np.log(len(count)))
     loss, once = labelled(request.loss, pairs), Once()
+    drift = Drift(backbone, model, pairs, order) if loss.divergence else None
 
-    def losses_of(step: int, part: Part) -> torch.Tensor:
+    def losses_of(step: int, part: Part, kl: torch.Tensor | None) -> torch.Tensor:
         batch, rows = order.batch(step, part.rows), order.rows[step][part.rows]
-        each = logprobs(model, batch).sum(1)
-        difference = each[: len(rows)] - each[len(rows) :]
-        losses = loss.at(rows)(difference - torch.from_numpy(ratio[rows]).to(difference))
+        each = logprobs(model, batch).sum(1).reshape(2, -1)
+        known = base[:, rows]
+        if loss.ratios:
+            losses = loss.at(rows)(each - torch.from_numpy(known).to(each), kl)
+        else:
+            losses = loss.at(rows)(each[0] - each[1] - torch.from_numpy(known[0] - known[1]).to(each))
         return part.weight * order.weights(step, part.rows) * losses
 
     def plain(step: int, parts: Parts) -> Iterator[torch.Tensor]:
+        kl = None if drift is None else drift.divergence(step, parts)
         for part in parts:
-            yield losses_of(step, part).sum() / len(order.rows[step])
+            yield losses_of(step, part, kl).sum() / len(order.rows[step])
 
-    def by_group(step: int, part: Part) -> torch.Tensor:
-        losses, rows = losses_of(step, part), order.rows[step]
+    def by_group(step: int, part: Part, kl: torch.Tensor | None) -> torch.Tensor:
+        losses, rows = losses_of(step, part, kl), order.rows[step]
         index = torch.from_numpy(group[rows[part.rows]]).to(losses.device)
         each = torch.zeros(len(count)).to(losses).index_add(0, index, losses)
         return each * torch.from_numpy(scale).to(losses) / len(rows)
 
     def robust(step: int, parts: Parts) -> Iterator[torch.Tensor]:
         assert group_step is not None
+        kl = None if drift is None else drift.divergence(step, parts)
         # The weights follow the whole batch's losses, so several parts are read twice.
         with torch.set_grad_enabled(len(parts) == 1):
-            shares = [by_group(step, part) for part in parts]
+            shares = [by_group(step, part, kl) for part in parts]
         whole = once.sum(step, torch.stack(shares).sum(0).detach()).cpu()
         log_weights = state.buffers["log_group_weights"] + group_step * whole
         log_weights -= log_weights.logsumexp(0)
         for part, share in zip(parts, shares, strict=True):
-            each = share if share.requires_grad else by_group(step, part)
+            each = share if share.requires_grad else by_group(step, part, kl)
             yield (log_weights.exp().to(each) * each).sum()
         state.buffers["log_group_weights"].copy_(log_weights)  # not before the last part has gone through
 
@@ -87,3 +94,31 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
         ),
     )
     return LMPolicy(model.requires_grad_(False), backbone)
+
+
+class Drift:
+    """The divergence of what is trained from the reference, estimated on each batch's mismatched responses.
+
+    It is the mean of log pi / pi_ref over the batch's responses to the prompts before theirs, nought where
+    that is negative (KTO, Ethayarajh et al. 2024, arXiv 2402.01306). The responses are no samples of the
+    policy, so the estimate is biased; the batch has no others.
+    """
+
+    def __init__(self, backbone: LanguageModel, model: nn.Module, pairs: Pairs, order: PairBatches) -> None:
+        asked = [pairs.prompts[i] for rows in order.rows for i in before(rows)]
+        rows = np.concatenate(order.rows)
+        known = both_sides(backbone.reference, replace(pairs[rows], prompts=asked))
+        ends = np.cumsum([len(rows) for rows in order.rows])[:-1]
+        self.reference = np.split(known, ends, axis=1)
+        self.model, self.order, self.once = model, order, Once()
+
+    @torch.no_grad()
+    def divergence(self, step: int, parts: Parts) -> torch.Tensor:
+        """The estimate of a step, nats, from the parts of every process."""
+        total = []
+        for part in parts:
+            each = logprobs(self.model, self.order.batch(step, part.rows, mismatched=True)).sum(1)
+            known = torch.from_numpy(self.reference[step][:, part.rows].ravel()).to(each)
+            total.append(part.weight * (each - known).sum())
+        whole = self.once.sum(step, torch.stack(total).sum())
+        return (whole / (2 * len(self.order.rows[step]))).clamp(min=0)

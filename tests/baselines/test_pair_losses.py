@@ -1,0 +1,114 @@
+"""Aligners that are losses of pairs: what each one's optimum is, where that is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from prefbench.backbone.finite.backbone import Finite
+from prefbench.backbone.options import FiniteOptions
+from prefbench.errors import UserError
+from prefbench.learn import exact
+from prefbench.learn.game import Game
+from prefbench.learn.interface import Pairs
+from prefbench.learn.options import PairTrainingOptions
+from prefbench.learn.pairwise import DPO, labelled
+from prefbench.learn.rewards import pairs_by_group
+from prefbench.problem.view import make_view
+from prefbench.store.stages import Store, Work
+from prefbench_baselines.modpo import MODPO
+from support.people import aligned, people_bench, same
+from support.worlds import make_world
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return people_bench(tmp_path_factory.mktemp("bench"), "bandit_two_group")
+
+
+def every_pair(world, r: np.ndarray) -> tuple[Pairs, np.ndarray, np.ndarray]:
+    """All pairs of a world with the exact probability of a reward's label; and their places [pairs] each."""
+    states, number = world.reference.shape
+    asked = {state: prompt for prompt, state in world.state.items()}
+    rows = [(s, a, b) for s in range(states) for a in range(number) for b in range(a)]
+    state, a, b = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = Pairs(
+        [asked[s] for s in state],
+        [world.responses[s][i] for s, i in zip(state, a, strict=True)],
+        [world.responses[s][i] for s, i in zip(state, b, strict=True)],
+        strength=expit(r[state, a] - r[state, b]),
+    )
+    return pairs, state * number + a, state * number + b
+
+
+def backbone_of(folder, **options) -> Finite:
+    world, _ = make_world()
+    work = folder / "work"
+    work.mkdir()
+    return Finite(world, FiniteOptions(**options), Store(folder), Work("policy", work), 0.5)
+
+
+def slopes_are_derivatives(loss, given, side=None, *more):
+    """By hand and by torch the same losses and the same derivatives."""
+    leaf = torch.from_numpy(given).requires_grad_(True)
+    told = () if side is None else ({name: torch.from_numpy(each) for name, each in side.items()},)
+    losses = loss(leaf, *more, *told)
+    (slope,) = torch.autograd.grad(losses.sum(), leaf)
+    ours = loss.slopes(given, *more, *(() if side is None else (side,)))
+    assert ours[0] == pytest.approx(losses.detach().numpy(), abs=1e-12)
+    assert ours[1] == pytest.approx(slope.numpy(), abs=1e-12)
+
+
+# ----------------------------------------------------------------------------------------------- modpo
+
+
+def test_modpo_by_hand():
+    side = {"margin": np.array([0.4, -0.2])}
+    loss = MODPO(0.5, 0.8)
+    # (0.5 * 2 - 0.4) / 0.8 = 0.75
+    assert loss.slopes(np.array([2.0, 1.0]), side)[0][0] == pytest.approx(np.log1p(np.exp(-0.75)))
+    slopes_are_derivatives(loss, np.array([2.0, -1.0]), side)
+
+
+@pytest.mark.parametrize("own", [0.25, 0.8])
+def test_modpo_of_exact_labels_ends_at_the_optimum_of_the_weighted_rewards(tmp_path, own):
+    backbone = backbone_of(tmp_path, policy="tabular", penalty=1e-9)
+    world = backbone.world
+    r = world.utilities
+    pairs, chosen, rejected = every_pair(world, r[:, :, 0])
+    margin = (1 - own) * np.subtract(*(r[:, :, 1].ravel()[places] for places in (chosen, rejected)))
+    given = replace(pairs, side={"margin": margin})
+    policy = backbone.fit_pairwise(given, MODPO(0.3, own), PairTrainingOptions(beta=0.3), seed=0)
+    game = Game(r, world.reference, np.full(len(r), 1 / len(r)), 0.3)
+    best = exact.utilitarian(game, np.array([own, 1 - own]))
+    assert np.abs(policy.table - best.logprob).max() < 1e-5
+    assert game.values(policy.table) == pytest.approx(best.values, abs=1e-6)
+
+
+def test_modpo_of_one_groups_weight_alone_is_dpo_on_its_labels(bench):
+    view = make_view(bench.rows, bench.problem, frozenset({"group"}), seed=0)
+    for group in (None, list(view.shares)[1]):
+        own = pairs_by_group(view, "train")[group or next(iter(view.shares))]
+        dpo = bench.backbone.fit_pairwise(own, DPO(bench.backbone.dpo_beta), PairTrainingOptions(), seed=0)
+        found = aligned(bench, "modpo", own_weight=1.0, group=group).policy
+        assert same(bench, found, dpo) < 1e-9
+        assert same(bench, found, aligned(bench, "modpo", group=group).policy) > 1e-2
+
+
+def test_a_margin_turns_with_its_pair():
+    given, side = torch.tensor([1.0, -2.0], dtype=torch.float64), {"margin": np.array([0.4, -0.3])}
+    pairs = Pairs(["p"] * 2, ["a"] * 2, ["b"] * 2, strength=np.array([0.75, 0.0]), side=side)
+    loss = labelled(MODPO(0.5, 0.8), pairs)
+    one = MODPO(0.5, 0.8).slopes(given.numpy(), side)[0]
+    other = MODPO(0.5, 0.8).slopes(-given.numpy(), {"margin": -side["margin"]})[0]
+    assert loss(given).numpy() == pytest.approx([0.75 * one[0] + 0.25 * other[0], other[1]])
+    found = loss.slopes(given.numpy())
+    away = (loss(given + 1e-6) - loss(given - 1e-6)).numpy() / 2e-6
+    assert found[0] == pytest.approx(loss(given).numpy()) and found[1] == pytest.approx(away, abs=1e-8)
+
+
+def test_a_group_that_is_not_there_is_named(bench):
+    with pytest.raises(UserError, match=r"no group is called 'nobody'; the task has group 1, group 2\."):
+        aligned(bench, "modpo", group="nobody")
