@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit, log_softmax
 
 from prefbench.backbone.finite.backbone import Finite
 from prefbench.backbone.options import FiniteOptions
@@ -18,6 +21,7 @@ from prefbench.learn.pairwise import DPO, labelled
 from prefbench.learn.rewards import pairs_by_group
 from prefbench.problem.view import make_view
 from prefbench.store.stages import Store, Work
+from prefbench_baselines.kto import KTO
 from prefbench_baselines.modpo import MODPO
 from support.people import aligned, people_bench, same
 from support.worlds import make_world
@@ -112,3 +116,74 @@ def test_a_margin_turns_with_its_pair():
 def test_a_group_that_is_not_there_is_named(bench):
     with pytest.raises(UserError, match=r"no group is called 'nobody'; the task has group 1, group 2\."):
         aligned(bench, "modpo", group="nobody")
+
+
+# ------------------------------------------------------------------------------------------------- kto
+
+
+def test_kto_by_hand():
+    # beta (h - z) = 0.5 (2 - 1) and 0.5 (-3 - 1): the mean of sigmoid(-0.5) and sigmoid(-2)
+    assert KTO(0.5, 1.0, 1.0)(torch.tensor([[2.0], [-3.0]]), 1.0).item() == pytest.approx(
+        (expit(-0.5) + expit(-2.0)) / 2
+    )
+    weighted = KTO(0.5, 4 / 3, 1.0)(torch.tensor([[2.0], [-3.0]]), 1.0).item()
+    assert weighted == pytest.approx((4 / 3 * expit(-0.5) + expit(-2.0)) / 2)
+    slopes_are_derivatives(KTO(0.5, 1.2, 0.8), np.array([[2.0, 0.3], [-3.0, 1.0]]), None, 0.7)
+
+
+@given(arrays(float, (2, 4), elements=st.floats(-50, 50)), st.floats(0, 20))
+def test_kto_is_bounded_and_counts_as_many_good_as_bad_responses(ratios, kl):
+    """Exchanged responses cost what is left of one: of each pair one single is good and one bad."""
+    loss = KTO(0.3, 1.0, 1.0)
+    one, other = loss.slopes(ratios, kl)[0], loss.slopes(ratios[::-1], kl)[0]
+    assert (one >= 0).all() and (one <= 1).all()
+    assert one + other == pytest.approx(np.ones(4))
+
+
+def test_kto_in_a_world_is_stationary_at_its_own_divergence(tmp_path):
+    """Of all parameters, the loss with z held at the policy's exact divergence has no slope there."""
+    backbone = backbone_of(tmp_path, penalty=0.1)
+    world = backbone.world
+    pairs, chosen, rejected = every_pair(world, world.utilities[:, :, 0])
+    policy = backbone.fit_pairwise(pairs, KTO(0.5, 1.0, 1.0), PairTrainingOptions(beta=0.5), seed=0)
+    ratio = policy.table - np.log(world.reference)
+    kl = (np.exp(policy.table) * ratio).sum(axis=1).mean()
+    assert kl > 0.05
+    theta = np.linalg.lstsq(
+        np.diff(world.features, axis=1).reshape(-1, 3), np.diff(ratio, axis=1).ravel(), rcond=None
+    )[0]
+
+    def objective(theta):
+        logits = np.log(world.reference) + world.features @ theta
+        h = (log_softmax(logits, axis=1) - np.log(world.reference)).ravel()
+        one, other = (expit(0.5 * (h[place] - kl)) for place in (chosen, rejected))
+        z = pairs.strength
+        loss = (z * (1 - one + other) + (1 - z) * (1 - other + one)) / 2
+        ridge = 0.1 * 0.5**2 / len(chosen)
+        return loss.mean() + ridge * theta @ theta / 2
+
+    steps = 1e-5 * np.eye(3)
+    slope = [(objective(theta + step) - objective(theta - step)) / 2e-5 for step in steps]
+    assert np.abs(slope).max() < 1e-6
+    other = KTO(0.5, 1.0, 1.0)
+    moved = replace(other, desirable=4 / 3)
+    skewed = backbone.fit_pairwise(pairs, moved, PairTrainingOptions(beta=0.5), seed=0)
+    assert np.abs(skewed.table - policy.table).max() > 1e-3
+
+
+def test_kto_gives_a_pair_in_dispute_to_its_majority(tmp_path):
+    """Of two labels in three one way: DPO stops at their log odds, KTO goes on as far as the penalty lets."""
+    backbone = backbone_of(tmp_path, policy="tabular", penalty=1e-3)
+    pairs, _, _ = every_pair(backbone.world, backbone.world.utilities[:, :, 0])
+    first = replace(pairs[np.zeros(1, dtype=int)], strength=np.array([2 / 3]))
+
+    def apart(loss):
+        policy = backbone.fit_pairwise(first, loss, PairTrainingOptions(beta=0.5), seed=0)
+        ours, theirs = (
+            each.logprob(first.prompts, first.chosen) - each.logprob(first.prompts, first.rejected)
+            for each in (policy, backbone.reference)
+        )
+        return float((ours - theirs)[0])
+
+    assert apart(DPO(0.5)) == pytest.approx(np.log(2) / 0.5, rel=1e-2)
+    assert apart(KTO(0.5, 1.0, 1.0)) > 3 * np.log(2) / 0.5

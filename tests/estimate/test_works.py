@@ -127,6 +127,8 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("group_instruction", {}, True),
         ("p_dpo", {}, True),
         ("p_dpo", {"tokens": 0}, True),
+        ("kto", {}, True),
+        ("kto", BEST, True),
         ("modpo", {}, False),
         ("modpo", {"group": "few"}, False),
         ("modpo", BEST, False),

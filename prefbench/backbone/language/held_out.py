@@ -53,7 +53,7 @@ def pairwise_score(
         raise UserError(NOTHING_HELD_OUT)
     loss = labelled(request.loss, held_out)
     given = (_log_ratios if loss.ratios else _log_ratio_differences)(backbone, model, held_out)
-    mismatched = replace(held_out, prompts=np.roll(np.asarray(held_out.prompts, dtype=object), 1).tolist())
+    mismatched = replace(held_out, prompts=[*held_out.prompts[1:], *held_out.prompts[:1]])
     elsewhere = _log_ratios(backbone, model, mismatched) if loss.divergence else None
 
     def score() -> float:

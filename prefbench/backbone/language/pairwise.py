@@ -18,7 +18,7 @@ from prefbench.backbone.language.forward import logprobs
 from prefbench.backbone.language.held_out import both_sides, pairwise_score
 from prefbench.backbone.language.policies import LMPolicy
 from prefbench.backbone.language.protocol import LanguageModel
-from prefbench.backbone.language.training import PairBatches, Parts, State, before, minimise
+from prefbench.backbone.language.training import PairBatches, Parts, State, after, minimise
 from prefbench.learn.interface import Pairs, PairwiseRequest
 from prefbench.learn.pairwise import labelled
 from prefbench.team import Once
@@ -99,13 +99,13 @@ def train(backbone: LanguageModel, request: PairwiseRequest) -> LMPolicy:
 class Drift:
     """The divergence of what is trained from the reference, estimated on each batch's mismatched responses.
 
-    It is the mean of log pi / pi_ref over the batch's responses to the prompts before theirs, nought where
+    It is the mean of log pi / pi_ref over the batch's responses to the prompts after theirs, nought where
     that is negative (KTO, Ethayarajh et al. 2024, arXiv 2402.01306). The responses are no samples of the
     policy, so the estimate is biased; the batch has no others.
     """
 
     def __init__(self, backbone: LanguageModel, model: nn.Module, pairs: Pairs, order: PairBatches) -> None:
-        asked = [pairs.prompts[i] for rows in order.rows for i in before(rows)]
+        asked = [pairs.prompts[i] for rows in order.rows for i in after(rows)]
         rows = np.concatenate(order.rows)
         known = both_sides(backbone.reference, replace(pairs[rows], prompts=asked))
         ends = np.cumsum([len(rows) for rows in order.rows])[:-1]

@@ -106,9 +106,9 @@ class PairBatches:
         return torch.from_numpy(self._strength[self.rows[step][part]]).to(self.device)
 
     def batch(self, step: int, part: np.ndarray, *, mismatched: bool = False) -> Batch:
-        """The pairs at these positions of a step, or their responses to the prompts before them in it."""
+        """The pairs at these positions of a step, or their responses to the prompts after them in it."""
         rows = self.rows[step][part]
-        asked = before(self.rows[step])[part] if mismatched else rows
+        asked = after(self.rows[step])[part] if mismatched else rows
         return collate(
             [self.prompts[i] for i in asked] * 2,
             [self.chosen[i] for i in rows] + [self.rejected[i] for i in rows],
@@ -116,9 +116,9 @@ class PairBatches:
         )
 
 
-def before(rows: np.ndarray) -> np.ndarray:
-    """The row before each, before the first one the last: whose prompt a response is mismatched with."""
-    return np.roll(rows, 1)
+def after(rows: np.ndarray) -> np.ndarray:
+    """The row after each, after the last one the first: whose prompt a response is mismatched with."""
+    return np.roll(rows, -1)
 
 
 class State:
