@@ -23,6 +23,7 @@ from prefbench.problem.view import make_view
 from prefbench.store.stages import Store, Work
 from prefbench_baselines.kto import KTO
 from prefbench_baselines.modpo import MODPO
+from prefbench_baselines.ordinal import merged
 from support.people import aligned, people_bench, same
 from support.worlds import make_world
 
@@ -187,3 +188,52 @@ def test_kto_gives_a_pair_in_dispute_to_its_majority(tmp_path):
 
     assert apart(DPO(0.5)) == pytest.approx(np.log(2) / 0.5, rel=1e-2)
     assert apart(KTO(0.5, 1.0, 1.0)) > 3 * np.log(2) / 0.5
+
+
+# --------------------------------------------------------------------------------------------- ordinal
+
+
+def test_votes_are_counted_in_both_directions():
+    pairs = Pairs(
+        ["p", "q", "p", "p", "q", "r", "r", "r", "r", "p"],
+        ["a", "c", "b", "a", "d", "f", "e", "f", "f", "x"],
+        ["b", "d", "a", "b", "c", "e", "f", "e", "e", "y"],
+        strength=np.array([1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.25]),
+    )
+    found = merged(pairs)
+    assert list(zip(found.prompts, found.chosen, found.rejected, strict=True)) == [
+        ("p", "a", "b"),
+        ("q", "c", "d"),
+        ("r", "f", "e"),
+        ("p", "y", "x"),
+    ]
+    # 1, 0 and a half of three; one of two; three of four; a single label that is nearer to the contrary.
+    assert found.strength.tolist() == [0.5, 0.5, 0.75, 0.75]
+    assert found.weights.tolist() == pytest.approx([1.2, 0.8, 1.6, 0.4])
+    assert merged(pairs, 2).strength.tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert merged(pairs, 4).strength.tolist() == pytest.approx([0.5, 0.5, 2 / 3, 2 / 3])
+    assert merged(found).weights is None
+
+
+@pytest.mark.parametrize(("name", "usual"), [("ordinal", "single_reward"), ("ordinal_dpo", "dpo")])
+def test_a_share_of_votes_is_as_good_as_the_votes(tmp_path, name, usual):
+    """k of m is the same objective as k labels one way and m - k the other; the majority's vote is not.
+
+    A pair that stands for three labels is held by the ridge penalty as one, so that is a third.
+    """
+    third, bench = (
+        people_bench(tmp_path, "bandit_two_group", {"penalty": penalty}, labels_per_pair=3)
+        for penalty in (0.1, 0.3)
+    )
+    shares, votes = aligned(third, name), aligned(bench, usual)
+    assert same(bench, shares.policy, votes.policy) < 1e-6 and list(shares.notes) == []
+    majority = aligned(third, name, levels=2)
+    assert same(bench, majority.policy, votes.policy) > 1e-2
+
+
+def test_where_nobody_votes_the_record_says_so(bench):
+    found = aligned(bench, "ordinal_dpo")
+    assert same(bench, found.policy, aligned(bench, "dpo").policy) < 1e-9
+    assert list(found.notes) == [
+        "no pair has several labels, so there are no votes: this is dpo (set task.labels_per_pair)"
+    ]

@@ -129,6 +129,8 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("p_dpo", {"tokens": 0}, True),
         ("kto", {}, True),
         ("kto", BEST, True),
+        ("ordinal", {}, True),
+        ("ordinal_dpo", BEST, True),
         ("modpo", {}, False),
         ("modpo", {"group": "few"}, False),
         ("modpo", BEST, False),

@@ -42,6 +42,8 @@ CHANGE_NOTHING = {
     "best_of_n": {"reward_group_epochs"},
     "em_dpo": {"em_assignment", "em_unit", "regret_prompts", "reward_group_epochs", "select_clusters"},
     "occupancy_maxmin": {*REWARDS, "em_iterations", "leximin"},
+    "ordinal": {"levels", "reward_group_epochs"},
+    "ordinal_dpo": {"levels"},
     "preference_matching": REWARDS,
     "single_reward": {"reward_group_epochs"},
     "single_reward_balanced": {"reward_group_epochs"},
