@@ -2,6 +2,7 @@
 
 from prefbench_baselines import (
     bayes,
+    bfpo,
     dpo,
     em_dpo,
     em_personal,
@@ -34,6 +35,7 @@ from prefbench_baselines import (
 
 __all__ = [
     "bayes",
+    "bfpo",
     "dpo",
     "em_dpo",
     "em_personal",

@@ -21,10 +21,11 @@ from prefbench.learn.pairwise import DPO, labelled
 from prefbench.learn.rewards import pairs_by_group
 from prefbench.problem.view import make_view
 from prefbench.store.stages import Store, Work
+from prefbench_baselines.bfpo import BFPO
 from prefbench_baselines.kto import KTO
 from prefbench_baselines.modpo import MODPO
 from prefbench_baselines.ordinal import merged
-from support.people import aligned, people_bench, same
+from support.people import aligned, people_bench, same, worth
 from support.worlds import make_world
 
 
@@ -237,3 +238,50 @@ def test_where_nobody_votes_the_record_says_so(bench):
     assert list(found.notes) == [
         "no pair has several labels, so there are no votes: this is dpo (set task.labels_per_pair)"
     ]
+
+
+# ------------------------------------------------------------------------------------------------ bfpo
+
+SIDES = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+"""Both responses accepted, the chosen one alone, the rejected one alone, neither."""
+TARGETS = np.array([0.5, 1.0, -1.0, -0.5])
+"""Times 1 / beta, as the paper has them."""
+
+
+def accepted(pairs: Pairs, sides: np.ndarray) -> Pairs:
+    return replace(pairs, side={"chosen_accepted": sides[:, 0], "rejected_accepted": sides[:, 1]})
+
+
+def test_bfpo_by_hand():
+    loss, side = BFPO(0.2, 1.5, 0.5, 0.5), accepted(Pairs([], [], []), SIDES).side
+    assert loss.target(side) == pytest.approx(TARGETS / 0.2)
+    assert loss.target(loss.turned(side)) == pytest.approx(TARGETS[[0, 2, 1, 3]] / 0.2)
+    slopes_are_derivatives(loss, np.array([1.0, -2.0, 0.5, 4.0]), side)
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_a_pair_by_itself_is_driven_to_bfpos_target(tmp_path, kind):
+    backbone = backbone_of(tmp_path, policy="tabular", penalty=1e-9)
+    pairs, _, _ = every_pair(backbone.world, backbone.world.utilities[:, :, 0])
+    one = replace(accepted(pairs[np.zeros(1, dtype=int)], SIDES[kind : kind + 1]), strength=None)
+    loss = BFPO(0.2, 1.5, 0.5, 0.5)
+    policy = backbone.fit_pairwise(one, loss, PairTrainingOptions(beta=0.2), seed=0)
+    ours, theirs = (
+        each.logprob(one.prompts, one.chosen) - each.logprob(one.prompts, one.rejected)
+        for each in (policy, backbone.reference)
+    )
+    assert ours - theirs == pytest.approx(TARGETS[kind : kind + 1] / 0.2, abs=1e-6)
+
+
+def test_bfpo_of_a_group_that_accepts_everything_is_ipo(bench):
+    ipo = aligned(bench, "ipo").policy
+    assert same(bench, aligned(bench, "bfpo", tolerated=1.0).policy, ipo) < 1e-9
+    # Of one that accepts nothing only the offset is left: with the other sign, IPO again.
+    assert same(bench, aligned(bench, "bfpo", tolerated=0.0, offset=-0.5).policy, ipo) < 1e-9
+    assert same(bench, aligned(bench, "bfpo", group="group 1").policy, ipo) > 1e-2
+
+
+def test_bfpo_gives_the_smallest_group_what_it_accepts(tmp_path):
+    bench = people_bench(tmp_path, "bandit_two_group", features="swapped")
+    found, ipo = aligned(bench, "bfpo").policy, aligned(bench, "ipo").policy
+    assert worth(bench, found, 1) > 0.3 > 0 > worth(bench, ipo, 1)
