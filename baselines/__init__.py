@@ -1,6 +1,7 @@
 """Built-in aligners, one file for each idea; importing this package registers them."""
 
 from prefbench_baselines import (
+    bapo,
     bayes,
     bfpo,
     dpo,
@@ -34,6 +35,7 @@ from prefbench_baselines import (
 )
 
 __all__ = [
+    "bapo",
     "bayes",
     "bfpo",
     "dpo",

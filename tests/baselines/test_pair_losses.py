@@ -21,6 +21,7 @@ from prefbench.learn.pairwise import DPO, labelled
 from prefbench.learn.rewards import pairs_by_group
 from prefbench.problem.view import make_view
 from prefbench.store.stages import Store, Work
+from prefbench_baselines.bapo import BAPO
 from prefbench_baselines.bfpo import BFPO
 from prefbench_baselines.kto import KTO
 from prefbench_baselines.modpo import MODPO
@@ -285,3 +286,26 @@ def test_bfpo_gives_the_smallest_group_what_it_accepts(tmp_path):
     bench = people_bench(tmp_path, "bandit_two_group", features="swapped")
     found, ipo = aligned(bench, "bfpo").policy, aligned(bench, "ipo").policy
     assert worth(bench, found, 1) > 0.3 > 0 > worth(bench, ipo, 1)
+
+
+# ------------------------------------------------------------------------------------------------ bapo
+
+
+def test_bapo_by_hand():
+    loss = BAPO(DPO(0.5), 0.8)
+    # D = 3: log(1 + e^-1.5), and half of 0.8 (1 - 0.01 / 2) for the rejected response's beta h of -1
+    by_hand = np.log1p(np.exp(-1.5)) + 0.4 * (1 - 0.005)
+    assert loss(torch.tensor([[1.0], [-2.0]])).item() == pytest.approx(by_hand)
+    slopes_are_derivatives(loss, np.array([[2.0, -0.3, -0.01], [-3.0, 1.0, 0.5]]))
+
+
+def test_bapo_is_dpo_without_its_anchor_and_the_reference_with_a_large_one(bench):
+    """And between them the larger the anchor, the more of what the reference would say is kept."""
+    reference = bench.problem.world.reference
+    assert same(bench, aligned(bench, "bapo", anchor=0.0).policy, aligned(bench, "dpo").policy) < 1e-5
+    found = [
+        bench.backbone.probabilities(aligned(bench, "bapo", anchor=a).policy) for a in (0, 0.1, 0.5, 1e3)
+    ]
+    lost = [(reference * np.log(reference / each)).sum(axis=1).mean() for each in found]
+    assert (np.diff(lost) < 0).all() and lost[1] < lost[0] / 2
+    assert np.abs(found[-1] - reference).max() < 1e-4

@@ -127,6 +127,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("group_instruction", {}, True),
         ("p_dpo", {}, True),
         ("p_dpo", {"tokens": 0}, True),
+        ("bapo", BEST, True),
         ("bfpo", {}, True),
         ("kto", {}, True),
         ("kto", BEST, True),

@@ -43,7 +43,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "shared_rep",
     "vpl",
 }
-REWARDLESS |= {"kto", "ordinal_dpo"}
+REWARDLESS |= {"bapo", "kto", "ordinal_dpo"}
 CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"}
 
 
