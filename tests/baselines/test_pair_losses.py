@@ -18,7 +18,7 @@ from prefbench.learn.game import Game
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import PairTrainingOptions
 from prefbench.learn.pairwise import DPO, labelled
-from prefbench.learn.rewards import pairs_by_group
+from prefbench.learn.rewards import fit_linear, pairs_by_group
 from prefbench.problem.view import make_view
 from prefbench.store.stages import Store, Work
 from prefbench_baselines.bapo import BAPO
@@ -26,6 +26,7 @@ from prefbench_baselines.bfpo import BFPO
 from prefbench_baselines.kto import KTO
 from prefbench_baselines.modpo import MODPO
 from prefbench_baselines.ordinal import merged
+from prefbench_baselines.sign_estimator import fit_sign
 from support.people import aligned, people_bench, same, worth
 from support.worlds import make_world
 
@@ -309,3 +310,57 @@ def test_bapo_is_dpo_without_its_anchor_and_the_reference_with_a_large_one(bench
     lost = [(reference * np.log(reference / each)).sum(axis=1).mean() for each in found]
     assert (np.diff(lost) < 0).all() and lost[1] < lost[0] / 2
     assert np.abs(found[-1] - reference).max() < 1e-4
+
+
+# -------------------------------------------------------------------------------------- sign estimator
+
+
+def voted(theta: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Feature differences, chosen minus rejected, of one label of each person with these tastes [n, 2]."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=theta.shape)
+    ahead = rng.random(len(x)) < expit((x * theta).sum(axis=1))
+    return np.where(ahead[:, None], x, -x)
+
+
+def cosine(weights: np.ndarray, to: tuple[float, float]) -> float:
+    return float(weights @ np.array(to) / np.linalg.norm(weights) / np.linalg.norm(to))
+
+
+def test_signs_find_the_mean_of_people_who_differ_more_in_one_thing():
+    """Tastes (1, 1) + N(0, diag(0, 16)): Bradley-Terry hears less of what people differ in."""
+    theta = np.array([1.0, 1.0]) + np.random.default_rng(1).normal(size=(20_000, 2)) * [0.0, 4.0]
+    x = voted(theta)
+    usual = fit_linear(x, 1.0)
+    away, found = (np.arccos(cosine(each, (1, 1))) for each in (usual, fit_sign(x, usual, 0.1)))
+    assert away > np.deg2rad(15) and found < away / 2
+
+
+def test_signs_of_opposed_groups_are_the_majoritys():
+    theta = np.where(np.arange(6000)[:, None] % 5 < 3, 1, -1) * np.array([2.0, -1.0])
+    x = voted(theta)
+    assert cosine(fit_sign(x, np.array([1.0, 1.0]), 0.1), (2, -1)) > 0.98
+
+
+def test_a_sign_counts_as_far_as_its_label_is_certain():
+    """k votes of m are k labels one way and m - k the other; ties say nothing."""
+    x, rng = voted(np.tile([1.0, 0.5], (300, 1))), np.random.default_rng(0)
+    k, start = rng.integers(1, 5, len(x)), np.array([1.0, 0.0])
+    again = np.repeat(np.arange(len(x)), 4)
+    lost = np.tile(np.arange(4), len(x)) >= k[again]
+    shares = fit_sign(x, start, 0.3, k / 4)
+    votes = fit_sign(np.where(lost[:, None], -x[again], x[again]), start, 0.3)
+    assert shares == pytest.approx(votes, abs=1e-4)
+    assert fit_sign(x, start, 0.3, np.full(len(x), 0.5)) == pytest.approx(start)
+
+
+def test_a_reward_by_signs_is_one_of_the_worlds_features(bench):
+    """The policy is the exact optimum of a reward linear in them, of unit spread."""
+    world, found = bench.problem.world, aligned(bench, "sign_estimator", kl_coefficient=0.2).policy
+    reward = 0.2 * (found.table - np.log(world.reference))
+    within = world.features - world.features.mean(axis=1, keepdims=True)
+    target = reward - reward.mean(axis=1, keepdims=True)
+    flat = within.reshape(-1, within.shape[2])
+    weights, *_ = np.linalg.lstsq(flat, target.ravel(), rcond=None)
+    assert flat @ weights == pytest.approx(target.ravel(), abs=1e-8)
+    assert same(bench, found, aligned(bench, "single_reward", kl_coefficient=0.2).policy) > 1e-3

@@ -133,6 +133,7 @@ BEST = {"checkpoint": "best", "reward_checkpoint": "best"}
         ("kto", BEST, True),
         ("ordinal", {}, True),
         ("ordinal_dpo", BEST, True),
+        ("sign_estimator", BEST, True),
         ("modpo", {}, False),
         ("modpo", {"group": "few"}, False),
         ("modpo", BEST, False),

@@ -35,7 +35,7 @@ def board():
 
 
 NOT_RUN = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
-NOT_RUN |= {"bapo", "bfpo", "kto", "modpo", "ordinal", "ordinal_dpo"}
+NOT_RUN |= {"bapo", "bfpo", "kto", "modpo", "ordinal", "ordinal_dpo", "sign_estimator"}
 """Aligners that came after the board was made, beside all whose policies are told who asks."""
 
 

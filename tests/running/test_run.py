@@ -43,7 +43,7 @@ REWARDLESS = {"dpo", "ipo", "is_dpo", "gr_dpo", "gr_ipo", "em_dpo", "gold_maxmin
     "shared_rep",
     "vpl",
 }
-REWARDLESS |= {"bapo", "kto", "ordinal_dpo"}
+REWARDLESS |= {"bapo", "kto", "ordinal_dpo", "sign_estimator"}
 CLUSTERED = {"em_dpo", "em_personal", "maxmin", "welfare", "occupancy_maxmin"}
 
 
@@ -70,7 +70,7 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
     assert (record.em is not None) == (aligner in CLUSTERED)
     assert record.regret is None
     by_ppo = ("single_reward", "maxmin", "gold_maxmin", "gold_util", "welfare", "shared_rep")
-    ppo = aligner.startswith(by_ppo) or aligner == "ordinal"
+    ppo = aligner.startswith(by_ppo) or aligner in ("ordinal", "sign_estimator")
     assert (folder / "history.json").exists() == ppo
     if ppo:
         assert len(json.loads((folder / "history.json").read_text())) == 3  # iterations

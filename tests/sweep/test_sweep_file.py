@@ -289,7 +289,7 @@ def test_the_published_grid_is_every_aligner_that_language_models_have():
     specs = read_sweep(str(REPOSITORY / "leaderboard" / "sweep.toml")).expand()
     aligners = {spec.aligner for spec in specs}
     younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
-    younger |= {"bapo", "bfpo", "kto", "modpo", "ordinal", "ordinal_dpo"}
+    younger |= {"bapo", "bfpo", "kto", "modpo", "ordinal", "ordinal_dpo", "sign_estimator"}
     for_everybody = [e for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees]
     assert aligners == {e.name for e in for_everybody} - younger
     assert {spec.minority_ratio for spec in specs} == {0.5, 0.3333, 0.1429, 0.0909}
