@@ -12,7 +12,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.options import IPOOptions, RewardOptions
 from prefbench.learn.rewards import fit_known_groups, group_among, log_likelihood, pairs_of, scores_of
-from prefbench.search import Choice
+from prefbench.search import LANGUAGE, Choice
 from prefbench.work import Recipe
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ACCEPTED = "chosen_accepted", "rejected_accepted"
 class BFPOOptions(RewardOptions, IPOOptions):
     """IPO with a target for each pair, by what one group accepts."""
 
-    search = {"reward_group_epochs": Choice((1, 2, 4)), "tolerated": Choice((0.5, 0.6, 0.75, 0.9))}
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "tolerated": Choice((0.5, 0.6, 0.75, 0.9))}
 
     group: str | None = None
     """Group that accepts a response or not; none is the smallest."""

@@ -12,7 +12,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.options import PairTrainingOptions, RewardOptions
 from prefbench.learn.rewards import fit_known_groups, group_among, pairs_by_group, scores_of
-from prefbench.search import Choice
+from prefbench.search import LANGUAGE, Choice
 from prefbench.work import Recipe
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class MODPOOptions(RewardOptions, PairTrainingOptions):
     """DPO on one group's labels, with the learned rewards of the others as a margin."""
 
-    search = {"reward_group_epochs": Choice((1, 2, 4)), "own_weight": Choice((0.25, 0.5, 0.75))}
+    search = {"reward_group_epochs": Choice((1, 2, 4), LANGUAGE), "own_weight": Choice((0.25, 0.5, 0.75))}
 
     group: str | None = None
     """Group whose labels the policy is fitted to; none is the largest."""
