@@ -46,7 +46,9 @@ def _bayes(
 
     @functools.cache
     def fairest(pairs: int) -> np.ndarray:
-        game = backbone.game(view.prompts, experts, kl_coefficient(options, backbone.kl_coefficient))
+        game = backbone.game(
+            view.prompts, experts, kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
+        )
         told = nothing(game.groups)
         if pairs:
             asked = (game.rewards / noise, game.reference, game.weights)

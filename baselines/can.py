@@ -11,7 +11,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.floor import MOST, Floored, with_floor
 from prefbench.learn.game import Game
-from prefbench.learn.options import PairwiseOptions, SingleRewardOptions
+from prefbench.learn.options import PairwiseOptions, SingleRewardOptions, kl_coefficient
 from prefbench.learn.pairwise import DPO
 from prefbench.learn.rewards import fit_known_groups, pairs_by_group, pairs_of
 from prefbench.learn.routing import game_of
@@ -59,7 +59,7 @@ def can(view: pb.View, backbone: pb.Backbone, options: CANOptions) -> pb.Aligned
     """
     assert view.shares is not None
     rewards = fit_known_groups(view, backbone, options)
-    names, beta = rewards.names, options.kl_coefficient
+    names, beta = rewards.names, kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
     weights, minority = _others(view.shares, names)
     game = game_of(view, backbone, rewards, beta, options.candidates, "floor")
     two = np.stack([game.rewards @ weights, game.rewards[:, :, minority]], axis=2)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.learn.median import fit_each, median, pessimistic, reaches
-from prefbench.learn.options import SingleRewardOptions
+from prefbench.learn.options import SingleRewardOptions, kl_coefficient
 from prefbench.learn.rewards import fit_everybody, pairs_of, strength_of
 from prefbench.learn.weighted import Frozen, both_sides, spread
 from prefbench.learn.welfare import mean
@@ -58,7 +58,9 @@ def pessimistic_median(view: pb.View, backbone: pb.Backbone, options: MedianOpti
     scale = spread(median(theta), np.concatenate([chosen, rejected])) if options.normalise else 1.0
     head = median(theta) / scale
     if options.radius > 0:
-        game = backbone.game(view.prompts, experts, options.kl_coefficient)
+        game = backbone.game(
+            view.prompts, experts, kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
+        )
         if game is not None:
             apart = options.radius * reaches(labelled, user, ridge)
             low, high = (median(ends) / scale for ends in (theta - apart, theta + apart))

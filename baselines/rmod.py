@@ -8,7 +8,7 @@ import prefbench as pb
 from prefbench.learn import exact
 from prefbench.learn.by_prompt import Fairest, policy_by_prompt, table_of
 from prefbench.learn.em import fit_mixture
-from prefbench.learn.options import EMOptions, RewardOptions
+from prefbench.learn.options import EMOptions, RewardOptions, kl_coefficient
 from prefbench.learn.rewards import fit_known_groups, pairs_of
 from prefbench.learn.routing import game_of
 from prefbench.learn.selection import most_kl_of_best
@@ -25,8 +25,9 @@ class DecodingOptions(pb.Options):
     }
     strength = "kl_coefficient"
 
-    kl_coefficient: float = Field(0.15, gt=0)
-    """Weight beta of the KL penalty, in units of normalised reward per nat; the paper's 1 / lambda."""
+    kl_coefficient: float | None = Field(None, gt=0)
+    """Weight beta of the KL penalty, in units of normalised reward per nat, the paper's 1 / lambda; none means
+    the model's own."""
     candidates: int = Field(16, ge=2, le=1024)
     """Reference samples that a language model's response is drawn from."""
 
@@ -84,9 +85,10 @@ def rmod_known_groups(view: pb.View, backbone: pb.Backbone, options: KnownRMODOp
 def _decode(
     view: pb.View, backbone: pb.Backbone, options: DecodingOptions, rewards: pb.Rewards
 ) -> pb.Aligned:
-    rule = Fairest(options.kl_coefficient)
+    beta = kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
+    rule = Fairest(beta)
     policy, notes = policy_by_prompt(view, backbone, rewards, rule, options.candidates)
-    game = game_of(view, backbone, rewards, options.kl_coefficient, options.candidates, "minima")
+    game = game_of(view, backbone, rewards, beta, options.candidates, "minima")
     said = []
     for table in (table_of(rule, game), exact.maxmin(game).logprob):
         values = game.values_by_state(table)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """(prompts, responses), n of each, to float64 [n, groups]."""
 PairwiseLoss = Callable[..., "torch.Tensor"]
-"""Difference D of log-ratios [pairs] to losses [pairs]; see `learn/pairwise.py`. One with an attribute
-`needs`, names of side columns, is given them as a second argument: name to tensor [pairs]."""
+"""Difference D of log-ratios [pairs] to losses [pairs]. Attributes say what else one is given: side columns
+(`needs`), or both log-ratios in the place of D (`ratios`); see `learn/pairwise.py`."""
 
 
 class Policy(Protocol):

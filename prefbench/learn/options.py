@@ -126,9 +126,9 @@ class ExactOptions(Options):
     charge that regret is judged at."""
 
 
-def kl_coefficient(options: PPOOptions | ExactOptions, own: float) -> float:
-    """The weight beta of a KL penalty that options ask for, or the backbone's `own` where they name none."""
-    return own if options.kl_coefficient is None else options.kl_coefficient
+def kl_coefficient(asked: float | None, own: float) -> float:
+    """The weight beta of a KL penalty: what options ask for, or the backbone's own where they name none."""
+    return own if asked is None else asked
 
 
 class PersonalOptions(ExactOptions):

@@ -4,14 +4,20 @@ With h(y) = log pi(y|x) / pi_ref(y|x), the implicit reward is beta h and a loss 
 difference D = h(y+) - h(y-). Log-probabilities are sums over response tokens.
 
 A loss is any function of torch differences (`learn.interface.PairwiseLoss`). With a method `slopes` as well,
-worlds that can be enumerated are fitted without torch. With an attribute `needs`, names of side columns, both
-get these as a second argument: name to [pairs]. What labels say beside a direction `labelled` puts around any
-of them.
+worlds that can be enumerated are fitted without torch. What else one may have, as attributes:
+
+    needs       names of side columns, which both get as their last argument: name to [pairs]
+    turned      what side columns are of the pair with its responses exchanged; without it the same
+    ratios      true of a loss of h(y+) and h(y-) themselves, [2, pairs], which stand in the place of D
+    divergence  true of such a loss that is given KL(pi || pi_ref) as well, after them, a number without
+                gradient: in worlds exact, of a language model an estimate from each batch
+
+What labels say beside a direction `labelled` puts around any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -86,7 +92,7 @@ class LabelledLoss:
     """A loss of pairs as they were labelled: Z l(D) + (1 - Z) l(-D), where strength Z is not 1 throughout.
 
     A share of votes k / m is then worth k labels of one direction and m - k of the other. Side columns are of
-    the pair and the same for both directions.
+    the pair and the same for both directions, unless the loss says how they turn.
 
     Source: ordinal feedback (Liu et al. 2024, arXiv 2411.12843), of the Bradley-Terry loss.
     """
@@ -97,37 +103,53 @@ class LabelledLoss:
     side: Mapping[str, np.ndarray]
     """The side columns that the loss asks for, [pairs] each."""
 
+    @property
+    def ratios(self) -> bool:
+        """True of a loss of both log-ratios [2, pairs] in the place of their difference."""
+        return bool(getattr(self.loss, "ratios", False))
+
+    @property
+    def divergence(self) -> bool:
+        """True of one that is given the policy's divergence from the reference as well."""
+        return bool(getattr(self.loss, "divergence", False))
+
     def at(self, rows: np.ndarray) -> LabelledLoss:
         """The same for the pairs at integer positions `rows`."""
         strength = None if self.strength is None else self.strength[rows]
         return LabelledLoss(self.loss, strength, {name: values[rows] for name, values in self.side.items()})
 
-    def __call__(self, difference: torch.Tensor) -> torch.Tensor:
-        """Losses [pairs]."""
+    def __call__(self, given: torch.Tensor, kl: torch.Tensor | float | None = None) -> torch.Tensor:
+        """Losses [pairs] of differences [pairs], or of log-ratios [2, pairs]."""
         import torch
 
-        side = {name: torch.from_numpy(values).to(difference) for name, values in self.side.items()}
-        each: PairwiseLoss = partial(_asked, self.loss, side)
+        side = {name: torch.from_numpy(values).to(given) for name, values in self.side.items()}
+        losses: torch.Tensor = self._asked(self.loss, given, kl, side)
         if self.strength is None:
-            return each(difference)
-        z = torch.from_numpy(self.strength).to(difference)
-        return z * each(difference) + (1 - z) * each(-difference)
+            return losses
+        z = torch.from_numpy(self.strength).to(given)
+        turned = given.flip(0) if self.ratios else -given
+        other: torch.Tensor = self._asked(self.loss, turned, kl, self._turned(side))
+        return z * losses + (1 - z) * other
 
-    def slopes(self, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Losses and their derivatives by D, [pairs] each."""
+    def slopes(self, given: np.ndarray, kl: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Losses [pairs], and their derivatives by what is given, in its shape."""
         found = getattr(self.loss, "slopes", None)
         if found is None:
-            return torch_slopes(self, difference)
-        losses, slope = _asked(found, self.side, difference)
+            return torch_slopes(partial(self, kl=kl), given)
+        losses, slope = self._asked(found, given, kl, self.side)
         if self.strength is None:
             return losses, slope
-        other, back = _asked(found, self.side, -difference)
+        turned = given[::-1] if self.ratios else -given
+        other, back = self._asked(found, turned, kl, self._turned(self.side))
         z = self.strength
-        return z * losses + (1 - z) * other, z * slope - (1 - z) * back
+        return z * losses + (1 - z) * other, z * slope + (1 - z) * (back[::-1] if self.ratios else -back)
 
+    def _asked(self, function: Any, given: Any, kl: Any, side: Mapping[str, Any]) -> Any:
+        return function(given, *([kl] if self.divergence else []), *([side] if side else []))
 
-def _asked(function: Any, side: Mapping[str, Any], difference: Any) -> Any:
-    return function(difference, side) if side else function(difference)
+    def _turned(self, side: Mapping[str, Any]) -> Mapping[str, Any]:
+        turned = getattr(self.loss, "turned", None)
+        return side if turned is None else dict(turned(side))
 
 
 def labelled(loss: PairwiseLoss, pairs: Pairs) -> LabelledLoss:
@@ -147,11 +169,13 @@ def labelled(loss: PairwiseLoss, pairs: Pairs) -> LabelledLoss:
     return LabelledLoss(loss, pairs.strength, {name: pairs.side[name] for name in needs})
 
 
-def torch_slopes(loss: PairwiseLoss, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and their derivatives by D, [pairs] each, by torch."""
+def torch_slopes(
+    loss: Callable[[torch.Tensor], torch.Tensor], given: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Losses [pairs] and their derivatives by what is given, in its shape, by torch."""
     import torch
 
-    leaf = torch.from_numpy(difference).requires_grad_(True)
+    leaf = torch.from_numpy(np.ascontiguousarray(given)).requires_grad_(True)
     losses = loss(leaf)
     (slope,) = torch.autograd.grad(losses.sum(), leaf)
     return losses.detach().numpy(), slope.numpy()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.errors import UserError
 from prefbench.learn.interface import Backbone, Pairs, Reward, Rewards
 from prefbench.learn.options import RewardOptions
 from prefbench.problem.brought import SIDE, STRENGTH
@@ -197,6 +198,25 @@ def pairs_by_group(view: View, split: str) -> dict[str, Pairs]:
     pairs = pairs_of(view.preferences[split])
     assert view.shares is not None and pairs.group is not None
     return {name: pairs[np.flatnonzero(pairs.group == name)] for name in view.shares}
+
+
+def group_among(view: View, wanted: str | None, *, smallest: bool = False) -> str:
+    """The group that an option names, or else that with the largest share, or with the smallest.
+
+    Of equal ones the largest is the first and the smallest the last, as the task lists them.
+
+    Raises:
+        UserError: no group has that name.
+    """
+    assert view.shares is not None
+    shares = view.shares
+    if wanted is None:
+        return (
+            min(reversed(shares), key=shares.__getitem__) if smallest else max(shares, key=shares.__getitem__)
+        )
+    if wanted not in shares:
+        raise UserError(f"aligner.group: no group is called '{wanted}'; the task has {', '.join(shares)}.")
+    return wanted
 
 
 def _pooled(data: Mapping[str, Pairs]) -> Pairs:

@@ -81,7 +81,7 @@ def weights_for_worst_off(
 
     Of a language model's responses only samples count, of some train prompts (a sample average).
     """
-    beta = kl_coefficient(options, backbone.kl_coefficient)
+    beta = kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
     game = game_of(view, backbone, experts, beta, options.candidates, "least favourable")
     return exact.maxmin(game).group_weights
 

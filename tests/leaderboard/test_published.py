@@ -35,15 +35,22 @@ def board():
 
 
 NOT_RUN = {
+    "bapo",
     "best_constant",
     "best_of_n",
+    "bfpo",
     "crowd_pref",
     "dpl",
     "gold_best_of_n",
+    "kto",
     "mean_variance_kl",
+    "modpo",
+    "ordinal",
+    "ordinal_dpo",
     "pairwise_calibrated",
     "pessimistic_median",
     "shared_rep",
+    "sign_estimator",
     "tempered",
 }
 """Aligners that came after the board was made, beside all whose policies are told who asks."""

@@ -290,18 +290,25 @@ def test_the_published_grid_is_every_aligner_that_language_models_have():
     aligners = {spec.aligner for spec in specs}
     younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
     younger |= {
+        "bapo",
+        "bfpo",
         "can",
         "crowd_pref",
         "dpl",
         "group_dro_reward",
+        "kto",
         "length_calibrated",
         "mean_variance_kl",
+        "modpo",
+        "ordinal",
+        "ordinal_dpo",
         "pairwise_calibrated",
         "pecan",
         "pessimistic_median",
         "population_proportional",
         "rmod",
         "rmod_known_groups",
+        "sign_estimator",
     }
     for_everybody = [e for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees]
     assert aligners == {e.name for e in for_everybody} - younger

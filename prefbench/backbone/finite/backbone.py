@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from prefbench.arrays import Floats, Ints
-from prefbench.backbone.finite.pairwise import fit_worst, members_of
+from prefbench.backbone.finite.pairwise import PairsInWorld, fit, members_of
 from prefbench.backbone.finite.policies import FinitePolicy, FiniteReward
 from prefbench.errors import Diverged, PrefbenchError, UserError
 from prefbench.learn import exact
@@ -136,12 +136,13 @@ class Finite:
         """
         pairs, design = request.pairs, self.design(self.options.reward)
         chosen, rejected = self.places(pairs)
-        difference = design[chosen] - design[rejected]
         if request.group_step is None:
+            difference = design[chosen] - design[rejected]
             found = fit_linear(difference, self.options.penalty, pairs.weights, pairs.strength, precise=True)
         else:
+            asked = PairsInWorld(design, chosen, rejected, self.world.reference)
             loss = labelled(DPO(1.0), pairs)  # Bradley-Terry's, pair by pair
-            found = fit_worst(difference, members_of(pairs), loss, self.options.penalty / len(pairs))
+            found = fit(asked, members_of(pairs), loss, self.options.penalty / len(pairs))
         return FiniteReward(self.world, (design @ found).reshape(self.world.reference.shape))
 
     def load_reward(self, path: Path) -> Reward:
@@ -204,7 +205,7 @@ class Finite:
     @called_with(OptimiseRequest)
     def optimise(self, request: OptimiseRequest) -> Policy:
         """The policy with the highest welfare, in closed form or, if asked for, by PPO."""
-        beta = kl_coefficient(request.options, self.kl_coefficient)
+        beta = kl_coefficient(request.options.kl_coefficient, self.kl_coefficient)
         if not beta > 0:
             raise UserError(
                 f"aligner.kl_coefficient={beta:g}: where responses are listed the optimum is exact and needs "
@@ -221,9 +222,7 @@ class Finite:
     def fit_pairwise(self, request: PairwiseRequest) -> Policy:
         """The policy that minimises a pairwise loss, or with `group_step` the worst group's mean loss."""
         pairs = request.pairs
-        design = self.design(self.options.policy)
-        chosen, rejected = self.places(pairs)
-        difference = design[chosen] - design[rejected]
+        asked = PairsInWorld(self.design(self.options.policy), *self.places(pairs), self.world.reference)
         if request.group_step is None:
             members = members_of(replace(pairs, group=None))
         else:
@@ -231,8 +230,8 @@ class Finite:
         # The penalty is on beta theta, the implicit reward's parameters, as it is on a reward's.
         beta = request.options.beta or self.dpo_beta
         penalty = self.options.penalty * beta**2 / len(pairs)
-        theta = fit_worst(difference, members, labelled(request.loss, pairs), penalty)
-        table = np.log(self.world.reference) + (design @ theta).reshape(self.world.reference.shape)
+        theta = fit(asked, members, labelled(request.loss, pairs), penalty)
+        table = np.log(self.world.reference) + (asked.design @ theta).reshape(self.world.reference.shape)
         return FinitePolicy(self.world, _normalised(table))
 
     @called_with(ExpectationRequest)

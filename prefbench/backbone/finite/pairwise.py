@@ -1,19 +1,32 @@
-"""Policies and rewards of a world fitted to pairs: losses are convex in their parameters, fits exact."""
+"""Policies and rewards of a world fitted to pairs, exactly.
+
+A loss of the difference of log-ratios is convex in the parameters, as the normaliser cancels. One of each
+log-ratio need not be: then the fit is the stationary point that is reached from the reference.
+"""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from prefbench.arrays import Floats
+from prefbench.arrays import Floats, Ints
 from prefbench.errors import Diverged
-from prefbench.learn.interface import Pairs, PairwiseLoss
-from prefbench.learn.pairwise import torch_slopes
+from prefbench.learn.interface import Pairs
+from prefbench.learn.pairwise import LabelledLoss
 
 SMOOTHING = (10.0, 100.0, 1e3, 1e4)
 """Sharpness of the smooth maximum over groups, in steps: the last is within log(G) / 1e4 of the maximum."""
+ROUNDS = 200
+"""Most fits with the divergence of the policy before."""
+SETTLED = 1e-8
+"""Nats between the divergence that a loss is given and the one of its policy, at which they are the same."""
+
+Losses = Callable[[Floats], tuple[Floats, Callable[[Floats], Floats]]]
+"""Parameters [d] to losses [pairs] and a function from weights of these [pairs] to the gradient of their
+weighted sum [d]."""
 
 
 def members_of(pairs: Pairs) -> Floats:
@@ -26,25 +39,97 @@ def members_of(pairs: Pairs) -> Floats:
     return np.asarray(members / members.sum(axis=1, keepdims=True))
 
 
-def fit_worst(difference: Any, members: Floats, loss: PairwiseLoss, penalty: float) -> Floats:
-    """theta that minimises max_g sum_i members[g, i] loss(theta . difference_i) + penalty |theta|^2 / 2.
+@dataclass(frozen=True)
+class PairsInWorld:
+    """Pairs as places in a world's table of responses, with what a policy's parameters multiply."""
+
+    design: Any
+    """[S R, d] psi(x, y)."""
+    chosen: Ints
+    """[pairs] places in the flattened table."""
+    rejected: Ints
+    reference: Floats
+    """[S, R] pi_ref(y | x)."""
+
+    def table(self, theta: Floats) -> Floats:
+        """log pi(y|x) / pi_ref(y|x) of every response, [S, R], of pi ~ pi_ref exp(theta . psi)."""
+        from scipy.special import logsumexp
+
+        tilt = (self.design @ theta).reshape(self.reference.shape)
+        return np.asarray(tilt - logsumexp(tilt, axis=1, keepdims=True, b=self.reference))
+
+    def divergence(self, theta: Floats, weights: Floats) -> float:
+        """Mean of KL(pi || pi_ref) over the pairs' prompts, by these weights [pairs], nats."""
+        ratio = self.table(theta)
+        each = (self.reference * np.exp(ratio) * ratio).sum(axis=1)
+        return float(np.average(each[self.chosen // ratio.shape[1]], weights=weights))
+
+
+def fit(pairs: PairsInWorld, members: Floats, loss: LabelledLoss, penalty: float) -> Floats:
+    """theta that minimises max_g sum_i members[g, i] loss_i + penalty |theta|^2 / 2, from theta = 0.
+
+    A loss that is given the divergence is minimised with that of the policy before, until both are the same.
+
+    Raises:
+        Diverged: there is no finite minimum, or the divergence does not settle.
+    """
+    size = pairs.design.shape[1]
+    if not loss.ratios:
+        return fit_worst(_of_differences(pairs, loss), np.zeros(size), members, penalty)
+    theta, kl, weights = np.zeros(size), 0.0, members.sum(axis=0)
+    for _ in range(ROUNDS):
+        theta = fit_worst(_of_ratios(pairs, loss, kl), theta, members, penalty)
+        before, kl = kl, pairs.divergence(theta, weights)
+        if not loss.divergence or abs(kl - before) <= SETTLED:
+            return theta
+    raise Diverged(f"the policy's divergence did not settle in {ROUNDS} fits: raise model.penalty.")
+
+
+def _of_differences(pairs: PairsInWorld, loss: LabelledLoss) -> Losses:
+    difference = pairs.design[pairs.chosen] - pairs.design[pairs.rejected]
+
+    def at(theta: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+        losses, slope = loss.slopes(difference @ theta)
+        return losses, lambda weights: difference.T @ (weights * slope)
+
+    return at
+
+
+def _of_ratios(pairs: PairsInWorld, loss: LabelledLoss, kl: float) -> Losses:
+    def at(theta: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+        ratio = pairs.table(theta)
+        losses, slope = loss.slopes(ratio.ravel()[np.stack([pairs.chosen, pairs.rejected])], kl)
+
+        def gradient(weights: Floats) -> Floats:
+            # The derivative of log pi(y|x) / pi_ref(y|x) is psi(x, y) - E_pi psi(x, .).
+            each, count = weights * slope, ratio.size
+            pull = np.bincount(pairs.chosen, each[0], count) + np.bincount(pairs.rejected, each[1], count)
+            pull = pull.reshape(ratio.shape)
+            away = pull - pull.sum(axis=1, keepdims=True) * pairs.reference * np.exp(ratio)
+            return np.asarray(pairs.design.T @ away.ravel())
+
+        return losses, gradient
+
+    return at
+
+
+def fit_worst(losses: Losses, start: Floats, members: Floats, penalty: float) -> Floats:
+    """theta that minimises max_g members[g] . losses(theta) + penalty |theta|^2 / 2.
 
     The maximum is smoothed as log-sum-exp, the sharper the nearer theta is; one group needs no smoothing.
     """
     from scipy.optimize import minimize
     from scipy.special import logsumexp
 
-    theta = np.zeros(difference.shape[1])
-    slopes = getattr(loss, "slopes", None) or functools.partial(torch_slopes, loss)
+    theta = start
     for sharpness in SMOOTHING if len(members) > 1 else (1.0,):
 
         def objective(theta: Floats, sharpness: float = sharpness) -> tuple[float, Floats]:
-            losses, slope = slopes(difference @ theta)
-            group = members @ losses
+            each, gradient = losses(theta)
+            group = members @ each
             value = logsumexp(sharpness * group) / sharpness
             weights = np.exp(sharpness * (group - value))
-            gradient = difference.T @ ((weights @ members) * slope)
-            return float(value + penalty * (theta @ theta) / 2), gradient + penalty * theta
+            return float(value + penalty * (theta @ theta) / 2), gradient(weights @ members) + penalty * theta
 
         found = minimize(objective, theta, jac=True, method="L-BFGS-B", options=_PRECISE)
         theta = found.x

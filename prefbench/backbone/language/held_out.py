@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,10 +56,14 @@ def pairwise_score(
         return None
     if held_out is None or not len(held_out):
         raise UserError(NOTHING_HELD_OUT)
-    difference, loss = _log_ratio_differences(backbone, model, held_out), labelled(request.loss, held_out)
+    loss = labelled(request.loss, held_out)
+    given = (_log_ratios if loss.ratios else _log_ratio_differences)(backbone, model, held_out)
+    mismatched = replace(held_out, prompts=[*held_out.prompts[1:], *held_out.prompts[:1]])
+    elsewhere = _log_ratios(backbone, model, mismatched) if loss.divergence else None
 
     def score() -> float:
-        losses = loss(torch.from_numpy(difference())).numpy()
+        kl = None if elsewhere is None else max(0.0, float(elsewhere().mean()))
+        losses = loss(torch.from_numpy(given()), kl).numpy()
         if request.group_step is None:
             return -float(np.average(losses, weights=held_out.weights))
         return -max(_means(losses, held_out))
@@ -109,8 +114,20 @@ def _log_ratio_differences(
     """Differences of log pi / pi_ref between chosen and rejected, [pairs], of a model as it is when asked."""
 
     def apart(policy: Reference) -> np.ndarray:
-        chosen = policy.logprob(pairs.prompts, pairs.chosen)
-        return np.asarray(chosen - policy.logprob(pairs.prompts, pairs.rejected))
+        chosen, rejected = both_sides(policy, pairs)
+        return np.asarray(chosen - rejected)
 
     reference = apart(backbone.reference)
     return lambda: apart(LMPolicy(model, backbone)) - reference
+
+
+def _log_ratios(backbone: LanguageModel, model: nn.Module, pairs: Pairs) -> Callable[[], np.ndarray]:
+    """log pi / pi_ref of the chosen and of the rejected responses, [2, pairs], of a model as when asked."""
+    reference = both_sides(backbone.reference, pairs)
+    return lambda: both_sides(LMPolicy(model, backbone), pairs) - reference
+
+
+def both_sides(policy: Reference, pairs: Pairs) -> np.ndarray:
+    """Log-probabilities of the chosen and of the rejected responses, [2, pairs]."""
+    chosen = policy.logprob(pairs.prompts, pairs.chosen)
+    return np.stack([chosen, policy.logprob(pairs.prompts, pairs.rejected)])

@@ -38,8 +38,11 @@ def fit(backbone: LanguageModel, request: SoftTokensRequest) -> PolicyOf:
     """Policies of the annotators of pairs, which share all weights but their tokens.
 
     Raises:
-        UserError: the tokens leave no room for a prompt, or the model's weights are shared out to processes.
+        UserError: the tokens leave no room for a prompt, the loss is of both log-ratios, or the model's
+            weights are shared out to processes.
     """
+    if getattr(request.loss, "ratios", False):
+        raise UserError("soft tokens are trained by a loss of the difference of log-ratios, such as DPO's.")
     if team().sharded:
         raise UserError("soft tokens are not trained where several processes share a model's weights out.")
     pairs, options, tokens = request.pairs, request.options, request.tokens

@@ -170,7 +170,7 @@ def train(backbone: LanguageModel, request: OptimiseRequest) -> LMPolicy:
     head = ValueHead(backbone.width).to(backbone.device)
     state = State([model, head], options.learning_rate or backbone.policy_learning_rate)
     encoded = backbone.codec.prompts(prompts)
-    coefficient = kl_coefficient(options, backbone.kl_coefficient)
+    coefficient = kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
     history: list[dict[str, float]] = []
     best = best_of(state.parameters, ppo_score(backbone, model, request), options.iterations, PPO_LOOKS)
     saved = work.load("ppo")

@@ -105,14 +105,20 @@ class PairBatches:
             return None
         return torch.from_numpy(self._strength[self.rows[step][part]]).to(self.device)
 
-    def batch(self, step: int, part: np.ndarray) -> Batch:
-        """The pairs at these positions of a step."""
+    def batch(self, step: int, part: np.ndarray, *, mismatched: bool = False) -> Batch:
+        """The pairs at these positions of a step, or their responses to the prompts after them in it."""
         rows = self.rows[step][part]
+        asked = after(self.rows[step])[part] if mismatched else rows
         return collate(
-            [self.prompts[i] for i in rows] * 2,
+            [self.prompts[i] for i in asked] * 2,
             [self.chosen[i] for i in rows] + [self.rejected[i] for i in rows],
             self.device,
         )
+
+
+def after(rows: np.ndarray) -> np.ndarray:
+    """The row after each, after the last one the first: whose prompt a response is mismatched with."""
+    return np.roll(rows, -1)
 
 
 class State:
