@@ -189,6 +189,7 @@ from prefbench.backbone.language.codec import Codec
 from prefbench.learn.options import PairwiseOptions, RewardOptions
 from prefbench.learn.pairwise import DPO
 from prefbench.store.stages import Store, Work
+from prefbench_baselines.kto import KTO
 
 PROMPTS = ["the film", "my sister said the plot", "a short story", "the acting", "it runs"]
 CHOSEN = [" was a joy.", " was fine", " about two brothers, and one sings", " is fine", " for hours"]
@@ -212,8 +213,11 @@ def figures(architecture, folder):
     pairs = Pairs(PROMPTS, CHOSEN, REJECTED)
     reward = backbone.fit_reward(pairs, RewardOptions(reward_epochs=2, reward_batch=4), seed=0, name="r")
     policy = backbone.fit_pairwise(pairs, DPO(0.3), PairwiseOptions(epochs=2, batch=4), seed=0)
+    loss = KTO(0.3, 1.0, 1.0)
+    apart = backbone.fit_pairwise(pairs, loss, PairwiseOptions(epochs=2, batch=4), seed=0, name="apart")
     margin = reward.score(PROMPTS, CHOSEN) - reward.score(PROMPTS, REJECTED)
     found = [backbone.reference.logprob(PROMPTS, CHOSEN), margin, policy.logprob(PROMPTS, REJECTED)]
+    found.append(apart.logprob(PROMPTS, REJECTED))
     kept = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in model.parameters())
     return found, said, kept / sum(p.numel() for p in model.parameters())
 
