@@ -157,6 +157,7 @@ def published() -> dict[str, Callable[[], str]]:
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
         "strategy-one-question": lambda: gains_of(strategy, "one question"),
+        "strategy-two-groups": lambda: gains_of(strategy, "two groups"),
         "strategy-votes": lambda: gains_of(strategy, "one question, three labels a pair"),
         "unreliable-one-question": lambda: losses_of(unreliable, "one question"),
         "clusters": lambda: routers_table(pd.read_csv(PUBLISHED / "clusters.csv", dtype={"known": str})),
