@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 import prefbench as pb
-from prefbench.learn import exact
 from prefbench.learn.by_prompt import Fairest, policy_by_prompt, table_of
 from prefbench.learn.em import fit_mixture
+from prefbench.learn.exact import maxmin
 from prefbench.learn.options import EMOptions, RewardOptions, kl_coefficient
 from prefbench.learn.rewards import fit_known_groups, pairs_of
 from prefbench.learn.routing import game_of
@@ -26,8 +26,8 @@ class DecodingOptions(pb.Options):
     strength = "kl_coefficient"
 
     kl_coefficient: float | None = Field(None, gt=0)
-    """Weight beta of the KL penalty, in units of normalised reward per nat, the paper's 1 / lambda; none means
-    the model's own."""
+    """Weight beta of the KL penalty, in units of normalised reward per nat, the paper's 1 / lambda; none
+    means the model's own."""
     candidates: int = Field(16, ge=2, le=1024)
     """Reference samples that a language model's response is drawn from."""
 
@@ -90,7 +90,7 @@ def _decode(
     policy, notes = policy_by_prompt(view, backbone, rewards, rule, options.candidates)
     game = game_of(view, backbone, rewards, beta, options.candidates, "minima")
     said = []
-    for table in (table_of(rule, game), exact.maxmin(game).logprob):
+    for table in (table_of(rule, game), maxmin(game).logprob):
         values = game.values_by_state(table)
         said.append((float((game.weights @ values).min()), float(game.weights @ values.min(axis=1))))
     (least, mean_least), (maxmins, maxmins_mean) = said

@@ -17,7 +17,7 @@ from prefbench.text import one_line
 
 
 def exaggeration(
-    task: Annotated[str, typer.Option(help="A world that is drawn, such as bandit_two_group.")],
+    task: Annotated[str, typer.Option(help="A task that is a world, drawn anew for each seed.")],
     aligner: Annotated[
         list[str] | None, typer.Option(help="May be repeated.  [default: every learner that fits]")
     ] = None,
