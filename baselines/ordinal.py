@@ -19,7 +19,7 @@ ONE_LABEL = "no pair has several labels, so there are no votes: this is {} (set 
 
 
 class VoteOptions(pb.Options):
-    """What is made of the votes on a pair."""
+    """Labels of a pair as votes, and how finely their shares are told apart."""
 
     levels: int | None = Field(None, ge=2)
     """Levels that a share of votes is rounded to, from 0 to 1: 2 is the majority's vote, 3 has ties as well;

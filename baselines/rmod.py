@@ -17,7 +17,7 @@ from prefbench.work import Recipe, one_of_several, sampled_game
 
 
 class DecodingOptions(pb.Options):
-    """How far each prompt's responses are weighed anew."""
+    """Weighing of each prompt's responses anew, and how far it goes."""
 
     search = {
         "kl_coefficient": LogUniform(0.03, 1.0),

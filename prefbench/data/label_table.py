@@ -199,7 +199,7 @@ Decision = tuple[bool, float]
 
 
 Decide = Callable[[int], Decision]
-"""What a row says, by its number.
+"""Verdict of a row, by its number.
 
 Raises:
     ValueError: it says nothing that can be read.

@@ -47,7 +47,7 @@ class OutsideOptions(Options):
     """Columns by the role that they play, as ROLE=COLUMN,...: prompt, chosen, rejected; or first, second and
     choice, first_rating and second_rating, or first_rank and second_rank; annotator, strength."""
     verdict: Literal["choice", "rating", "rank"] | None = None
-    """What says which of two responses is better, where a table says it in several ways; left out, rows that
+    """Columns that say which of two responses is better, where several do; left out, rows that
     contradict themselves are refused."""
     group: str | None = None
     """Column or fact of people that names their group; `clusters` infers clusters. Left out it is `group`,

@@ -32,7 +32,7 @@ class Rule(Protocol):
     """Chances of a prompt's responses."""
 
     kind: ClassVar[str]
-    """Its name in files."""
+    """Name in files."""
 
     def chances(self, said: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """Logarithms of the chances of different responses, [R], that sum to one.

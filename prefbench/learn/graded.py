@@ -19,7 +19,7 @@ import numpy as np
 
 from prefbench.arrays import Bools, Floats
 from prefbench.learn.mean_spread import MeanSpread, PairLoss
-from prefbench.learn.votes import Votes
+from prefbench.learn.votes import PairVotes
 
 TIE, CLEAR = 0.5, 1.5
 UNIT = 1.2
@@ -27,7 +27,7 @@ UNIT = 1.2
 LEAST = 1e-300
 
 
-def classes(votes: Votes, strength: Floats | None) -> tuple[Floats, Floats]:
+def classes(votes: PairVotes, strength: Floats | None) -> tuple[Floats, Floats]:
     """Label frequencies of each pair, and the edges of the classes that labels use.
 
     Args:

@@ -193,7 +193,7 @@ class RewardRequest:
     start: Reward | None = None
     """A reward of the same backbone to begin with; None for the reference with a new head."""
     adapts: bool = False
-    """It adapts `start` to the pairs of a few: a head is fitted to them first, then all weights at
+    """True to adapt `start` to the pairs of a few: a head is fitted to them first, then all weights at
     `reward_group_rate` of the learning rate (Kumar et al. 2022, arXiv 2202.10054)."""
     group_step: float | None = None
     """Step of the ascent on the groups' weights, which makes it minimise the largest mean loss of a group;

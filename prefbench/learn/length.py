@@ -13,7 +13,7 @@ from prefbench.learn.weighted import LEAST_SPREAD, both_sides
 from prefbench.text import count_words
 
 LEAST_LEFT = 0.01
-"""What is left has at least this part of the reward's spread as its unit: less is rounding."""
+"""Least unit of what is left, as a part of the reward's spread: less is rounding."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LengthCalibrated:
 
     rewards: RewardFunction
     lines: tuple[Lowess, ...]
-    """Of each reward."""
+    """Curve of each reward."""
     scale: np.ndarray
     """[K] spread of what is left, over the responses that the lines go through."""
     explained: np.ndarray

@@ -33,7 +33,7 @@ class Lowess:
         return Lowess(places.astype(np.float64), np.bincount(which, y) / count, count, share)
 
     def __call__(self, at: np.ndarray) -> np.ndarray:
-        """Its values, [n]."""
+        """Values of the curve, [n]."""
         places, which = np.unique(at, return_inverse=True)
         return np.array([self._at(float(place)) for place in places])[which]
 

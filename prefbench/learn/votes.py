@@ -11,7 +11,7 @@ from prefbench.learn.interface import Pairs
 
 
 @dataclass(frozen=True)
-class Votes:
+class PairVotes:
     """Each different pair once, whichever side of it was chosen, and the labels that it has."""
 
     pairs: Pairs
@@ -42,7 +42,7 @@ class Votes:
         return bool((self.count > 1).any())
 
 
-def votes_of(pairs: Pairs) -> Votes:
+def votes_of(pairs: Pairs) -> PairVotes:
     """The votes that labels are; two labels are of one pair if prompt and both responses are the same."""
     turned = np.array([c > r for c, r in zip(pairs.chosen, pairs.rejected, strict=True)], dtype=bool)
     place: dict[tuple[str, str, str], int] = {}
@@ -59,4 +59,4 @@ def votes_of(pairs: Pairs) -> Votes:
         np.bincount(pair, side, len(place)) > 0 for side in (first_better > 0.5, first_better < 0.5)
     )
     prompts, first, second = ([key[i] for key in place] for i in range(3))
-    return Votes(Pairs(prompts, first, second), pair, turned, count, share, forth & back)
+    return PairVotes(Pairs(prompts, first, second), pair, turned, count, share, forth & back)

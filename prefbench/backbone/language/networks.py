@@ -30,9 +30,9 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def inputs(self, batch: Batch) -> torch.Tensor:
-        """What a response's reward is linear in, float32 [rows, width + 1].
+        """Numbers that a response's reward is linear in, float32 [rows, width + 1].
 
-        That is its state, or the sum of its tokens' states, and how often the head's bias counts.
+        These are its state, or the sum of its tokens' states, and how often the head's bias counts.
         """
         if self.pooling == "last":
             states = last_states(self.trunk, batch).float()
