@@ -17,6 +17,7 @@ import pandas as pd
 from prefbench import registry
 from prefbench.backbone.options import ModelRequest
 from prefbench.identity import identity_of
+from prefbench.learn.options import kl_coefficient
 from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.problem.view import make_view
 from prefbench.running.labels import labels_of
@@ -37,7 +38,7 @@ def main(runs_dir: Path, ratio: str, seed: int) -> None:
     view = make_view(labels.rows, problem, frozenset(), seed)
     options = registry.get("aligner", "single_reward").options(**own.aligner_options)
     reward = fit_everybody(backbone, pairs_of(view.preferences["train"]), options, seed)
-    beta = own.aligner_options["kl_coefficient"]
+    beta = kl_coefficient(own.aligner_options["kl_coefficient"], backbone.kl_coefficient)
     rows = []
     for aligner in ("single_reward", "dpo", "gold_utilitarian", "gold_maxmin"):
         spec = make_spec(task=own.task, aligner=aligner, minority_ratio=ratio, seed=seed)

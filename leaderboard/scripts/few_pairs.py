@@ -1,0 +1,75 @@
+"""What becomes of a small group's reward in several orders of its pairs, adapted in two ways.
+
+    python leaderboard/scripts/few_pairs.py runs 10:1 imdb_two_group synthetic 100
+
+prints the share of test pairs that the smallest group's reward orders as the group's true utility does: `warm`
+begins with everybody's reward and has its learning rate, `head` alone is a head fitted to everybody's states,
+and `adapted` goes on from that head at `aligner.reward_group_rate` of the rate, as groups' rewards do.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prefbench import registry
+from prefbench.identity import identity_of
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.rewards import fit_everybody, group_options, pairs_by_group, pairs_of
+from prefbench.problem.view import make_view
+from prefbench.running.labels import labels_of
+from prefbench.running.run import problem_and_model
+from prefbench.spec import make_spec
+from prefbench.store.stages import Store, Work
+
+ORDERS = 6
+WAYS = {"warm": (False, None), "head": (True, 1e-9), "adapted": (True, None)}
+"""Each way's `adapts` and its share of the learning rate; None for the default."""
+
+
+def main(runs_dir: Path, ratio: str, task: str, data: str, seed: int) -> None:
+    """Print the table."""
+    registry.load_plugins()
+    spec = make_spec(task=task, aligner="maxmin_known_groups", data=data, minority_ratio=ratio, seed=seed)
+    store = Store(runs_dir, made_by=identity_of(spec))
+    problem, backbone, _ = problem_and_model(spec, store)
+    rows = labels_of(spec, problem, backbone, store).rows
+    view = make_view(rows, problem, frozenset({"group"}), seed)
+    pairs = pairs_by_group(view, "train")
+    small = min(pairs, key=lambda name: len(pairs[name]))
+    everybody = fit_everybody(backbone, pairs_of(view.preferences["train"]), RewardOptions(), seed).models[0]
+    test = rows[rows["split"] == "test"]
+    gain = np.sign((test[f"chosen_utility/{small}"] - test[f"rejected_utility/{small}"]).to_numpy())
+    told = []
+    for way, (adapts, rate) in WAYS.items():
+        options = group_options(RewardOptions() if rate is None else RewardOptions(reward_group_rate=rate))
+        right = []
+        for order in range(1 if way == "head" else ORDERS):
+            with tempfile.TemporaryDirectory() as folder:
+                bound = backbone.at(Work("rewards", Path(folder)))
+                reward = bound.fit_reward(
+                    replace(pairs[small], user_id=None, group=None),
+                    options,
+                    seed=seed,
+                    name=f"order {order}",
+                    start=everybody,
+                    adapts=adapts,
+                )
+            prompts = test["prompt"].tolist()
+            margin = np.sign(
+                reward.score(prompts, test["chosen"].tolist())
+                - reward.score(prompts, test["rejected"].tolist())
+            )
+            right.append(float(((margin * gain + 1) / 2)[gain != 0].mean()))
+        told.append([small, len(pairs[small]), way, np.mean(right), min(right), max(right)])
+    columns = ["group", "pairs", "reward", "mean", "least", "most"]
+    print(pd.DataFrame(told, columns=columns).to_markdown(index=False, floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:5], int(sys.argv[5]))
