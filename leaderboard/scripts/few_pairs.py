@@ -1,17 +1,17 @@
-"""What becomes of a small group's reward in several orders of its pairs, adapted in two ways.
+"""Rewards of groups in several orders of their pairs, adapted in two ways.
 
     python leaderboard/scripts/few_pairs.py runs 10:1 imdb_two_group synthetic 100
 
-prints the share of test pairs that the smallest group's reward orders as the group's true utility does: `warm`
-begins with everybody's reward and has its learning rate, `head` alone is a head fitted to everybody's states,
-and `adapted` goes on from that head at `aligner.reward_group_rate` of the rate, as groups' rewards do.
+prints, for each group, the share of test pairs that its reward orders as its true utility does. `warm` begins
+with everybody's reward and has its learning rate, `head` alone is a head fitted to everybody's states, and
+`adapted` goes on from that head at `aligner.reward_group_rate` of the rate, as groups' rewards do.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,32 +41,22 @@ def main(runs_dir: Path, ratio: str, task: str, data: str, seed: int) -> None:
     rows = labels_of(spec, problem, backbone, store).rows
     view = make_view(rows, problem, frozenset({"group"}), seed)
     pairs = pairs_by_group(view, "train")
-    small = min(pairs, key=lambda name: len(pairs[name]))
     everybody = fit_everybody(backbone, pairs_of(view.preferences["train"]), RewardOptions(), seed).models[0]
     test = rows[rows["split"] == "test"]
-    gain = np.sign((test[f"chosen_utility/{small}"] - test[f"rejected_utility/{small}"]).to_numpy())
+    prompts, chosen, rejected = (test[column].tolist() for column in ("prompt", "chosen", "rejected"))
     told = []
-    for way, (adapts, rate) in WAYS.items():
+    for group, (way, (adapts, rate)) in itertools.product(pairs, WAYS.items()):
         options = group_options(RewardOptions() if rate is None else RewardOptions(reward_group_rate=rate))
+        gain = np.sign((test[f"chosen_utility/{group}"] - test[f"rejected_utility/{group}"]).to_numpy())
         right = []
         for order in range(1 if way == "head" else ORDERS):
             with tempfile.TemporaryDirectory() as folder:
                 bound = backbone.at(Work("rewards", Path(folder)))
-                reward = bound.fit_reward(
-                    replace(pairs[small], user_id=None, group=None),
-                    options,
-                    seed=seed,
-                    name=f"order {order}",
-                    start=everybody,
-                    adapts=adapts,
-                )
-            prompts = test["prompt"].tolist()
-            margin = np.sign(
-                reward.score(prompts, test["chosen"].tolist())
-                - reward.score(prompts, test["rejected"].tolist())
-            )
+                more = {"start": everybody, "adapts": adapts, "name": f"order {order}"}
+                reward = bound.fit_reward(pairs[group], options, seed=seed, **more)
+            margin = np.sign(reward.score(prompts, chosen) - reward.score(prompts, rejected))
             right.append(float(((margin * gain + 1) / 2)[gain != 0].mean()))
-        told.append([small, len(pairs[small]), way, np.mean(right), min(right), max(right)])
+        told.append([group, len(pairs[group]), way, np.mean(right), min(right), max(right)])
     columns = ["group", "pairs", "reward", "mean", "least", "most"]
     print(pd.DataFrame(told, columns=columns).to_markdown(index=False, floatfmt=".2f"))
 
