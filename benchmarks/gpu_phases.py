@@ -252,7 +252,7 @@ def parts_of_an_iteration(bench: Bench, backbone: CausalLM, rewards: Rewards) ->
         matrix = seeds.rng(0, "rewards").standard_normal((rows, options.k))
     least = torch.from_numpy(population_min(matrix).astype(np.float32)).to(bench.device)
     kl = rollout.logprob - rollout.reference
-    given = ppo.kl_penalised(least, kl, rollout.mask, bench.ppo_options.kl_coefficient)
+    given = ppo.kl_penalised(least, kl, rollout.mask, backbone.kl_coefficient)
 
     def update() -> tuple[list[float], dict[str, float]]:
         return bench.timed(

@@ -41,7 +41,6 @@ _AFTER = frozenset({"prefbench.boards", "prefbench.record", "prefbench.report"})
 _POLICIES = frozenset(
     f"prefbench.{name}"
     for name in (
-        "backbone.finite.pairwise",
         "backbone.finite.ppo",
         "learn.concave",
         "learn.exact",
@@ -49,7 +48,6 @@ _POLICIES = frozenset(
         "learn.game",
         "learn.newton",
         "learn.occupancy",
-        "learn.pairwise",
         "backbone.language.pairwise",
         "backbone.language.ppo",
         "learn.welfare",
@@ -57,7 +55,15 @@ _POLICIES = frozenset(
 )
 _REWARDS = frozenset(
     f"prefbench.{name}"
-    for name in ("learn.rewards", "learn.em", "learn.grouping", "backbone.language.reward")
+    for name in (
+        "backbone.finite.pairwise",
+        "backbone.language.reward",
+        "backbone.language.robust",
+        "learn.em",
+        "learn.grouping",
+        "learn.pairwise",
+        "learn.rewards",
+    )
 )
 _LEARNING = _POLICIES | _REWARDS
 """Learning algorithms: a backbone offers them, but to make, read or sample a policy it uses none."""
