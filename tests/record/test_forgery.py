@@ -26,8 +26,16 @@ from prefbench.record.files import read_record
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.tools.rerun import draw, rerun
+from support.evaluated_once import evaluated_once
 from support.forging import LIVELY, forge, problem_of, saying
 from support.tiny import TINY_ALIGNER, TINY_SETS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tables_evaluated_once():
+    """Here few tables stand beside many records."""
+    with evaluated_once():
+        yield
 
 
 @pytest.fixture(scope="module")
