@@ -100,7 +100,7 @@ print(json.dumps(told))
 
 FORKS = """
 import json, os, sys
-import datasets, pandas, scipy.optimize, scipy.stats, sklearn.cluster
+import datasets, pandas, pydantic, scipy.optimize, scipy.stats, sklearn.cluster
 
 for line in sys.stdin:
     if os.fork() == 0:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ EVALUATED = ("regrets", "summarise", "summarise_held_out", "summarise_people", "
 
 @contextlib.contextmanager
 def evaluated_once() -> Iterator[None]:
-    """Within the block, what follows from a file's bytes alone, or from what a problem is stated with, is kept.
+    """Within the block, what follows from a file's bytes alone, and each problem that is built, is kept.
 
     Records are read and held against it every time. What is not a plain file is read every time too.
     """
@@ -49,6 +50,7 @@ def evaluated_once() -> Iterator[None]:
 
     build = Problems._build
 
+    @functools.wraps(build)
     def built(problems: Problems, record: Any) -> Any:
         key = problems._fetch, problems._large, Problems.key(record)
         if key not in found:
