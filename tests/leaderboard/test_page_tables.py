@@ -1,11 +1,13 @@
 """Tables of the pages are what their command makes of what is published, and prose what a comparison says."""
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
+from prefbench.boards import compare
 from prefbench.boards.compare import compare_aligners
 
 ROOT = Path(__file__).parents[2]
@@ -13,14 +15,23 @@ SCRIPTS = ROOT / "leaderboard" / "scripts"
 BOARD = ROOT / "leaderboard" / "results.zip"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def find_records():
+    """The records of the board, which all tests here are about, are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "find_records", functools.cache(compare.find_records))
+        yield compare.find_records
+
+
 @pytest.fixture(scope="module")
-def script():
+def script(find_records):
     """The script as a module, with its neighbours to import."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPTS)
         spec = importlib.util.spec_from_file_location("published_tables", SCRIPTS / "tables.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        module.find_records = find_records
         for neighbour in ("personas", "personal", "routers", "strategy"):
             sys.modules.pop(neighbour, None)
         yield module

@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, NonlinearConstraint, minimize
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from prefbench.errors import PrefbenchError, UserError
 from prefbench.learn import concave, exact, newton
@@ -77,10 +77,12 @@ def maxmin_by_scipy(game: Game) -> float:
 def maxmin_by_mirror_descent(game: Game, steps: int = 20_000, step: float = 0.3) -> Solution:
     logits = np.zeros(game.groups)
     for _ in range(steps):
-        weights = np.exp(logits - logits.max())
-        logits = logits - step * game.dual(weights / weights.sum())[1]
-    weights = np.exp(logits - logits.max())
-    logprob = game.policy(weights / weights.sum())
+        before = softmax(logits)
+        logits = logits - step * game.dual(before)[1]
+        if np.abs(softmax(logits) - before).max() < 1e-15:  # each later step is as short
+            break
+    weights = softmax(logits)
+    logprob = game.policy(weights)
     values = game.values(logprob)
     return Solution(weights, logprob, values, float(values.min()), np.nan)
 

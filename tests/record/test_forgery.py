@@ -23,11 +23,20 @@ from prefbench.errors import UserError
 from prefbench.problem.problem import apportion
 from prefbench.record.evidence import read_items
 from prefbench.record.files import read_record
+from prefbench.record.problems import Problems
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
 from prefbench.tools.rerun import draw, rerun
+from support.evaluated_once import evaluated_once
 from support.forging import LIVELY, forge, problem_of, saying
 from support.tiny import TINY_ALIGNER, TINY_SETS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tables_evaluated_once():
+    """Here few tables stand beside many records."""
+    with evaluated_once():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +371,7 @@ def test_a_problem_is_built_once_for_all_runs_that_share_it(board, monkeypatch):
 
     counting = dataclasses.replace(entry, function=functools.wraps(entry.function)(function))
     monkeypatch.setitem(registry._entries, ("task", "imdb_two_group"), counting)
+    monkeypatch.setattr(Problems, "_build", Problems._build.__wrapped__)  # as it is, which keeps none
     assert not any(each.wrong for each in verify_board(nano(board)))
     assert sorted(built) == [0, 1]
     verify_board(nano(board), sample=1)

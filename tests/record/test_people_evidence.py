@@ -16,11 +16,19 @@ from prefbench.record.summary_people import summarise_people
 from prefbench.record.verify import verify
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets
+from support.evaluated_once import evaluated_once
 from support.personal import personal
 from support.small_world import SMALL, WORLD
 from support.tiny import TINY_SETS
 
 PEOPLE = ["task.spread=0.5", "task.unseen_annotators=8"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tables_evaluated_once():
+    """Here few tables stand beside many records."""
+    with evaluated_once():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from prefbench.spec import digest, make_spec, parse_sets
 from prefbench.tools.prompts import problem_stated
 from prefbench.tools.rerun import draw, rerun
 from support.brought import brought
+from support.evaluated_once import evaluated_once
 from support.personal import personal
 from support.small_world import SMALL
 from support.tiny import TINY_ALIGNER, TINY_SETS
@@ -51,6 +52,13 @@ def flat(annotation):
 def test_every_field_is_checked_or_has_a_reason_why_not():
     assert sorted(leaves(Record)) == sorted([*CHECKED, *UNCHECKED])
     assert all([*CHECKED.values(), *UNCHECKED.values()])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tables_evaluated_once():
+    """Here few tables stand beside many records."""
+    with evaluated_once():
+        yield
 
 
 @pytest.fixture(scope="module")

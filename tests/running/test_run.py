@@ -107,8 +107,10 @@ def test_every_aligner_gives_a_record_that_its_evidence_supports(aligner, runs):
 @pytest.mark.parametrize("aligner", LISTED)
 def test_every_aligner_on_every_world(task, aligner, runs):
     """The same functions as on language models, here against the exact optimum."""
-    several = {"labels_per_pair": 3} if "votes" in registry.get("aligner", aligner).needs else {}
-    spec = make_spec(task=task, aligner=aligner, seed=1, sets={"task": several})
+    sets = {"labels_per_pair": 3} if "votes" in registry.get("aligner", aligner).needs else {}
+    if "test_prompts" in registry.get("task", task).options.model_fields:
+        sets["test_prompts"] = 100
+    spec = make_spec(task=task, aligner=aligner, seed=1, sets={"task": sets})
     try:
         folder, record = run(spec, runs)
     except UserError as error:
