@@ -13,7 +13,7 @@ from prefbench.learn.floor import MOST, Floored, with_floor
 from prefbench.learn.game import Game
 from prefbench.learn.options import PairwiseOptions, SingleRewardOptions, kl_coefficient
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.rewards import fit_known_groups, pairs_by_group, pairs_of
+from prefbench.learn.rewards import fit_known_groups, group_among, pairs_by_group, pairs_of
 from prefbench.learn.routing import game_of
 from prefbench.learn.weighted import LEAST_SPREAD, both_sides, listed
 from prefbench.learn.welfare import mean
@@ -57,10 +57,9 @@ def can(view: pb.View, backbone: pb.Backbone, options: CANOptions) -> pb.Aligned
     By its dual (`learn/floor.py`), on all responses of a world or on reference samples (MoCAN): the policy is
     the optimum for r + l s, in closed form or by PPO.
     """
-    assert view.shares is not None
     rewards = fit_known_groups(view, backbone, options)
     names, beta = rewards.names, kl_coefficient(options.kl_coefficient, backbone.kl_coefficient)
-    weights, minority = _others(view.shares, names)
+    weights, minority = _others(view, names)
     game = game_of(view, backbone, rewards, beta, options.candidates, "floor")
     two = np.stack([game.rewards @ weights, game.rewards[:, :, minority]], axis=2)
     found = with_floor(Game(two, game.reference, game.weights, beta), options.floor)
@@ -96,10 +95,9 @@ def pecan(view: pb.View, backbone: pb.Backbone, options: PeCANOptions) -> pb.Ali
 
     The train pairs' labels become sigmoid(D (r + l s)), as strengths, which the paper draws as coins.
     """
-    assert view.shares is not None
     beta, loss = options.beta or backbone.dpo_beta, DPO.of(options, backbone)
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
-    minority = _minority(view.shares)
+    minority = group_among(view, None, smallest=True)
     sides = [
         [pairs[np.flatnonzero((pairs.group == minority) == mine)] for pairs in (train, held_out)]
         for mine in (False, True)
@@ -139,15 +137,11 @@ def pecan(view: pb.View, backbone: pb.Backbone, options: PeCANOptions) -> pb.Ali
     return pb.Aligned(policy, notes=_said(found, options, minority, listed(backbone)))
 
 
-def _minority(shares: dict[str, float]) -> str:
-    """The group with the smallest share, the last of equals."""
-    return min(reversed(list(shares)), key=shares.__getitem__)
-
-
-def _others(shares: dict[str, float], names: Sequence[str]) -> tuple[np.ndarray, int]:
+def _others(view: pb.View, names: Sequence[str]) -> tuple[np.ndarray, int]:
     """Weights [G] of all groups but the minority by share, summing to one, and its place."""
-    minority = names.index(_minority(shares))
-    weights = np.array([shares[name] for name in names])
+    assert view.shares is not None
+    minority = names.index(group_among(view, None, smallest=True))
+    weights = np.array([view.shares[name] for name in names])
     weights[minority] = 0.0
     return weights / weights.sum(), minority
 
