@@ -1,4 +1,4 @@
-"""Tables of docs/results.md, docs/personal.md and docs/strategy.md, of what is published beside this folder.
+"""Tables of docs/results.md, docs/worlds.md, docs/personal.md and docs/strategy.md, of what is published beside this folder.
 
     python leaderboard/scripts/tables.py            # print them
     python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from personal import table as personal_table
 from personas import across, worst
+from regrets import table as regrets_table
 from routers import table as routers_table
 from strategy import gains_of, losses_of
 
@@ -144,6 +145,7 @@ def published() -> dict[str, Callable[[], str]]:
     personas = read_csv(PUBLISHED / "personas.csv")
     personas["task"] = personas["task"].str.partition("@")[0]
     style = personas[personas["task"] == "tulu_style"]
+    worlds = read_csv(PUBLISHED / "worlds.csv")
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
         "win-rates": lambda: win_rates(read_csv(PUBLISHED / "results.csv")),
@@ -154,6 +156,12 @@ def published() -> dict[str, Callable[[], str]]:
         "style-told": lambda: worst(style, PROMPTED),
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
+        "regret-one-question": lambda: regrets_table(worlds, "worst_case_two_group"),
+        "regret-three-groups": lambda: regrets_table(worlds, "bandit_k_group"),
+        "regret-walks": lambda: regrets_table(worlds, "gridworld_two_group"),
+        "regret-responses": lambda: regrets_table(worlds, "response_pool"),
+        "regret-two-groups": lambda: regrets_table(worlds, "bandit_two_group"),
+        "regret-votes": lambda: regrets_table(worlds, "worst_case_two_group", votes=True),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
         "strategy-one-question": lambda: gains_of(strategy, "one question"),

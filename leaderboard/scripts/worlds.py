@@ -1,6 +1,6 @@
 """The figures of docs/worlds.md on worlds whose responses can be listed, one section for each argument.
 
-    python leaderboard/scripts/worlds.py robust solvers scale clusters ppo regret growth
+    python leaderboard/scripts/worlds.py robust solvers scale clusters ppo growth
 
 Sections: `robust` (T7: group-robust DPO), `solvers` (T6: three solvers, one optimum), `scale` (T8:
 normalisation), `clusters` (T4: EM, with a heat map), `ppo` (PPO by sampling against the exact optimum),
@@ -315,41 +315,7 @@ def growth(runs: Path) -> None:
     table(rows)
 
 
-def regret(runs: Path) -> None:
-    """Regrets of every aligner on every world, ten seeds, as many clusters as groups."""
-    print("## regret\n")
-    for world in (entry.name for entry in registry.entries("task") if entry.backbone == "finite"):
-        rows = []
-        for entry in registry.entries("aligner"):
-            walks = entry.name == "occupancy_maxmin"
-            if "finite" not in entry.backbones or (walks and world != "gridworld_two_group"):
-                continue
-            groups = len(measured(runs, world, "reference", 0)[1].groups)
-            several = {"labels_per_pair": "3"} if "votes" in entry.needs else {}
-            known = {"clusters": str(groups)} if "clusters" in entry.options.model_fields else {}
-            records = [
-                measured(runs, world, entry.name, seed, task=several, aligner=known)[1] for seed in range(10)
-            ]
-            solved = [record.regret for record in records if record.regret is not None]
-            if not solved:
-                print(f"{world}, {entry.name}: {records[0].message}\n")
-                continue
-            rows.append(
-                {
-                    "aligner": entry.name,
-                    "needs": ", ".join(sorted(entry.needs)) or "nothing",
-                    "egalitarian regret": np.mean([r.egalitarian_regret for r in solved]),
-                    "largest regret": np.mean([r.max_regret for r in solved]),
-                    "distance to the front": np.mean([r.pareto_distance for r in solved]),
-                    "KL": np.mean([r.kl for r in solved]),
-                    "seeds": len(solved),
-                }
-            )
-        print(f"{world}\n")
-        table(sorted(rows, key=lambda row: row["egalitarian regret"]))
-
-
-SECTIONS = {f.__name__: f for f in (robust, solvers, scale, clusters, ppo, regret, growth)}
+SECTIONS = {f.__name__: f for f in (robust, solvers, scale, clusters, ppo, growth)}
 
 if __name__ == "__main__":
     registry.load_plugins()

@@ -1,0 +1,37 @@
+"""Tables of docs/worlds.md on who loses what against the exact optimum, of leaderboard/worlds.csv."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+VOTES = "task.labels_per_pair=3"
+
+
+def table(frame: pd.DataFrame, world: str, votes: bool = False) -> str:
+    """One row for each aligner on a world, least egalitarian regret first; `votes`: where pairs have three labels."""
+    variant = frame["variant"].fillna("")
+    part = frame[
+        (frame["task"].str.partition("@")[0] == world) & (variant.str.contains(VOTES, regex=False) == votes)
+    ]
+    part = part.sort_values("egalitarian_regret", kind="stable")
+    return pd.DataFrame(
+        {
+            "aligner": part["aligner"],
+            "needs": part["needs"],
+            "rank": [
+                f"{row.rank:.0f} [{row.rank_low:.0f}, {row.rank_high:.0f}]"
+                if pd.notna(row.rank)
+                else row.role
+                for row in part.itertuples()
+            ],
+            "egalitarian regret [95%]": [
+                f"{row.egalitarian_regret:.3f} [{row.egalitarian_regret_low:.3f}, {row.egalitarian_regret_high:.3f}]"
+                for row in part.itertuples()
+            ],
+            "largest regret": part["max_regret"].map("{:.3f}".format),
+            "distance to the front": part["pareto_distance"].map("{:.3f}".format),
+            "worst group wins": part["worst_group_win_rate"].map("{:.2f}".format),
+            "KL": part["kl"].map("{:.2f}".format),
+            "seeds": part["n_seeds"],
+        }
+    ).to_markdown(index=False, disable_numparse=True)
