@@ -8,7 +8,10 @@ VOTES = "task.labels_per_pair=3"
 
 
 def table(frame: pd.DataFrame, world: str, votes: bool = False) -> str:
-    """One row for each aligner on a world, least egalitarian regret first; `votes`: where pairs have three labels."""
+    """One row for each aligner on a world, least egalitarian regret first.
+
+    `votes`: of the runs whose pairs have three labels.
+    """
     variant = frame["variant"].fillna("")
     part = frame[
         (frame["task"].str.partition("@")[0] == world) & (variant.str.contains(VOTES, regex=False) == votes)
@@ -25,8 +28,13 @@ def table(frame: pd.DataFrame, world: str, votes: bool = False) -> str:
                 for row in part.itertuples()
             ],
             "egalitarian regret [95%]": [
-                f"{row.egalitarian_regret:.3f} [{row.egalitarian_regret_low:.3f}, {row.egalitarian_regret_high:.3f}]"
-                for row in part.itertuples()
+                f"{lost:.3f} [{low:.3f}, {high:.3f}]"
+                for lost, low, high in zip(
+                    part["egalitarian_regret"],
+                    part["egalitarian_regret_low"],
+                    part["egalitarian_regret_high"],
+                    strict=True,
+                )
             ],
             "largest regret": part["max_regret"].map("{:.3f}".format),
             "distance to the front": part["pareto_distance"].map("{:.3f}".format),

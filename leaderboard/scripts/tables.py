@@ -1,4 +1,4 @@
-"""Tables of docs/results.md, docs/worlds.md, docs/personal.md and docs/strategy.md, of what is published beside this folder.
+"""Tables of docs/results.md, worlds.md, personal.md and strategy.md, of what is published beside this folder.
 
     python leaderboard/scripts/tables.py            # print them
     python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,26 +65,36 @@ class PackedFile:
     """Bytes."""
 
 
-def pack(runs_dir: Path, out: Path) -> PackedFile:
-    """Pack the runs of a folder, or of another packed board, into one file, but for those that tuned.
+def pack(sources: Sequence[Path], out: Path) -> PackedFile:
+    """Pack the runs of folders and of other packed boards into one file, but for those that tuned.
 
     Records lose what names this machine (`anonymous`) and evidence all but its known columns, as with
-    `submit`. Nothing is verified: `verify` reads the file.
+    `submit`. Nothing is verified: `verify` reads the file. A run that is in several sources is packed once.
 
     Args:
-        runs_dir: of the runs.
+        sources: folders of runs, and packed boards.
         out: the file, whose name ends in `.zip`.
 
     Raises:
-        UserError: there is no run, one cannot be read or still names this machine, or the name is another.
+        UserError: there is no run in a source, one cannot be read or still names this machine, two different
+            runs have one name, or the name of the file is another.
     """
-    folders = [folder for folder in run_folders(runs_dir) if read_record(folder).split == "test"]
-    if not folders:
-        raise UserError(f"no record in '{runs_dir}': name a runs folder with runs in it.")
-    return write_board(folders, read_declared(runs_dir), out)
+    folders: dict[str, Path] = {}
+    declared: dict[str, set[int]] = {}
+    for source in sources:
+        found = [folder for folder in run_folders(source) if read_record(folder).split == "test"]
+        if not found:
+            raise UserError(f"no record in '{source}': name a runs folder with runs in it.")
+        for folder in found:
+            known = folders.setdefault(folder.name, folder)
+            if known != folder and anonymous(read_record(known)) != anonymous(read_record(folder)):
+                raise UserError(f"'{known}' and '{folder}' are two runs of one name: keep one of them.")
+        for setting, seeds in read_declared(source).items():
+            declared.setdefault(setting, set()).update(seeds)
+    return write_board(folders.values(), declared, out)
 
 
-def write_board(folders: Iterable[Path], declared: Mapping[str, Sequence[int]], out: Path) -> PackedFile:
+def write_board(folders: Iterable[Path], declared: Mapping[str, Collection[int]], out: Path) -> PackedFile:
     """Pack these runs and seeds of boards into a file; see `pack`."""
     if out.suffix != SUFFIX:
         raise UserError(f"'{out}' does not end in {SUFFIX}: give the packed board such a name.")
@@ -106,7 +116,7 @@ def write_board(folders: Iterable[Path], declared: Mapping[str, Sequence[int]], 
             file: tuple(tuple(pair.columns) for pair in pairs) for file, pairs in sorted(tables.items())
         },
         runs=tuple(runs),
-        declared={setting: tuple(seeds) for setting, seeds in sorted(declared.items())},
+        declared={setting: tuple(sorted(seeds)) for setting, seeds in sorted(declared.items())},
     )
     members = {INDEX: index.model_dump_json().encode(), RECORDS: ("\n".join(lines) + "\n").encode()}
     for file, pairs in sorted(tables.items()):

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shutil
 import warnings
 import zipfile
 
@@ -22,7 +23,7 @@ from prefbench.errors import UserError
 from prefbench.record import packed
 from prefbench.record.anonymous import anonymous
 from prefbench.record.evidence import read_evidence, read_items
-from prefbench.record.files import find_records, read_record
+from prefbench.record.files import find_records, read_record, run_folders
 from prefbench.report.page import page
 from support.commands import typed
 from support.mutations import cut, flipped, zip_changed
@@ -50,7 +51,7 @@ def both(tmp_path_factory):
     """A runs folder and the same in one file."""
     folder = make_runs(tmp_path_factory.mktemp("runs"))
     out = tmp_path_factory.mktemp("packed") / "board.zip"
-    pack(folder, out)
+    pack([folder], out)
     return folder, out
 
 
@@ -70,7 +71,7 @@ def test_every_run_is_there_as_it_was(both):
 
 def test_every_kind_of_evidence_is_there(tmp_path):
     make_every_kind(tmp_path)
-    pack(tmp_path / "runs", tmp_path / "board.zip")
+    pack([tmp_path / "runs"], tmp_path / "board.zip")
     for folder, record in find_records(tmp_path / "runs"):
         names = ["items.parquet"]
         names += ["prompted.parquet"] * (record.prompted_worst_group_win_rate is not None)
@@ -114,8 +115,42 @@ def test_what_runs_share_is_stored_once_and_the_bytes_are_the_runs(both, tmp_pat
         (240, 60),
     }  # prompts and reference responses are the same whatever the seed here
     for source, again in ((folder, tmp_path / "again.zip"), (out, tmp_path / "repacked.zip")):
-        pack(source, again)
+        pack([source], again)
         assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_board_grows(both, tmp_path):
+    """Parts that were packed, and a folder, make the file that all at once make; a run in two is one."""
+    folder, out = both
+    parts = [tmp_path / "first", tmp_path / "second"]
+    for place, run in enumerate(run_folders(folder)):
+        shutil.copytree(run, parts[place % 2] / run.name)
+    shutil.copytree(folder / "boards", parts[1] / "boards")
+    shutil.copytree(run_folders(folder)[1], parts[0] / run_folders(folder)[1].name)
+    pack(parts[:1], tmp_path / "first.zip")
+    pack([tmp_path / "first.zip", parts[1]], tmp_path / "all.zip")
+    assert (tmp_path / "all.zip").read_bytes() == out.read_bytes()
+
+
+def test_seeds_that_either_declared_are_declared(both, tmp_path):
+    folder, out = both
+    other = tmp_path / "other"
+    shutil.copytree(run_folders(folder)[0], other / run_folders(folder)[0].name)
+    (setting,) = read_declared(folder)
+    declare_seeds(other, {setting: [1, 2]})
+    pack([out, other], tmp_path / "all.zip")
+    assert read_declared(tmp_path / "all.zip") == {setting: [0, 1, 2]}
+
+
+def test_two_runs_of_one_name_are_not_one(both, tmp_path):
+    folder, out = both
+    run = next(run for run in run_folders(folder) if read_record(run).status == "ok")
+    shutil.copytree(run, tmp_path / "other" / run.name)
+    said = json.loads((tmp_path / "other" / run.name / "record.json").read_text())
+    (tmp_path / "other" / run.name / "record.json").write_text(json.dumps({**said, "kl": 7.0}))
+    with pytest.raises(UserError, match="are two runs of one name"):
+        pack([out, tmp_path / "other"], tmp_path / "all.zip")
+    assert not (tmp_path / "all.zip").exists()
 
 
 def test_the_command(both, tmp_path):
@@ -127,6 +162,7 @@ def test_the_command(both, tmp_path):
     for given, said in (
         ((folder, tmp_path / "board.tar"), "does not end in .zip"),
         ((tmp_path / "nowhere", tmp_path / "b.zip"), "no record in"),
+        ((folder, tmp_path / "nowhere", tmp_path / "b.zip"), "no record in"),
     ):
         outcome = typed("leaderboard", "pack", *given)
         assert outcome.code == 2 and said in outcome.err
@@ -290,5 +326,5 @@ def test_a_board_of_eight_hundred_runs_fits_a_repository(tmp_path):
                 folder = runs / f"a{number}-{ratio}-{seed}"
                 write_record(record, folder)
                 write_items(items, folder)
-    made = pack(runs, tmp_path / "board.zip")
+    made = pack([runs], tmp_path / "board.zip")
     assert made.runs == 800 and made.size <= 15e6

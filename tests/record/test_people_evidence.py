@@ -108,7 +108,7 @@ def test_an_honest_run_follows_and_is_packed_and_submitted_whole(honest, tmp_pat
     (found,) = verify_board([honest[kind]])
     assert (found.wrong, found.odd, found.unchecked) == ([], [], [])
     submit([honest[kind]], tmp_path / "board")
-    pack(tmp_path / "board", tmp_path / "board.zip")
+    pack([tmp_path / "board"], tmp_path / "board.zip")
     (run_folder,) = (tmp_path / "board").iterdir()
     packed = read_items(tmp_path / "board.zip" / run_folder.name, PEOPLE_FILE)
     pd.testing.assert_frame_equal(packed, read_items(honest[kind], PEOPLE_FILE))

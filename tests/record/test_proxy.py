@@ -115,7 +115,7 @@ def test_a_packed_board_keeps_them_and_shares_none_of_an_aligners_own(folder, tm
     other = {name: np.resize(values, 60) for name, values in BY_HAND.items()}
     other["reference_proxy/a"] = other["reference_proxy/a"] + np.float32(1)
     make_run(runs, RATES, columns=other, aligner="other")
-    pack(runs, tmp_path / "board.zip")
+    pack([runs], tmp_path / "board.zip")
     for run in runs.iterdir():
         kept, items = read_items(tmp_path / "board.zip" / run.name), read_items(run)
         columns = later_columns(items)

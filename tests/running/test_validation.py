@@ -75,7 +75,7 @@ def test_it_follows_from_its_evidence_but_no_board_takes_it_in(both, tmp_path):
     runs, ((test, _), (folder, _)) = both
     assert [each.wrong for each in verify_board([test, folder])] == [[], []]
     assert [row.first.split for row in load_rows(runs)] == ["test"]
-    pack(runs, tmp_path / "board.zip")
+    pack([runs], tmp_path / "board.zip")
     assert [record.split for _, record in find_records(tmp_path / "board.zip")] == ["test"]
     with pytest.raises(UserError, match="was measured on validation prompts, in tuning: it is of no board"):
         submit([folder], tmp_path / "packed")

@@ -66,7 +66,7 @@ def make_seeds(root: Path) -> None:
 
     make_runs(root)
     folder = root / RUN
-    pack(root / "runs", root / "packed.zip")
+    pack([root / "runs"], root / "packed.zip")
     (folder / "history.json").write_text(json.dumps([{"reward": 0.1 * i, "kl": 0.2 * i} for i in range(5)]))
     stage = root / "runs/stages/policy/0123456789abcdef0123456789abcdef"
     stage.mkdir(parents=True)
