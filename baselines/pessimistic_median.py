@@ -69,4 +69,12 @@ def pessimistic_median(view: pb.View, backbone: pb.Backbone, options: MedianOpti
     def reward(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         return np.asarray(experts(prompts, responses) @ head)[:, None]
 
-    return backbone.optimise(reward, mean(), options, prompts=view.prompts, seed=view.seed, names=["median"])
+    return backbone.optimise(
+        reward,
+        mean(),
+        options,
+        prompts=view.prompts,
+        seed=view.seed,
+        names=["median"],
+        held_out=[held_out],
+    )

@@ -10,7 +10,7 @@ from pydantic import Field
 import prefbench as pb
 from prefbench.learn.low_rank import fit_heads
 from prefbench.learn.options import SingleRewardOptions
-from prefbench.learn.rewards import fit_everybody, pairs_of
+from prefbench.learn.rewards import fit_everybody, pairs_by_group, pairs_of
 from prefbench.learn.weighted import Frozen
 from prefbench.learn.welfare import per_sample_min
 from prefbench.search import Choice, LogUniform
@@ -45,5 +45,11 @@ def shared_rep(view: pb.View, backbone: pb.Backbone, options: SharedRepOptions) 
         return np.asarray(experts(prompts, responses) @ heads - shift)
 
     return backbone.optimise(
-        rewards, per_sample_min, options, prompts=view.prompts, seed=view.seed, names=names
+        rewards,
+        per_sample_min,
+        options,
+        prompts=view.prompts,
+        seed=view.seed,
+        names=names,
+        held_out=list(pairs_by_group(view, "validation").values()),
     )
