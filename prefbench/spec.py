@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -71,6 +72,23 @@ class RunSpec:
         """The options by section, the address of a policy among them."""
         found = {section: getattr(self, f"{section}_options") for section in SECTIONS}
         return found if self.outside is None else found | {"policy": address_in(self.outside["source"])}
+
+    def option_sets(self) -> dict[str, type[BaseModel]]:
+        """The option sets by section.
+
+        Raises:
+            UserError: its task, aligner or model is not here.
+        """
+        entries = (registry.get("task", self.task), registry.get("aligner", self.aligner))
+        owners = [*entries, get_model(self.model)]
+        return dict(zip(SECTIONS, [*(owner.options for owner in owners), EvaluateOptions], strict=True))
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """The defaults of its options by section, as the record stores them."""
+        return {
+            section: defaults_of(options, getattr(self, f"{section}_options"))
+            for section, options in self.option_sets().items()
+        }
 
     @property
     def hash(self) -> str:
@@ -352,6 +370,22 @@ def stored_spec(stored: Mapping[str, Any]) -> RunSpec:
         for kind, entry in entries.items()
     }
     return replace(spec, **sections)
+
+
+def defaults_of(
+    options: type[BaseModel], names: Iterable[str], numerics: float | None = math.inf
+) -> dict[str, Any]:
+    """The defaults of those of the named options that have one, as they look in a specification.
+
+    Args:
+        options: the option set.
+        names: options of a specification.
+        numerics: for the defaults of their time, those of a record, None being from before they were kept.
+    """
+    former: Mapping[str, tuple[Any, int]] = getattr(options, "former_defaults", {})
+    then = {name: value for name, (value, until) in former.items() if (numerics or 0) <= until}
+    usual = options.model_construct(**then).model_dump(mode="json", warnings=False)
+    return {name: usual[name] for name in names if name in usual}
 
 
 def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:

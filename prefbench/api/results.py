@@ -178,7 +178,7 @@ def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
         "data": record.data,
         "minority_ratio": record.minority_ratio,
         "aligner": record.aligner,
-        "variant": variant(record.spec, record.numerics),
+        "variant": variant(record),
         "seed": record.seed,
         "status": record.status,
     }

@@ -234,10 +234,7 @@ def _only(side: Side, boards: set[str]) -> Row:
     name = side.name
     fitting = [row for row in side.rows if board_key(row.first) in boards]
     if len(fitting) > 1:
-        listed = ", ".join(
-            f"{config_hash(r.first.spec)} ({variant(r.first.spec, r.first.numerics) or 'defaults'})"
-            for r in fitting
-        )
+        listed = ", ".join(f"{config_hash(r.first.spec)} ({variant(r.first) or 'defaults'})" for r in fitting)
         raise UserError(f"'{name}' was run with different options: say which by its hash, {listed}.")
     if not fitting[0].measurable:
         raise UserError(f"'{name}' cannot be compared, it is {fitting[0].status}: run it again.")
@@ -312,7 +309,7 @@ def _differences(a: Row, b: Row) -> tuple[MeasureDifference, ...]:
 
 def row_title(row: Row) -> str:
     """A row's aligner, with its options where they are not the defaults."""
-    options = variant(row.first.spec, row.first.numerics)
+    options = variant(row.first)
     return f"{row.first.aligner} ({options})" if options else row.first.aligner
 
 

@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic_core import to_jsonable_python
-
 from prefbench import registry
 from prefbench.record.schema import Record
-from prefbench.spec import EvaluateOptions, digest
+from prefbench.spec import EvaluateOptions, defaults_of, digest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -69,36 +67,36 @@ KINDS = ("task", "aligner", "model", "evaluate")
 """Sections of a specification that have options, in the order in which they are told."""
 
 
-def variant(spec: Mapping[str, Any], numerics: int | None, kinds: Sequence[str] = KINDS) -> str:
+def variant(record: Record, kinds: Sequence[str] = KINDS) -> str:
     """The options that are not the defaults of their time, as `aligner.beta=0.5, task.noise=2`, or nothing.
 
     What tuning chose has the word `tuned` before it, also where it chose the defaults. `kinds` are the
     sections that are told.
 
-    Defaults come from the registry. The options of something that is not registered here (a plug-in
-    that was not given) cannot be told from defaults, so its rows show the specification's hash.
+    Defaults are those that the record has; of an older one, which has none, the registry's. The options of an
+    older record's plug-in that is not registered here cannot be told from defaults, so its rows show the
+    specification's hash.
     """
+    spec = record.spec
     changed = ["tuned"] if spec.get("tuning") and "aligner" in kinds else []
     for kind in kinds:
         options = spec.get(f"{kind}_options") or {}
-        if not options:
-            continue
-        known = _option_types(kind, str(spec.get(kind, "")))
-        if known is None:
+        usual = _defaults(record, kind, options) if options else {}
+        if usual is None:
             return f"config {config_hash(spec)}"
+        section = "policy" if kind == "aligner" and spec.get("outside") else kind
         for name in sorted(options):
-            field = known.model_fields.get(name)
-            former, until = getattr(known, "former_defaults", {}).get(name, (None, -1))
-            if field is None:
-                usual = None
-            elif (numerics or 0) <= until:
-                usual = former
-            else:
-                usual = _plain(field.get_default(call_default_factory=True))
-            if field is None or options[name] != usual:
-                section = "policy" if kind == "aligner" and spec.get("outside") else kind
+            if name not in usual or options[name] != usual[name]:
                 changed.append(f"{section}.{name}={json.dumps(options[name])}")
     return ", ".join(changed)
+
+
+def _defaults(record: Record, kind: str, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The defaults of a section of options when a record was made; None where nothing tells them."""
+    if record.defaults is not None:
+        return record.defaults.get(cast(Any, kind), {})
+    known = _option_types(kind, str(record.spec.get(kind, "")))
+    return None if known is None else defaults_of(known, options, record.numerics)
 
 
 def _option_types(kind: str, name: str) -> type[BaseModel] | None:
@@ -108,11 +106,6 @@ def _option_types(kind: str, name: str) -> type[BaseModel] | None:
     if kind == "model" and found is None:
         found = registry.find("model", "pretrained")  # a folder or a hub id
     return None if found is None else found.options
-
-
-def _plain(value: Any) -> Any:
-    """A default as it looks in a specification, after its trip through JSON."""
-    return to_jsonable_python(value, fallback=str)
 
 
 def joined(values: Iterable[object]) -> str:

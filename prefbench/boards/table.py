@@ -202,7 +202,7 @@ def _cells(row: Row, rank: Rank | None, role: str) -> dict[str, Any]:
         "data": first.data,
         "minority_ratio": first.minority_ratio,
         "aligner": first.aligner,
-        "variant": variant(first.spec, first.numerics),
+        "variant": variant(first),
         "needs": NOT_VERIFIED if row.is_outside else " ".join(first.needs) or "nothing",
         "status": row.status,
         "n_seeds": len(row.records),

@@ -44,7 +44,7 @@ def anonymous(record: Record) -> Record:
     Doing it twice changes nothing more.
     """
     plain = record.model_dump(mode="json")
-    spec = {key: _named_by_content(value) for key, value in record.spec.items()}
+    spec = {key: named_by_content(value) for key, value in record.spec.items()}
     provenance = plain["provenance"]
     for name in ("prefbench", "python", "torch", "transformers"):
         if provenance[name] is not None:  # what follows a plus is the builder's own
@@ -59,7 +59,7 @@ def anonymous(record: Record) -> Record:
     if plain["outside"] is not None and isinstance(spec.get("outside"), dict):
         changed["outside"] = {**plain["outside"], "source": spec["outside"].get("source")}
     plain = without_paths({**plain, **changed, "spec": None})
-    plain |= {"spec": spec, "spec_hash": digest(spec)[:16]}
+    plain |= {"spec": spec, "spec_hash": digest(spec)[:16], "defaults": named_by_content(record.defaults)}
     return Record.model_validate(plain)
 
 
@@ -69,12 +69,12 @@ def architecture(hardware: str) -> str:
     return next((name for words, name in _ARCHITECTURES if any(word in said for word in words)), "other")
 
 
-def _named_by_content(value: Any) -> Any:
-    """A specification's value with local paths replaced, at any depth."""
+def named_by_content(value: Any) -> Any:
+    """A value of a specification or of its defaults with local paths replaced, at any depth."""
     if isinstance(value, Mapping):
-        return {without_paths(key): _named_by_content(item) for key, item in value.items()}
+        return {without_paths(key): named_by_content(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_named_by_content(item) for item in value]
+        return [named_by_content(item) for item in value]
     if not isinstance(value, str):
         return value
     if not _is_local(value):

@@ -12,6 +12,7 @@ CHECKED: Mapping[str, str] = {
     "status": "an ok record has evidence, another one has none",
     "spec": "the options of what is registered, its own hash, and the problem that it states",
     "spec_hash": "the specification",
+    "defaults": "the options of what is registered",
     "task": "the specification and the registry",
     "task_version": "the registry",
     "aligner": "the specification and the registry",

@@ -16,11 +16,11 @@ from prefbench.record.schema_outside import OutsideRecord
 from prefbench.record.schema_people import PeopleRecord
 from prefbench.spec import SECTIONS
 
-SCHEMA_VERSION = 7
-READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+SCHEMA_VERSION = 8
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 """Version 1 had no `regret` and two fields less in `em`, version 2 nothing `prompted`, version 3 neither
 `numerics` nor `code`, `plugins` and `stages`, version 4 neither `agreed` and `retention` nor `text`,
-version 5 neither `sees` nor `people`, version 6 no `outside`; all have defaults."""
+version 5 neither `sees` nor `people`, version 6 no `outside`, version 7 no `defaults`; all have defaults."""
 
 
 class _ComparisonRecord(StrictPart):
@@ -264,7 +264,7 @@ class Provenance(StrictPart):
 class Record(StrictPart):
     """One run: one task, aligner, model, minority ratio and seed."""
 
-    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = 7
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 8
     """Version of this format."""
     status: Literal["ok", "diverged", "failed"]
     """Measured fields are null unless `ok`."""
@@ -298,6 +298,9 @@ class Record(StrictPart):
     outside: OutsideRecord | None = None
     """The policy from outside that stands in the aligner's place; null where the run trained one, and of a
     run that failed."""
+    defaults: dict[Literal["task", "aligner", "model", "evaluate"], dict[str, Any]] | None = None
+    """Defaults that the options in `spec` had when it ran, by section; an option that has none is not there.
+    Null in older versions."""
     groups: tuple[GroupRecord, ...]
     """One per group of the task; empty unless `ok`."""
     worst_group: str | None
@@ -384,7 +387,7 @@ class Record(StrictPart):
     provenance: Provenance
     """Versions, hardware and start time."""
 
-    @field_validator("spec", "task_report", mode="before")
+    @field_validator("spec", "defaults", "task_report", mode="before")
     @classmethod
     def _plain_json(cls, value: Any) -> Any:
         try:
@@ -406,6 +409,14 @@ class Record(StrictPart):
         listed = isinstance(value, list | tuple | set | frozenset)
         # What is no name is left for the field's own check to refuse.
         return sorted(set(value)) if listed and all(isinstance(name, str) for name in value) else value
+
+    @model_validator(mode="after")
+    def _defaults_are_of_options(self) -> Record:
+        for section, usual in (self.defaults or {}).items():
+            more = sorted(usual.keys() - self.spec.get(f"{section}_options", {}).keys())
+            if more:
+                raise ValueError(f"defaults has {section}.{more[0]:.80}, which is no option of spec")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
@@ -465,6 +476,8 @@ LATER_VERSION = 5
 """Version of the record's format from which on it has those."""
 PEOPLE_VERSION = 6
 """Version from which on it has `sees` and `people`."""
+DEFAULTS_VERSION = 8
+"""Version from which on it has `defaults`."""
 
 
 def json_schema() -> dict[str, Any]:

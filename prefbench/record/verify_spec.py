@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.identity import Identity
 from prefbench.numerics import NUMERICS
 from prefbench.record.alike import same
+from prefbench.record.anonymous import named_by_content
 from prefbench.record.checked import Checked
-from prefbench.record.schema import PEOPLE_VERSION, Record
-from prefbench.spec import USUAL, EvaluateOptions, RunSpec, parse_ratio, refuse_misfit, renamed, resolve
+from prefbench.record.schema import DEFAULTS_VERSION, PEOPLE_VERSION, Record
+from prefbench.spec import (
+    USUAL,
+    EvaluateOptions,
+    RunSpec,
+    defaults_of,
+    parse_ratio,
+    refuse_misfit,
+    renamed,
+    resolve,
+)
 
 
 def check_spec(checked: Checked, record: Record) -> None:
@@ -87,6 +99,37 @@ def _check_options(checked: Checked, record: Record, section: str, entry: regist
     missing = sorted(set(resolved) - set(given))
     if missing and _is_by_this_code(record):
         checked.wrong.append(f"the specification lacks {section}.{missing[0]}")
+    if record.schema_version >= DEFAULTS_VERSION and not older:
+        _check_defaults(checked, record, section, entry)
+
+
+def _check_defaults(checked: Checked, record: Record, section: str, entry: registry.Entry | None) -> None:
+    """The defaults that a record states for a section of options, against those that are declared here."""
+    options = EvaluateOptions if entry is None else entry.options
+    names = renamed(options, record.spec[f"{section}_options"])
+    said = renamed(options, dict(record.defaults or {}).get(cast(Any, section), {}))
+    of_then, of_now = defaults_of(options, names, record.numerics), defaults_of(options, names)
+    wrong = []
+    for name, value in said.items():
+        declared = [each[name] for each in (of_now, of_then) if name in each]
+        if not any(same(value, here) for usual in declared for here in (usual, named_by_content(usual))):
+            here = f"is {declared[0]!r:.80}" if declared else "none"
+            wrong.append(f"the default of {section}.{name} is {here} here, the record says {value!r:.80}")
+    missing = sorted(of_now.keys() - said.keys())
+    if missing and (record.defaults is None or _is_by_this_code(record)):
+        wrong.append(f"the record lacks the default of {section}.{missing[0]}")
+    if wrong and entry is not None and _is_another(record, entry):
+        checked.unchecked.append(f"defaults of {section} '{entry.name}' are those of other code of it")
+    else:
+        checked.wrong += wrong
+
+
+def _is_another(record: Record, entry: registry.Entry) -> bool:
+    """True if an entry may be of other code than a record: a plug-in's, or in place of a plug-in's model."""
+    made_by = {plugin.digest for plugin in record.plugins}
+    if entry.origin.plugin is None:
+        return entry.kind == "model" and entry.name != record.model and bool(made_by)
+    return (entry.origin.digest or "")[:16] not in made_by
 
 
 def _is_by_this_code(record: Record) -> bool:

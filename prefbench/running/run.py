@@ -182,6 +182,7 @@ def _base_fields(
         "plugins": identity.plugins,
         "spec": spec.to_dict(),
         "spec_hash": spec.hash,
+        "defaults": spec.defaults(),
         "task": spec.task,
         "task_version": entry.version,
         "aligner": spec.aligner,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from prefbench import registry
 from prefbench.backbone.options import PretrainedOptions
 from prefbench.consent import without_keys
 from prefbench.errors import UserError
@@ -18,7 +17,7 @@ from prefbench.estimate.estimate import estimate, problem_of
 from prefbench.estimate.setting import shape_of
 from prefbench.record.problems import LARGEST_RATIO, not_built, too_many
 from prefbench.record.schema import Record
-from prefbench.spec import SECTIONS, EvaluateOptions, RunSpec, get_model, make_spec, resolve, stored_spec
+from prefbench.spec import RunSpec, get_model, make_spec, resolve, stored_spec
 from prefbench.text import message_line, show_count
 
 
@@ -49,20 +48,15 @@ def _completed(spec: RunSpec) -> RunSpec:
     given = {**spec.sections(), "task": without_keys(spec.task_options)}
     owners: dict[str, Any] = {
         f"{section}_options": resolve(options, given[section], section, getattr(spec, section, "evaluator"))
-        for section, options in _options_of(spec).items()
+        for section, options in spec.option_sets().items()
     }
     return replace(spec, **owners)
-
-
-def _options_of(spec: RunSpec) -> dict[str, Any]:
-    entries = (registry.get("task", spec.task), registry.get("aligner", spec.aligner), get_model(spec.model))
-    return dict(zip(SECTIONS, [*(entry.options for entry in entries), EvaluateOptions], strict=True))
 
 
 def _too_much(spec: RunSpec) -> str | None:
     """The work of a run that is more than a stranger's may be; None if it is not."""
     trust = "too much to compute, say --large if you trust it"
-    for section, options in _options_of(spec).items():
+    for section, options in spec.option_sets().items():
         size = too_many(section, getattr(spec, f"{section}_options"), options)
         if size is not None:
             return f"{size}: {trust}"

@@ -19,7 +19,7 @@ from prefbench.record.evidence import read_items, write_items
 from prefbench.record.files import read_record
 from prefbench.stats.power import detectable_over_runs, minimum_detectable_effect
 from support.boards import BAD, GOOD, board, only
-from support.records import make_run
+from support.records import make_record, make_run
 
 
 def give_regret(folder, lost):
@@ -131,6 +131,12 @@ def test_options_are_not_merged(tmp_path):
     assert sorted(frame["variant"])[:3] == ["", "", ""]
 
 
+def of(aligner, numerics=3, defaults=None, **options):
+    """A record of an aligner with these options, and with those of other sections where they are tables."""
+    spec = {"aligner": aligner, "aligner_options": options, "evaluate_options": options.pop("evaluate", {})}
+    return make_record(None, status="failed", numerics=numerics, defaults=defaults, **spec)
+
+
 def test_variant_names_what_is_not_a_default(monkeypatch):
     from prefbench import registry
     from prefbench.registry import Entry, Options
@@ -142,13 +148,24 @@ def test_variant_names_what_is_not_a_default(monkeypatch):
         steps: int = 5
 
     monkeypatch.setattr(registry, "_entries", {("aligner", "toy"): Entry("aligner", "toy", len, Toy)})
-    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 5}}, 3) == ""
-    assert variant({"aligner": "toy", "aligner_options": {"beta": 0.5, "steps": 5}}, 3) == "aligner.beta=0.5"
+    assert variant(of("toy", beta=0.1, steps=5)) == ""
+    assert variant(of("toy", beta=0.5, steps=5)) == "aligner.beta=0.5"
     # Three steps were the default up to numerics 2, and are a choice since.
-    old = {"aligner": "toy", "aligner_options": {"beta": 0.1, "steps": 3}}
-    assert [variant(old, numerics) for numerics in (None, 2, 3)] == ["", "", "aligner.steps=3"]
-    assert variant({"aligner": "toy", "evaluate_options": {"samples": 4}}, 3) == "evaluate.samples=4"
-    assert variant({"aligner": "alien", "aligner_options": {"x": 1}}, 3).startswith("config ")
+    old = [variant(of("toy", numerics, beta=0.1, steps=3)) for numerics in (None, 2, 3)]
+    assert old == ["", "", "aligner.steps=3"]
+    assert variant(of("toy", evaluate={"samples": 4})) == "evaluate.samples=4"
+    assert variant(of("alien", x=1)).startswith("config ")
+
+
+def test_a_record_says_itself_what_its_defaults_were():
+    usual = {"aligner": {"x": 1, "path": None}, "evaluate": {"samples": 1}}
+    told = of("alien", defaults=usual, x=1, path=None, evaluate={"samples": 1})
+    assert variant(told) == ""
+    told = of("alien", defaults=usual, x=2, path=None, must=True, evaluate={"samples": 4})
+    assert variant(told) == "aligner.must=true, aligner.x=2, evaluate.samples=4"
+    assert variant(told, ("evaluate",)) == "evaluate.samples=4"
+    with pytest.raises(ValueError, match=r"defaults has aligner\.x, which is no option"):
+        of("alien", defaults=usual, path=None)
 
 
 def test_config_hash_ignores_the_seed_only():

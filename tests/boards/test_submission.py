@@ -161,6 +161,7 @@ def test_packing_leaves_no_trace_of_the_machine(tmp_path):
         data=str(data),
         model="/srv/models/Big-7B/",
         task_options={"corpus": "~/corpora/reviews.parquet", "size": 5, "hub": "owner/name"},
+        defaults={"task": {"corpus": "~/corpora/reviews.parquet", "size": 5}},
     )
     edit(
         folder,
@@ -191,7 +192,7 @@ def test_packing_leaves_no_trace_of_the_machine(tmp_path):
     record = read_record(packed)
     assert record.data.startswith("my data@") and len(record.data) == len("my data@") + 12
     assert record.model == "Big-7B" and record.spec["task_options"]["hub"] == "owner/name"
-    assert record.spec["task_options"]["corpus"] == "reviews.parquet"
+    assert record.spec["task_options"]["corpus"] == "reviews.parquet" == record.defaults["task"]["corpus"]
     assert "https://example.org/a" in record.task_report["source"]
     assert (record.provenance.hardware, record.provenance.started) == ("cuda", "2026-01-02")
     assert verify_run(packed) == [] and anonymous(record) == record

@@ -31,6 +31,8 @@ def test_an_installed_package_runs_like_a_built_in(tmp_path, monkeypatch):
     assert record["groups"][1]["mean_utility"] == 6
     assert record["groups"][0]["losses"] > 0
     assert record["kl"] is None
+    assert record["defaults"]["aligner"] == {"text": " a tree."}
+    assert record["defaults"]["task"]["annotators"] > 20
 
 
 SPY = """

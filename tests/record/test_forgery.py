@@ -271,6 +271,15 @@ def left_out(board: Board, into: Path) -> Forgery:
     return Forgery([made], nano(board, "maxmin 0"))
 
 
+@forgery("a choice among the defaults", "the default of aligner.kl_coefficient is")  # not recorded then
+def chosen_by_default(board: Board, into: Path) -> Forgery:
+    record = read_record(board["maxmin 0"])
+    options = {**record.spec["aligner_options"], "kl_coefficient": 0.7}
+    usual = {**record.defaults, "aligner": {**record.defaults["aligner"], "kl_coefficient": 0.7}}
+    made = forge(board["maxmin 0"], into, spec={"aligner_options": options}, defaults=usual)
+    return Forgery([made], nano(board, "maxmin 0"))
+
+
 @forgery("task options edited", "n_prompts is 120, the task has 60")  # passed
 def fewer(board: Board, into: Path) -> Forgery:
     options = {**read_record(board["maxmin 0"]).spec["task_options"], "test_prompts": 60}

@@ -95,6 +95,8 @@ def edited(value):
         return value + 1
     if isinstance(value, list):
         return [*value[:-1], edited(value[-1])] if value else ["oracle"]
+    if isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values()):
+        return {name: {key: edited(each) for key, each in inner.items()} for name, inner in value.items()}
     if isinstance(value, dict):
         return {**value, "source": "elsewhere"}
     return "failed" if value == "ok" else f"{value}x"
@@ -133,7 +135,9 @@ def test_an_option_that_has_another_name_today_is_read_by_its_former_one(honest,
     options = dict(record.spec["model_options"])
     options["ridge"] = options.pop("penalty")
     spec = {**record.spec, "model_options": options}
-    write_record(record.model_copy(update={"spec": spec, "spec_hash": digest(spec)[:16]}), folder)
+    usual = {**record.defaults["model"], "ridge": record.defaults["model"]["penalty"]}
+    new = {"defaults": {**record.defaults, "model": {name: usual[name] for name in options}}}
+    write_record(record.model_copy(update={**new, "spec": spec, "spec_hash": digest(spec)[:16]}), folder)
     assert "unknown option model.ridge" in verify_board([folder])[0].wrong[0]
     monkeypatch.setattr(FiniteOptions, "former", {"ridge": "penalty"})
     checked = verify_board([folder])

@@ -16,7 +16,7 @@ from prefbench.record.files import read_record, write_record
 from prefbench.record.schema import Record
 from prefbench.record.summary import summarise
 from prefbench.record.verify import verify
-from prefbench.spec import digest
+from prefbench.spec import RunSpec, digest
 from prefbench.text import count_words, is_empty
 
 LIVELY = ["task.test_prompts=120", "model.steps=60", "model.policy_learning_rate=0.01"]
@@ -39,6 +39,7 @@ def forge(
     plain["spec"] = {**plain["spec"], **(spec or {})}
     plain |= {name: plain["spec"][name] for name in ("task", "aligner", "model", "minority_ratio", "seed")}
     plain["spec_hash"] = digest(plain["spec"])[:16]
+    plain["defaults"] = RunSpec(**plain["spec"]).defaults()
     named = groups or [(group["name"], group["share"], group["is_minority"]) for group in plain["groups"]]
     measured = summarise(items, named, plain["seed"])
     for before, after in zip(plain["groups"], measured["groups"], strict=True):

@@ -71,7 +71,7 @@ def make_spec(**changes):
 
 
 def make_record(items, groups=GROUPS, needs=(), started=PROVENANCE["started"], status="ok", **changes):
-    made_by = {name: changes.pop(name, None) for name in ("numerics", "code")}
+    made_by = {name: changes.pop(name, None) for name in ("numerics", "code", "defaults")}
     spec = make_spec(**changes)
     if status == "ok":
         measured = summarise(items, groups, spec["seed"])
