@@ -2,7 +2,8 @@
 
 Runs every learner on every world of `WORLDS` under every report and reliability, continuing what is in the
 folder RUNS, and writes leaderboard/strategy.csv and leaderboard/unreliable.csv, which `tables.py` makes the
-page's tables of. `--world` and `--aligner`, which may be repeated, run a part; rows of other worlds stay.
+page's tables of. `--world` and `--aligner`, which may be repeated, run a part; rows of other worlds and
+aligners stay.
 """
 
 from __future__ import annotations
@@ -62,11 +63,12 @@ def losses_of(frame: pd.DataFrame, world: str) -> str:
 
 
 def _publish(frame: pd.DataFrame, name: str) -> None:
-    """Write rows in the place of those of the same worlds."""
+    """Write rows in the place of those of the same worlds and aligners."""
     path, parts = PUBLISHED / f"{name}.csv", [frame]
     if path.exists():
-        before = pd.read_csv(path)
-        parts = [before[~before["world"].isin(frame["world"])], frame]
+        before, key = pd.read_csv(path), ["world", "aligner"]
+        again = before.set_index(key).index.isin(frame.set_index(key).index)
+        parts = [before[~again], frame]
     pd.concat(parts).to_csv(path, index=False, float_format="%.6g")
 
 
