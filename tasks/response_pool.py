@@ -7,7 +7,9 @@ expectation and every exact optimum is known, on real language and without a lan
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -65,19 +67,19 @@ def response_pool(
             f"both groups want {majority}: set task.majority and task.minority to two different ones of "
             f"{', '.join(UTILITIES)}."
         )
+    utilities = {name: UTILITIES[name]() for name in (majority, minority)}
     if data == "synthetic":
-        pool = make_pool("synthetic", synthetic_answers(pb.seeds.rng(seed, "answers")))
+        read = _drawn(seed, (majority, minority))
     else:
         pool = make_pool(*read_answers(data, (instruction_column, model_column, output_column)))
+        read = _read(pool, list(utilities.values()))
+    pool, shape = read.pool, read.features.shape[:2]
     prompts = _split(pool, test_share, annotators * pairs_per_annotator, pb.seeds.rng(seed, "prompts"))
-    utilities = {name: UTILITIES[name]() for name in (majority, minority)}
-    features, names, left_out = text_features(pool)
-    shape = features.shape[:2]
     world = World(
         state={prompt: index for index, prompt in enumerate(pool.prompts)},
         responses=pool.responses,
-        features=features,
-        utilities=_tabulate(pool, list(utilities.values())),
+        features=read.features,
+        utilities=read.utilities,
         reference=np.full(shape, 1 / shape[1]),
         beta=beta,
     )
@@ -94,8 +96,8 @@ def response_pool(
         report={
             "source": pool.source,
             "utilities": {name: utility.name for name, utility in utilities.items()},
-            "feature_names": names,
-            "features_dropped": left_out,
+            "feature_names": list(read.names),
+            "features_dropped": list(read.left_out),
             "table": dict(pool.report),
         },
     )
@@ -121,6 +123,33 @@ def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) 
             "asked for: lower task.annotators, task.pairs_per_annotator or task.test_share."
         )
     return pb.Prompts(tuple(train[i % len(train)] for i in range(pairs)), tuple(validation), tuple(test))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A pool whose answers have been read: what is seen of each, and what each is worth."""
+
+    pool: Pool
+    features: np.ndarray
+    """[S, R, d]"""
+    names: tuple[str, ...]
+    """Of the features."""
+    left_out: tuple[str, ...]
+    """Names of those that tell no answer from another."""
+    utilities: np.ndarray
+    """[S, R, G]"""
+
+
+def _read(pool: Pool, utilities: Sequence[pb.Utility]) -> _Read:
+    features, names, left_out = text_features(pool)
+    return _Read(pool, features, tuple(names), tuple(left_out), _tabulate(pool, utilities))
+
+
+@functools.lru_cache(maxsize=32)
+def _drawn(seed: int, wishes: tuple[Wish, ...]) -> _Read:
+    """The synthetic answers of a seed; the aligners of a sweep meet them one after the other."""
+    pool = make_pool("synthetic", synthetic_answers(pb.seeds.rng(seed, "answers")))
+    return _read(pool, [UTILITIES[name]() for name in wishes])
 
 
 def _tabulate(pool: Pool, utilities: Sequence[pb.Utility]) -> np.ndarray:

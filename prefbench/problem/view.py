@@ -43,7 +43,9 @@ class View:
 
 def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed: int) -> View:
     """Hide from an aligner every column and function that it did not say it needs."""
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
+    from datasets.fingerprint import generate_random_fingerprint
 
     columns = ["prompt", "chosen", "rejected"]
     columns += [name for name in ("user_id", "group") if name in needs]
@@ -55,7 +57,10 @@ def make_view(rows: pd.DataFrame, problem: Problem, needs: frozenset[str], seed:
         rows, columns = rows.assign(pair=pair_numbers(rows)), [*columns, "pair"]
 
     def visible(split: str) -> Dataset:
-        return Dataset.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
+        table = pa.Table.from_pandas(rows.loc[rows["split"] == split, columns], preserve_index=False)
+        # A fingerprint names what is cached on disk, as nothing of a table in memory is; one that is made of
+        # all rows takes longer than the rest of the view.
+        return Dataset(table, fingerprint=generate_random_fingerprint())
 
     named = bool(needs & {"group", "oracle"})
     return View(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -110,7 +111,7 @@ class World:
             UserError: a prompt is not of this world.
         """
         try:
-            return np.fromiter((self.state[prompt] for prompt in prompts), np.int64, len(prompts))
+            return np.fromiter(map(self.state.__getitem__, prompts), np.int64, len(prompts))
         except KeyError as error:
             raise UserError(f"{error.args[0]!r:.80} is no prompt of this world.") from None
 
@@ -120,10 +121,11 @@ class World:
         Raises:
             UserError: a text is no response of its state.
         """
-        index = self._column
-        pairs = zip(rows.tolist(), responses, strict=True)
+        if len(rows) != len(responses):
+            raise ValueError(f"{len(responses)} responses of {len(rows)} states")
+        indices = map(self._column.__getitem__, rows.tolist())
         try:
-            return np.fromiter((index[row][text] for row, text in pairs), np.int64, len(responses))
+            return np.fromiter(map(operator.getitem, indices, responses), np.int64, len(responses))
         except KeyError as error:
             raise UserError(f"{error.args[0]!r:.80} is no response of this world.") from None
 

@@ -14,6 +14,7 @@ from prefbench.learn.interface import Backbone, Policy
 from prefbench.learn.selection import BestOfPolicy
 from prefbench.learn.simple_policies import ExtremeLengthPolicy
 from prefbench.store.stages import Store, Work
+from prefbench.store.tables import read_frame
 from prefbench.text import text_digest
 
 
@@ -55,7 +56,7 @@ class _Stored(Policy):
             frame.to_parquet(work.path / "candidates.parquet", index=False)
 
         folder = self.store.stage("candidates", key, compute)
-        texts = pd.read_parquet(folder / "candidates.parquet")["response"].tolist()
+        texts = read_frame(folder / "candidates.parquet")["response"].tolist()
         return [texts[start : start + n] for start in range(0, len(texts), n)]
 
     def logprob(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray | None:

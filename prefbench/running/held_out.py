@@ -24,6 +24,7 @@ from prefbench.running.people import Briefing
 from prefbench.running.rewards import serving
 from prefbench.spec import digest
 from prefbench.store.stages import Store, Work, content_digest
+from prefbench.store.tables import read_frame
 
 NEVER = -1e6
 """Log-probability, in nats, of a response that a policy never gives."""
@@ -111,9 +112,9 @@ def held_out_margins(
 
     personal = policy_folder / MARGINS_FILE
     if personal.exists():
-        margins = pd.read_parquet(personal)
+        margins = read_frame(personal)
     else:
-        margins = pd.read_parquet(store.stage("held_out", key, compute) / "margins.parquet")
+        margins = read_frame(store.stage("held_out", key, compute) / "margins.parquet")
     known = rows.assign(reward=_rewards(rows, policy_folder, labels.rows, evidence))
     # The learned rewards say the same of a pair whatever is known of a person.
     table = margins.merge(known.drop(columns="n"), how="left", on="label")
@@ -126,7 +127,7 @@ def _rewards(
     """Margins of the reward that serves each label's person, [n]; NaN where no reward was learned."""
     if evidence["rewards"] is None:
         return np.full(len(rows), np.nan)
-    margins = pd.read_parquet(policy_folder / "margins.parquet").to_numpy()
+    margins = read_frame(policy_folder / "margins.parquet").to_numpy()
     cluster = dict(evidence["assignment"] or [])
     of_group = {name: serving(name, labels, evidence) for name in rows["group"].unique()}
     column = [

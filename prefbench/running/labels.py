@@ -17,6 +17,7 @@ from prefbench.problem.problem import Problem, apportion
 from prefbench.running.pairs import sampled_pairs
 from prefbench.spec import RunSpec, digest
 from prefbench.store.stages import Store, Work, content_digest
+from prefbench.store.tables import read_frame
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def labels_of(spec: RunSpec, problem: Problem, backbone: Backbone, store: Store)
     if problem.population.spread:
         said = json.loads((folder / "scales.json").read_text())
         scales = Scales(**{name: tuple(values) for name, values in said.items()})
-    return Labels(pd.read_parquet(folder / "labels.parquet"), conflict, content_digest(folder), scales)
+    return Labels(read_frame(folder / "labels.parquet"), conflict, content_digest(folder), scales)
 
 
 def contexts_of(spec: RunSpec, problem: Problem, labels: Labels, store: Store) -> Contexts:
@@ -97,4 +98,4 @@ def contexts_of(spec: RunSpec, problem: Problem, labels: Labels, store: Store) -
         rows.to_parquet(work.path / "contexts.parquet", index=False)
 
     folder = store.stage("contexts", key, compute)
-    return Contexts(pd.read_parquet(folder / "contexts.parquet"), content_digest(folder))
+    return Contexts(read_frame(folder / "contexts.parquet"), content_digest(folder))

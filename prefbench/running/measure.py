@@ -31,6 +31,7 @@ from prefbench.running.scores import compared_in, prompted_scores, scored
 from prefbench.running.selection import selection
 from prefbench.spec import RunSpec, digest
 from prefbench.store.stages import Store, content_digest
+from prefbench.store.tables import read_frame
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def measure(
     course = history.read_text() if history.exists() else None
     known = None if measured["held_out"] is None else held_out
     file = policy_folder / POLICIES_FILE
-    policies = pd.read_parquet(file) if file.exists() else None
+    policies = read_frame(file) if file.exists() else None
     return Found(measured, items, prompted, people, policies, known, distribution, judged, course)
 
 

@@ -9,6 +9,7 @@ from prefbench.learn.interface import Backbone
 from prefbench.problem.problem import Problem
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work, content_digest
+from prefbench.store.tables import read_frame
 from prefbench.text import text_digest
 
 
@@ -38,4 +39,4 @@ def sampled_pairs(
         frame.to_parquet(work.path / "pairs.parquet", index=False)
 
     folder = store.stage("pairs", key, compute)
-    return pd.read_parquet(folder / "pairs.parquet"), content_digest(folder)
+    return read_frame(folder / "pairs.parquet"), content_digest(folder)

@@ -24,6 +24,7 @@ from prefbench.record.files import POLICIES_FILE
 from prefbench.running.labels import Contexts, Labels
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work, content_digest
+from prefbench.store.tables import read_frame
 from prefbench.text import is_empty, text_digest
 
 PERSONAL_FILE = "personal.parquet"
@@ -164,7 +165,7 @@ def given_policies(policy_folder: Path, listed: Floats) -> GivenPolicies:
     if not (policy_folder / PERSONAL_FILE).exists():
         return GivenPolicies(listed, None)
     file = policy_folder / POLICIES_FILE
-    return GivenPolicies(listed, policies_in(pd.read_parquet(file), listed.shape) if file.exists() else {})
+    return GivenPolicies(listed, policies_in(read_frame(file), listed.shape) if file.exists() else {})
 
 
 def people_scores(
@@ -217,7 +218,7 @@ def people_scores(
         items = asked["prompt_id"].to_numpy()[row] * samples + sample
         said, kl = ours["response"].to_numpy(dtype=object)[items], ours["kl"].to_numpy()[items]
         if personal.exists():
-            answers = pd.read_parquet(personal)
+            answers = read_frame(personal)
             places = answers["row"].to_numpy() * samples + answers["sample"].to_numpy()
             said[places], kl[places] = answers["response"], answers["kl"]
         who = [people[place] for place in asked["place"]]
@@ -255,4 +256,4 @@ def people_scores(
         table["value"], table["best_value"] = values[:, 0], values[:, 1]
         table.to_parquet(work.path / "people.parquet", index=False)
 
-    return pd.read_parquet(store.stage("people", key, compute) / "people.parquet")
+    return read_frame(store.stage("people", key, compute) / "people.parquet")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import sys
 from datetime import datetime
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 from prefbench.commit import commit
@@ -22,10 +23,16 @@ def provenance_of(started: datetime) -> dict[str, Any]:
         "prefbench": __version__,
         "git": commit(),
         "python": platform.python_version(),
-        "torch": version("torch"),
-        "transformers": version("transformers"),
+        "torch": _version("torch"),
+        "transformers": _version("transformers"),
         "hardware": gpu or platform.processor() or platform.machine(),
         "threads": 1 if torch is None else torch.get_num_threads(),
         "processes": team().size,
         "started": started.isoformat(timespec="seconds"),
     }
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The installed version of a package, which a process reads once."""
+    return metadata.version(package)

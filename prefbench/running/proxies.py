@@ -20,6 +20,7 @@ from prefbench.learn.rewards import load_rewards, save_rewards
 from prefbench.record.evidence import PROXY, REFERENCE_PROXY
 from prefbench.spec import digest
 from prefbench.store.stages import Store, Work
+from prefbench.store.tables import read_frame
 from prefbench.text import message_line, text_digest
 
 FOLDER = "rewards"
@@ -93,5 +94,5 @@ def with_proxies(
         stage = store.stage("proxies", key, compute, part=role)
         if (stage / "note.txt").exists():
             return items, [(stage / "note.txt").read_text()]
-        found.append(pd.read_parquet(stage / "proxies.parquet").add_prefix(prefix))
+        found.append(read_frame(stage / "proxies.parquet").add_prefix(prefix))
     return pd.concat([items, *found], axis=1), []

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prefbench.problem.problem import Problem
+from prefbench.store.tables import read_frame
 
 
 def reward_accuracy(
@@ -24,7 +25,7 @@ def reward_accuracy(
     names = [group.name for group in problem.groups]
     if evidence["rewards"] is None:
         return dict.fromkeys(names)
-    margins = pd.read_parquet(policy_folder / "margins.parquet").to_numpy()
+    margins = read_frame(policy_folder / "margins.parquet").to_numpy()
     held_out = rows[rows["split"] == problem.measured_on]
     result: dict[str, float | None] = {}
     for name in names:

@@ -14,6 +14,7 @@ from prefbench.problem.problem import Problem
 from prefbench.running.candidates import with_stored_candidates
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
+from prefbench.store.tables import read_frame
 from prefbench.text import text_digest
 
 
@@ -68,7 +69,7 @@ def samples_of(
         frame.to_parquet(work.path / "samples.parquet", index=False)
 
     folder = store.stage("samples", key, compute, part=role if told is None else f"{role}/{told}")
-    return pd.read_parquet(folder / "samples.parquet")
+    return read_frame(folder / "samples.parquet")
 
 
 def _measure(

@@ -14,6 +14,7 @@ from prefbench.record.files import PROMPTED_FILE
 from prefbench.running.samples import Speaker, samples_of
 from prefbench.spec import RunSpec
 from prefbench.store.stages import Store, Work
+from prefbench.store.tables import read_frame
 from prefbench.text import count_words, is_empty, text_digest
 
 
@@ -47,7 +48,7 @@ def scored(problem: Problem, ours: pd.DataFrame, theirs: pd.DataFrame, store: St
                 items[f"{prefix}/{group.name}"] = matrix[:, index]
         items.to_parquet(work.path / "items.parquet", index=False)
 
-    return pd.read_parquet(store.stage("scores", key, compute) / "items.parquet")
+    return read_frame(store.stage("scores", key, compute) / "items.parquet")
 
 
 def _numbers(table: pd.DataFrame) -> str:
@@ -90,7 +91,7 @@ def prompted_scores(
             tables.append(table)
         pd.concat(tables, ignore_index=True).to_parquet(work.path / PROMPTED_FILE, index=False)
 
-    return pd.read_parquet(store.stage("prompted", key, compute) / PROMPTED_FILE)
+    return read_frame(store.stage("prompted", key, compute) / PROMPTED_FILE)
 
 
 def compared_in(table: pd.DataFrame, problem: Problem) -> list[list[str]]:

@@ -19,6 +19,7 @@ from prefbench.problem.people import Scales, own_utilities
 from prefbench.problem.problem import Problem
 from prefbench.running.judges import JUDGED_FILE, JUDGES_FILE, asked_of_judges, judges_of
 from prefbench.spec import RunSpec
+from prefbench.store.tables import read_frame
 from prefbench.text import is_empty
 
 
@@ -46,11 +47,9 @@ def selection(
     if listed is not None and (not personal or (policy_folder / JUDGES_FILE).exists()):
         given = None
         if personal:
-            given = (
-                pd.read_parquet(policy_folder / JUDGES_FILE)["policy"].to_numpy().reshape(-1, *listed.shape)
-            )
+            given = read_frame(policy_folder / JUDGES_FILE)["policy"].to_numpy().reshape(-1, *listed.shape)
         return {"measure": "value", **_values(spec, problem, scales, listed, given, measured["regret"])}, None
-    told = pd.read_parquet(policy_folder / JUDGED_FILE)["response"] if personal else None
+    told = read_frame(policy_folder / JUDGED_FILE)["response"] if personal else None
     judged, scores = _judgements(spec, problem, scales, items, told, measured["worst_group_win_rate"])
     return {"measure": "share won", **scores}, judged
 

@@ -76,15 +76,22 @@ def checksum(path: Path, within: Path | None = None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half."""
+def write_atomically(path: Path, text: str, lasting: bool = True) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never half.
+
+    Args:
+        path: of the file.
+        text: its content.
+        lasting: wait until it is on disk, so that a loss of power cannot leave a name without the content.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with clear_disk_errors():
         try:
             with beside.open("w", encoding="utf-8") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)

@@ -230,7 +230,9 @@ class Store:
                 },
                 "seconds": round(time.monotonic() - started, 3),
             }
-            write_atomically(partial / "done.json", json.dumps(done, indent=1))
+            # The files that it speaks of are not waited for either: what a loss of power cuts short does not
+            # fit its checksum, and is computed again.
+            write_atomically(partial / "done.json", json.dumps(done, indent=1), lasting=False)
             if final.exists():  # a damaged earlier copy
                 shutil.rmtree(final)
             os.replace(partial, final)

@@ -1,6 +1,7 @@
 """Stages: written whole or not at all, found again, repaired, shared between processes."""
 
 import errno
+import json
 import multiprocessing
 import os
 import re
@@ -169,6 +170,29 @@ def test_text_is_replaced_whole(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "two\ud800")
     assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_disks_are_waited_for_only_where_nothing_is_checked_later(tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    Store(tmp_path).stage("pairs", {}, lambda work: None)
+    assert not waited
+    write_atomically(tmp_path / "record.json", "one")
+    assert len(waited) == 1
+
+
+@pytest.mark.parametrize("cut", ["", '{"stage": "pairs", "files"'])
+def test_a_stage_whose_description_was_cut_short_is_computed_again(tmp_path, cut):
+    made = []
+
+    def compute(work):
+        made.append(work.path)
+        (work.path / "text.txt").write_text("said")
+
+    folder = Store(tmp_path).stage("pairs", {}, compute)
+    (folder / "done.json").write_text(cut)
+    assert Store(tmp_path).stage("pairs", {}, compute) == folder
+    assert len(made) == 2 and json.loads((folder / "done.json").read_text())["files"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

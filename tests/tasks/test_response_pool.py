@@ -15,7 +15,7 @@ from prefbench.data.pool import MIN_PROMPTS, Pool, make_pool, read_answers, text
 from prefbench.problem.utilities.content import Conciseness, Coverage
 from prefbench.running.run import run
 from prefbench.spec import make_spec
-from prefbench_tasks.response_pool import UTILITIES, _split, response_pool, synthetic_answers
+from prefbench_tasks.response_pool import UTILITIES, _drawn, _split, response_pool, synthetic_answers
 from support.refusals import refusal
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval_pool.parquet"
@@ -259,6 +259,14 @@ def test_the_seed_says_everything():
     assert one.world.digest == same.world.digest and one.prompts == same.prompts
     assert one.world.digest != other.world.digest and one.prompts != other.prompts
     assert one.report == same.report
+
+
+def test_answers_are_kept_for_their_seed_and_wishes_alone():
+    first = response_pool("synthetic", 0.3, 7)
+    others = [response_pool("synthetic", 0.3, 8), response_pool("synthetic", 0.3, 7, minority="brevity")]
+    assert first.world.digest not in [other.world.digest for other in others]
+    _drawn.cache_clear()
+    assert response_pool("synthetic", 0.3, 7).world.digest == first.world.digest
 
 
 def test_a_table_is_the_same_world_for_every_seed(tmp_path):
