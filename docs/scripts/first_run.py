@@ -3,8 +3,8 @@
     python docs/scripts/first_run.py          # draw and write both of the record in docs/first-run.json
     python docs/scripts/first_run.py RUN      # of a run's folder, whose record is kept in its place
 
-`tests/docs/test_written_pages.py` compares both with what this would make now, and the record with the command:
-after a change that moves results run README's first command again.
+`tests/docs/test_written_pages.py` compares both with what this would make now, and the record with the
+command: after a change that moves results run README's first command again.
 """
 
 from __future__ import annotations

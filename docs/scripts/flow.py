@@ -1,7 +1,7 @@
 """The picture of docs/concepts.md, who makes what of what in a run: `python docs/scripts/flow.py`.
 
-Steps that are stored have their stage's name below them. `tests/docs/test_written_pages.py` compares the picture
-with what this would draw now, and the names with the stages of a run.
+Steps that are stored have their stage's name below them. `tests/docs/test_written_pages.py` compares
+the picture with what this would draw now, and the names with the stages of a run.
 """
 
 from __future__ import annotations

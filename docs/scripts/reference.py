@@ -1,7 +1,8 @@
 """docs/cli.md, docs/modules.md and sentences of docs/api.md: `python docs/scripts/reference.py`.
 
-The command line is what typer knows of it; of a public module or name the page has its first sentence, and the site
-what its docstrings say. `tests/docs/test_written_pages.py` compares the pages with what this would write now.
+The command line is what typer knows of it; of a public module or name the page has its first sentence,
+and the site what its docstrings say. `tests/docs/test_written_pages.py` compares the pages with what
+this would write now.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ CLI_HEAD = f"""# Command line
 
 {WRITTEN}
 
-`prefbench COMMAND --help` prints the same. Exit codes are in [running.md](running.md#exit-codes), options of tasks,
-aligners and models (`--set`) in `prefbench show NAME`.
+`--help` after any command prints the same. Exit codes are in [running.md](running.md#exit-codes),
+options of tasks, aligners and models (`--set`) in `prefbench show NAME`.
 """
 MODULES_HEAD = f"""# Public modules
 
 {WRITTEN}
 
-Modules that tasks, aligners and scripts may import from, beside [the public face](api.md): `pb.PUBLIC_MODULES`. They are
-kept from version to version; everything else may move.
+Modules that tasks, aligners and scripts may import from, beside [the public face](api.md):
+`pb.PUBLIC_MODULES`. They are kept from version to version; everything else may move.
 """
 
 

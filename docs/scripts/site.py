@@ -1,7 +1,7 @@
 """Hook of MkDocs: pages that are read on GitHub become pages of a site that needs nothing but itself.
 
-A link out of docs/ leads nowhere on the site. CONTRIBUTING.md, CHANGELOG.md and the published page come along,
-docs/index.md is there in README.md's place, and of a link to anything else its words are kept.
+A link out of docs/ leads nowhere on the site. CONTRIBUTING.md, CHANGELOG.md and the published page
+come along, docs/index.md is there in README.md's place, and of a link to anything else its words are kept.
 """
 
 from __future__ import annotations
