@@ -211,7 +211,8 @@ def variable_of(url: str, what: str) -> str | None:
         return None
     raise UserError(
         f"{what} is not on this machine: say --allow-host {place}, or --allow-host {place}=VARIABLE with the "
-        f"environment variable that holds its key, or put it into {config_path()}."
+        f"environment variable that holds its key, or put it into {config_path()} "
+        "(docs/faq.md#a-server-off-this-machine)."
     )
 
 

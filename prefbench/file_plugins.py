@@ -42,7 +42,7 @@ def plugins_of_file(
     if more and stance == "refuse":
         raise UserError(
             f"{where} names plug-ins ({', '.join(more)}), which are code that would be run: read them, and "
-            "say --allow-plugins."
+            "say --allow-plugins (docs/faq.md#a-file-names-plug-ins)."
         )
     if stance == "leave out":
         return tuple(typed), tuple(more)

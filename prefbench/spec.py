@@ -316,7 +316,8 @@ def refuse_misfit(
     if lacking:
         raise UserError(
             f"aligner '{aligner}' needs {', '.join(sorted(lacking))}, which task '{task}' does not provide; "
-            f"it provides {', '.join(sorted(task_entry.provides)) or 'nothing beyond the pairs'}."
+            f"it provides {', '.join(sorted(task_entry.provides)) or 'nothing beyond the pairs'} "
+            "(docs/faq.md#an-aligner-needs-what-the-task-lacks)."
         )
 
 

@@ -23,6 +23,7 @@ from support.pages import FENCE, PAGES, PROJECT, ROOT, all_entries, fenced
 
 NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(.*\))?")
 FILE = re.compile(r"\w+\.(?:cff|csv|html|json|md|parquet|png|py|safetensors|sqlite|svg|toml|txt|yaml|yml)")
+SHOWN_FILE = r"<!-- file: \S+ -->\n```python\n(.*?)^```$"
 THIRD_PARTY = {"numpy", "scipy", "torch"}
 """Named with their package; the name is imported from it."""
 ELSEWHERE = {
@@ -39,6 +40,7 @@ ELSEWHERE = {
     "prompted_": "how names begin",
     "UNDECIDED": "how a printed sentence begins",
     "CODE.json": "CODE stands for a persona's",
+    "my_aligner.py": "what `prefbench new aligner my_aligner` writes",
     "my_task.py": "what `prefbench new task my_task` writes",
 }
 """Names that no code has, and what they are."""
@@ -104,7 +106,14 @@ def words_of_code() -> frozenset[str]:
                 found |= set(value.split(".")) if isinstance(value, str) else set()
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
                 found |= {node.value, *re.findall(r"\w+", node.value)}
-    return frozenset(found | set(PROJECT["optional-dependencies"]))
+    return frozenset(found | set(PROJECT["optional-dependencies"]) | shown_names())
+
+
+def shown_names() -> set[str]:
+    """Functions and classes of the files that the pages show."""
+    blocks = [body for page in PAGES for body in re.findall(SHOWN_FILE, PAGES[page], re.M | re.S)]
+    nodes = [node for body in blocks for node in ast.parse(body).body]
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 @cache
@@ -214,6 +223,9 @@ def test_scripts_of_the_shown_commands_exist() -> None:
     assert [script for script in scripts if not (ROOT / script).is_file()] == []
 
 
-def test_the_readme_lists_every_page() -> None:
-    listed = re.findall(r"^\| \[(docs/[\w-]+\.md)\]\(\1\) \|", PAGES["README.md"], re.MULTILINE)
-    assert sorted(listed) == sorted(page for page in PAGES if page.startswith("docs/"))
+def test_the_index_lists_every_page_by_its_title() -> None:
+    listed = re.findall(r"^\| \[([^\]]+)\]\(([\w-]+\.md)\) \|", PAGES["docs/index.md"], re.MULTILINE)
+    pages = {page for page in PAGES if page.startswith("docs/")} - {"docs/index.md"}
+    assert sorted(page for _, page in listed) == sorted(page.removeprefix("docs/") for page in pages)
+    for title, page in listed:
+        assert PAGES[f"docs/{page}"].startswith(f"# {title}\n"), page

@@ -50,11 +50,16 @@ def computed(
 
 
 def gains_of(frame: pd.DataFrame, world: str) -> str:
-    """The table of a world's gains, largest first within each number of those who report."""
+    """The table of a world's gains: a row for each aligner, largest gain of a whole group first."""
     part = frame[frame["world"] == world].astype({"annotators": str})
-    part = part.sort_values("gain", ascending=False)
-    part = part.sort_values(["group", "annotators"], key=lambda c: c != "all", kind="stable")
-    return _markdown(*gain_table(_rows(part)))
+    header, lines = gain_table(_rows(part))
+    said = pd.DataFrame(lines, columns=header)
+    said["gain"] += " (" + said["best report"] + ")"
+    wide = said.pivot(index="aligner", columns="who reports", values="gain")
+    whole = part[part["annotators"] == "all"].groupby("aligner")["gain"].max()
+    few_last = sorted(wide.columns, key=lambda who: (who not in set(part["group"]), who))
+    order = whole.sort_values(ascending=False, kind="stable").index
+    return wide.loc[order, few_last].reset_index().to_markdown(index=False, disable_numparse=True)
 
 
 def losses_of(frame: pd.DataFrame, world: str) -> str:

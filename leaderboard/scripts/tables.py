@@ -1,4 +1,4 @@
-"""Tables of docs/results.md, worlds.md, personal.md and strategy.md, of what is published beside this folder.
+"""Tables of README.md and of pages in docs/, of what is published beside this folder.
 
     python leaderboard/scripts/tables.py            # print them
     python leaderboard/scripts/tables.py --write    # write them into the pages, between their markers
@@ -35,10 +35,12 @@ from prefbench.record.problems import Problems
 from prefbench.record.schema import Record
 
 PUBLISHED = Path(__file__).parents[1]
-PAGES = PUBLISHED.parent / "docs"
+PAGES = (PUBLISHED.parent / "README.md", *sorted((PUBLISHED.parent / "docs").glob("*.md")))
 MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n\n(.*?)\n\n<!-- /table -->", re.DOTALL)
 FEW = ("gold_maxmin", "maxmin", "single_reward")
 """Aligners of the table of single seeds."""
+WELL_KNOWN = ("gold_maxmin", "maxmin_known_groups", "maxmin", "single_reward", "dpo", "gr_dpo", "reference")
+"""Aligners of README's table."""
 Runs = list[tuple[Path, Record]]
 
 
@@ -74,6 +76,30 @@ def win_rates(frame: pd.DataFrame) -> str:
         }
     )
     return table.to_markdown(index=False, disable_numparse=True)
+
+
+def worst_by_ratio(frame: pd.DataFrame) -> str:
+    """One row for each well-known aligner: the worst group's win rate, with its interval, at each ratio.
+
+    Of movie reviews and the smallest model, with default options where a board has those and others.
+    """
+    board = frame["task"].str.startswith("imdb_two_group@") & (frame["model"] == "nano")
+    whole = frame[board & frame["aligner"].isin(WELL_KNOWN) & (frame["status"] == "ok")]
+    whole = whole.sort_values("variant", key=lambda said: said.fillna("") != "", kind="stable")
+    whole = whole.drop_duplicates(["aligner", "minority_ratio"])
+    ratios = sorted(whole["minority_ratio"].unique(), reverse=True)
+    rows = []
+    for name in WELL_KNOWN:
+        mine = whole[whole["aligner"] == name].set_index("minority_ratio")
+        cells = {
+            ratio_of(ratio): f"{r.worst_group_win_rate:.2f} [{r.worst_group_win_rate_low:.2f}, "
+            f"{r.worst_group_win_rate_high:.2f}]"
+            for ratio in ratios
+            if (r := mine.loc[ratio] if ratio in mine.index else None) is not None
+        }
+        if cells:
+            rows.append({"aligner": f"`{name}`", "needs": mine["needs"].iloc[0], **cells})
+    return pd.DataFrame(rows).fillna("").to_markdown(index=False, disable_numparse=True)
 
 
 def by_seed(records: list[Record], value: str) -> str:
@@ -148,6 +174,7 @@ def published() -> dict[str, Callable[[], str]]:
     worlds = read_csv(PUBLISHED / "worlds.csv")
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
+        "worst-by-ratio": lambda: worst_by_ratio(read_csv(PUBLISHED / "results.csv")),
         "win-rates": lambda: win_rates(read_csv(PUBLISHED / "results.csv")),
         "beyond": lambda: beyond(runs),
         "by-seed": lambda: by_seed(few, "win_rate"),
@@ -200,7 +227,7 @@ def main(given: list[str]) -> None:
         for name, table in tables.items():
             print(f"## {name}\n\n{table()}\n")
         return
-    for page in sorted(PAGES.glob("*.md")):
+    for page in PAGES:
         before = page.read_text()
         after = written(before, tables)
         if after != before:

@@ -82,7 +82,10 @@ class GateReport:
             what = "no number of prompts would, but another margin, such as 0.05"
         else:
             what = "whole runs on both sides would"
-        return f"UNDECIDED: no check held or fell, so this gate guards nothing: {what}."
+        return (
+            f"UNDECIDED: no check held or fell, so this gate guards nothing: {what} "
+            "(docs/faq.md#the-gate-decides-nothing)."
+        )
 
     @property
     def sentences(self) -> list[str]:

@@ -58,7 +58,10 @@ class Commands(TyperGroup):
             if hasattr(error, "format_message"):  # what was typed is wrong, and typer says so itself
                 raise
             if says_no_memory(error):
-                _fail("out of memory: take a smaller model or a smaller batch.", PrefbenchError.exit_code)
+                said = (
+                    "out of memory: take a smaller model or a smaller batch (docs/faq.md#not-enough-memory)."
+                )
+                _fail(said, PrefbenchError.exit_code)
             if isinstance(error, OSError):
                 where = f": '{error.filename}'" if error.filename else ""
                 _fail(f"{error.strerror or error}{where}.", PrefbenchError.exit_code)

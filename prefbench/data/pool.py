@@ -44,7 +44,7 @@ class Pool:
     models: tuple[str, ...]
     """[R] different, sorted."""
     responses: tuple[tuple[str, ...], ...]
-    """[S][R] different within a prompt, each with a word in it."""
+    """[S, R] different within a prompt, each with a word in it."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """Counts of what was read and what was left out (JSON values)."""
 

@@ -66,7 +66,7 @@ def require(spec: RunSpec, shape: Shape, problem: Problem, memory: float, place:
         advice = _advice(spec, shape, problem, lambda tried: tried.least, memory)
         raise UserError(
             f"this run needs about {show_bytes(found.least)} even with one response at a time, and there are "
-            f"{place}: {advice}."
+            f"{place}: {advice} (docs/faq.md#not-enough-memory)."
         )
     if fits == "fits in parts":
         advice = _advice(spec, shape, problem, lambda tried: tried.peak, memory)

@@ -47,7 +47,7 @@ class World:
     state: Mapping[str, int]
     """Every prompt of every split, and the state that it is about."""
     responses: tuple[tuple[str, ...], ...]
-    """[S][R] the text of each response; different within a state."""
+    """[S, R] the text of each response; different within a state."""
     features: Floats
     """[S, R, d] psi(y, x): what linear rewards and policies see."""
     utilities: Floats

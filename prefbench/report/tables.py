@@ -171,7 +171,8 @@ def _beside(name: str, ours: float | None, theirs: float | None) -> str | None:
 def verdict(record: Record) -> str:
     """One sentence: who is worst off, or why nobody can say."""
     if record.status != "ok":
-        return one_line(f"{record.status}: {record.message or ''}")
+        where = " (docs/faq.md#a-run-diverged)" if record.status == "diverged" else ""
+        return one_line(f"{record.status}: {record.message or ''}{where}")
     return one_line(_verdict(record))
 
 

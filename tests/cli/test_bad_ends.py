@@ -85,7 +85,12 @@ def test_a_full_disk_is_one_line_and_what_is_stored_stays(runs, tmp_path):
             3,
             "prefbench: error: Input/output error: 'runs/x'.\n",
         ),
-        (MemoryError(), 3, "prefbench: error: out of memory: take a smaller model or a smaller batch.\n"),
+        (
+            MemoryError(),
+            3,
+            "prefbench: error: out of memory: take a smaller model or a smaller batch "
+            "(docs/faq.md#not-enough-memory).\n",
+        ),
     ],
 )
 def test_whatever_ends_a_run_is_one_line(raised, code, said, monkeypatch):

@@ -119,5 +119,5 @@ def test_an_aligner_that_needs_what_the_task_cannot_show(empty_folder, tmp_path)
     outcome = typed(*words, "single_reward_balanced", "--quiet")
     assert outcome.code == 2
     said = "aligner 'single_reward_balanced' needs group, which task 'shy' does not provide; "
-    assert outcome.error == said + "it provides user_id."
+    assert outcome.error == said + ("it provides user_id (docs/faq.md#an-aligner-needs-what-the-task-lacks).")
     assert list(empty_folder.iterdir()) == []

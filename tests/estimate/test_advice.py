@@ -29,12 +29,12 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_make_it_fit():
         require(12)
     assert re.fullmatch(
         r"this run needs about 1\d\.\d GB even with one response at a time, and there are so much memory: "
-        r"set model\.quantise=4bit \(\d\.\d GB\)\.",
+        r"set model\.quantise=4bit \(\d\.\d GB\) \(docs/faq\.md#not-enough-memory\)\.",
         str(refused.value),
     )
-    with pytest.raises(UserError, match=r"set model\.lora=true \(1\d\.\d GB\)\."):
+    with pytest.raises(UserError, match=r"set model\.lora=true \(1\d\.\d GB\) \(docs"):
         require(80, model={"lora": False})
-    with pytest.raises(UserError, match=r"set model\.lora=true and model\.quantise=4bit \(\d\.\d GB\)\."):
+    with pytest.raises(UserError, match=r"set model\.lora=true and model\.quantise=4bit \(\d\.\d GB\) \("):
         require(12, model={"lora": False})
     with pytest.raises(
         UserError, match=r"take a smaller model or a larger device \(model\.quantise=4bit.*still"

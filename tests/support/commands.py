@@ -36,12 +36,12 @@ class Outcome:
         return line.removeprefix("prefbench: error: ")
 
 
-def typed(*args: object) -> Outcome:
-    """The command, in this process."""
+def typed(*args: object, columns: int = 120) -> Outcome:
+    """The command, in this process, with a terminal so many columns wide."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         patch.object(sys, "argv", ["prefbench", *map(str, args)]),
-        patch.dict(os.environ, {"COLUMNS": "120"}),
+        patch.dict(os.environ, {"COLUMNS": str(columns)}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -114,7 +114,8 @@ def _places(table: Columns, prompts: Sequence[str], where: str) -> tuple[list[in
     if unknown == len(places):
         raise UserError(
             f"{where} answers none of the {len(prompts)} test prompts, which depend on the task's options, "
-            "the data and the seed: `prefbench evaluate --write-prompts FILE` writes them."
+            "the data and the seed: `prefbench evaluate --write-prompts FILE` writes them "
+            "(docs/faq.md#a-table-answers-none-of-the-prompts)."
         )
     return places, unknown
 

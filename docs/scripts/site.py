@@ -1,0 +1,81 @@
+"""Hook of MkDocs: pages that are read on GitHub become pages of a site that needs nothing but itself.
+
+A link out of docs/ leads nowhere on the site. CONTRIBUTING.md, CHANGELOG.md and the published page
+come along, docs/index.md is there in README.md's place, and of a link to anything else its words are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[2]
+BROUGHT = {
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
+    "CHANGELOG.md": "CHANGELOG.md",
+    "leaderboard/report.html": "report.html",
+}
+"""Files from outside docs/, from the root, and their places on the site."""
+FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(r"^<!--.*?-->$", re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?!https?:|#)([^)\s#]+)(#[^)\s]*)?\)")
+MODULE = re.compile(r"^## (prefbench\.[\w.]+)\n\n[^\n]+$", re.MULTILINE)
+FACE = re.compile(r"^### pb\.(\w+)\n\n[^\n]+$", re.MULTILINE)
+FETCHED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """The files of the site, with those from outside docs/."""
+    for source, place in BROUGHT.items():
+        files.append(File.generated(config, place, content=(ROOT / source).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """The page with links for the site; markers that scripts and tests look for are left out."""
+    outside = page.file.src_uri in BROUGHT
+    here = PurePosixPath("" if outside else "docs")
+    parts, end = [], 0
+    for fence in FENCED.finditer(markdown):
+        parts += [rewritten(markdown[end : fence.start()], here), fence[0]]
+        end = fence.end()
+    return "".join([*parts, rewritten(markdown[end:], here)])
+
+
+def rewritten(text: str, here: PurePosixPath) -> str:
+    """Text without code blocks: links lead to pages of the site, names of the code have their docstrings."""
+    text = LINK.sub(lambda link: _link(link, here), MARKER.sub("\n", text))
+    text = MODULE.sub(lambda name: directive(name[1], name[1], 2), text)
+    return FACE.sub(lambda name: directive(f"prefbench.{name[1]}", f"pb.{name[1]}", 3), text)
+
+
+def directive(name: str, heading: str, level: int) -> str:
+    """The place of an object's docstrings, for mkdocstrings; on GitHub its first sentence stands there."""
+    options = {"heading": heading, "toc_label": heading, "heading_level": level}
+    lines = "".join(f"\n      {option}: {value}" for option, value in options.items())
+    return f"::: {name}\n    options:{lines}"
+
+
+def _link(link: re.Match[str], here: PurePosixPath) -> str:
+    """One link, or its words where the site does not have what it leads to."""
+    words, target, anchor = link[1], link[2], link[3] or ""
+    path = PurePosixPath(normpath(str(here / target)))
+    if str(path) in BROUGHT:
+        return f"[{words}]({BROUGHT[str(path)]}{anchor})"
+    if str(path) == "README.md":
+        return f"[{words}](index.md)"
+    if path.parts[0] == "docs":
+        return f"[{words}]({PurePosixPath(*path.parts[1:])}{anchor})"
+    return words
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """The page, if it asks no other site for anything."""
+    if fetched := FETCHED.search(re.sub(r"<link\b[^>]*rel=\"canonical\"[^>]*>", "", output)):
+        raise PluginError(f"{page.file.src_uri} would fetch {fetched[0]:.120}")
+    return output

@@ -1,0 +1,82 @@
+"""The site: its nav has every page, its hook rewrites links, and nothing is fetched from elsewhere."""
+
+from importlib import util
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from support.pages import PAGES, ROOT
+
+MkdocsError = pytest.importorskip("mkdocs.exceptions", reason="the extra `docs` is not installed").PluginError
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with a tag that names a Python object, which is not made."""
+
+
+Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: suffix)
+CONFIG = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)  # safe, as its base is
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = util.spec_from_file_location("site_hook", ROOT / "docs" / "scripts" / "site.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(name):
+    return SimpleNamespace(file=SimpleNamespace(src_uri=name))
+
+
+def test_links_out_of_the_folder_lead_to_what_the_site_has(hook):
+    said = "[a](b.md#c) [r](../README.md#x) [d](../CONTRIBUTING.md)"
+    said += " [p](../leaderboard/report.html) [`s`](../prefbench)"
+    text = hook.on_page_markdown(said, page("x.md"))
+    assert text == "[a](b.md#c) [r](index.md) [d](CONTRIBUTING.md) [p](report.html) `s`"
+
+
+def test_links_of_pages_from_the_root_lead_into_the_folder(hook):
+    assert hook.on_page_markdown("[x](docs/y.md#z)", page("CONTRIBUTING.md")) == "[x](y.md#z)"
+
+
+def test_pictures_addresses_and_code_stay(hook):
+    said = "![r](images/r.svg) [h](https://a.b/c.md) [t](#u)\n\n```md\n[a](../README.md)\n```\n"
+    assert hook.on_page_markdown(said, page("x.md")) == said
+
+
+def test_names_of_the_code_get_their_docstrings(hook):
+    text = hook.on_page_markdown("### pb.run\n\nSays.\n\n## prefbench.work\n\nSays.\n", page("api.md"))
+    assert text.count("::: prefbench.") == 2 and "Says." not in text
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<script src="https://unpkg.com/x"></script>',
+        '<link rel="stylesheet" href="//fonts.example/css">',
+        "<img alt=x src=http://a.b/c.png>",
+    ],
+)
+def test_what_would_be_fetched_from_elsewhere_is_refused(hook, tag):
+    with pytest.raises(MkdocsError, match=r"x\.md would fetch <"):
+        hook.on_post_page(f"<p>{tag}</p>", page("x.md"))
+    fine = '<a href="https://a.b">x</a><img src="images/r.svg">'
+    assert hook.on_post_page(fine, page("x.md")) == fine
+
+
+def leaves(nav):
+    for entry in nav:
+        for value in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from leaves(value) if isinstance(value, list) else [value]
+
+
+def test_the_nav_has_every_page_once():
+    pages = sorted(name.removeprefix("docs/") for name in PAGES if name != "README.md")
+    assert sorted(leaves(CONFIG["nav"])) == pages
+
+
+def test_fonts_are_the_readers_own():
+    assert CONFIG["theme"]["font"] is False and "repo_url" not in CONFIG
