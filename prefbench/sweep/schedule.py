@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prefbench.errors import PrefbenchError
 from prefbench.spec import RunSpec
@@ -11,6 +12,20 @@ from prefbench.sweep.cell import Outcome, in_order, labels_key, reference_key
 
 PAUSE_SECONDS = 1.0
 """Seconds before a cell that another process was at is tried again."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell with what it is known by: computed once, as all that wait are looked at for each that starts."""
+
+    spec: RunSpec
+    hash: str
+    reference: tuple[object, ...]
+    labels: tuple[object, ...]
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> _Cell:
+        return cls(spec, spec.hash, reference_key(spec), labels_key(spec))
 
 
 class Schedule:
@@ -24,8 +39,8 @@ class Schedule:
     def __init__(
         self, specs: Sequence[RunSpec], retries: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.waiting: list[RunSpec] = in_order(specs)
-        self.running: dict[str, RunSpec] = {}
+        self.waiting: list[_Cell] = [_Cell.of(spec) for spec in in_order(specs)]
+        self.running: dict[str, _Cell] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._retries = retries
         self._clock = clock
@@ -44,15 +59,15 @@ class Schedule:
         It waits when there is nothing else that its worker could do.
         """
         now = self._clock()
-        able = [spec for spec in self.waiting if self._paused.get(spec.hash, 0.0) <= now]
+        able = [cell for cell in self.waiting if self._paused.get(cell.hash, 0.0) <= now]
         if not able:
             return None
-        making = {reference_key(spec) for spec in self.running.values()} - self._made
-        labelled = {labels_key(spec) for spec in self.running.values()}
-        spec = min(able, key=lambda s: (reference_key(s) in making, labels_key(s) in labelled))
-        self.waiting.remove(spec)
-        self.running[spec.hash] = spec
-        return spec, len(able) == 1 or reference_key(spec) in making
+        making = {cell.reference for cell in self.running.values()} - self._made
+        labelled = {cell.labels for cell in self.running.values()}
+        cell = min(able, key=lambda c: (c.reference in making, c.labels in labelled))
+        self.waiting.remove(cell)
+        self.running[cell.hash] = cell
+        return cell.spec, len(able) == 1 or cell.reference in making
 
     def stage_done(self, spec: RunSpec, stage: str) -> None:
         """A running cell has a stage behind it."""
@@ -65,23 +80,24 @@ class Schedule:
         Raises:
             PrefbenchError: the outcome is one that every other cell would meet too.
         """
-        del self.running[spec.hash]
+        cell = self.running.pop(spec.hash)
         if outcome.status == "stop":
             raise PrefbenchError(outcome.message or "the sweep cannot go on.")
         if outcome.status == "busy":
-            self._paused[spec.hash] = self._clock() + PAUSE_SECONDS
-            self.waiting.append(spec)
+            self._paused[cell.hash] = self._clock() + PAUSE_SECONDS
+            self.waiting.append(cell)
             return False
-        self._made.add(reference_key(spec))
-        self.outcomes[spec.hash] = outcome
+        self._made.add(cell.reference)
+        self.outcomes[cell.hash] = outcome
         return True
 
     def died(self, spec: RunSpec, why: str) -> Outcome | None:
         """A cell's worker died: the cell goes to the front of the line, or is given up (its outcome)."""
-        deaths = self._deaths[spec.hash] = self._deaths.get(spec.hash, 0) + 1
+        cell = self.running[spec.hash]
+        deaths = self._deaths[cell.hash] = self._deaths.get(cell.hash, 0) + 1
         if deaths <= self._retries:
-            del self.running[spec.hash]
-            self.waiting.insert(0, spec)
+            del self.running[cell.hash]
+            self.waiting.insert(0, cell)
             return None
         times = "once" if deaths == 1 else f"{deaths} times"
         outcome = Outcome("failed", f"its worker died {times}: {why}")
