@@ -9,9 +9,9 @@ import numpy as np
 
 import prefbench as pb
 from prefbench.learn.crowd import Votes, merged, trust
+from prefbench.learn.one_policy import aligned_to_everybody
 from prefbench.learn.options import SingleRewardOptions
-from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
-from prefbench.learn.welfare import mean
+from prefbench.learn.rewards import pairs_of
 from prefbench.search import Choice
 from prefbench.work import Recipe, one_reward
 
@@ -52,11 +52,6 @@ def crowd_pref(view: pb.View, backbone: pb.Backbone, options: CrowdOptions) -> p
     train, held_out = (
         merged(labels[split], votes[split], weights, options.merge == "share") for split in labels
     )
-    rewards = fit_everybody(backbone, train, options, view.seed, held_out)
-    say_what_was_not_learned(backbone, rewards)
-    policy = backbone.optimise(
-        rewards, mean(), options, prompts=view.prompts, seed=view.seed, held_out=[held_out]
-    )
     turned = int((weights < 0).sum())
     note = f"the votes of {turned} of {len(people)} annotators count the other way round"
-    return pb.Aligned(policy, rewards, notes=[note])
+    return aligned_to_everybody(view, backbone, options, train, held_out, [note])

@@ -6,9 +6,9 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.learn.length import LengthCalibrated
+from prefbench.learn.one_policy import policy_for
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
-from prefbench.learn.welfare import mean
 from prefbench.search import Choice
 from prefbench.work import Recipe
 
@@ -39,14 +39,6 @@ def length_calibrated(view: pb.View, backbone: pb.Backbone, options: LengthCalib
     rewards = fit_everybody(backbone, train, options, view.seed, held_out)
     say_what_was_not_learned(backbone, rewards)
     calibrated = LengthCalibrated.over(rewards, train, options.smoothing)
-    policy = backbone.optimise(
-        calibrated,
-        mean(),
-        options,
-        prompts=view.prompts,
-        seed=view.seed,
-        names=["everybody, without length"],
-        held_out=[held_out],
-    )
+    policy = policy_for(view, backbone, calibrated, options, held_out, "everybody, without length")
     part = f"length explained {100 * calibrated.explained[0]:.0f}% of the reward's variance over responses"
     return pb.Aligned(policy, notes=[f"{part} in the pairs, and was taken out"])

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
+from prefbench.learn.one_policy import aligned_to_everybody
 from prefbench.learn.options import PairwiseOptions, SingleRewardOptions
 from prefbench.learn.pairwise import DPO
-from prefbench.learn.rewards import fit_everybody, pairs_of, say_what_was_not_learned
-from prefbench.learn.welfare import mean
+from prefbench.learn.rewards import pairs_of
 from prefbench.work import Recipe, one_reward, policy_by_pairs
 
 ONE_LABEL = "no pair has several labels, so there are no votes: this is {} (set task.labels_per_pair)"
@@ -91,12 +91,7 @@ def by_votes(work: Callable[[Recipe], None]) -> Callable[[Recipe], None]:
 def ordinal(view: pb.View, backbone: pb.Backbone, options: OrdinalOptions) -> pb.Aligned:
     """One reward for everybody, fitted to each pair once with the share of its votes, and PPO on it."""
     train, held_out, notes = _told(view, options.levels, "single_reward")
-    rewards = fit_everybody(backbone, train, options, view.seed, held_out)
-    say_what_was_not_learned(backbone, rewards)
-    policy = backbone.optimise(
-        rewards, mean(), options, prompts=view.prompts, seed=view.seed, held_out=[held_out]
-    )
-    return pb.Aligned(policy, rewards, notes=notes)
+    return aligned_to_everybody(view, backbone, options, train, held_out, notes)
 
 
 @pb.aligner("ordinal_dpo", work=by_votes(policy_by_pairs))

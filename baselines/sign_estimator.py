@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 import prefbench as pb
+from prefbench.learn.one_policy import policy_for
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.rewards import fit_everybody, fit_linear, pairs_of, strength_of
 from prefbench.learn.weighted import Frozen, both_sides, spread
-from prefbench.learn.welfare import mean
 from prefbench.search import LogUniform
 from prefbench.work import Recipe
 
@@ -90,12 +90,4 @@ def sign_estimator(view: pb.View, backbone: pb.Backbone, options: SignOptions) -
     def reward(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         return np.asarray((experts(prompts, responses) @ weights - zero) / unit)[:, None]
 
-    return backbone.optimise(
-        reward,
-        mean(),
-        options,
-        prompts=view.prompts,
-        seed=view.seed,
-        names=["everybody"],
-        held_out=[held_out],
-    )
+    return policy_for(view, backbone, reward, options, held_out)

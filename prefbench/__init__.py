@@ -89,6 +89,7 @@ PUBLIC_MODULES = (
     "prefbench.learn.mean_spread",
     "prefbench.learn.median",
     "prefbench.learn.occupancy",
+    "prefbench.learn.one_policy",
     "prefbench.learn.options",
     "prefbench.learn.pairwise",
     "prefbench.learn.rewards",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import AsJson, Plugin, QuietOption, Summary
+from prefbench.cli.options import AsJson, Plugin, QuietOption, Summary, Workers
 from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
@@ -39,10 +39,7 @@ def exaggeration(
             help="An option of the task, of the model or of those aligners that have it. May be repeated.",
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Runs at a time, at most.  [default: as many as fit]"),
-    ] = None,
+    workers: Workers = None,
     runs_dir: Annotated[Path, typer.Option(help="Folder of the runs; the same command continues.")] = Path(
         "runs"
     ),

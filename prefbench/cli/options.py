@@ -58,6 +58,13 @@ Address = Annotated[
         help="Address of the Ray cluster.  [default: a Ray of this machine alone]",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Runs at a time, at most.  [default: as many as fit]"),
+]
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, metavar="N", help="Restarts of a run whose worker died.")
+]
 Summary = Annotated[
     Path | None,
     typer.Option(metavar="FILE.md", help="Also write GitHub-flavoured markdown; $GITHUB_STEP_SUMMARY fits."),

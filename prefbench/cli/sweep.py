@@ -18,7 +18,9 @@ from prefbench.cli.options import (
     Engine,
     Plugin,
     QuietOption,
+    Retries,
     RunsDirOfFile,
+    Workers,
 )
 from prefbench.cli.output import print_json, print_table, speaker
 from prefbench.cli.plugins import load_and_warn, say_left_out, stance
@@ -33,14 +35,9 @@ def sweep(
         typer.Option("--dry-run", help="List the cells, what they share and how long it may take; no more."),
     ] = False,
     engine: Engine = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Cells at a time, at most.  [default: as many as fit]"),
-    ] = None,
+    workers: Workers = None,
     address: Address = None,
-    retries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Restarts of a cell whose worker died.")
-    ] = 2,
+    retries: Retries = 2,
     runs_dir: RunsDirOfFile = None,
     tuned: Annotated[
         str | None,

@@ -18,7 +18,9 @@ from prefbench.cli.options import (
     Engine,
     Plugin,
     QuietOption,
+    Retries,
     RunsDirOfFile,
+    Workers,
 )
 from prefbench.cli.output import print_json, print_table, speaker
 from prefbench.cli.plugins import load_and_warn, say_left_out, stance
@@ -46,14 +48,9 @@ def tune(
         typer.Option("--dry-run", help="Say what would be tried, and what it costs at most; no more."),
     ] = False,
     engine: Engine = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Runs at a time, at most.  [default: as many as fit]"),
-    ] = None,
+    workers: Workers = None,
     address: Address = None,
-    retries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Restarts of a run whose worker died.")
-    ] = 2,
+    retries: Retries = 2,
     runs_dir: RunsDirOfFile = None,
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,

@@ -9,9 +9,9 @@ import numpy as np
 
 from prefbench.arrays import Floats
 from prefbench.learn.interface import Aligned, Backbone, Pairs
+from prefbench.learn.one_policy import policy_for
 from prefbench.learn.options import SpreadOptions
 from prefbench.learn.weighted import LEAST_SPREAD, Experts
-from prefbench.learn.welfare import mean
 
 if TYPE_CHECKING:
     from prefbench.problem.view import View
@@ -63,14 +63,6 @@ def cautious(
     def reward(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         return (low(found, experts(prompts, responses), options.caution)[:, None] - shift) / scale
 
-    policy = backbone.optimise(
-        reward,
-        mean(),
-        options,
-        prompts=view.prompts,
-        seed=view.seed,
-        names=["everybody"],
-        held_out=[held_out],
-    )
+    policy = policy_for(view, backbone, reward, options, held_out)
     between = f"{found.explained(said):.2f} of the variance of rewards lies between responses (r^2)"
     return Aligned(policy, notes=[f"{between}, the rest between people, with what is noise of their labels"])

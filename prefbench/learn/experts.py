@@ -11,10 +11,10 @@ import numpy as np
 
 from prefbench.arrays import Floats
 from prefbench.learn.interface import Backbone, Pairs, Policy, RewardFunction, Rewards
+from prefbench.learn.one_policy import policy_for
 from prefbench.learn.options import SingleRewardOptions
 from prefbench.learn.rewards import fit_known_groups, pairs_by_group, pairs_digest, pairs_of
 from prefbench.learn.weighted import Frozen
-from prefbench.learn.welfare import mean
 from prefbench.text import text_digest
 
 if TYPE_CHECKING:
@@ -93,15 +93,6 @@ def _stored(
     }
 
     def compute(work: Work) -> None:
-        policy = backbone.at(work).optimise(
-            rewards,
-            mean(),
-            options,
-            prompts=view.prompts,
-            seed=view.seed,
-            names=[name],
-            held_out=[held_out],
-        )
-        policy.save(work.path)
+        policy_for(view, backbone.at(work), rewards, options, held_out, name).save(work.path)
 
     return backbone.load_policy(backbone.cached("experts", key, compute))

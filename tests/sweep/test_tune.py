@@ -24,7 +24,7 @@ from support.commands import typed
 from support.pages import PAGES, fenced
 from support.sweeps import QUICK, WORLD, started, tables, until, written
 from support.tiny import TINY_ALIGNER, TINY_SETS
-from support.tuning import tuned
+from support.tuning import chooses_alike, tuned, with_test
 
 pytestmark = pytest.mark.usefixtures("restored")
 SMALL = tables("task", items=QUICK)
@@ -407,29 +407,7 @@ def test_poisoned_test_prompts_change_no_byte(here, monkeypatch):
     assert Path("tune.tuned.json").read_bytes() == clean
 
 
-def test_poisoned_states_of_worlds_change_no_byte(here, monkeypatch):
+def test_poisoned_states_of_worlds_change_no_byte(here):
     text = WORLD + 'aligner = ["dpo", "maxmin"]\nconfigurations = 3\nseed = [7, 8]\n' + SMALL
-    tuned(text)
-    clean = Path("tune.tuned.json").read_bytes()
-    Path("tune.tuned.json").unlink()
-    entry = registry.get("task", "bandit_two_group")
-    function = entry.function
-
-    def poisoned(*args, **options):
-        from dataclasses import replace
-
-        problem = function(*args, **options)
-        test = tuple(f"poison {number}" for number in range(9))
-        state = {p: s for p, s in problem.world.state.items() if p not in set(problem.prompts.test)}
-        world = replace(problem.world, state=state | dict.fromkeys(test, 0))
-        groups = tuple(replace(g, utility=replace(g.utility, world=world)) for g in problem.groups)
-        prompts = replace(problem.prompts, test=test)
-        return replace(problem, world=world, groups=groups, prompts=prompts)
-
-    poisoned.__module__ = function.__module__
-    object.__setattr__(entry, "function", poisoned)
-    try:
-        tuned(text, "--runs-dir", "again")
-    finally:
-        object.__setattr__(entry, "function", function)
-    assert Path("tune.tuned.json").read_bytes() == clean
+    test = {f"poison {number}": 0 for number in range(9)}
+    assert chooses_alike(text, "bandit_two_group", lambda problem: with_test(problem, test))

@@ -1,13 +1,11 @@
 """Tuning of personal policies: they are chosen by what they say to people of whom something is known."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from prefbench import registry
 from support.sweeps import QUICK, WORLD, tables
-from support.tuning import tuned
+from support.tuning import chooses_alike, tuned, with_test
 
 pytestmark = pytest.mark.usefixtures("restored")
 
@@ -83,30 +81,14 @@ def test_where_there_is_room_the_policy_that_adapts_is_chosen(here):
 
 def test_poisoned_states_change_no_byte_of_a_personal_choice(here):
     """Test prompts are others, and what is wanted in states that only they are about is another thing."""
-    text = WORLD + 'aligner = "em_personal"\nconfigurations = 2\nseed = [7]\n' + tables("task", items=QUICK)
-    tuned(text)
-    clean = Path("tune.tuned.json").read_bytes()
-    Path("tune.tuned.json").unlink()
-    entry = registry.get("task", "bandit_two_group")
-    function = entry.function
 
-    def poisoned(*args, **options):
-        problem = function(*args, **options)
+    def poison(problem):
         prompts, world = problem.prompts, problem.world
         looked_at = set(world.rows([*prompts.train, *prompts.validation]).tolist())
         rest = [state for state in range(len(world.responses)) if state not in looked_at]
         utilities = world.utilities.copy()
         utilities[rest] = -1000 * utilities[rest]
-        test = {f"poison {state}": state for state in rest}
-        known = {p: s for p, s in world.state.items() if p not in set(prompts.test)}
-        world = replace(world, state=known | test, utilities=utilities)
-        groups = tuple(replace(g, utility=replace(g.utility, world=world)) for g in problem.groups)
-        return replace(problem, world=world, groups=groups, prompts=replace(prompts, test=tuple(test)))
+        return with_test(problem, {f"poison {state}": state for state in rest}, utilities)
 
-    poisoned.__module__ = function.__module__
-    object.__setattr__(entry, "function", poisoned)
-    try:
-        tuned(text, "--runs-dir", "again")
-    finally:
-        object.__setattr__(entry, "function", function)
-    assert Path("tune.tuned.json").read_bytes() == clean
+    text = WORLD + 'aligner = "em_personal"\nconfigurations = 2\nseed = [7]\n' + tables("task", items=QUICK)
+    assert chooses_alike(text, "bandit_two_group", poison)
