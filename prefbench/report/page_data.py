@@ -1,4 +1,4 @@
-"""What the page's script draws from: settings with their lines, cells, runs and responses, as JSON values."""
+"""The settings that the page's script draws, with their lines, cells, runs and responses, as JSON values."""
 
 from __future__ import annotations
 

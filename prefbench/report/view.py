@@ -121,7 +121,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def names(self) -> frozenset[str]:
-        """What a request may call this server."""
+        """Names that a request may call this server by."""
         return frozenset(f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost"))
 
 
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Whatever is no GET, or no HTTP, is refused in as few words as the rest."""
+        """A refusal of what is no GET, or no HTTP, in as few words as the rest."""
         refused = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
         self._refuse(refused)
 

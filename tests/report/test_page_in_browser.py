@@ -220,6 +220,11 @@ def test_it_prints(browser, tmp_path):
     browser.media("print")
     assert browser.js("getComputedStyle(document.getElementById('controls')).display") == "none"
     assert browser.js("getComputedStyle(document.querySelector('#table .scroll')).overflowX") == "visible"
+    # Chromium repeats a table's head on each page unless something in it has a box of its own.
+    assert browser.js("getComputedStyle(document.querySelector('#table th button')).display") == "contents"
+    assert (
+        browser.js("getComputedStyle(document.querySelector('#table thead')).display") == "table-header-group"
+    )
     browser.media("", prefers_color_scheme="dark")
     browser.pdf(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
