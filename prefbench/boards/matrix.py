@@ -138,8 +138,7 @@ def _matrix_of(rows: Sequence[Row]) -> Matrix:
     first = whole[0].first
     _check_alike(whole, seeds, groups)
     said = [[_answers(row.folders[seed], groups) for seed in seeds] for row in whole]
-    several = Counter(row.first.aligner for row in whole)
-    titles = [row.first.aligner if several[row.first.aligner] == 1 else row_title(row) for row in whole]
+    titles = titles_of(whole)
     found = [
         (group, a, b, [_duel(x, y)[:, :, i] for x, y in zip(said[a], said[b], strict=True)])
         for a, b in combinations(range(len(whole)), 2)
@@ -173,6 +172,12 @@ def _matrix_of(rows: Sequence[Row]) -> Matrix:
             for (group, a, b, runs), mean, p in zip(found, means, adjusted, strict=True)
         ),
     )
+
+
+def titles_of(rows: Sequence[Row]) -> list[str]:
+    """Names of rows of one board: the aligner, with its options where several are of one."""
+    several = Counter(row.first.aligner for row in rows)
+    return [row.first.aligner if several[row.first.aligner] == 1 else row_title(row) for row in rows]
 
 
 def _place(row: Row) -> tuple[float, str]:

@@ -92,12 +92,17 @@ def people_boards(frame: pd.DataFrame, wide: bool = True) -> list[PeopleBoard]:
         frame: as `show_people` takes it.
         wide: write half the 95% interval behind each mean.
     """
+    return [_board(rows, wide) for rows in boards_of(frame)]
+
+
+def boards_of(frame: pd.DataFrame) -> list[list[Cells]]:
+    """The rows of each board of a frame, in the order of `people_boards`."""
     plain = frame.astype(object).where(frame.notna(), None)
     boards: dict[tuple[Any, ...], list[Cells]] = {}
     for row in plain.to_dict("records"):
         key = tuple(row[name] for name in ("board", "minority_ratio", "numerics", "single_hash"))
         boards.setdefault(key, []).append({str(name): value for name, value in row.items()})
-    return [_board(rows, wide) for rows in boards.values()]
+    return list(boards.values())
 
 
 def _board(rows: Sequence[Cells], wide: bool) -> PeopleBoard:

@@ -31,7 +31,7 @@ from prefbench.record.schema import Record
 from prefbench.registry import Role, placed, role_of
 from prefbench.stats import power
 from prefbench.stats.rank_sets import Rank
-from prefbench.stats.runs import interval_of, spread
+from prefbench.stats.runs import interval_of, mean_over_runs, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +45,10 @@ def summarise_seeds(folders: Sequence[Path]) -> dict[str, Any]:
 
     Returns:
         `n_seeds`, `seeds`, `n_prompts` (over seeds), `status`, `worst_group`, `groups` (win rate by
-        name, averaged over seeds), `kl` (averaged), for each metric its value, `_low` and `_high`, and the
-        columns of the board that say more of the worst group: `worst_group_of_means`, `worst_seed`, the
-        cross-fitted one and `mde`. The measured values are None unless every seed is whole.
+        name, averaged over seeds), `group_intervals` (their 95% intervals), `kl` (averaged), for each
+        metric its value, `_low` and `_high`, and the columns of the board that say more of the worst group:
+        `worst_group_of_means`, `worst_seed`, the cross-fitted one and `mde`. The measured values are None
+        unless every seed is whole.
 
     Raises:
         UserError: if the runs are not of one specification, or none is given.
@@ -77,10 +78,16 @@ def summarise_runs(found: Iterable[tuple[Path, Record]]) -> dict[str, Any]:
         "status": row.status,
         "worst_group": cells["worst_group"],
         "groups": by_group if row.measurable else {},
+        "group_intervals": _group_intervals(row) if row.measurable else {},
         "kl": cells["kl"],
         **{name: cells[name] for m in (*METRICS, CROSS_FITTED) for name in (m, f"{m}_low", f"{m}_high")},
         **{name: cells[name] for name in ("worst_group_of_means", "worst_seed", "mde")},
     }
+
+
+def _group_intervals(row: Row) -> dict[str, tuple[float, float]]:
+    means = {group.name: mean_over_runs(row.metric_scores(f"group/{group.name}")) for group in row.groups}
+    return {name: interval_of(mean) for name, mean in means.items()}
 
 
 def build(runs_dir: Path) -> pd.DataFrame:

@@ -44,6 +44,7 @@ from prefbench.cli.show import show
 from prefbench.cli.sweep import sweep
 from prefbench.cli.theory import theory
 from prefbench.cli.tune import tune
+from prefbench.cli.view import view
 from prefbench.errors import UserError
 
 app = typer.Typer(
@@ -81,6 +82,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "gate": gate,
         "compare-models": compare_models,
         "report": report,
+        "view": view,
         "plot": plot,
         "theory": theory,
         "exaggeration": exaggeration,

@@ -305,7 +305,7 @@ def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
     """
     result = {}
     for i, cell in enumerate(cells):
-        histories = [_read_history(folder / HISTORY_FILE) for folder, _ in cell.runs.values()]
+        histories = [read_history(folder / HISTORY_FILE) for folder, _ in cell.runs.values()]
         whole = [history for history in histories if history]
         if whole and len(whole) == len(histories):
             curves = _curves(whole)
@@ -314,7 +314,7 @@ def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
     return result
 
 
-def _read_history(path: Path) -> list[dict[str, float]] | None:
+def read_history(path: Path) -> list[dict[str, float]] | None:
     """Rows of finite numbers; None where there is no such file or it holds something else."""
     try:
         rows = read_json(path, within=path.parent)

@@ -15,6 +15,11 @@ def escape(text: object) -> str:
     return html.escape(plain, quote=True)
 
 
+def breakable(name: object) -> str:
+    """A name for markup that may go on in the next line after an underscore."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def html_table(table: Table, sentences: Iterable[str] = ()) -> str:
     """A table for a notebook, with its title above and its caption and more sentences below."""
     header = "".join(f"<th>{escape(_plain(column.header))}</th>" for column in table.columns)

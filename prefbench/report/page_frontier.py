@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prefbench.boards.frontier import NATS, Frontier, Quantity, by_board, frontiers_of
 from prefbench.boards.rows import Row
-from prefbench.report.figures import COLOURS, ratio_label
+from prefbench.report.figures import ratio_label
 from prefbench.report.frontier_lines import (
     PANELS,
     TICKS,
@@ -21,21 +21,12 @@ from prefbench.report.frontier_lines import (
     panels_of,
 )
 from prefbench.report.markup import escape
+from prefbench.report.page_svg import group, level, line, marker, swatch, upright
 from prefbench.stats.runs import interval_of, mean_of_figures
 
 WIDTH, HEIGHT = 400, 300
 """Size of one panel, in pixels of the drawing."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 44
-_SHAPES = {
-    "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z",
-    "square": "M-4 -4H4V4H-4Z",
-    "triangle": "M0 -5.2L5 3.8H-5Z",
-    "diamond": "M0 -5.6L5 0L0 5.6L-5 0Z",
-    "down": "M0 5.2L5 -3.8H-5Z",
-    "plus": "M-1.8 -5H1.8V-1.8H5V1.8H1.8V5H-1.8V1.8H-5V-1.8H-1.8Z",
-    "cross": "M-5 -2.6L-2.6 -5L0 -2.4L2.6 -5L5 -2.6L2.4 0L5 2.6L2.6 5L0 2.4L-2.6 5L-5 2.6L-2.4 0Z",
-}
-"""Markers as page_files/page.js draws them."""
 _HOW = (
     "Each line is an aligner run with several strengths, from close to the reference policy on the "
     "left to far from it on the right; what is higher at the same KL is better. Points are means over "
@@ -69,7 +60,7 @@ def _board(frontiers: Sequence[Frontier], named: bool) -> str:
     )
     head = f"<h3>{escape(title)}</h3>\n" if named else ""
     panels = "".join(_panel(name, lines) for name in panels_of(lines))
-    legend = "".join(f"<li>{_swatch(line)}<bdi>{escape(line.name)}</bdi></li>" for line in lines)
+    legend = "".join(f"<li>{swatch(one.style)}<bdi>{escape(one.name)}</bdi></li>" for one in lines)
     return (
         f'{head}<figure><div class="panels">{panels}</div><ul class="legend">{legend}</ul></figure>\n'
         f"{_table(title, lines)}\n"
@@ -91,13 +82,8 @@ def _panel(quantity: Quantity, lines: Sequence[FrontierLine]) -> str:
         return f"{floor - (value - bottom) / (top - bottom) * (floor - _TOP):.1f}"
 
     drawn = []
-    for value in _steps(bottom, top):
-        at = y(value)
-        drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{at}" y2="{at}"/>')
-        drawn.append(f'<text x="{_LEFT - 6}" y="{at}" dy="4" text-anchor="end">{value:g}</text>')
-    for nats in (nats for nats in TICKS if low <= nats <= high):
-        drawn.append(f'<line class="grid" x1="{x(nats)}" x2="{x(nats)}" y1="{_TOP}" y2="{floor}"/>')
-        drawn.append(f'<text x="{x(nats)}" y="{floor + 16}" text-anchor="middle">{nats:g}</text>')
+    drawn += [level(_LEFT, right, y(value), f"{value:g}") for value in _steps(bottom, top)]
+    drawn += [upright(_TOP, floor, x(nats), f"{nats:g}") for nats in TICKS if low <= nats <= high]
     middle, title = (_LEFT + right) // 2, "KL (nats per response)"
     none = y(0.5 if rate else 0.0)
     drawn += [
@@ -105,7 +91,7 @@ def _panel(quantity: Quantity, lines: Sequence[FrontierLine]) -> str:
         f'<line class="half" x1="{_LEFT}" x2="{right}" y1="{none}" y2="{none}"/>',
         f'<text class="label" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{title}</text>',
         f'<text class="label" x="{_LEFT}" y="13">{escape(PANELS[quantity])}</text>',
-        *(_drawn(line, quantity, x, y) for line in lines if line.points(quantity)),
+        *(_drawn(one, quantity, x, y) for one in lines if one.points(quantity)),
     ]
     said = f"{PANELS[quantity]} against KL, a line for each aligner; numbers are in the table below"
     return (
@@ -115,41 +101,16 @@ def _panel(quantity: Quantity, lines: Sequence[FrontierLine]) -> str:
 
 
 def _drawn(
-    line: FrontierLine, quantity: Quantity, x: Callable[[float], str], y: Callable[[float], str]
+    found: FrontierLine, quantity: Quantity, x: Callable[[float], str], y: Callable[[float], str]
 ) -> str:
     """A line with its markers, each with a title that a pointer brings up."""
-    points = line.points(quantity)
+    points = found.points(quantity)
     path = "L".join(f"{x(nats)} {y(value)}" for nats, value in points)
     marks = "".join(
-        f'<path class="mark" d="{_SHAPES[line.style.marker]}" transform="translate({x(nats)} {y(value)})">'
-        f"<title>{escape(line.name)}: {value:.2f} at {nats:.2f} nats</title></path>"
+        marker(found.style, x(nats), y(value), f"{found.name}: {value:.2f} at {nats:.2f} nats")
         for nats, value in points
     )
-    return f'<g{_class(line)}><path class="line"{_dashes(line)} d="M{path}"/>{marks}</g>'
-
-
-def _swatch(line: FrontierLine) -> str:
-    return (
-        f'<svg class="swatch{_colour(line)}" width="34" height="14" viewBox="0 0 34 14" aria-hidden="true">'
-        f'<path class="line"{_dashes(line)} d="M1 7H33"/>'
-        f'<path class="mark" d="{_SHAPES[line.style.marker]}" transform="translate(17 7)"/></svg>'
-    )
-
-
-def _class(line: FrontierLine) -> str:
-    colour = _colour(line).strip()
-    return f' class="{colour}"' if colour else ""
-
-
-def _colour(line: FrontierLine) -> str:
-    """The page's class of a line's colour; text's own for what is not trained."""
-    known = line.style.colour in COLOURS
-    return f" c{COLOURS.index(line.style.colour)}" if known else ""
-
-
-def _dashes(line: FrontierLine) -> str:
-    dash = " ".join(f"{length:g}" for length in line.style.dash)
-    return f' stroke-dasharray="{dash}"' if dash else ""
+    return group(found.style, f"{line(found.style, f'M{path}')}{marks}")
 
 
 def _steps(low: float, high: float) -> list[float]:
@@ -175,7 +136,7 @@ def _table(title: str, lines: Sequence[FrontierLine]) -> str:
             *((name, ' class="number"') for name in ("KL", *columns, "area", *_GAINS)),
         )
     )
-    body = "\n".join(_row(line) for line in lines)
+    body = "\n".join(map(_row, lines))
     caption = (
         f"{escape(title)}: the worst group&rsquo;s win rate at equal KL and its mean over log KL from 1 to 8 "
         "nats; the most true utility gained on the way, at which KL, and the learned reward there; both at "
@@ -188,12 +149,12 @@ def _table(title: str, lines: Sequence[FrontierLine]) -> str:
     )
 
 
-def _row(line: FrontierLine) -> str:
-    found = line.frontier
+def _row(one: FrontierLine) -> str:
+    found = one.frontier
     ends = [x for x, _ in found.means()]
     bound = "at most " if found.measure == "bound" else ""
     cells = [
-        f'<th scope="row">{_swatch(line)} <bdi>{escape(line.name)}</bdi></th>',
+        f'<th scope="row">{swatch(one.style)} <bdi>{escape(one.name)}</bdi></th>',
         f"<td>{escape(found.option)} {found.strengths[0]:g} to {found.strengths[-1]:g}</td>",
         _cell(f"{bound}{min(ends):.2f} to {max(ends):.2f}"),
         *(_cell(_mean(found.at(nats))) for nats in NATS),

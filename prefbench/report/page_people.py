@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefbench.boards.people_file import people_frame
-from prefbench.boards.people_show import PeopleBoard, PeopleTable, people_boards
+from prefbench.boards.people_show import Cells, PeopleBoard, PeopleTable, boards_of, people_boards
 from prefbench.boards.rows import Row
-from prefbench.report.markup import escape
+from prefbench.report.markup import breakable, escape
+from prefbench.report.page_curve import curve_figure
 
 _HOW = (
     "Each person judges by her own utility. Of the seen all their training labels are known, of the unseen n "
@@ -25,7 +26,8 @@ def people_section(rows: Sequence[Row]) -> str:
     frame = people_frame(rows)
     if frame.empty:
         return ""
-    parts = "".join(_board(board) for board in people_boards(frame))
+    found = boards_of(frame)
+    parts = "".join(_board(board, rows) for board, rows in zip(people_boards(frame), found, strict=True))
     return (
         '<section id="people" class="wide" aria-labelledby="people-title">\n'
         '<h2 id="people-title">What knowing the person is worth</h2>\n'
@@ -33,13 +35,15 @@ def people_section(rows: Sequence[Row]) -> str:
     )
 
 
-def _board(board: PeopleBoard) -> str:
+def _board(board: PeopleBoard, rows: Sequence[Cells]) -> str:
     room = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in board.room)
     tables = "".join(_table(table, board.title) for table in board.tables)
     notes = "".join(
         f'<p class="note">{escape(_sentence(note))}</p>\n' for note in (*board.failed, *board.notes)
     )
-    return f"<h3>{escape(board.title)}</h3>\n{room}{tables}{notes}"
+    curve = curve_figure(rows, board.title)
+    said = f'<div class="beside">{curve}<div>{room}</div></div>\n' if curve else room
+    return f"<h3>{escape(board.title)}</h3>\n{said}{tables}{notes}"
 
 
 def _table(table: PeopleTable, of: str) -> str:
@@ -55,7 +59,7 @@ def _table(table: PeopleTable, of: str) -> str:
 
 def _cells(row: Sequence[str]) -> str:
     name, *cells = row
-    return f'<th scope="row"><bdi>{escape(name)}</bdi></th>' + "".join(
+    return f'<th scope="row"><bdi>{breakable(name)}</bdi></th>' + "".join(
         f"<td>{escape(cell)}</td>" for cell in cells
     )
 

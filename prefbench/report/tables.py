@@ -247,6 +247,9 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
             rate = rate_cell(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
             whose = f" (mostly {summary['worst_group']})" if name == "worst_group_win_rate" else ""
             table.add_row(*_texts(name.replace("_", " ") + whose, rate))
+    if len(summary["groups"]) > 2:  # of two groups one is the minority and the other the majority
+        for name, rate in summary["groups"].items():
+            table.add_row(*_texts(f"win rate of {name}", rate_cell(rate, *summary["group_intervals"][name])))
     for name, label in _BESIDE.items():
         if summary[name] is not None:
             table.add_row(*_texts(label, _number(summary[name])))

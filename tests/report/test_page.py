@@ -16,13 +16,16 @@ from prefbench.errors import UserError
 from prefbench.record.evidence import read_items
 from prefbench.record.files import HISTORY_FILE
 from prefbench.report.figures import CURVES
+from prefbench.report.markup import escape
 from prefbench.report.page import (
     PROMPTS,
+    SCRIPTS,
     TEMPLATE,
     content_security_policy,
     embedded_json,
-    escape,
     page,
+    script,
+    style,
     write_page,
 )
 from support.records import make_run
@@ -56,7 +59,7 @@ def test_ranks_have_their_sets_and_floors_have_none(tmp_path):
     assert shown == {"good": "1 [1, 1]", "reference": "floor", "poor": "2 [2, 2]"}
     cells = {cell["role"]: cell["rank"] for cell in embedded(text)["settings"][0]["cells"]}
     assert cells["floor"] is None and cells["learner"] in ([1, 1, 1], [2, 2, 2])
-    assert "95% intervals from 3 seeds cover" in text
+    assert "compared with. 95% intervals from 3 seeds cover 82% to 96%" in text
 
 
 def test_numbers_are_the_leaderboards(runs, text):
@@ -178,10 +181,8 @@ def test_templates_are_installed_with_the_package():
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert data["prefbench.report"] == [f"{TEMPLATE.name}/*"]
     assert {file.name for file in TEMPLATE.iterdir()} == {
-        "page.html",
-        "page.css",
-        "page.js",
-        "frontier.css",
+        *("page.html", "waiting.html", "page.css", "live.js"),
+        *(f"{name}.js" for name in SCRIPTS),
     }
 
 
@@ -220,7 +221,7 @@ def test_only_our_script_and_style(text):
     policy = next(attrs["content"] for _, attrs in read.tags if attrs.get("http-equiv"))
     assert "unsafe" not in policy and policy.startswith("default-src 'none'")
     # What only a new hash could allow stays out: the policy names the digest of the very script.
-    css, js = ((TEMPLATE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css, js = style(), script()
     assert policy == content_security_policy(css, js)
     assert read.scripts[1] == js
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", js)

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from prefbench.boards.table import summarise_seeds
@@ -34,3 +35,18 @@ def test_ten_seeds_need_no_footnote_and_one_says_what_it_is(tmp_path):
         "one seed: intervals are over its prompts and say nothing of other seeds; with so many prompts"
         in text
     )
+
+
+def test_of_three_groups_every_one_is_told(tmp_path):
+    groups = [("many", 0.5, False), ("some", 0.3, False), ("few", 0.2, True)]
+    rates = {"many": 0.9, "some": 0.6, "few": 0.3}
+    summary = summarise_seeds([make_run(tmp_path, rates, groups=groups, seed=seed) for seed in range(3)])
+    text = " ".join(render(seeds_table(summary), Console(width=200, file=io.StringIO())).split())
+    for name in rates:
+        low, high = summary["group_intervals"][name]
+        assert low < summary["groups"][name] < high
+        assert f"win rate of {name} {summary['groups'][name]:.2f} [{low:.2f}, {high:.2f}]" in text
+    assert summary["group_intervals"]["few"] == pytest.approx(
+        (summary["minority_win_rate_low"], summary["minority_win_rate_high"]), abs=1e-6
+    )
+    assert "win rate of" not in shown(tmp_path / "two", 3)[0]
