@@ -9,10 +9,10 @@ from pydantic import Field
 
 import prefbench as pb
 from prefbench.learn.median import fit_each, median, pessimistic, reaches
+from prefbench.learn.one_policy import policy_for
 from prefbench.learn.options import SingleRewardOptions, kl_coefficient
 from prefbench.learn.rewards import fit_everybody, pairs_of, strength_of
 from prefbench.learn.weighted import Frozen, both_sides, spread
-from prefbench.learn.welfare import mean
 from prefbench.search import LISTED, LogUniform
 from prefbench.work import Recipe
 
@@ -69,12 +69,4 @@ def pessimistic_median(view: pb.View, backbone: pb.Backbone, options: MedianOpti
     def reward(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         return np.asarray(experts(prompts, responses) @ head)[:, None]
 
-    return backbone.optimise(
-        reward,
-        mean(),
-        options,
-        prompts=view.prompts,
-        seed=view.seed,
-        names=["median"],
-        held_out=[held_out],
-    )
+    return policy_for(view, backbone, reward, options, held_out, "median")
