@@ -30,6 +30,9 @@ NOT_IMPORTED = {
     "ruff": "a command",
     "mypy": "a command",
     "pre-commit": "a command",
+    "mkdocs-material": "the theme of the site",
+    "mkdocstrings": "a plug-in that mkdocs loads by its name",
+    "mkdocstrings-python": "the same",
     "pandas-stubs": "types for mypy",
     "types-tabulate": "types for mypy",
     "scipy-stubs": "types for mypy",
@@ -72,8 +75,9 @@ def imported_by(folders: Iterable[str]) -> set[str]:
 
 
 DECLARED = names_of(PROJECT["dependencies"])
-OF_EXTRAS = names_of(chain(*(packages for extra, packages in EXTRAS.items() if extra != "dev")))
-OF_DEVELOPERS = names_of(EXTRAS["dev"])
+DEVELOPERS = ("dev", "docs")
+OF_EXTRAS = names_of(chain(*(packages for extra, packages in EXTRAS.items() if extra not in DEVELOPERS)))
+OF_DEVELOPERS = names_of(chain(*(EXTRAS[extra] for extra in DEVELOPERS)))
 
 
 def test_every_dependency_is_imported_or_says_why_it_is_there() -> None:
