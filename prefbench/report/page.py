@@ -21,7 +21,7 @@ from prefbench.errors import UserError
 from prefbench.report.figures import CURVES, MEASURES, collect
 from prefbench.report.markup import escape
 from prefbench.report.page_aligners import aligners_section
-from prefbench.report.page_data import Rows, setting_data
+from prefbench.report.page_data import RowsByCell, setting_data
 from prefbench.report.page_frontier import frontier_section
 from prefbench.report.page_people import people_section
 from prefbench.report.page_table import FILTERS, TABLE_HOW, table_markup
@@ -73,7 +73,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS, state: str | None = None) -> st
         raise UserError(f"{prompts} prompts cannot be shown: give 0 or more.")
     rows, frame, settings = collect(runs_dir)
     few = said_of_all(int(n) for n in frame.loc[frame["worst_group_win_rate"].notna(), "n_seeds"])
-    found = Rows.of(rows)
+    found = RowsByCell.of(rows)
     data = {
         "measures": MEASURES,
         "curves": CURVES,

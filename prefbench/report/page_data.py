@@ -32,13 +32,13 @@ from prefbench.text import one_line
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowsByCell:
     """The rows of a runs folder, found by a cell of a figure."""
 
     by_key: Mapping[tuple[str, str, str], Row]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Rows:
+    def of(cls, rows: Iterable[Row]) -> RowsByCell:
         """All of them."""
         return cls({_key(row): row for row in rows})
 
@@ -52,7 +52,7 @@ def _key(row: Row) -> tuple[str, str, str]:
     return f"{record.task}@{record.task_version}", record.aligner, config_hash(record.spec)
 
 
-def setting_data(setting: FigureSetting, rows: Rows, prompts: int) -> dict[str, Any]:
+def setting_data(setting: FigureSetting, rows: RowsByCell, prompts: int) -> dict[str, Any]:
     """All that is drawn of one setting.
 
     Args:
@@ -67,7 +67,7 @@ def setting_data(setting: FigureSetting, rows: Rows, prompts: int) -> dict[str, 
         "label": one_line(setting.label),
         "ratios": [{"value": ratio, "label": ratio_label(ratio)} for ratio in ratios],
         "first": setting.first_shown,
-        "lines": [_line(line, setting) for line in setting.lines],
+        "lines": [_line(line) for line in setting.lines],
         "groups": groups,
         "few": said_of_all(cell.row["n_seeds"] for cell in setting.cells if cell.interval("gap")),
         "cells": [
@@ -86,13 +86,11 @@ def _group_names(setting: FigureSetting) -> list[str]:
     return [one_line(name) for name in found]
 
 
-def _line(line: Line, setting: FigureSetting) -> dict[str, Any]:
+def _line(line: Line) -> dict[str, Any]:
     look = style(line.style)
-    sees = next(cell.row["sees"] for cell in setting.cells if setting.lines[cell.line] is line)
     return {
         "name": one_line(line.name),
         "needs": line.needs,
-        "personal": bool(sees),
         "c": COLOURS.index(look.colour),
         "m": look.marker,
         "d": " ".join(f"{length:g}" for length in look.dash) or None,
@@ -131,7 +129,7 @@ def _cell(
     }
 
 
-def _matrix(setting: FigureSetting, ratio: float, rows: Rows) -> dict[str, Any] | None:
+def _matrix(setting: FigureSetting, ratio: float, rows: RowsByCell) -> dict[str, Any] | None:
     lines = {id(rows[cell]): cell.line for cell in setting.cells if cell.ratio == ratio}
     chosen = [rows[cell] for cell in setting.cells if cell.ratio == ratio]
     return matrix_of(chosen, [lines[id(row)] for row in chosen])

@@ -27,6 +27,8 @@ def matrix_of(rows: Sequence[Row], lines: Sequence[int]) -> dict[str, Any] | Non
     except UserError:
         return None
     titles = titles_of([row for row in rows if row.measurable])
+    if len(set(titles)) < len(titles):  # by their names nobody could tell two of them apart
+        return None
     line_of = {title: line for title, line in zip(titles, _measurable(rows, lines), strict=True)}
     rates: dict[str, list[list[float]]] = {group: [] for group in found.groups}
     for duel in found.duels:

@@ -24,7 +24,7 @@ from prefbench.report.page import PROMPTS, assembled, page, script, style
 from prefbench.text import one_line
 
 LOOPBACK = "127.0.0.1"
-_PATIENCE = 10.0
+_TIMEOUT_SECONDS = 10.0
 """Seconds that a browser may take over its request."""
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -52,7 +52,7 @@ def state_of(runs_dir: Path) -> str:
 
 
 @dataclass
-class Shown:
+class LivePage:
     """The page of a runs folder, made when it is asked for and its records have changed."""
 
     runs_dir: Path
@@ -104,13 +104,13 @@ def _waiting(why: str, state: str) -> bytes:
     return assembled("waiting.html", parts, style(), script(("live",)), state).encode()
 
 
-class Server(ThreadingHTTPServer):
+class PageServer(ThreadingHTTPServer):
     """Serves one page to this machine."""
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, shown: Shown, port: int) -> None:
+    def __init__(self, shown: LivePage, port: int) -> None:
         self.shown = shown
         super().__init__((LOOPBACK, port), _Handler)
 
@@ -126,10 +126,10 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: PageServer
     server_version = "prefbench"
     sys_version = ""
-    timeout = _PATIENCE
+    timeout = _TIMEOUT_SECONDS
 
     def do_GET(self) -> None:
         """The page, or nothing new."""
@@ -195,7 +195,7 @@ def serve(runs_dir: Path, port: int, say: Callable[[str], None], warn: Callable[
     if not runs_dir.is_dir() and board_at(runs_dir) is None:
         raise UserError(f"runs folder '{runs_dir}' does not exist: name one with --runs-dir.")
     try:
-        server = Server(Shown(runs_dir, say=warn), port)
+        server = PageServer(LivePage(runs_dir, say=warn), port)
     except OSError as error:
         raise UserError(f"port {port} cannot be had ({error.strerror}): take another, or 0.") from None
     with server:

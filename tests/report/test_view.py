@@ -19,7 +19,7 @@ from prefbench.cli.entry import app
 from prefbench.errors import UserError
 from prefbench.report import view
 from prefbench.report.page import SCRIPTS, content_security_policy, script, style
-from prefbench.report.view import LOOPBACK, Server, Shown, serve, state_of
+from prefbench.report.view import LOOPBACK, LivePage, PageServer, serve, state_of
 from support.browser import BROWSER, Browser
 from support.records import RATES, make_run
 from support.report_page import NASTY, Reading
@@ -28,7 +28,7 @@ from support.report_page import NASTY, Reading
 @contextmanager
 def serving(folder):
     said = []
-    with Server(Shown(folder, say=said.append), 0) as server:
+    with PageServer(LivePage(folder, say=said.append), 0) as server:
         server.said = said
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -121,7 +121,7 @@ def test_localhost_is_this_machine_too(server):
     ["/record.json", "/../runs", "/..%2f..%2fetc/passwd", "//etc/passwd", "/?x", "/index.html", "*", "/%00"],
 )
 def test_no_other_path_is_looked_at(server, path, monkeypatch):
-    monkeypatch.setattr(Shown, "now", lambda self: pytest.fail("the page was asked for"))
+    monkeypatch.setattr(LivePage, "now", lambda self: pytest.fail("the page was asked for"))
     assert asked(server, path)[0].status == 404
 
 

@@ -75,7 +75,7 @@ function placeLabels(svg, box, points, bars) {
   const free = (r) => !taken.some((t) => r.x < t.x + t.w && t.x < r.x + r.w && r.y < t.y + t.h && t.y < r.y + r.h);
   for (const p of points) {
     const text = clip(p.text, 24);
-    const w = 6.6 * text.length + 4, h = 14;
+    const w = 7.2 * text.length + 4, h = 14;
     const spots = [[9, -7], [-9 - w, -7], [-w / 2, -22], [-w / 2, 9], [8, -20], [8, 7], [-8 - w, -20], [-8 - w, 7],
       [8, -34], [8, 21], [-8 - w, -34], [-8 - w, 21], [8, -60], [-8 - w, -60], [8, 48], [-8 - w, 48]];
     const at = spots.map(([dx, dy]) => ({ x: p.x + dx, y: p.y + dy, w, h })).find((r) =>
