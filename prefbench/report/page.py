@@ -23,7 +23,6 @@ from prefbench.errors import UserError
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import Record
 from prefbench.report.figures import (
-    COLOURS,
     CURVES,
     MEASURES,
     Cell,
@@ -32,13 +31,13 @@ from prefbench.report.figures import (
     Line,
     collect,
     ratio_label,
-    style,
     training_curves,
 )
 from prefbench.report.markup import escape
 from prefbench.report.page_frontier import frontier_section
 from prefbench.report.page_people import people_section
 from prefbench.report.page_reader import shelves
+from prefbench.report.styles import PALETTE
 from prefbench.stats.covered import said_of_all
 from prefbench.store.files import write_atomically
 from prefbench.text import one_line
@@ -325,11 +324,11 @@ def _setting(setting: FigureSetting, runs_dir: Path, prompts: int) -> dict[str, 
 
 
 def _line(line: Line) -> dict[str, Any]:
-    look = style(line.style)
+    look = line.style
     return {
         "name": one_line(line.name),
         "needs": line.needs,
-        "c": COLOURS.index(look.colour),
+        "c": PALETTE.index(look.colour),
         "m": look.marker,
         "d": " ".join(f"{length:g}" for length in look.dash) or None,
     }

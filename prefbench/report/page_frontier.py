@@ -6,11 +6,12 @@ It is there only where an aligner was run with several strengths.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prefbench.boards.frontier import NATS, Frontier, Quantity, by_board, frontiers_of
+from prefbench.boards.ranks import roles
 from prefbench.boards.rows import Row
-from prefbench.report.figures import COLOURS, ratio_label
+from prefbench.report.figures import ratio_label
 from prefbench.report.frontier_lines import (
     PANELS,
     TICKS,
@@ -21,6 +22,7 @@ from prefbench.report.frontier_lines import (
     panels_of,
 )
 from prefbench.report.markup import escape
+from prefbench.report.styles import PALETTE
 from prefbench.stats.runs import interval_of, mean_of_figures
 
 WIDTH, HEIGHT = 400, 300
@@ -41,18 +43,20 @@ _HOW = (
     "left to far from it on the right; what is higher at the same KL is better. Points are means over "
     "seeds of each run&rsquo;s own worst group. Gains are counted in standard deviations over "
     "reference responses, of the group or the learned reward that gained least: where the learned "
-    "reward goes on to rise and the true utility falls, too much was optimised. Lines in the colour "
-    "of the text need no training; where the divergence of such a policy is unknown, its upper bound "
-    "stands in its place."
+    "reward goes on to rise and the true utility falls, too much was optimised. Grey lines are "
+    "told the true utilities; where the divergence of a policy that needs no training is unknown, its upper "
+    "bound stands in its place."
 )
 
 
 def frontier_section(rows: Iterable[Row]) -> str:
     """The section, as markup that ends in a line break; empty where there is no frontier."""
+    rows = list(rows)
     boards = by_board(frontiers_of(rows))
     if not boards:
         return ""
-    parts = [_board(found, len(boards) > 1) for found in boards.values()]
+    aligners = roles(rows)
+    parts = [_board(found, aligners, len(boards) > 1) for found in boards.values()]
     return (
         '<section id="frontier" class="wide" aria-labelledby="frontier-title">\n'
         '<h2 id="frontier-title">What each step away from the reference buys</h2>\n'
@@ -60,9 +64,9 @@ def frontier_section(rows: Iterable[Row]) -> str:
     )
 
 
-def _board(frontiers: Sequence[Frontier], named: bool) -> str:
+def _board(frontiers: Sequence[Frontier], aligners: Mapping[str, str], named: bool) -> str:
     record = frontiers[0].record
-    lines = lines_of(frontiers)
+    lines = lines_of(frontiers, aligners)
     title = (
         f"{record.task}@{record.task_version}, {record.model}, {record.data}, "
         f"{ratio_label(record.minority_ratio)}"
@@ -125,26 +129,20 @@ def _drawn(
         f"<title>{escape(line.name)}: {value:.2f} at {nats:.2f} nats</title></path>"
         for nats, value in points
     )
-    return f'<g{_class(line)}><path class="line"{_dashes(line)} d="M{path}"/>{marks}</g>'
+    return f'<g class="{_colour(line)}"><path class="line"{_dashes(line)} d="M{path}"/>{marks}</g>'
 
 
 def _swatch(line: FrontierLine) -> str:
     return (
-        f'<svg class="swatch{_colour(line)}" width="34" height="14" viewBox="0 0 34 14" aria-hidden="true">'
+        f'<svg class="swatch {_colour(line)}" width="34" height="14" viewBox="0 0 34 14" aria-hidden="true">'
         f'<path class="line"{_dashes(line)} d="M1 7H33"/>'
         f'<path class="mark" d="{_SHAPES[line.style.marker]}" transform="translate(17 7)"/></svg>'
     )
 
 
-def _class(line: FrontierLine) -> str:
-    colour = _colour(line).strip()
-    return f' class="{colour}"' if colour else ""
-
-
 def _colour(line: FrontierLine) -> str:
-    """The page's class of a line's colour; text's own for what is not trained."""
-    known = line.style.colour in COLOURS
-    return f" c{COLOURS.index(line.style.colour)}" if known else ""
+    """The page's class of a line's colour."""
+    return f"c{PALETTE.index(line.style.colour)}"
 
 
 def _dashes(line: FrontierLine) -> str:
