@@ -52,7 +52,7 @@ class Shown(ABC):
         """A figure, as `prefbench plot` draws it.
 
         Args:
-            name: headline, scatter, gap, kl or training.
+            name: headline, shares, scatter, gap, kl or training.
             path: a PNG, SVG or PDF file to write it to, if any.
 
         Raises:

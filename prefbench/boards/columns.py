@@ -26,7 +26,9 @@ NUMBERS = ("kl", "mean_length", "reference_length", "empty_rate", "mde")
 REGRETS = ("max_regret", "egalitarian_regret", "pareto_distance")
 """Columns that only worlds with listed responses fill."""
 PROMPTED = "prompted_worst_group_win_rate"
-PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ("", "_low", "_high"))
+ENDS = ("", "_low", "_high")
+"""Ends of the names of a figure and of its interval's bounds."""
+PROMPTED_COLUMNS = tuple(f"{PROMPTED}{end}" for end in ENDS)
 """Columns of answers to prompts with each group's instruction; only tasks that have instructions fill
 them."""
 CROSS_FITTED = "worst_group_cross_fitted"

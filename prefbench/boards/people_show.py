@@ -5,17 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from prefbench.boards.csv_file import to_csv
 from prefbench.boards.people import SLIGHT, SURE, WORST
+from prefbench.boards.tabular import Document, Format, check_format, document, heading, paragraph
 from prefbench.errors import UserError
 from prefbench.evaluate.room import Room
 from prefbench.problem.strata import CONTROLS
@@ -60,27 +60,26 @@ class PeopleBoard:
 
 def show_people(
     frame: pd.DataFrame,
-    fmt: Literal["rich", "markdown", "csv"] = "rich",
+    fmt: Format = "table",
     console: Console | None = None,
 ) -> str:
     """People's figures for a reader, as text that ends without a newline.
 
     Args:
         frame: from `people_file.people_frame` or `read_people`.
-        fmt: `rich` for a terminal, `markdown` for a page, `csv` for all columns.
-        console: whose width and colours a `rich` one has; standard output's if left out.
+        fmt: `table` for a terminal, `markdown`, `latex` or `html` for a document, `csv` for all columns.
+        console: whose width and colours a `table` has; standard output's if left out.
 
     Raises:
         UserError: the format is unknown, or there is no row.
     """
+    check_format(fmt)
     if frame.empty:
         raise UserError("nobody is told apart in these runs: set task.unseen_annotators or task.spread.")
     if fmt == "csv":
         return visible(to_csv(frame).rstrip("\n"), keep="\n")
-    if fmt not in ("rich", "markdown"):
-        raise UserError(f"unknown format '{fmt}': choose rich, markdown or csv.")
-    if fmt == "markdown":
-        return "\n\n".join(part for board in people_boards(frame) for part in _markdown(board))
+    if fmt != "table":
+        return "\n\n".join(part for board in people_boards(frame) for part in _in_document(board, fmt))
     pairs = zip(people_boards(frame), people_boards(frame, wide=False), strict=True)
     return "\n\n".join("\n".join(_plain(board, narrow, console or Console())) for board, narrow in pairs)
 
@@ -293,14 +292,12 @@ def _failure(row: Cells) -> str:
 # ---------------------------------------------------------------------------------------------- as text
 
 
-def _markdown(board: PeopleBoard) -> list[str]:
-    parts = [f"### {one_line(board.title)}", *map(one_line, board.room)]
+def _in_document(board: PeopleBoard, fmt: Document) -> list[str]:
+    parts = [heading(board.title, fmt), *(paragraph(line, fmt) for line in board.room)]
     for table in board.tables:
-        clean = [[one_line(cell).replace("|", "\\|") for cell in row] for row in table.rows]
-        parts.append(f"{one_line(table.title[0].upper() + table.title[1:])}.")
-        header = [one_line(name) for name in table.header]
-        parts.append(tabulate(clean, headers=header, tablefmt="github", disable_numparse=True))
-    return [*parts, *map(one_line, (*board.failed, *board.notes))]
+        parts.append(paragraph(f"{table.title[0].upper()}{table.title[1:]}.", fmt))
+        parts.append(document(table.header, table.rows, fmt))
+    return [*parts, *(paragraph(line, fmt) for line in (*board.failed, *board.notes))]
 
 
 def _plain(board: PeopleBoard, narrow: PeopleBoard, console: Console) -> list[str]:

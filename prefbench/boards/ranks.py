@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefbench.arrays import Floats
+from prefbench.boards.columns import CROSS_FITTED
 from prefbench.boards.estimates import egalitarian_regret
 from prefbench.boards.names import config_hash
 from prefbench.boards.rows import Row
-from prefbench.registry import role_of
+from prefbench.errors import UserError
+from prefbench.registry import role_of, suggest
 from prefbench.stats.rank_sets import Rank, rank_sets
 from prefbench.stats.runs import (
     Mean,
@@ -22,6 +24,9 @@ from prefbench.stats.runs import (
 )
 
 RANKED = "worst_group_win_rate"
+REGRET = "egalitarian_regret"
+MAY_RANK = (RANKED, "minority_win_rate", "majority_win_rate", "mean_win_rate", CROSS_FITTED, REGRET)
+"""Measures that learners may be ranked by. A gap is none: it is small as well where nobody gained."""
 RESOLVED = 1e-4
 """Standard deviations of utility to which optima are solved: two rows that are one optimum differ by less."""
 
@@ -39,7 +44,24 @@ def roles(rows: Iterable[Row]) -> dict[str, str]:
     return found
 
 
-def ranked(rows: Sequence[Row], role: Mapping[str, str]) -> list[tuple[Row, Rank | None]]:
+def check_rank_by(by: str | None) -> None:
+    """Refuse a measure that says nothing of who is better.
+
+    Raises:
+        UserError: it is none of `MAY_RANK`.
+    """
+    if by is not None and by not in MAY_RANK:
+        raise UserError(f"'{by}' ranks nobody; what may is {', '.join(MAY_RANK)}.{_near(by)}")
+
+
+def _near(by: str) -> str:
+    near = suggest(by, MAY_RANK)
+    return near if "Did you mean" in near else ""
+
+
+def ranked(
+    rows: Sequence[Row], role: Mapping[str, str], by: str | None = None
+) -> list[tuple[Row, Rank | None]]:
     """The complete rows of one board from the best down, its learners with ranks and their sets.
 
     Learners are ranked among learners: floors and ceilings stand beside them and are not among the compared.
@@ -49,21 +71,32 @@ def ranked(rows: Sequence[Row], role: Mapping[str, str]) -> list[tuple[Row, Rank
     Args:
         rows: of one board.
         role: from `roles`.
+        by: another figure, of `MAY_RANK`.
+
+    Returns:
+        Rows with their ranks; of a figure that is unknown of one of them, all without.
+
+    Raises:
+        UserError: the figure is none of these.
     """
+    check_rank_by(by)
     regrets = [egalitarian_regret(row) for row in rows]
     known = [regret for regret in regrets if regret is not None]
-    by_regret = bool(rows) and len(known) == len(rows)
+    by_regret = bool(rows) and len(known) == len(rows) and by in (None, REGRET)
+    if by == REGRET and not by_regret:
+        return [(row, None) for row in rows]
+    measure = RANKED if by in (None, REGRET) else by
     figures = (
         [-regret.estimate for regret in known]
         if by_regret
-        else [float(np.mean([scores.mean() for scores in row.metric_scores(RANKED)])) for row in rows]
+        else [float(np.mean([scores.mean() for scores in row.metric_scores(measure)])) for row in rows]
     )
     figure_of = {id(row): round(figure, 12) for row, figure in zip(rows, figures, strict=True)}
     ordered = sorted(
         rows, key=lambda row: (-figure_of[id(row)], row.first.aligner, config_hash(row.first.spec))
     )
     learners = [row for row in ordered if role[row.first.aligner] == "learner"]
-    held = [_regrets(row) if by_regret else _scores(row, RANKED, mean_over_runs) for row in learners]
+    held = [_regrets(row) if by_regret else _scores(row, measure, mean_over_runs) for row in learners]
     sets = rank_sets([figure_of[id(row)] for row in learners], lambda i, j: held[i].less(held[j])[0])
     rank_of = {id(row): rank for row, rank in zip(learners, sets, strict=True)}
     return [(row, rank_of.get(id(row))) for row in ordered]

@@ -102,8 +102,13 @@ def build(runs_dir: Path) -> pd.DataFrame:
     return frame_of(load_rows(runs_dir))
 
 
-def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
-    """The leaderboard of rows that are loaded, ranked and ordered as `build` does."""
+def frame_of(rows: Sequence[Row], rank_by: str | None = None) -> pd.DataFrame:
+    """The leaderboard of rows that are loaded, ranked and ordered as `build` does.
+
+    Args:
+        rows: from `load_rows`.
+        rank_by: the measure to rank by (`ranks.MAY_RANK`) in the place of the board's own.
+    """
     ranks: dict[int, Rank | None] = {}
     boards: dict[str, list[Row]] = {}
     role = roles(rows)
@@ -113,7 +118,7 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     for key in sorted(boards, key=lambda k: (_cell_key(boards[k][0]), k)):
         whole = [row for row in boards[key] if row.status == "ok"]
         for contest in sorted({contest_of(row.first) for row in whole}):
-            found = ranked([row for row in whole if contest_of(row.first) == contest], role)
+            found = ranked([row for row in whole if contest_of(row.first) == contest], role, rank_by)
             ranks |= {id(row): rank for row, rank in found}
             ordered += [row for row, _ in found]
         ordered += [row for row in boards[key] if row.status != "ok"]

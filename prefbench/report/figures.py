@@ -1,8 +1,8 @@
-"""Figures of a runs folder: what they show, and how a line looks.
+"""Figures of a runs folder: what they show.
 
 `collect` gathers a leaderboard with its records into settings, lines and cells; the static page
 (`prefbench.report.page`) draws them in the reader's browser, `prefbench.report.plots` draws them with
-matplotlib. Colours, markers and dashes are the same in both: `style`.
+matplotlib. Colours, markers and dashes are the same in both: `prefbench.report.styles`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ from prefbench.files import read_json
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.schema import Record
 from prefbench.registry import placed
+from prefbench.report.styles import Style, aligner_of, styles_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by colour-blind readers; without the yellow, which is lost on white."""
-MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
-DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 3), (9, 3, 2, 3))
-"""Solid for the first seven lines, then other dashes: no two of 28 lines look alike."""
 MEASURES = {
     "minority_win_rate": "minority win rate",
     "worst_group_win_rate": "worst group's win rate",
@@ -50,33 +46,14 @@ CURVE_POINTS = 60
 
 
 @dataclass(frozen=True)
-class Style:
-    """Looks of a line: the same everywhere."""
-
-    colour: str
-    marker: str
-    dash: tuple[float, ...]
-
-
-def style(index: int) -> Style:
-    """Style of the line with that number; colour, marker and dash move at different paces."""
-    lap = index // len(COLOURS)
-    return Style(
-        COLOURS[index % len(COLOURS)],
-        MARKERS[(index + lap) % len(MARKERS)],
-        DASHES[lap % len(DASHES)],
-    )
-
-
-@dataclass(frozen=True)
 class Line:
     """One aligner with its options: a line in every figure."""
 
     name: str
     needs: str
     """Fields that it needs in training, and sees of whoever is answered."""
-    style: int
-    """Number for `style`; by name, so that a line looks alike in every setting."""
+    style: Style
+    """Looks by its name, so that it looks alike in every setting."""
 
 
 @dataclass
@@ -117,12 +94,16 @@ class FigureSetting:
 
     @property
     def first_shown(self) -> list[int]:
-        """Indices of the lines that a figure starts with."""
+        """Indices of the lines that a figure starts with: one of each aligner before another of any."""
         if len(self.lines) <= READABLE_LINES:
             return list(range(len(self.lines)))
-        known = [i for name in _first() for i, line in enumerate(self.lines) if line.name == name]
-        rest = [i for i in range(len(self.lines)) if i not in known]
-        return sorted([*known, *rest][:READABLE_LINES])
+        before: dict[str, int] = {}
+        places = []
+        for i, line in enumerate(self.lines):
+            aligner = aligner_of(line.name)
+            before[aligner] = before.get(aligner, -1) + 1
+            places.append((before[aligner], _preference(aligner), i))
+        return sorted(i for *_, i in sorted(places)[:READABLE_LINES])
 
 
 def ratio_label(ratio: float) -> str:
@@ -179,12 +160,12 @@ def _settings(rows: Sequence[tuple[dict[str, Any], dict[int, tuple[Path, Record]
 
     labels = _setting_labels([members[0][2] for members in by_key.values()])
     names = {key: line_names([record for _, _, record in members]) for key, members in by_key.items()}
-    known = sorted({name for named in names.values() for name in named})
-    styles = {name: i for i, name in enumerate(sorted(known, key=lambda name: (_preference(name), name)))}
+    aligners = {str(row["aligner"]): str(row["role"]) for row, _ in rows}
+    styles = styles_of(aligners, [name for named in names.values() for name in named])
     settings = []
     for label, (key, members) in zip(labels, by_key.items(), strict=True):
         setting = FigureSetting(label)
-        order = sorted(set(names[key]), key=lambda name: styles[name])
+        order = sorted(set(names[key]), key=lambda name: (_preference(aligner_of(name)), name))
         needs = {name: _told(row) for name, (row, _, _) in zip(names[key], members, strict=True)}
         setting.lines = [Line(name, needs[name], styles[name]) for name in order]
         setting.cells = [

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from prefbench.boards.frontier import QUANTITIES, Frontier, Point, Quantity
 from prefbench.record.schema import Record
-from prefbench.report.figures import DASHES, MARKERS, Style, line_names, style
+from prefbench.report.figures import line_names
+from prefbench.report.styles import Style, styles_of
 
 PANELS: Mapping[Quantity, str] = {
     "worst_group": "worst group's win rate",
@@ -22,8 +23,6 @@ LEAST_KL = 1e-3
 """Nats below which a policy is the reference, which a logarithmic axis has no place for."""
 MOST = 1e9
 """Nats, or standard deviations, beyond which no axis goes: a stranger's record may hold any number."""
-_INK = "#404040"
-"""Colour of what is not trained: no aligner's."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,18 @@ class FrontierLine:
         return [(x, y) for x, y in means if LEAST_KL <= x < MOST and abs(y) < MOST]
 
 
-def lines_of(frontiers: Sequence[Frontier]) -> list[FrontierLine]:
-    """Lines of the frontiers of a board; those without training come last and have no colour of their own."""
+def lines_of(frontiers: Sequence[Frontier], aligners: Mapping[str, str]) -> list[FrontierLine]:
+    """Lines of the frontiers of a board; those without training come last.
+
+    Args:
+        frontiers: of one board.
+        aligners: all aligners of the folder with their roles (`boards.ranks.roles`), so that each looks as in
+            other figures.
+    """
     names = line_names([_without(found.record, found.option) for found in frontiers])
-    named = list(zip(frontiers, names, strict=True))
-    trained = [(found, name) for found, name in named if found.trained]
-    others = [(found, name) for found, name in named if not found.trained]
-    lines = [FrontierLine(found, name, style(index)) for index, (found, name) in enumerate(trained)]
-    for index, (found, name) in enumerate(others):
-        dash, marker = DASHES[1 + index % (len(DASHES) - 1)], MARKERS[-1 - index % len(MARKERS)]
-        lines.append(FrontierLine(found, name, Style(_INK, marker, dash)))
-    return lines
+    styles = styles_of(aligners, names)
+    lines = [FrontierLine(found, name, styles[name]) for found, name in zip(frontiers, names, strict=True)]
+    return sorted(lines, key=lambda line: not line.frontier.trained)
 
 
 def panels_of(lines: Sequence[FrontierLine]) -> list[Quantity]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.boards.people import WORST
-from prefbench.report.figures import Style, style
 from prefbench.report.markup import escape
 from prefbench.report.page_svg import group, level, line, marker, swatch, upright
+from prefbench.report.styles import Style, styles_of
 
 WIDTH, HEIGHT = 520, 320
 """Size of the drawing, in pixels."""
@@ -19,12 +19,13 @@ Cells = Mapping[str, Any]
 """A row of `people_frame`, what is missing None."""
 
 
-def curve_figure(rows: Sequence[Cells], of: str) -> str:
+def curve_figure(rows: Sequence[Cells], of: str, aligners: Mapping[str, str]) -> str:
     """The drawing of one board with its legend; empty where nobody is unseen.
 
     Args:
         rows: of the board, each policy under each knowledge of people.
         of: what the board is of.
+        aligners: the role on a board of each aligner of the page, by its name.
     """
     policies: dict[str, list[Cells]] = {}
     for row in rows:
@@ -33,9 +34,9 @@ def curve_figure(rows: Sequence[Cells], of: str) -> str:
     places: list[int | None] = [*sorted({row["n"] for row in rows if row["n"] is not None}), None]
     if len(places) < 2:
         return ""
-    looks = {
-        key: style(index) for index, key in enumerate(sorted(policies, key=lambda k: _name(policies[k][0])))
-    }
+    names = {key: _name(policies[key][0]) for key in sorted(policies, key=lambda k: _name(policies[k][0]))}
+    styles = styles_of(aligners, names.values())
+    looks = {key: styles[name] for key, name in names.items()}
     aside = {key: (index - (len(looks) - 1) / 2) * _ASIDE for index, key in enumerate(looks)}
     drawn = "".join(_drawn(policies[key], looks[key], places, aside[key]) for key in looks)
     legend = "".join(

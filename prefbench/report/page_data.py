@@ -13,19 +13,18 @@ from prefbench.boards.rows import Row
 from prefbench.record.near_reference import near_reference
 from prefbench.record.schema import Record
 from prefbench.report.figures import (
-    COLOURS,
     MEASURES,
     Cell,
     Curve,
     FigureSetting,
     Line,
     ratio_label,
-    style,
     training_curves,
 )
 from prefbench.report.page_matrix import matrix_of
 from prefbench.report.page_reader import shelves
 from prefbench.report.page_runs import run_of
+from prefbench.report.styles import PALETTE
 from prefbench.stats.covered import said_of_all
 from prefbench.stats.runs import interval_of, mean_over_runs
 from prefbench.text import one_line
@@ -87,11 +86,11 @@ def _group_names(setting: FigureSetting) -> list[str]:
 
 
 def _line(line: Line) -> dict[str, Any]:
-    look = style(line.style)
+    look = line.style
     return {
         "name": one_line(line.name),
         "needs": line.needs,
-        "c": COLOURS.index(look.colour),
+        "c": PALETTE.index(look.colour),
         "m": look.marker,
         "d": " ".join(f"{length:g}" for length in look.dash) or None,
     }

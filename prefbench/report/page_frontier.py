@@ -6,9 +6,10 @@ It is there only where an aligner was run with several strengths.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prefbench.boards.frontier import NATS, Frontier, Quantity, by_board, frontiers_of
+from prefbench.boards.ranks import roles
 from prefbench.boards.rows import Row
 from prefbench.report.figures import ratio_label
 from prefbench.report.frontier_lines import (
@@ -32,18 +33,20 @@ _HOW = (
     "left to far from it on the right; what is higher at the same KL is better. Points are means over "
     "seeds of each run&rsquo;s own worst group. Gains are counted in standard deviations over "
     "reference responses, of the group or the learned reward that gained least: where the learned "
-    "reward goes on to rise and the true utility falls, too much was optimised. Lines in the colour "
-    "of the text need no training; where the divergence of such a policy is unknown, its upper bound "
-    "stands in its place."
+    "reward goes on to rise and the true utility falls, too much was optimised. Grey lines are "
+    "told the true utilities; where the divergence of a policy that needs no training is unknown, its upper "
+    "bound stands in its place."
 )
 
 
 def frontier_section(rows: Iterable[Row]) -> str:
     """The section, as markup that ends in a line break; empty where there is no frontier."""
+    rows = list(rows)
     boards = by_board(frontiers_of(rows))
     if not boards:
         return ""
-    parts = [_board(found, len(boards) > 1) for found in boards.values()]
+    aligners = roles(rows)
+    parts = [_board(found, aligners, len(boards) > 1) for found in boards.values()]
     return (
         '<section id="frontier" class="wide" aria-labelledby="frontier-title">\n'
         '<h2 id="frontier-title">What each step away from the reference buys</h2>\n'
@@ -51,9 +54,9 @@ def frontier_section(rows: Iterable[Row]) -> str:
     )
 
 
-def _board(frontiers: Sequence[Frontier], named: bool) -> str:
+def _board(frontiers: Sequence[Frontier], aligners: Mapping[str, str], named: bool) -> str:
     record = frontiers[0].record
-    lines = lines_of(frontiers)
+    lines = lines_of(frontiers, aligners)
     title = (
         f"{record.task}@{record.task_version}, {record.model}, {record.data}, "
         f"{ratio_label(record.minority_ratio)}"

@@ -5,10 +5,11 @@ It is there only where it matters who is answered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefbench.boards.people_file import people_frame
 from prefbench.boards.people_show import Cells, PeopleBoard, PeopleTable, boards_of, people_boards
+from prefbench.boards.ranks import roles
 from prefbench.boards.rows import Row
 from prefbench.report.markup import breakable, escape
 from prefbench.report.page_curve import curve_figure
@@ -26,8 +27,10 @@ def people_section(rows: Sequence[Row]) -> str:
     frame = people_frame(rows)
     if frame.empty:
         return ""
-    found = boards_of(frame)
-    parts = "".join(_board(board, rows) for board, rows in zip(people_boards(frame), found, strict=True))
+    aligners, found = roles(rows), boards_of(frame)
+    parts = "".join(
+        _board(board, mine, aligners) for board, mine in zip(people_boards(frame), found, strict=True)
+    )
     return (
         '<section id="people" class="wide" aria-labelledby="people-title">\n'
         '<h2 id="people-title">What knowing the person is worth</h2>\n'
@@ -35,13 +38,13 @@ def people_section(rows: Sequence[Row]) -> str:
     )
 
 
-def _board(board: PeopleBoard, rows: Sequence[Cells]) -> str:
+def _board(board: PeopleBoard, rows: Sequence[Cells], aligners: Mapping[str, str]) -> str:
     room = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in board.room)
     tables = "".join(_table(table, board.title) for table in board.tables)
     notes = "".join(
         f'<p class="note">{escape(_sentence(note))}</p>\n' for note in (*board.failed, *board.notes)
     )
-    curve = curve_figure(rows, board.title)
+    curve = curve_figure(rows, board.title, aligners)
     said = f'<div class="beside">{curve}<div>{room}</div></div>\n' if curve else room
     return f"<h3>{escape(board.title)}</h3>\n{said}{tables}{notes}"
 

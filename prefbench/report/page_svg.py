@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prefbench.report.figures import COLOURS, Style
 from prefbench.report.markup import escape
+from prefbench.report.styles import PALETTE, Style
 
 _SHAPES = {
     "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z",
@@ -33,24 +33,22 @@ def line(style: Style, path: str) -> str:
 
 
 def group(style: Style, parts: str) -> str:
-    """Parts of a drawing in the style's colour; in the text's own where it has none of the page's."""
-    colour = colour_class(style)
-    return f'<g class="series{f" {colour}" if colour else ""}">{parts}</g>'
+    """Parts of a drawing in the style's colour."""
+    return f'<g class="series {colour_class(style)}">{parts}</g>'
 
 
 def swatch(style: Style) -> str:
     """A short piece of a line with its marker, for a legend."""
-    colour = colour_class(style)
     return (
-        f'<svg class="swatch{f" {colour}" if colour else ""}" width="34" height="14" viewBox="0 0 34 14" '
+        f'<svg class="swatch {colour_class(style)}" width="34" height="14" viewBox="0 0 34 14" '
         f'aria-hidden="true">{line(style, "M1 7H33")}'
         f'<path class="mark" d="{_SHAPES[style.marker]}" transform="translate(17 7)"/></svg>'
     )
 
 
 def colour_class(style: Style) -> str:
-    """The page's class of a style's colour; empty where it has none of them."""
-    return f"c{COLOURS.index(style.colour)}" if style.colour in COLOURS else ""
+    """The page's class of a style's colour."""
+    return f"c{PALETTE.index(style.colour)}"
 
 
 def level(left: int, right: int, at: str, text: str) -> str:

@@ -373,10 +373,10 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
         f"{row['worst_group_win_rate']:.2f} "
         f"[{row['worst_group_win_rate_low']:.2f}, {row['worst_group_win_rate_high']:.2f}]"
     )
-    rich = show(frame, "rich")
+    rich = show(frame, "table")
     assert cell in rich and "[red]odd|one" in rich and "user_id" in rich and "diverged" in rich
     monkeypatch.setenv("COLUMNS", "80")
-    narrow = show(frame, "rich")
+    narrow = show(frame, "table")
     assert cell in narrow and "too narrow for words" in narrow
     assert max(map(len, narrow.splitlines())) <= 80
     page = show(frame, "markdown")
@@ -389,4 +389,4 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
     assert "| regret" not in table and "worst, told" not in table
     assert show(frame, "csv").splitlines()[0] == ",".join(COLUMNS)
     with pytest.raises(UserError, match="markdown"):
-        show(frame, "html")
+        show(frame, "rich")

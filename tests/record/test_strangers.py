@@ -213,7 +213,7 @@ def test_the_libraries_too_go_on_without_a_bad_run(runs: Path) -> None:
 # ------------------------------------------------------------------------------------------- terminals
 
 
-@pytest.mark.parametrize("fmt", ["rich", "markdown", "csv"])
+@pytest.mark.parametrize("fmt", ["table", "markdown", "latex", "html", "csv"])
 def test_no_escape_code_of_a_strangers_reaches_the_terminal(runs: Path, fmt: str) -> None:
     board = runs.parent / "board.csv"
     text = board.read_text()

@@ -9,6 +9,7 @@ from prefbench.boards.people import WORST
 from prefbench.registry import get, load_plugins
 from prefbench.report.page import page
 from prefbench.report.page_curve import HEIGHT, WIDTH, curve_figure
+from prefbench.report.styles import PALETTE, styles_of
 from support.records import RATES, make_run
 from support.report_page import NASTY
 
@@ -31,10 +32,11 @@ ROWS = [
     *(row("personal", n, rate, rate - 0.1, rate + 0.1) for n, rate in ((None, 0.8), (0, 0.3), (4, 0.7))),
     row("personal", 4, 0.99, context="shuffled"),
 ]
+LEARNERS = {"personal": "learner", "plain": "learner"}
 
 
 def test_a_curve_has_a_point_for_each_knowledge_of_people_where_its_number_is():
-    tree = ElementTree.fromstring(curve_figure(ROWS, "a board"))
+    tree = ElementTree.fromstring(curve_figure(ROWS, "a board", LEARNERS))
     svg = next(part for part in tree.iter("svg") if part.get("role") == "img")
     ticks = {part.text: part for part in svg.iter("text")}
     zero, one = float(ticks["0.0"].get("y")), float(ticks["1.0"].get("y"))
@@ -54,12 +56,20 @@ def test_a_curve_has_a_point_for_each_knowledge_of_people_where_its_number_is():
     assert sum(part.get("class") == "whisker" for part in svg.iter("line")) == 3
 
 
+def test_a_policy_looks_as_it_does_in_the_figures():
+    svg = ElementTree.fromstring(curve_figure(ROWS, "a board", LEARNERS))
+    looks = [part.get("class") for part in svg.iter("g")]
+    styles = styles_of(LEARNERS)
+    assert looks == [f"series c{PALETTE.index(styles[name].colour)}" for name in ("personal", "plain")]
+    assert len(set(looks)) == 2
+
+
 def test_no_curve_where_nobody_is_unseen():
-    assert curve_figure([row("plain", None, 0.4)], "a board") == ""
+    assert curve_figure([row("plain", None, 0.4)], "a board", LEARNERS) == ""
 
 
 def test_names_on_a_curve_are_text():
-    drawn = curve_figure([row(NASTY, n, 0.4) for n in (0, 1)], NASTY)
+    drawn = curve_figure([row(NASTY, n, 0.4) for n in (0, 1)], NASTY, {NASTY: "learner"})
     assert "<img" not in drawn and "alert" in ElementTree.fromstring(drawn).find(".//bdi").text
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from prefbench.cli.entry import app
 from prefbench.errors import UserError
 from prefbench.record.files import HISTORY_FILE
-from prefbench.report.figures import pareto_front, ratio_label, style
+from prefbench.report.figures import pareto_front, ratio_label
 from prefbench.report.plots import save_figures
 from support.records import make_run
 
@@ -29,8 +29,9 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize(("fmt", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_figures_are_written_and_repeat(runs, tmp_path, fmt, start):
     first = save_figures(runs, tmp_path / "a", fmt)
-    names = [f"{name}.{fmt}" for name in ("headline", "scatter", "gap", "kl", "training")]
-    assert [file.name for file in first] == names
+    names = [f"{name}.{fmt}" for name in ("headline", "shares", "scatter", "gap", "kl", "training")]
+    duels = [f"duels-toy_1_nano_synthetic_{ratio}.{fmt}" for ratio in ("0_0909", "0_5")]
+    assert [file.name for file in first] == [*names, *duels]
     again = save_figures(runs, tmp_path / "b", fmt)
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes().startswith(start)
@@ -72,17 +73,16 @@ def test_command_line(runs, tmp_path):
         "svg",
         "--aligner",
         "good",
+        "--figure",
+        "headline",
+        "--width",
+        "page",
     ]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
-    assert (tmp_path / "f" / "headline.svg").exists()
-
-
-def test_28_lines_all_look_different():
-    looks = {style(i) for i in range(28)}
-    assert len(looks) == 28
-    assert len({(look.colour, look.dash) for look in looks}) == 28
-    assert len({(look.marker, look.dash) for look in looks}) == 28
+    assert [file.name for file in (tmp_path / "f").iterdir()] == ["headline.svg"]
+    with pytest.raises(UserError, match="no figure 'headlines': there are headline, shares"):
+        save_figures(runs, tmp_path, "svg", figures=["headlines"])
 
 
 @pytest.mark.parametrize(

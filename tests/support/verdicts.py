@@ -46,7 +46,7 @@ def judge_run(root: Path, draw: random.Random) -> None:
 
     def table() -> None:
         found = build(runs)
-        for fmt in ("rich", "markdown", "csv"):
+        for fmt in ("table", "markdown", "latex", "html", "csv"):
             said = show(found, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
         assert "good" in set(found["aligner"])
@@ -80,7 +80,7 @@ def judge_board(root: Path, draw: random.Random) -> None:
 
     def shown() -> None:
         frame = read_csv(root / "board.csv")
-        for fmt in ("rich", "markdown", "csv"):
+        for fmt in ("table", "markdown", "latex", "html", "csv"):
             said = show(frame, fmt)  # type: ignore[arg-type]
             assert not any(ord(c) < 32 and c not in "\n" for c in said), repr(said)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from prefbench.cli.output import print_json, print_table, warn
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
 from prefbench.text import one_line
+
+_Shown = Literal["table", "markdown", "latex", "csv", "html", "json"]
 
 
 def compare(
@@ -35,6 +37,16 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="With --matrix: also write a row for each duel.")
     ] = None,
+    fmt: Annotated[
+        Literal["table", "markdown", "latex", "csv", "html"],
+        typer.Option("--format", help="Format to print; csv has all digits."),
+    ] = "table",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,NAME", help="Columns, as the table or the CSV names them. May be repeated."
+        ),
+    ] = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,29 +60,42 @@ def compare(
         from prefbench.spec import parse_ratio
 
         ratio = parse_ratio(minority_ratio)
+    if as_json and fmt != "table":
+        raise UserError(f"--json and --format {fmt}: choose one of them.")
     if matrix:
-        _matrix(names or [], runs_dir, task, ratio, out, as_json)
+        if columns is not None:
+            raise UserError("--columns goes with two to compare: leave it out with --matrix.")
+        _matrix(names or [], runs_dir, task, ratio, out, "json" if as_json else fmt)
         return
     if out is not None:
         raise UserError("--out goes with --matrix, which is missing.")
     if names is None or len(names) != 2:
         raise UserError("name two to compare, or give --matrix for every two of a board.")
-    _pair(names[0], names[1], runs_dir, task, ratio, as_json)
+    _pair(names, runs_dir, task, ratio, "json" if as_json else fmt, columns)
 
 
 def _pair(
-    first: str, second: str, runs_dir: Path, task: str | None, ratio: float | None, as_json: bool
+    names: list[str],
+    runs_dir: Path,
+    task: str | None,
+    ratio: float | None,
+    fmt: _Shown,
+    columns: list[str] | None,
 ) -> None:
-    from prefbench.boards.compare import compare_aligners, comparison_rows
+    from prefbench.boards.compare import compare_aligners
+    from prefbench.boards.compare_show import comparison_table, comparison_text
     from prefbench.stats.covered import said_of
 
-    comparison = compare_aligners(first, second, runs_dir, task, ratio)
+    comparison = compare_aligners(names[0], names[1], runs_dir, task, ratio)
     if comparison.left_out:
         warn(f"only one of the two has seed {', '.join(map(str, comparison.left_out))}: not compared")
-    if as_json:
+    if fmt == "json":
         print_json(comparison.to_dict())
         return
-    print_table(*comparison_rows(comparison))
+    if fmt != "table":
+        print(comparison_text(comparison, fmt, columns))
+        return
+    print_table(*comparison_table(comparison, columns))
     if said := said_of(len(comparison.seeds)):
         print(said)
 
@@ -81,8 +106,9 @@ def _matrix(
     task: str | None,
     ratio: float | None,
     out: Path | None,
-    as_json: bool,
+    fmt: _Shown,
 ) -> None:
+    from prefbench.boards.compare_show import matrix_text
     from prefbench.boards.csv_file import write_csv
     from prefbench.boards.matrix import duels_frame, head_to_head, matrix_heading, matrix_tables
     from prefbench.boards.rows import load_rows
@@ -93,8 +119,11 @@ def _matrix(
         warn(f"left out {said}")
     if out is not None:
         write_csv(duels_frame(found), out)
-    if as_json:
+    if fmt == "json":
         print_json(found.to_dict())
+        return
+    if fmt != "table":
+        print(matrix_text(found, fmt))
         return
     print(one_line(matrix_heading(found)))
     for table in matrix_tables(found):
