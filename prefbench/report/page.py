@@ -19,6 +19,7 @@ from typing import Any
 from prefbench.boards.outside import OUTSIDE_NOTE
 from prefbench.errors import UserError
 from prefbench.report.figures import CURVES, MEASURES, collect
+from prefbench.report.figures import style as style_of
 from prefbench.report.markup import escape
 from prefbench.report.page_aligners import aligners_section
 from prefbench.report.page_data import RowsByCell, setting_data
@@ -81,6 +82,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS, state: str | None = None) -> st
         "settings": [setting_data(setting, found, prompts) for setting in settings],
     }
     frontier = frontier_section(rows)
+    looks = {line.name: style_of(line.style) for setting in settings for line in setting.lines}
     dates = sorted(set(frame["date"]))
     n_runs = sum(len(cell.runs) for setting in settings for cell in setting.cells)
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
@@ -94,7 +96,7 @@ def page(runs_dir: Path, prompts: int = PROMPTS, state: str | None = None) -> st
         f"{n_runs} runs of {escape(', '.join(tasks[:8]))}, {escape(when)}.",
         "table_how": TABLE_HOW + "".join(f" {escape(_sentence(said))}" for said in more),
         "frontier": frontier,
-        "people": people_section(rows),
+        "people": people_section(rows, looks),
         "aligners": aligners_section(frame),
         "table": table_markup(frame),
         "data": embedded_json(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from prefbench.boards.people import WORST
@@ -19,12 +20,13 @@ Cells = Mapping[str, Any]
 """A row of `people_frame`, what is missing None."""
 
 
-def curve_figure(rows: Sequence[Cells], of: str) -> str:
+def curve_figure(rows: Sequence[Cells], of: str, known: Mapping[str, Style]) -> str:
     """The drawing of one board with its legend; empty where nobody is unseen.
 
     Args:
         rows: of the board, each policy under each knowledge of people.
         of: what the board is of.
+        known: looks of the page's lines by their names, which policies have here, too.
     """
     policies: dict[str, list[Cells]] = {}
     for row in rows:
@@ -33,9 +35,9 @@ def curve_figure(rows: Sequence[Cells], of: str) -> str:
     places: list[int | None] = [*sorted({row["n"] for row in rows if row["n"] is not None}), None]
     if len(places) < 2:
         return ""
-    looks = {
-        key: style(index) for index, key in enumerate(sorted(policies, key=lambda k: _name(policies[k][0])))
-    }
+    looks = _looks(
+        {key: policies[key][0] for key in sorted(policies, key=lambda k: _name(policies[k][0]))}, known
+    )
     aside = {key: (index - (len(looks) - 1) / 2) * _ASIDE for index, key in enumerate(looks)}
     drawn = "".join(_drawn(policies[key], looks[key], places, aside[key]) for key in looks)
     legend = "".join(
@@ -48,6 +50,16 @@ def curve_figure(rows: Sequence[Cells], of: str) -> str:
         f'<figure><svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(said)}">{_axes(places)}{drawn}</svg><ul class="legend">{legend}</ul></figure>\n'
     )
+
+
+def _looks(policies: Mapping[str, Cells], known: Mapping[str, Style]) -> dict[str, Style]:
+    """Looks of each policy: those of its line or of its aligner, and where they are taken others."""
+    found: dict[str, Style] = {}
+    for key, row in policies.items():
+        mine = known.get(_name(row), known.get(row["aligner"]))
+        wanted = chain([] if mine is None else [mine], map(style, range(len(known), len(known) + 200)))
+        found[key] = next((look for look in wanted if look not in found.values()), style(len(found)))
+    return found
 
 
 def _axes(places: Sequence[int | None]) -> str:

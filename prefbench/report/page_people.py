@@ -5,11 +5,12 @@ It is there only where it matters who is answered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefbench.boards.people_file import people_frame
 from prefbench.boards.people_show import Cells, PeopleBoard, PeopleTable, boards_of, people_boards
 from prefbench.boards.rows import Row
+from prefbench.report.figures import Style
 from prefbench.report.markup import breakable, escape
 from prefbench.report.page_curve import curve_figure
 
@@ -21,13 +22,15 @@ _HOW = (
 )
 
 
-def people_section(rows: Sequence[Row]) -> str:
+def people_section(rows: Sequence[Row], looks: Mapping[str, Style]) -> str:
     """The section, as markup that ends in a line break; empty where nobody is told apart."""
     frame = people_frame(rows)
     if frame.empty:
         return ""
     found = boards_of(frame)
-    parts = "".join(_board(board, rows) for board, rows in zip(people_boards(frame), found, strict=True))
+    parts = "".join(
+        _board(board, rows, looks) for board, rows in zip(people_boards(frame), found, strict=True)
+    )
     return (
         '<section id="people" class="wide" aria-labelledby="people-title">\n'
         '<h2 id="people-title">What knowing the person is worth</h2>\n'
@@ -35,13 +38,13 @@ def people_section(rows: Sequence[Row]) -> str:
     )
 
 
-def _board(board: PeopleBoard, rows: Sequence[Cells]) -> str:
+def _board(board: PeopleBoard, rows: Sequence[Cells], looks: Mapping[str, Style]) -> str:
     room = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in board.room)
     tables = "".join(_table(table, board.title) for table in board.tables)
     notes = "".join(
         f'<p class="note">{escape(_sentence(note))}</p>\n' for note in (*board.failed, *board.notes)
     )
-    curve = curve_figure(rows, board.title)
+    curve = curve_figure(rows, board.title, looks)
     said = f'<div class="beside">{curve}<div>{room}</div></div>\n' if curve else room
     return f"<h3>{escape(board.title)}</h3>\n{said}{tables}{notes}"
 

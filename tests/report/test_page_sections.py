@@ -7,6 +7,7 @@ import pytest
 
 from prefbench.boards.people import WORST
 from prefbench.registry import get, load_plugins
+from prefbench.report.figures import style
 from prefbench.report.page import page
 from prefbench.report.page_curve import HEIGHT, WIDTH, curve_figure
 from support.records import RATES, make_run
@@ -34,7 +35,7 @@ ROWS = [
 
 
 def test_a_curve_has_a_point_for_each_knowledge_of_people_where_its_number_is():
-    tree = ElementTree.fromstring(curve_figure(ROWS, "a board"))
+    tree = ElementTree.fromstring(curve_figure(ROWS, "a board", {}))
     svg = next(part for part in tree.iter("svg") if part.get("role") == "img")
     ticks = {part.text: part for part in svg.iter("text")}
     zero, one = float(ticks["0.0"].get("y")), float(ticks["1.0"].get("y"))
@@ -54,12 +55,18 @@ def test_a_curve_has_a_point_for_each_knowledge_of_people_where_its_number_is():
     assert sum(part.get("class") == "whisker" for part in svg.iter("line")) == 3
 
 
+def test_a_policy_looks_as_its_line_does_and_no_two_look_alike():
+    svg = ElementTree.fromstring(curve_figure(ROWS, "a board", {"personal": style(3), "plain": style(3)}))
+    looks = [(part.get("class"), part.find("path").get("stroke-dasharray")) for part in svg.iter("g")]
+    assert looks[0] == ("series c3", None) and len(set(looks)) == 2
+
+
 def test_no_curve_where_nobody_is_unseen():
-    assert curve_figure([row("plain", None, 0.4)], "a board") == ""
+    assert curve_figure([row("plain", None, 0.4)], "a board", {}) == ""
 
 
 def test_names_on_a_curve_are_text():
-    drawn = curve_figure([row(NASTY, n, 0.4) for n in (0, 1)], NASTY)
+    drawn = curve_figure([row(NASTY, n, 0.4) for n in (0, 1)], NASTY, {})
     assert "<img" not in drawn and "alert" in ElementTree.fromstring(drawn).find(".//bdi").text
 
 
