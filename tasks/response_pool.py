@@ -126,27 +126,27 @@ def _split(pool: Pool, test_share: float, pairs: int, rng: np.random.Generator) 
 
 
 @dataclass(frozen=True)
-class _Read:
+class _ReadPool:
     """A pool whose answers have been read: what is seen of each, and what each is worth."""
 
     pool: Pool
     features: np.ndarray
     """[S, R, d]"""
     names: tuple[str, ...]
-    """Of the features."""
+    """Names of the features."""
     left_out: tuple[str, ...]
     """Names of those that tell no answer from another."""
     utilities: np.ndarray
     """[S, R, G]"""
 
 
-def _read(pool: Pool, utilities: Sequence[pb.Utility]) -> _Read:
+def _read(pool: Pool, utilities: Sequence[pb.Utility]) -> _ReadPool:
     features, names, left_out = text_features(pool)
-    return _Read(pool, features, tuple(names), tuple(left_out), _tabulate(pool, utilities))
+    return _ReadPool(pool, features, tuple(names), tuple(left_out), _tabulate(pool, utilities))
 
 
 @functools.lru_cache(maxsize=32)
-def _drawn(seed: int, wishes: tuple[Wish, ...]) -> _Read:
+def _drawn(seed: int, wishes: tuple[Wish, ...]) -> _ReadPool:
     """The synthetic answers of a seed; the aligners of a sweep meet them one after the other."""
     pool = make_pool("synthetic", synthetic_answers(pb.seeds.rng(seed, "answers")))
     return _read(pool, [UTILITIES[name]() for name in wishes])

@@ -15,7 +15,7 @@ PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _Planned:
     """A cell with what it is known by: computed once, as all that wait are looked at for each that starts."""
 
     spec: RunSpec
@@ -24,7 +24,7 @@ class _Cell:
     labels: tuple[object, ...]
 
     @classmethod
-    def of(cls, spec: RunSpec) -> _Cell:
+    def of(cls, spec: RunSpec) -> _Planned:
         return cls(spec, spec.hash, reference_key(spec), labels_key(spec))
 
 
@@ -39,8 +39,8 @@ class Schedule:
     def __init__(
         self, specs: Sequence[RunSpec], retries: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.waiting: list[_Cell] = [_Cell.of(spec) for spec in in_order(specs)]
-        self.running: dict[str, _Cell] = {}
+        self.waiting: list[_Planned] = [_Planned.of(spec) for spec in in_order(specs)]
+        self.running: dict[str, _Planned] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._retries = retries
         self._clock = clock
