@@ -44,7 +44,8 @@ def test_a_comparison_shows_itself_as_the_command_does(
     told = typed("leaderboard", "compare", "dpo", "longest", "--runs-dir", folder)
     assert (told.code, told.out) == (0, repr(found) + "\n")
     assert found._repr_html_().count("<tr>") == 6
-    assert {text.get_text() for text in found.plot("headline").legends[0].get_texts()} == {"dpo", "longest"}
+    (axes,) = found.plot("headline").axes
+    assert {label.get_text() for label in axes.get_yticklabels()} == {"dpo", "longest"}
 
 
 def test_what_cannot_be_compared_is_one_line(longest: Results, folder: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_another_measure_ranks_runs_anew(tmp_path):
     words = ["leaderboard", "show", tmp_path, "--format", "csv", "--columns", "aligner,rank"]
     said = typed(*words, "--rank-by", "majority_win_rate")
     assert said.out.splitlines()[1:] == ["crowd,,1,1,1", "fair,,2,2,2"]
-    pack(tmp_path, tmp_path / "board.zip")
+    pack([tmp_path], tmp_path / "board.zip")
     words[2] = tmp_path / "board.zip"
     assert typed(*words, "--rank-by", "majority_win_rate").out == said.out
     table = typed("leaderboard", "show", tmp_path, "--format", "markdown", "--rank-by", "mean_win_rate").out

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import shutil
 import warnings
 import zipfile
@@ -89,7 +90,9 @@ def test_what_is_made_of_it_is_the_same(both):
     pd.testing.assert_frame_equal(build(folder), build(out))
     assert read_declared(out) == read_declared(folder)
     assert compare_aligners("a", "b", folder, "toy") == compare_aligners("a", "b", out, "toy")
-    assert page(folder) == page(out)
+    # Of what the page tells of each run a packed board has the day and the architecture alone.
+    pages = [re.sub(r'"on":"[^"]*"|(?<="started":"2026-01-02)[^"]*', "", page(where)) for where in both]
+    assert pages[0] == pages[1]
     found = [
         [(run.folder.name, run.wrong, run.odd, run.unchecked) for run in verify_board(runs_in(where))]
         for where in both

@@ -21,7 +21,7 @@ import pytest
 from prefbench import registry
 from prefbench.backbone.language import chat_template
 from prefbench.backbone.language.codec import Codec
-from prefbench.boards import csv_file
+from prefbench.boards import read
 from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.gate import gate
 from prefbench.boards.submission import submit
@@ -222,7 +222,8 @@ def test_no_escape_code_of_a_strangers_reaches_the_terminal(runs: Path, fmt: str
     said = typed("leaderboard", "show", board, "--format", fmt).out
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
     flat = "".join(said.split())
-    assert "\\x1b[2J" in flat and "[red]" in flat and "\\u202e" in flat
+    backslash = {"latex": "\\textbackslash{}"}.get(fmt, "\\")
+    assert f"{backslash}x1b[2J" in flat and "[red]" in flat and f"{backslash}u202e" in flat
 
 
 def test_no_escape_code_of_a_records_reaches_the_terminal(runs: Path) -> None:
@@ -359,7 +360,7 @@ def test_a_crash_is_exit_3_and_its_trace_is_in_a_file(
     def crash(*args: object) -> None:
         raise ZeroDivisionError("ours\nindeed \x1b[31m")
 
-    monkeypatch.setattr(csv_file, "read_csv", crash)
+    monkeypatch.setattr(read, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
@@ -372,7 +373,7 @@ def test_a_crash_on_a_full_disk_is_on_the_screen(monkeypatch: pytest.MonkeyPatch
     def crash(*args: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(csv_file, "read_csv", crash)
+    monkeypatch.setattr(read, "read_csv", crash)
     monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == 3 and "Traceback" in outcome.err and "its trace is above" in outcome.err
@@ -388,7 +389,7 @@ def test_other_ends_keep_their_codes(
     def raised(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(csv_file, "read_csv", raised)
+    monkeypatch.setattr(read, "read_csv", raised)
     outcome = typed("leaderboard", "show", "x.csv")
     assert outcome.code == code and "Traceback" not in outcome.err
     assert typed("leaderboard", "show", "x.csv", "--format", "nonsense").code == 2
