@@ -1,21 +1,23 @@
-"""Tables of docs/worlds.md on who loses what against the exact optimum, of leaderboard/worlds.csv."""
+"""Tables of docs/worlds.md on who loses what against the exact optimum, of what is in leaderboard/worlds."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
+
+from prefbench.boards.csv_file import read_csv
 
 VOTES = "task.labels_per_pair=3"
 
 
-def table(frame: pd.DataFrame, world: str, votes: bool = False) -> str:
+def table(boards: Path, world: str, votes: bool = False) -> str:
     """One row for each aligner on a world, least egalitarian regret first.
 
     `votes`: of the runs whose pairs have three labels.
     """
-    variant = frame["variant"].fillna("")
-    part = frame[
-        (frame["task"].str.partition("@")[0] == world) & (variant.str.contains(VOTES, regex=False) == votes)
-    ]
+    frame = read_csv(boards / f"{world}.csv")
+    part = frame[frame["variant"].str.contains(VOTES, regex=False) == votes]
     part = part.sort_values("egalitarian_regret", kind="stable")
     return pd.DataFrame(
         {
@@ -39,7 +41,7 @@ def table(frame: pd.DataFrame, world: str, votes: bool = False) -> str:
             "largest regret": part["max_regret"].map("{:.3f}".format),
             "distance to the front": part["pareto_distance"].map("{:.3f}".format),
             "worst group wins": part["worst_group_win_rate"].map("{:.2f}".format),
-            "KL": part["kl"].map("{:.2f}".format),
+            "KL": part["kl"].map(lambda kl: "" if pd.isna(kl) else f"{kl:.2f}"),
             "seeds": part["n_seeds"],
         }
     ).to_markdown(index=False, disable_numparse=True)

@@ -171,7 +171,6 @@ def published() -> dict[str, Callable[[], str]]:
     personas = read_csv(PUBLISHED / "personas.csv")
     personas["task"] = personas["task"].str.partition("@")[0]
     style = personas[personas["task"] == "tulu_style"]
-    worlds = read_csv(PUBLISHED / "worlds.csv")
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
         "worst-by-ratio": lambda: worst_by_ratio(read_csv(PUBLISHED / "results.csv")),
@@ -183,12 +182,12 @@ def published() -> dict[str, Callable[[], str]]:
         "style-told": lambda: worst(style, PROMPTED),
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
-        "regret-one-question": lambda: regrets_table(worlds, "worst_case_two_group"),
-        "regret-three-groups": lambda: regrets_table(worlds, "bandit_k_group"),
-        "regret-walks": lambda: regrets_table(worlds, "gridworld_two_group"),
-        "regret-responses": lambda: regrets_table(worlds, "response_pool"),
-        "regret-two-groups": lambda: regrets_table(worlds, "bandit_two_group"),
-        "regret-votes": lambda: regrets_table(worlds, "worst_case_two_group", votes=True),
+        "regret-one-question": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group"),
+        "regret-three-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_k_group"),
+        "regret-walks": lambda: regrets_table(PUBLISHED / "worlds", "gridworld_two_group"),
+        "regret-responses": lambda: regrets_table(PUBLISHED / "worlds", "response_pool"),
+        "regret-two-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_two_group"),
+        "regret-votes": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group", votes=True),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
         "strategy-one-question": lambda: gains_of(strategy, "one question"),
