@@ -94,11 +94,12 @@ def test_options_within_their_bounds_are_computed(packed):
 
 @pytest.mark.parametrize("model", ["gpt2", "tulu2-7b", "somebody/large"])
 def test_nothing_is_fetched_without_being_asked_for(packed, tmp_path, monkeypatch, model):
-    options = make_spec(task="imdb_two_group", aligner="dpo", model=model).model_options
+    asked = make_spec(task="imdb_two_group", aligner="dpo", model=model)
     folder = asking(packed, tmp_path, model=model)
     record = read_record(folder)
-    spec = {**record.spec, "model_options": options}
-    write_record(record.model_copy(update={"spec": spec, "spec_hash": digest(spec)[:16]}), folder)
+    spec = {**record.spec, "model_options": asked.model_options}
+    changed = {"spec": spec, "spec_hash": digest(spec)[:16], "defaults": asked.defaults()}
+    write_record(record.model_copy(update=changed), folder)
 
     def refuse(*address, **options):
         raise AssertionError(f"it connects to {address}")
