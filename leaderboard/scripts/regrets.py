@@ -11,6 +11,14 @@ from prefbench.boards.csv_file import read_csv
 VOTES = "task.labels_per_pair=3"
 
 
+def ranks(frame: pd.DataFrame) -> list[str]:
+    """Each row's rank with those that cannot be ruled out; of what is not ranked its role."""
+    return [
+        f"{row.rank:.0f} [{row.rank_low:.0f}, {row.rank_high:.0f}]" if pd.notna(row.rank) else row.role
+        for row in frame.itertuples()
+    ]
+
+
 def table(boards: Path, world: str, votes: bool = False) -> str:
     """One row for each aligner on a world, least egalitarian regret first.
 
@@ -23,12 +31,7 @@ def table(boards: Path, world: str, votes: bool = False) -> str:
         {
             "aligner": part["aligner"],
             "needs": part["needs"],
-            "rank": [
-                f"{row.rank:.0f} [{row.rank_low:.0f}, {row.rank_high:.0f}]"
-                if pd.notna(row.rank)
-                else row.role
-                for row in part.itertuples()
-            ],
+            "rank": ranks(part),
             "egalitarian regret [95%]": [
                 f"{lost:.3f} [{low:.3f}, {high:.3f}]"
                 for lost, low, high in zip(

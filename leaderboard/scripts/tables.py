@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from personal import table as personal_table
 from personas import across, worst
+from regrets import ranks
 from regrets import table as regrets_table
 from routers import table as routers_table
 from strategy import gains_of, losses_of
@@ -56,10 +57,7 @@ def win_rates(frame: pd.DataFrame) -> str:
             "ratio": frame["minority_ratio"].map(ratio_of),
             "aligner": frame["aligner"],
             "needs": frame["needs"],
-            "rank": [
-                f"{r.rank} [{r.rank_low}, {r.rank_high}]" if pd.notna(r.rank) else r.role
-                for r in frame.itertuples()
-            ],
+            "rank": ranks(frame),
             "majority": frame["majority_win_rate"].map("{:.2f}".format),
             "minority": frame["minority_win_rate"].map("{:.2f}".format),
             "worst [95%]": [
