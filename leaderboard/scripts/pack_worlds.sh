@@ -5,15 +5,8 @@
 #
 set -euo pipefail
 
-runs=$(cd "$1" && pwd)
-boards=$(dirname "${BASH_SOURCE[0]}")/../worlds
-part=$(mktemp -d)
-trap 'rm -rf "$part"' EXIT
-mkdir -p "$boards"
+here=$(dirname "${BASH_SOURCE[0]}")
 for world in worst_case_two_group bandit_two_group bandit_k_group gridworld_two_group response_pool; do
-    mkdir "$part/$world"
-    ln -s "$runs/boards" "$runs/$world"-* "$part/$world"
-    prefbench leaderboard pack "$part/$world" "$boards/$world.zip"
-    prefbench leaderboard build --runs-dir "$boards/$world.zip" --out "$boards/$world.csv"
-    rm -f "$boards/$world-people.csv" # of one aligner only: people have boards of their own
+    "$here/pack.sh" "$1" "worlds/$world" "$world-*"
+    rm -f "$here/../worlds/$world-people.csv" # of one aligner only: people have boards of their own
 done
