@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conditions import table as conditions_table
 from personal import table as personal_table
 from personas import across, worst
 from regrets import ranks
@@ -186,6 +187,8 @@ def published() -> dict[str, Callable[[], str]]:
         "regret-responses": lambda: regrets_table(PUBLISHED / "worlds", "response_pool"),
         "regret-two-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_two_group"),
         "regret-votes": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group", votes=True),
+        "conditions-one-question": lambda: conditions_table(PUBLISHED, "worst_case_two_group"),
+        "conditions-responses": lambda: conditions_table(PUBLISHED, "response_pool"),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
         "strategy-one-question": lambda: gains_of(strategy, "one question"),

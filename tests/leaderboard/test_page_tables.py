@@ -32,7 +32,7 @@ def script(find_records):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.find_records = find_records
-        for neighbour in ("personas", "personal", "regrets", "routers", "strategy"):
+        for neighbour in ("conditions", "personas", "personal", "regrets", "routers", "strategy"):
             sys.modules.pop(neighbour, None)
         yield module
 

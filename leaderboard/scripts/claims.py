@@ -1,0 +1,137 @@
+"""Tables of docs/results.md on what holds; `python leaderboard/scripts/claims.py BOARD...` prints them.
+
+Every claim is tested by the project's own comparison: seeds are paired, one run is one observation, and a
+mean of differences is judged by Student's t (`prefbench.stats.runs`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prefbench import registry
+from prefbench.boards.compare import Side, compare_rows, matched
+from prefbench.boards.rows import Row, load_rows
+from prefbench.record.schema import GroupRecord, Record
+from prefbench.stats.runs import Mean, interval_of, mean_of_figures, two_sided_p
+
+WORST = "worst_group_win_rate"
+DUELS = (
+    ("maxmin", "single_reward"),
+    ("maxmin", "dpo"),
+    ("maxmin", "single_reward_balanced"),
+    ("maxmin", "maxmin_known_groups"),
+    ("rmod", "rmod_known_groups"),
+    ("maxmin", "reference"),
+    ("single_reward", "reference"),
+    ("dpo", "reference"),
+)
+"""Who is compared with whom on each board."""
+FIGURES = {"reward_accuracy": "reward accuracy", "win_rate": "win rate"}
+
+
+def ratio_of(share: float) -> str:
+    """`10:1` for 0.0909."""
+    return f"{1 / share - 1:.0f}:1"
+
+
+def said(mean: Mean) -> str:
+    """A difference with its 95% interval."""
+    low, high = interval_of(mean, -1.0, 1.0)
+    return f"{mean.estimate:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def probability(p: float) -> str:
+    """A p-value to two digits, and no smaller than anybody cares."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def duels(rows: Sequence[Row], pairs: Iterable[tuple[str, str]] = DUELS) -> str:
+    """The worst group of one aligner less that of another, on each board that has both, seed by seed.
+
+    Args:
+        rows: of boards that differ in the ratio alone, an aligner once on each.
+        pairs: the two aligners of each comparison.
+    """
+    by_name = {(row.first.minority_ratio, row.first.aligner): row for row in rows}
+    ratios = sorted({ratio for ratio, _ in by_name}, reverse=True)
+    lines = []
+    for first, second in pairs:
+        for ratio in ratios:
+            if (ratio, first) not in by_name or (ratio, second) not in by_name:
+                continue
+            sides = (Side(name, [by_name[ratio, name]]) for name in (first, second))
+            match = compare_rows(matched(*sides))
+            found = next(measure for measure in match.measures if measure.measure == WORST)
+            lines.append(
+                {
+                    "worst group of": f"`{first}`",
+                    "less that of": f"`{second}`",
+                    "ratio": ratio_of(ratio),
+                    "first": f"{found.first:.2f}",
+                    "second": f"{found.second:.2f}",
+                    "difference [95%]": f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
+                    "p": probability(found.p_value),
+                    "seeds": len(match.seeds),
+                }
+            )
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def trends(rows: Sequence[Row], aligners: Sequence[str] = ("single_reward", "dpo", "maxmin")) -> str:
+    """What becomes of each group as its share changes: a mean at each ratio, and the last less the first.
+
+    The difference is paired by seed: the seeds of two ratios share prompts, reference and luck.
+    """
+    by_name = {(row.first.aligner, row.first.minority_ratio): row for row in rows}
+    ratios = sorted({ratio for _, ratio in by_name}, reverse=True)
+    lines = []
+    for aligner in aligners:
+        mine = [by_name[aligner, ratio] for ratio in ratios if (aligner, ratio) in by_name]
+        for figure, words in FIGURES.items():
+            for is_minority in (False, True):
+                figures = [_by_seed(row, figure, is_minority) for row in mine]
+                if not figures or not all(figures):
+                    continue
+                line = {
+                    "aligner": f"`{aligner}`",
+                    "what": words,
+                    "of": "minority" if is_minority else "majority",
+                }
+                for row, of in zip(mine, figures, strict=True):
+                    line[ratio_of(row.first.minority_ratio)] = f"{np.mean(list(of.values())):.2f}"
+                if len(figures) > 1:
+                    seeds = sorted(figures[0].keys() & figures[-1].keys())
+                    change = mean_of_figures([figures[-1][seed] - figures[0][seed] for seed in seeds])
+                    line["change [95%]"] = said(change)
+                    line["p"] = probability(two_sided_p(change))
+                lines.append(line)
+    return pd.DataFrame(lines).fillna("").to_markdown(index=False, disable_numparse=True)
+
+
+def _by_seed(row: Row, figure: str, is_minority: bool) -> dict[int, float]:
+    """A group's figure in each run of a row that has it."""
+    return {
+        seed: value
+        for seed, record in row.records.items()
+        if (value := getattr(_group(record, is_minority), figure)) is not None
+    }
+
+
+def _group(record: Record, is_minority: bool) -> GroupRecord:
+    return next(group for group in record.groups if group.is_minority == is_minority)
+
+
+def main(boards: Iterable[Path]) -> None:
+    """Print both tables."""
+    registry.load_plugins()
+    rows = [row for board in boards for row in load_rows(board)]
+    print(f"## Trends\n\n{trends(rows)}\n\n## Comparisons\n\n{duels(rows)}")
+
+
+if __name__ == "__main__":
+    main(map(Path, sys.argv[1:]))
