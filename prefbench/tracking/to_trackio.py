@@ -41,12 +41,13 @@ class Trackio:
 
     def logged(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures of training."""
-        self._run.log(dict(figures), step=step)
+        with _unsaid():
+            self._run.log(dict(figures), step=step)
 
     def finished(self, status: str, figures: Mapping[str, float]) -> None:
         """The run is over; trackio has no summary, so its figures are the last step."""
-        self._run.log({"status": status, **figures})
         with _unsaid():
+            self._run.log({"status": status, **figures})
             self._library.finish()
 
 
