@@ -179,7 +179,7 @@ def run_specs(
 
 
 def _told_once(track: str | Tracker | None) -> Callable[[str], None]:
-    """What warns that a tracker was given up; of several runs only the first says so."""
+    """A function that warns of a tracker that was given up, the first time that it is called."""
     said = False
 
     def lost(why: str) -> None:

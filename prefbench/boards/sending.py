@@ -1,4 +1,4 @@
-"""Where packed runs are sent: a pull request that adds one folder or file, and the commands up to it."""
+"""The way of packed runs to the project: a pull request that adds one folder or file, and its commands."""
 
 from __future__ import annotations
 

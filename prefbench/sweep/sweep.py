@@ -141,12 +141,7 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         else:
             run_local(schedule, job, shown)
     ended = [(spec, schedule.outcomes[spec.hash]) for spec in plan.todo]
-    before = [
-        why
-        for spec in plan.specs
-        if spec.hash in plan.done
-        for why in told_again(spec, job.runs_dir, job.track)
-    ]
+    before = _told_of_done(plan, job)
     statuses = Counter(outcome.status for _, outcome in ended)
     return Result(
         cells=len(plan.specs),
@@ -157,6 +152,15 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         times={spec.hash: out.seconds for spec, out in ended if out.status == "ok"},
         untracked=(*before, *(out.untracked for _, out in ended if out.untracked is not None)),
     )
+
+
+def _told_of_done(plan: Plan, job: Job) -> list[str]:
+    """Reasons why the tracker lacks cells that were done before; after a first one it is asked no more."""
+    done = [spec for spec in plan.specs if spec.hash in plan.done]
+    for number, spec in enumerate(done):
+        if lost := told_again(spec, job.runs_dir, job.track):
+            return lost * (len(done) - number)
+    return []
 
 
 def _seeds_of_boards(specs: Sequence[RunSpec]) -> dict[str, set[int]]:

@@ -176,7 +176,7 @@ def _results(record: Record) -> str:
 
 
 def _again(opened: OpenRun) -> str:
-    """How the figures are computed again, from their evidence or from nothing."""
+    """Sentences and a command by which the figures are computed again, from evidence or from nothing."""
     record = opened.run.record
     plugins = ", ".join(plain(plugin.name) for plugin in record.plugins)
     needs = f" It needs the plug-ins {plugins}." if plugins else ""

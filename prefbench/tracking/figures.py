@@ -69,7 +69,7 @@ def config_of(spec: RunSpec) -> dict[str, Any]:
 
 
 def group_of(spec: RunSpec) -> str:
-    """What the seeds of a row have in common, in a few words."""
+    """Setting and aligner, which the seeds of a row have in common, in a few words."""
     return str(without_paths(f"{spec.task}, {spec.aligner}, {spec.model}, {spec.minority_ratio:g}"))
 
 
@@ -88,7 +88,7 @@ def figures_of(record: Record) -> dict[str, float]:
 
 
 def finite(figures: Mapping[str, float | None]) -> dict[str, float]:
-    """Those of the figures that are finite numbers."""
+    """The figures that are finite numbers."""
     return {
         name: float(value) for name, value in figures.items() if value is not None and math.isfinite(value)
     }

@@ -19,8 +19,12 @@ QUIET: Mapping[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
     "x_save_requirements": False,
+    "init_timeout": 30.0,  # seconds: a network that is away must not hold up a run, or every cell of a sweep
+    "finish_timeout": 120.0,
+    "finish_timeout_raises": True,
 }
-"""Settings without which wandb also sends what is printed, the code, and the names of machine and user."""
+"""Settings without which wandb also sends what is printed, the code, and the names of machine and user, and
+waits for ever to send it."""
 
 
 class Wandb:

@@ -13,7 +13,7 @@ from prefbench.tracking.to_wandb import Wandb
 
 TrackerName = Literal["trackio", "wandb"]
 TRACKERS: Mapping[str, Callable[[], Tracker]] = {"trackio": Trackio, "wandb": Wandb}
-"""What makes the tracker of a run, by the name of its package, which it imports."""
+"""Makers of the tracker of a run, by the name of the package that each imports."""
 CALLS = ("started", "logged", "finished")
 
 
