@@ -115,7 +115,7 @@ def command_of(spec: RunSpec) -> str:
         for name, value in getattr(spec, f"{section}_options").items():
             if name not in usual[section] or usual[section][name] != value:
                 words += ["--set", f"{section}.{name}={_typed(value)}"]
-    return shlex.join(words)
+    return one_line(shlex.join(words))  # a line of its own, whatever an option holds
 
 
 def _typed(value: Any) -> str:

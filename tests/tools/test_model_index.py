@@ -111,7 +111,9 @@ def test_paths_stay_here(tmp_path):
     spec = make_spec(task="imdb_two_group", aligner="maxmin")
     object.__setattr__(spec, "model", str(tmp_path / "mine"))
     object.__setattr__(spec, "data", "/home/ada/texts.jsonl")
+    object.__setattr__(spec, "aligner_options", {"trainer": "x\n```\n# y"})
     command = command_of(spec)
+    assert "\n" not in command  # so it cannot end the block that it stands in
     assert (
         "--model mine --data texts.jsonl" in command and "ada" not in command and str(tmp_path) not in command
     )
