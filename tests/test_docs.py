@@ -306,11 +306,18 @@ def constraints() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
+UNPINNED = {"trackio", "wandb"}
+"""Packages that no test has to have: trackers, which are stood in for."""
+
+
 def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
     pins = constraints()
+    assert not pins.keys() & UNPINNED
     requirements = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     for text in requirements:
         requirement = Requirement(text)
+        if requirement.name in UNPINNED:
+            continue
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin is not None, f"{requirement.name} is not in constraints.txt"
         assert requirement.specifier.contains(pin), f"{pin} is not in {requirement}"

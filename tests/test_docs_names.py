@@ -29,6 +29,7 @@ THIRD_PARTY = {"numpy", "scipy", "torch"}
 ELSEWHERE = {
     "HF_HOME": "the Hugging Face hub's environment variable",
     "HF_TOKEN": "the same",
+    "TRACKIO_DIR": "trackio's environment variable",
     "kind.from_pretrained": "transformers', of a parameter called kind",
     "gelu_new": "transformers' name of an activation",
     "Authorization": "a header of HTTP",

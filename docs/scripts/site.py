@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 BROUGHT = {
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "CHANGELOG.md": "CHANGELOG.md",
-    "leaderboard/report.html": "report.html",
+    "leaderboard/report.html": "board.html",
 }
 """Files from outside docs/, from the root, and their places on the site."""
 FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

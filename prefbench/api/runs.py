@@ -25,6 +25,9 @@ from prefbench.spec import RunSpec
 from prefbench.store.progress import Reporter
 from prefbench.sweep.tuned import make_tuned_spec, read_tuned
 from prefbench.team import joined, team
+from prefbench.tracking.interface import Tracker
+from prefbench.tracking.tracked import Tracked, tracked
+from prefbench.tracking.trackers import tracker_of
 
 if TYPE_CHECKING:
     from prefbench.record.schema import Record
@@ -54,6 +57,7 @@ def run(
     evaluate_options: Mapping[str, Any] | None = None,
     tuned: str | os.PathLike[str] | None = None,
     allow_host: Iterable[str] = (),
+    track: str | Tracker | None = None,
     quiet: bool = False,
 ) -> Results:
     """Run an aligner on a task and tell, group by group, who won, as `prefbench run` does.
@@ -83,6 +87,8 @@ def run(
             others.
         allow_host: servers off this machine that may be sent prompts and responses, as `HOST` or
             `HOST=VARIABLE` with the environment variable that holds the key.
+        track: a tracker that is told options and figures as well: `"trackio"`, `"wandb"`, or an object with
+            the methods `started`, `logged` and `finished`; none if left out.
         quiet: say nothing of how it goes.
 
     Returns:
@@ -110,7 +116,8 @@ def run(
         ]
         consent.check_options(specs[0].sections())
         several = len(specs) > 1
-        results = Results(run_specs(specs, path_of(runs_dir, "runs_dir"), quiet=quiet, name_seeds=several))
+        folder = path_of(runs_dir, "runs_dir")
+        results = Results(run_specs(specs, folder, quiet=quiet, name_seeds=several, track=track))
     for record in results.records:
         if record.status != "ok":
             warnings.warn(verdict(record), stacklevel=2)
@@ -124,6 +131,7 @@ def run_specs(
     quiet: bool = False,
     name_seeds: bool = False,
     around: Around | None = None,
+    track: str | Tracker | None = None,
 ) -> Iterator[tuple[Path, Record]]:
     """Run specifications one after the other, and show on standard error how they go.
 
@@ -133,25 +141,57 @@ def run_specs(
         quiet: show nothing.
         name_seeds: say which seed begins.
         around: what each run goes on within, if anything.
+        track: a tracker that is told as well, if any. One that fails is named in a warning, and no more.
 
     Returns:
         Folder and record of each run, as it ends.
+
+    Raises:
+        UserError: there is no such tracker. Nothing was written.
     """
     from prefbench.running.seeds import run_seeds
 
     console = Console(stderr=True, force_jupyter=False)
+    if track is not None:
+        tracker_of(track)  # what is missing is told before anything starts
+    lost = _told_once(track)
+    listener: Tracked | None = None
 
     @contextlib.contextmanager
     def watch(spec: RunSpec) -> Iterator[Reporter]:
+        nonlocal listener
         # Of several processes the first tells how it goes.
         with live.reporter(quiet or team().rank != 0, console) as reporter:
             if name_seeds:
                 reporter.note(f"seed {spec.seed}")
             hush()
             with around(spec, reporter) if around else contextlib.nullcontext(reporter) as told:
-                yield told
+                if track is None or team().rank != 0:
+                    yield told
+                    return
+                with tracked(track, spec, told, lost) as listener:
+                    yield listener
 
-    yield from run_seeds(specs, runs_dir, watch)
+    for folder, record in run_seeds(specs, runs_dir, watch):
+        if listener is not None:
+            listener.ended(folder, record)
+        yield folder, record
+
+
+def _told_once(track: str | Tracker | None) -> Callable[[str], None]:
+    """A function that warns of a tracker that was given up, the first time that it is called."""
+    said = False
+
+    def lost(why: str) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            name = track if isinstance(track, str) else type(track).__name__
+            warnings.warn(
+                f"the tracker {name} was given up ({why}); the run goes on without it.", stacklevel=2
+            )
+
+    return lost
 
 
 def seeds_from(seeds: int | Iterable[int], first: int = 0) -> list[int]:

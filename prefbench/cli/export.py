@@ -100,10 +100,13 @@ def export(
     from prefbench.running.recorded import StoredRun
     from prefbench.spec import parse_sets
     from prefbench.tools.export import export_spec
+    from prefbench.tools.hub import check_online
     from prefbench.tools.hub import push as send
 
     if public and push is None:
         raise UserError("--public says how to --push, which is missing.")
+    if push is not None:
+        check_online()
     wanted = {"prompts": prompts, "reference": reference, "policy": policy, "rewards": rewards}
     asked = [name for name, value in wanted.items() if value]
     given = {"task": task, "model": model, "data": data, "minority_ratio": minority_ratio, "seed": seed}

@@ -39,6 +39,13 @@ Large = Annotated[
         "--large", help="Also build problems more than ten times the usual size, of runs you trust."
     ),
 ]
+Track = Annotated[
+    Literal["trackio", "wandb"] | None,
+    typer.Option(
+        "--track",
+        help="Also tell this tracker options, training curves and the record's figures; no texts, no people.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something goes wrong.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs, or a packed board.")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefbench.cli.needs import print_needs
-from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Policy, QuietOption
+from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Policy, QuietOption, Track
 from prefbench.cli.output import print_json, speaker
 from prefbench.cli.plugins import say_left_out, stance
 from prefbench.cli.run_file import merged, read_config, specs_of
@@ -93,6 +93,7 @@ def run(
             help="Also say where the time went, by stage and operator, and write it to the run's profile.md.",
         ),
     ] = False,
+    track: Track = None,
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,
     allow_host: AllowHost = None,
@@ -112,6 +113,8 @@ def run(
         raise UserError("--hardware goes with --dry-run, which is missing.")
     if profile and dry_run:
         raise UserError("--profile has nothing to measure in a --dry-run: leave one of them out.")
+    if track is not None and dry_run:
+        raise UserError("--track has nothing to tell of a --dry-run: leave one of them out.")
     if profile:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch reads it on import, and logs every window
     given: dict[str, Any] = {
@@ -147,7 +150,7 @@ def run(
                 print_needs(specs, hardware, as_json)
             return
         folder = Path(settings.get("runs_dir", "runs")).expanduser()
-        status = run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
+        status = run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile, track)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)
 
@@ -160,6 +163,7 @@ def run_all(
     as_json: bool,
     quiet: bool,
     profile: bool,
+    track: str | None = None,
 ) -> str:
     """Run every seed and print what became of it; `ok` if all of them are."""
     from rich.console import Console
@@ -188,7 +192,7 @@ def run_all(
             with profiled(reporter) as profilers[spec.hash]:
                 yield profilers[spec.hash]
 
-    found = run_specs(specs, runs_dir, quiet=quiet, name_seeds=several, around=around)
+    found = run_specs(specs, runs_dir, quiet=quiet, name_seeds=several, around=around, track=track)
     folders, records = [], []
     for spec, (folder, record) in zip(specs, found, strict=True):
         measured = None

@@ -20,11 +20,12 @@ from prefbench.cli.options import (
     QuietOption,
     Retries,
     RunsDirOfFile,
+    Track,
     Workers,
 )
-from prefbench.cli.output import print_json, print_table, speaker
+from prefbench.cli.output import print_json, print_table, speaker, warn
 from prefbench.cli.plugins import load_and_warn, say_left_out, stance
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, UserError
 from prefbench.text import clock, one_line
 
 
@@ -45,6 +46,7 @@ def sweep(
             metavar="FILE.json", help="Take the options that `prefbench tune` chose; the file's own override."
         ),
     ] = None,
+    track: Track = None,
     plugin: Plugin = None,
     allow_plugins: AllowPlugins = False,
     allow_host: AllowHost = None,
@@ -62,6 +64,8 @@ def sweep(
     from prefbench.sweep.file import read_sweep
     from prefbench.sweep.plan import describe, make_plan, plan_lines
 
+    if track is not None and dry_run:
+        raise UserError("--track has nothing to tell of a --dry-run: leave one of them out.")
     # A plug-in may print, and standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         load_and_warn(None)
@@ -72,7 +76,14 @@ def sweep(
             consent.check_options(spec.sections(), file)
         folder = Path(runs_dir or chosen.runs_dir or "runs").expanduser()
         job = library.make_job(
-            chosen, specs, folder, engine=engine, workers=workers, retries=retries, address=address
+            chosen,
+            specs,
+            folder,
+            engine=engine,
+            workers=workers,
+            retries=retries,
+            address=address,
+            track=track,
         )
         plan = make_plan(specs, folder)
     say = speaker(quiet, Console(stderr=as_json))
@@ -95,6 +106,10 @@ def sweep(
         f"{result.cells} cells: {result.done} run, {result.before} done before, {len(result.failed)} failed, "
         f"in {clock(result.seconds)}"
     )
+    if result.untracked:
+        warn(
+            f"{track} lacks {len(result.untracked)} of {result.cells} cells, or part ({result.untracked[0]})."
+        )
     if result.failed:  # also when quiet: the exit code alone does not say which
         print("\n".join(one_line(sentence) for sentence in library.failure_lines(result)), file=sys.stderr)
         raise typer.Exit(PrefbenchError.exit_code)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from prefbench.boards.names import NOT_OF_SETTING, config_hash, tuning_of
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import frame_of
-from prefbench.files import read_json
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.schema import Record
 from prefbench.registry import placed
+from prefbench.report.history import read_history
 from prefbench.report.styles import Style, aligner_of, styles_of
 
 if TYPE_CHECKING:
@@ -293,24 +293,6 @@ def training_curves(cells: Iterable[Cell]) -> dict[int, dict[str, Curve]]:
             if curves:
                 result[i] = curves
     return result
-
-
-def read_history(path: Path) -> list[dict[str, float]] | None:
-    """Rows of finite numbers; None where there is no such file or it holds something else."""
-    try:
-        rows = read_json(path, within=path.parent)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return None
-    return [
-        {
-            str(key): float(value)
-            for key, value in row.items()
-            if isinstance(value, int | float) and abs(value) < 1e12  # false for NaN, too
-        }
-        for row in rows
-    ]
 
 
 def _curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curve]:

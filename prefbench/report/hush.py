@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -18,7 +19,7 @@ def hush() -> None:
         os.environ.setdefault(name, value)
     # They read the variables when they are imported, and something may have imported them before.
     if "huggingface_hub" in sys.modules:
-        sys.modules["huggingface_hub"].utils.disable_progress_bars()
+        importlib.import_module("huggingface_hub.utils").disable_progress_bars()
     if "transformers" in sys.modules:
         logging = sys.modules["transformers"].utils.logging
         logging.disable_progress_bar()

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefbench.record.files import HISTORY_FILE
 from prefbench.record.schema import Record
-from prefbench.report.figures import read_history
+from prefbench.report.history import read_history
 from prefbench.text import one_line
 
 POINTS = 40

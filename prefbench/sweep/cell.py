@@ -18,7 +18,8 @@ from prefbench.record.schema import Record
 from prefbench.spec import RunSpec, run_name
 from prefbench.store import stages as store
 from prefbench.store.files import locked
-from prefbench.store.progress import Reporter
+from prefbench.store.progress import Reporter, Silent
+from prefbench.tracking.tracked import tracked
 
 CellStatus = Literal["ok", "before", "diverged", "failed", "busy", "stop"]
 
@@ -34,6 +35,8 @@ class Outcome:
     status: CellStatus
     message: str | None = None
     seconds: float = 0.0
+    untracked: str | None = None
+    """Reason why the tracker was given up, if it was."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class Job:
     """CPUs that Ray sets aside for a cell."""
     gpus: float = 0.0
     """GPUs that Ray sets aside for a cell."""
+    track: str | None = None
+    """Name of the tracker that is told of every cell."""
 
 
-def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> Outcome:
+def run_cell(
+    spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool, track: str | None = None
+) -> Outcome:
     """Run a cell unless it is done or another process is at it.
 
     Args:
@@ -67,23 +74,31 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
         reporter: who is told how it goes.
         wait: whether to wait for a stage that another process is computing, rather than come
             back as `busy`.
+        track: name of a tracker that is told as well, if any.
     """
     started = time.monotonic()
+    lost: list[str] = []
 
     def outcome(status: CellStatus, message: str | None = None) -> Outcome:
-        return Outcome(status, message, round(time.monotonic() - started, 3))
+        return Outcome(status, message, round(time.monotonic() - started, 3), next(iter(lost), None))
 
     try:
         with _cell_lock(spec, runs_dir) as ours:
             if not ours:
                 return outcome("busy")
             if is_done(spec, runs_dir):
+                lost += told_again(spec, runs_dir, track)
                 return outcome("before")
             # It loads numeric libraries, and a worker of a cluster first says how many threads they take.
             from prefbench.running.run import run  # noqa: PLC0415
 
             with store.waiting(wait):
-                _, record = run(spec, runs_dir, reporter)
+                if track is None:
+                    _, record = run(spec, runs_dir, reporter)
+                else:
+                    with tracked(track, spec, reporter, lost.append) as listener:
+                        folder, record = run(spec, runs_dir, listener)
+                    listener.ended(folder, record)
             return outcome(record.status, record.message)
     except store.Busy:
         return outcome("busy")
@@ -93,6 +108,16 @@ def run_cell(spec: RunSpec, runs_dir: Path, reporter: Reporter, wait: bool) -> O
         return outcome("stop", str(error))
     except Exception as error:  # a stranger's task may raise anything
         return outcome("failed", f"{type(error).__name__}: {error}")
+
+
+def told_again(spec: RunSpec, runs_dir: Path, track: str | None) -> list[str]:
+    """Tell a tracker of a cell that was done before; the reason why it was given up, if it was."""
+    lost: list[str] = []
+    if track is not None:
+        folder = runs_dir / run_name(spec)
+        with tracked(track, spec, Silent(), lost.append) as listener:
+            listener.ended(folder, read_record(folder))
+    return lost
 
 
 def is_done(spec: RunSpec, runs_dir: Path) -> bool:

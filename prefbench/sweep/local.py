@@ -199,7 +199,8 @@ class _Workers:
         worker = _LocalWorker(process, errors)
         self._workers.append(worker)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
-        worker.send({"plugins": list(self._job.plugins), "hosts": dict(self._job.hosts)})
+        job = self._job
+        worker.send({"plugins": list(job.plugins), "hosts": dict(job.hosts), "track": job.track})
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -105,7 +105,13 @@ def _run_all(ray: Any, schedule: Schedule, job: Job, progress: Progress) -> None
                     break
                 spec, wait = taken
                 reference = task.remote(
-                    spec.to_dict(), str(job.runs_dir), list(job.plugins), dict(job.hosts), job.threads, wait
+                    spec.to_dict(),
+                    str(job.runs_dir),
+                    list(job.plugins),
+                    dict(job.hosts),
+                    job.threads,
+                    wait,
+                    job.track,
                 )
                 flying[reference] = spec
                 progress.started(spec)
@@ -153,6 +159,7 @@ def _remote_cell(
     hosts: dict[str, str | None],
     threads: int,
     wait: bool,
+    track: str | None = None,
 ) -> dict[str, Any]:
     """One cell, in a worker of the cluster."""
     # Before a library reads them; a worker that is used again has read them already, as it should.
@@ -160,4 +167,4 @@ def _remote_cell(
         os.environ[name] = str(threads)
     allow(hosts)
     load_plugins(plugins)
-    return asdict(run_cell(RunSpec(**spec), Path(runs_dir), Silent(), wait))
+    return asdict(run_cell(RunSpec(**spec), Path(runs_dir), Silent(), wait, track))

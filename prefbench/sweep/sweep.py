@@ -22,13 +22,14 @@ from prefbench.estimate.setting import threads_said
 from prefbench.problem.problem import apportion
 from prefbench.spec import RunSpec, get_model, run_name
 from prefbench.store.stages import Store
-from prefbench.sweep.cell import Job, Outcome, label
+from prefbench.sweep.cell import Job, Outcome, label, told_again
 from prefbench.sweep.grid import SweepSpec
 from prefbench.sweep.local import run_local
 from prefbench.sweep.plan import Plan
 from prefbench.sweep.progress import progress
 from prefbench.sweep.ray_cluster import import_ray, run_ray
 from prefbench.sweep.schedule import Schedule
+from prefbench.tracking.trackers import tracker_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,8 @@ class Result:
     seconds: float
     times: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each cell that ran, by the specification's hash."""
+    untracked: tuple[str, ...] = ()
+    """Reasons why the tracker was given up, one for each cell that it does not have, or not wholly."""
 
 
 def make_job(
@@ -60,12 +63,15 @@ def make_job(
     workers: int | None,
     retries: int,
     address: str | None,
+    track: str | None = None,
 ) -> Job:
     """The way the cells are run: how many at a time, with how many threads.
 
     Raises:
-        UserError: the engine is not installed or does not have such an option.
+        UserError: the engine or the tracker is not installed, or the engine does not have such an option.
     """
+    if track is not None:
+        tracker_of(track)  # what is missing is told before anything starts
     if engine == "local" and address is not None:
         raise UserError("--address is of a Ray cluster: say --engine ray as well.")
     if engine == "ray":
@@ -92,6 +98,7 @@ def make_job(
         address=address,
         cpus=sweep.cpus,
         gpus=sweep.gpus,
+        track=track,
     )
 
 
@@ -134,6 +141,7 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         else:
             run_local(schedule, job, shown)
     ended = [(spec, schedule.outcomes[spec.hash]) for spec in plan.todo]
+    before = _told_of_done(plan, job)
     statuses = Counter(outcome.status for _, outcome in ended)
     return Result(
         cells=len(plan.specs),
@@ -142,7 +150,17 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         failed=tuple((spec, out) for spec, out in ended if out.status not in ("ok", "before")),
         seconds=round(time.monotonic() - started, 3),
         times={spec.hash: out.seconds for spec, out in ended if out.status == "ok"},
+        untracked=(*before, *(out.untracked for _, out in ended if out.untracked is not None)),
     )
+
+
+def _told_of_done(plan: Plan, job: Job) -> list[str]:
+    """Reasons why the tracker lacks cells that were done before; after a first one it is asked no more."""
+    done = [spec for spec in plan.specs if spec.hash in plan.done]
+    for number, spec in enumerate(done):
+        if lost := told_again(spec, job.runs_dir, job.track):
+            return lost * (len(done) - number)
+    return []
 
 
 def _seeds_of_boards(specs: Sequence[RunSpec]) -> dict[str, set[int]]:

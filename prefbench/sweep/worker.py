@@ -1,8 +1,9 @@
 """A worker of the local engine: `python -m prefbench.sweep.worker`, one JSON message a line.
 
-It reads `{"plugins": [...], "hosts": {...}}` and then cells, `{"spec": {...}, "runs_dir": "...",
-"wait": false}`, and answers with `{"ready": true}`, stages and their steps, and each cell's outcome. It
-leaves when its input ends, also in the middle of a cell: so it never outlives its parent, however that died.
+It reads `{"plugins": [...], "hosts": {...}, "track": null}` and then cells, `{"spec": {...},
+"runs_dir": "...", "wait": false}`, and answers with `{"ready": true}`, stages and their steps, and each
+cell's outcome. It leaves when its input ends, also in the middle of a cell: so it never outlives its parent,
+however that died.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ def main() -> None:
         request = json.loads(requests.get())
         told = Told(answers)
         outcome = run_cell(
-            RunSpec(**request["spec"]), Path(request["runs_dir"]), told, wait=bool(request["wait"])
+            RunSpec(**request["spec"]),
+            Path(request["runs_dir"]),
+            told,
+            wait=bool(request["wait"]),
+            track=given["track"],
         )
         _send(answers, {"outcome": asdict(outcome)})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from prefbench.running.recorded import OpenRun
 from prefbench.spec import RunSpec
 from prefbench.tools.markdown import code, plain, shown, table
 from prefbench.tools.model_code import policy_code, rewards_code
+from prefbench.tools.model_index import command_of, header, results_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,14 @@ def policy_card(opened: OpenRun, parts: PolicyParts, adapters: bool, base: str |
     codec = _codec(opened)
     known = f"{record.task}@{record.task_version}"
     sections = [
-        _header("peft" if adapters else "transformers", base, "text-generation", ["preference"]),
+        header(
+            "peft" if adapters else "transformers",
+            base,
+            "text-generation",
+            ["preference"],
+            f"{record.aligner} on {known}",
+            results_of(record),
+        ),
         f"# {plain(record.aligner)} on {plain(known)}: a policy",
         f"A language model that was aligned by {code(record.aligner)} with what {len(record.groups)} "
         "groups of "
@@ -50,6 +57,7 @@ def policy_card(opened: OpenRun, parts: PolicyParts, adapters: bool, base: str |
         *([_FOR_NOBODY] if record.sees else []),
         "## What each group gets\n\n" + _results(record),
         "## What it is\n\n" + _facts_of(record),
+        "## Measuring it again\n\n" + _again(opened),
         "## Loading\n\n" + _parts_said(parts) + policy_code(codec, adapters, base, parts.how, parts.numbers),
         "## Licence\n\n" + _licence(record.data, record.model),
         "## Limits\n\n" + _POLICY_LIMITS,
@@ -72,7 +80,7 @@ def rewards_card(opened: OpenRun, rewards: Rewards, first: LMReward, off: float,
     last = first.model.pooling == "last"
     pipeline = "text-classification" if last else "token-classification"
     sections = [
-        _header("transformers", base, pipeline, ["preference", "reward-model"]),
+        header("transformers", base, pipeline, ["preference", "reward-model"]),
         f"# {plain(record.aligner)} on {plain(known)}: {len(rewards.names)} learned rewards",
         f"Bradley-Terry rewards that {code(record.aligner)} learned from the labels of annotators who "
         "disagree. "
@@ -106,7 +114,7 @@ def reference_card(spec: RunSpec, problem: Problem, reference: LMPolicy, base: s
     }
     parts: dict[str, float] = {"": 1.0}
     sections = [
-        _header("transformers", base, "text-generation", []),
+        header("transformers", base, "text-generation", []),
         f"# The reference policy of {plain(spec.task)}",
         "The language model that alignment starts from, that win rates compare with and that divergence is "
         f"measured from. It was {trained}.",
@@ -121,21 +129,6 @@ def _codec(opened: OpenRun) -> Codec:
     reference = opened.backbone.reference
     assert isinstance(reference, LMPolicy)  # or it would not have been exported
     return reference.backbone.codec
-
-
-def _header(library: str, base: str | None, pipeline: str, tags: list[str]) -> str:
-    # JSON strings are YAML strings too, whatever they hold.
-    listed = "".join(f"  - {tag}\n" for tag in [*tags, "alignment", "pluralism"])
-    return (
-        "---\n"
-        f"library_name: {library}\n"
-        + (f"base_model: {json.dumps(base)}\n" if base is not None else "")
-        + f"pipeline_tag: {pipeline}\n"
-        "license: other\n"
-        "license_name: see-below\n"
-        f"tags:\n{listed}"
-        "---"
-    )
 
 
 # -------------------------------------------------------------------------------------------- results
@@ -179,6 +172,21 @@ def _results(record: Record) -> str:
         f"on average, the reference's {record.reference_length:.1f}. "
         f"Measured on {record.n_prompts} {what} prompts with {record.samples_per_prompt} "
         f"response{'s' if record.samples_per_prompt != 1 else ''} to each, drawn at temperature 1."
+    )
+
+
+def _again(opened: OpenRun) -> str:
+    """Sentences and a command by which the figures are computed again, from evidence or from nothing."""
+    record = opened.run.record
+    plugins = ", ".join(plain(plugin.name) for plugin in record.plugins)
+    needs = f" It needs the plug-ins {plugins}." if plugins else ""
+    return (
+        "The figures above, and those in the head of this card, follow from the evidence beside the run's "
+        "record: `prefbench leaderboard verify --runs-dir RUNS`, with the folder of the runs, computes them "
+        f"again. This trains the policy anew and measures it; paths are named by their last part.{needs}\n\n"
+        f"```sh\n{command_of(opened.run.spec)}\n```\n\n"
+        f"Results of one numerics, here {record.numerics}, may be compared; between machines they differ as "
+        "between seeds."
     )
 
 

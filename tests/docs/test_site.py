@@ -35,7 +35,13 @@ def test_links_out_of_the_folder_lead_to_what_the_site_has(hook):
     said = "[a](b.md#c) [r](../README.md#x) [d](../CONTRIBUTING.md)"
     said += " [p](../leaderboard/report.html) [`s`](../prefbench)"
     text = hook.on_page_markdown(said, page("x.md"))
-    assert text == "[a](b.md#c) [r](index.md) [d](CONTRIBUTING.md) [p](report.html) `s`"
+    assert text == "[a](b.md#c) [r](index.md) [d](CONTRIBUTING.md) [p](board.html) `s`"
+
+
+def test_what_comes_along_has_a_place_of_its_own(hook):
+    made = [name.removeprefix("docs/").removesuffix(".md") for name in PAGES if name.startswith("docs/")]
+    brought = [place.rpartition(".")[0] for place in hook.BROUGHT.values()]
+    assert len(made) > 20 and not set(made) & set(brought)
 
 
 def test_links_of_pages_from_the_root_lead_into_the_folder(hook):

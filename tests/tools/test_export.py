@@ -366,8 +366,27 @@ def test_push_is_private_unless_said_otherwise(tmp_path, monkeypatch, hub):
     assert (first, second) == ("create_repo", "upload_folder")
     assert create["private"] is True and create["repo_type"] == upload["repo_type"] == "dataset"
     assert upload["repo_id"] == "me/mine" and upload["folder_path"] == "data"
+    made = hub()
     typed(*words, "--out", "other", "--public")
-    assert made.calls[2][1]["private"] is False
+    assert made.calls[0][1]["private"] is False
+
+
+def test_what_is_public_already_is_sent_nothing_unless_that_is_said(tmp_path, monkeypatch, hub):
+    made = hub(there=False)
+    monkeypatch.chdir(tmp_path)
+    words = ["export", "--task", "bandit_two_group", "--push", "me/mine"]
+    outcome = typed(*words, "--out", "data")
+    assert outcome.code == 2 and "on the hub already, for everybody to see: say --public" in outcome.err
+    assert [call for call, _ in made.calls] == ["create_repo"]
+    assert typed(*words, "--out", "again", "--public").code == 0 and made.calls[-1][0] == "upload_folder"
+
+
+def test_a_push_is_refused_before_anything_is_made_where_the_hub_may_not_be_asked(tmp_path, monkeypatch, hub):
+    made = hub(offline=True)
+    monkeypatch.chdir(tmp_path)
+    outcome = typed("export", "--task", "bandit_two_group", "--push", "me/mine", "--out", "data")
+    assert outcome.code == 2 and "HF_HUB_OFFLINE says that it is not to be asked" in outcome.error
+    assert made.calls == [] and list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_push_is_one_line_without_the_token(world, monkeypatch, hub):

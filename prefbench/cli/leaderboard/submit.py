@@ -21,8 +21,10 @@ def submit(
 
     Every run is verified first; nothing is written unless all pass.
     """
+    from prefbench.boards.sending import how_to_send
     from prefbench.boards.submission import submit
 
     load_and_warn(plugin)
     packed = submit(runs, out, large=large)
     print(f"{len(packed)} {'run' if len(packed) == 1 else 'runs'} packed into {out}")
+    print("\n".join(how_to_send(out)))

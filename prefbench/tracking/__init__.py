@@ -1,0 +1,1 @@
+"""Figures of runs told to trackers that somebody asked for; no run knows of it, and none depends on it."""
