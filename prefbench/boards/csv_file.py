@@ -117,7 +117,9 @@ def read_cells(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
         raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
     for number, row in enumerate(body, start=2):
         if len(row) != len(header):
-            raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
+            raise UserError(
+                f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}: build it again."
+            )
     return [dict(zip(header, row, strict=True)) for row in body]
 
 

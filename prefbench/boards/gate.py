@@ -156,7 +156,9 @@ def _check_group(check: Check, rows: Sequence[Row]) -> None:
             f"metric '{check.metric}' is not in a CSV: give the baseline's runs with --baseline-runs."
         )
     if name not in groups:
-        raise UserError(f"no group '{name}' in the baseline's runs, but {', '.join(groups) or 'none'}.")
+        raise UserError(
+            f"no group '{name}' in the baseline's runs, but {', '.join(groups) or 'none'}: name one of these."
+        )
 
 
 def _has_group(check: Check, behind: Row | None) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.cli.names import model_names, task_names
 from prefbench.cli.options import AllowHost, Plugin, QuietOption, RunsDir
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for what is exported.")],
-    task: Annotated[str | None, typer.Option(help="One of `prefbench list tasks`.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="One of `prefbench list tasks`.", autocompletion=task_names)
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="A run's folder, in the place of --task and what goes with it."),
@@ -42,7 +45,11 @@ def export(
         bool, typer.Option("--merge", help="With --policy: whole models in the place of adapters.")
     ] = False,
     model: Annotated[
-        str | None, typer.Option(help="Model that writes the responses.  [default: nano, or the task's own]")
+        str | None,
+        typer.Option(
+            help="Model that writes the responses.  [default: nano, or the task's own]",
+            autocompletion=model_names,
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -103,7 +110,7 @@ def export(
     from prefbench.tools.hub import push as send
 
     if public and push is None:
-        raise UserError("--public says how to --push, which is missing.")
+        raise UserError("--public says how to --push, which is missing: add it, or leave --public out.")
     wanted = {"prompts": prompts, "reference": reference, "policy": policy, "rewards": rewards}
     asked = [name for name, value in wanted.items() if value]
     given = {"task": task, "model": model, "data": data, "minority_ratio": minority_ratio, "seed": seed}

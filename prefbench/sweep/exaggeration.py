@@ -116,7 +116,7 @@ def study(
         worlds = [e.name for e in registry.entries("task") if e.backbone == "finite" and e.own_data]
         raise UserError(f"task '{task}' is no world that is drawn: take one of {', '.join(worlds)}.")
     if seeds < 1:
-        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up.")
+        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up: give one such as 5.")
     if taken := sets.get("task", {}).keys() & {"reporting", "reporters", "reliability"}:
         raise UserError(f"option task.{min(taken)} is what a study goes through: leave it out.")
     chosen = [registry.get("aligner", name) for name in aligners] or list(_learners(entry, sets))

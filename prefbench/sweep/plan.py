@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 
 from prefbench.record.files import find_records
-from prefbench.spec import SECTIONS, RunSpec
+from prefbench.spec import RunSpec
 from prefbench.sweep.cell import Job, in_order, is_done, labels_key, reference_key
-from prefbench.sweep.grid import NAMED, options_of
+from prefbench.sweep.labels import changing, said
 from prefbench.text import clock
 
 SHARED_STAGES = ("reference", "pairs", "labels")
@@ -121,14 +121,10 @@ def _typical(times: Sequence[float]) -> float:
 
 def describe(plan: Plan) -> tuple[str, list[str], list[list[str]]]:
     """The cells as a table: a title that says what all share, a header, and a row for all seeds of a cell."""
-    changing = _changing(plan.specs)
+    apart = changing(plan.specs)
     rows: dict[tuple[str, ...], list[RunSpec]] = {}
     for spec in plan.specs:
-        options = ", ".join(
-            f"{option}={options_of(spec, section)[option]}"
-            for section, option in changing
-            if option in options_of(spec, section)
-        )
+        options = said(spec, apart)
         key = (spec.task, spec.aligner, spec.model, spec.data, f"{spec.minority_ratio:g}", options)
         rows.setdefault(key, []).append(spec)
     result = []
@@ -166,17 +162,6 @@ def plan_lines(plan: Plan, job: Job) -> list[str]:
         if plan.untimed:
             lines.append(f"not in it, for want of a past run: {', '.join(plan.untimed)}")
     return lines
-
-
-def _changing(specs: Sequence[RunSpec]) -> list[tuple[str, str]]:
-    """The options that differ between cells of the same task, aligner or model."""
-    seen: dict[tuple[str, str, str], set[str]] = {}
-    for spec in specs:
-        for section in SECTIONS:
-            owner = getattr(spec, section) if section in NAMED else ""
-            for option, value in options_of(spec, section).items():
-                seen.setdefault((section, owner, option), set()).add(repr(value))
-    return sorted({(section, option) for (section, _, option), values in seen.items() if len(values) > 1})
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -22,8 +22,9 @@ from prefbench.estimate.setting import threads_said
 from prefbench.problem.problem import apportion
 from prefbench.spec import RunSpec, get_model, run_name
 from prefbench.store.stages import Store
-from prefbench.sweep.cell import Job, Outcome, label
+from prefbench.sweep.cell import Job, Outcome
 from prefbench.sweep.grid import SweepSpec
+from prefbench.sweep.labels import labels_of
 from prefbench.sweep.local import run_local
 from prefbench.sweep.plan import Plan
 from prefbench.sweep.progress import progress
@@ -49,6 +50,8 @@ class Result:
     seconds: float
     times: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each cell that ran, by the specification's hash."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of the cells for a reader, by the specification's hash."""
 
 
 def make_job(
@@ -125,8 +128,9 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
     started = time.monotonic()
     declare_seeds(job.runs_dir, _seeds_of_boards(plan.specs))
     schedule = Schedule(plan.todo, job.retries)
+    names = labels_of(plan.specs)
     with (
-        progress(len(plan.specs), len(plan.done), quiet, console) as shown,
+        progress(names, len(plan.done), quiet, console) as shown,
         _ended_like_interrupted(),
     ):
         if engine == "ray":
@@ -142,6 +146,7 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         failed=tuple((spec, out) for spec, out in ended if out.status not in ("ok", "before")),
         seconds=round(time.monotonic() - started, 3),
         times={spec.hash: out.seconds for spec, out in ended if out.status == "ok"},
+        names=names,
     )
 
 
@@ -205,4 +210,6 @@ def to_json(plan: Plan, runs_dir: Path, result: Result | None = None) -> dict[st
 
 def failure_lines(result: Result) -> list[str]:
     """One line for each cell that did not end well."""
-    return [f"{outcome.status}: {label(spec)}: {outcome.message}" for spec, outcome in result.failed]
+    return [
+        f"{outcome.status}: {result.names[spec.hash]}: {outcome.message}" for spec, outcome in result.failed
+    ]

@@ -243,7 +243,8 @@ def _models_of(rewards: Rewards, run: StoredRun) -> list[LMReward]:
         raise UserError(
             f"the rewards of '{run.record.aligner}' are no language models with a head: transformers "
             "could not "
-            "compute them."
+            "compute them"
+            "; `prefbench export --task` gives the data to train one."
         )
     return models
 

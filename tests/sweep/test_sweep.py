@@ -84,6 +84,29 @@ def test_an_estimate_comes_from_past_runs_and_counts_shared_stages_once():
     assert "not in it, for want of a past run: ipo" in said
 
 
+WARNS = '''
+import warnings
+
+import prefbench as pb
+
+
+class Shown(pb.Options):
+    """Options."""
+
+    shown: int = 1
+    """A number."""
+
+
+@pb.aligner("swept_warns")
+def swept_warns(view, backbone, options: Shown):
+    """Warns, as a library that it calls does, whose warnings nobody asked for."""
+    warnings.warn(f"shown {options.shown} of seed {view.seed}")
+    warnings.warn_explicit("a library's own", UserWarning, "/elsewhere/library.py", 1)
+    return backbone.reference
+'''
+"""A plug-in that has something to say."""
+
+
 # --------------------------------------------------------------------------------------- running
 
 
@@ -119,11 +142,35 @@ def test_a_dead_worker_costs_a_retry_and_a_bad_cell_does_not_stop_the_others():
     outcome = typed("sweep", file, "--allow-plugins", "--retries", 1, "--workers", 2)
     assert outcome.code == 3
     assert "4 cells: 2 run, 0 done before, 2 failed" in outcome.out
-    assert "a worker died (SIGKILL, out of memory perhaps)" in outcome.err
+    died = r"^bandit_two_group, swept_dies_once, .*: its worker died \(SIGKILL, out of memory perhaps\);"
+    assert re.search(died, outcome.err, re.MULTILINE)
     said = outcome.err.splitlines()[-2:]
     assert any(re.match(r"failed: .*swept_raises.*ValueError: on purpose", line) for line in said)
     assert any(re.match(r"failed: .*swept_dies,.*its worker died 2 times: SIGKILL", line) for line in said)
     assert Path("deaths").read_text() == "xx"
+
+
+def test_every_line_of_a_log_names_its_cell():
+    Path("warns.py").write_text(WARNS)
+    file = written(
+        WORLD
+        + 'aligner = "swept_warns"\nseeds = 2\n[set.aligner]\nshown = [1, 2]\n'
+        + tables("task", items=QUICK)
+    )
+    outcome = typed("sweep", file, "--plugin", "warns.py", "--workers", 2)
+    assert outcome.code == 0, outcome.err
+    lines = [line for line in outcome.err.splitlines() if not re.match(r"\d+/4 done, |running: ", line)]
+    for seed in (0, 1):
+        for shown in (1, 2):
+            cell = f"bandit_two_group, swept_warns, finite, 0.2, seed {seed}, shown={shown}"
+            (ended,) = (line for line in lines if line.startswith(f"ok: {cell}, in "))
+            lines.remove(ended)
+            lines.remove(f"{cell}: warning: shown {shown} of seed {seed}")
+    assert lines == []
+    running = [line for line in outcome.err.splitlines() if line.startswith("running: ")]
+    assert all(
+        re.match(r"running: bandit_two_group, swept_warns, .*, shown=\d: \w+", line) for line in running
+    )
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on():
