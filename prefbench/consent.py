@@ -115,7 +115,9 @@ def give_keys(keys: Mapping[tuple[str, str], str], options: Mapping[str, Mapping
             raise UserError(f"unknown option {section}.{name}.{suggest(name, known)}")
         url = known.get(name.removesuffix(KEY_OPTION) + URL_OPTION)
         if not (isinstance(url, str) and _is_address(url)):
-            raise UserError(f"option {section}.{name}: there is no address that the key is for.")
+            raise UserError(
+                f"option {section}.{name}: there is no address that the key is for: set it as well."
+            )
         if variable not in ("", "none"):
             what = f"{section}.{name.removesuffix(KEY_OPTION)}{URL_OPTION} = {url!r}"
             variable_of(url, what)

@@ -149,7 +149,7 @@ _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 def _register(entry: Entry) -> None:
     if ":" in entry.name:
-        raise UserError(f"{entry.kind} '{entry.name}': what stands before a colon is a kind of policies.")
+        raise UserError(f"{entry.kind} '{entry.name}': before a colon stands a kind of policies: rename it.")
     if entry.function.__module__ == "__main__":  # typed by a person, who is told now of a taken name
         load_plugins()
     known = _entries.get((entry.kind, entry.name))

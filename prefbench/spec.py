@@ -205,7 +205,8 @@ def name_outside(
     for what, text in (("name", name), ("trainer", trainer), ("link", link)):
         if text is not None and not (text.strip() and text.isprintable() and len(text) <= SAID_CHARACTERS):
             raise UserError(
-                f"the policy's {what} is to be one line of 1 to {SAID_CHARACTERS} printable characters."
+                f"the policy's {what} has to be one line of 1 to {SAID_CHARACTERS} printable characters: "
+                "write it so."
             )
     if link is not None and not addresses({"link_url": link}):
         raise UserError(f"the policy's link {link!r} is no address: give one that begins with https://.")

@@ -60,7 +60,9 @@ class ComparedModels(Shown):
         return models_sentences(self.statistics)
 
     def _rows(self) -> list[Row]:
-        raise UserError("two models compared have no leaderboard to draw: write_page makes their page.")
+        raise UserError(
+            "two models compared have no leaderboard to draw: use write_page, which makes their page."
+        )
 
 
 def compare_models(

@@ -86,7 +86,8 @@ def gate(
     report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided, prompts_only)
     if not report.rows:
         raise UserError(
-            f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}."
+            f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}; "
+            "mend the checks."
         )
     return report
 

@@ -149,10 +149,7 @@ def _packable(folder: Path, packed_before: bool) -> Record:
     """The record of a run as it is packed."""
     record = read_record(folder)
     if record.status != "ok":
-        raise UserError(
-            f"'{folder}' ended as {record.status}: only runs that ended well can be handed in"
-            "; run it again, or leave it out."
-        )
+        raise UserError(f"'{folder}' ended as {record.status}: only runs that ended well can be handed in.")
     if record.split != "test":
         raise UserError(f"'{folder}' was measured on {record.split} prompts, in tuning: it is of no board.")
     _refuse(folder, spec_differs(record))

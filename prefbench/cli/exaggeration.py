@@ -70,7 +70,9 @@ def exaggeration(
     load_and_warn(plugin)
     shares = tuple(reliability or RELIABILITIES)
     if not all(0 <= share < 1 for share in shares):
-        raise UserError("--reliability is a share of labels that are meant, from 0 to below 1: such as 0.9.")
+        raise UserError(
+            "--reliability is a share of labels that are meant, from 0 to below 1: give one such as 0.9."
+        )
     of = study(
         task,
         aligner or (),

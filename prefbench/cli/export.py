@@ -117,11 +117,17 @@ def export(
     specified = {name: value for name, value in given.items() if value is not None}
     named = _named_run(asked, {"run": run, "policy": policy, "rewards": rewards}, [*specified, *(sets or [])])
     if merge and policy is None:
-        raise UserError("--merge says how to export a --policy, which is missing.")
+        raise UserError(
+            "--merge says how to export a --policy, which is missing: add it, or leave --merge out."
+        )
     if votes and asked:
-        raise UserError(f"--votes says how to export preference data, and --{asked[0]} exports none.")
+        raise UserError(
+            f"--votes says how to export preference data, and --{asked[0]} exports none: leave one out."
+        )
     if messages and asked not in ([], ["prompts"]):
-        raise UserError(f"--messages says how to export data or --prompts, and --{asked[0]} exports none.")
+        raise UserError(
+            f"--messages says how to export data or --prompts, and --{asked[0]} exports none: leave one out."
+        )
     load_and_warn(plugin)
     typed = parse_sets(sets or [])
     keys = consent.from_command_line(allow_host or [], typed)

@@ -154,11 +154,11 @@ def run(
         consent.check_options(specs[0].sections(), "" if config is None else where)
         consent.give_keys(keys, specs[0].sections())
         say_left_out(left_out)
+        folder = Path(settings.get("runs_dir", "runs")).expanduser()
         if dry_run:
             if processes.rank == 0:
-                print_needs(specs, hardware, as_json)
+                print_needs(specs, hardware, as_json, folder)
             return
-        folder = Path(settings.get("runs_dir", "runs")).expanduser()
         status = run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)

@@ -199,6 +199,7 @@ def reporter(quiet: bool, console: Console, first: str = "preparing") -> Iterato
     elif _is_redrawn(console):
         live = Live(console, first)
         with live.view:
+            live.view.refresh()  # else the first view comes a quarter of a second later
             yield live
     else:
         yield Plain(console)

@@ -122,11 +122,11 @@ def study(
     chosen = [registry.get("aligner", name) for name in aligners] or list(_learners(entry, sets))
     for each in chosen:
         if each.role is not None:
-            raise UserError(f"aligner '{each.name}' is a {each.role}: no label moves it.")
+            raise UserError(f"aligner '{each.name}' is a {each.role}: no label moves it; leave it out.")
         refuse_misfit(entry, each, registry.get("model", "finite"), "finite", sets.get("task", {}))
     for name in sets.get("aligner", {}):
         if not any(name in each.options.model_fields for each in chosen):
-            raise UserError(f"option aligner.{name}: none of these aligners has it.")
+            raise UserError(f"option aligner.{name}: none of these aligners has it: leave it out.")
     names = tuple(dict.fromkeys(each.name for each in chosen))
     made = Study(task, names, minority_ratio, seeds, sets, factors, reliabilities)
     for name in names:

@@ -163,7 +163,7 @@ def _values(value: Any, where: str) -> tuple[Any, ...]:
         if isinstance(item, dict):
             raise UserError(f"{where} is a table, and not a value or a list: write it without brackets.")
         if isinstance(item, float) and not math.isfinite(item):
-            raise UserError(f"{where} = {item} is not a finite number.")
+            raise UserError(f"{where} = {item} is not a finite number: write one.")
     return tuple(values)
 
 

@@ -202,6 +202,7 @@ def to_json(plan: Plan, runs_dir: Path, result: Result | None = None) -> dict[st
     if result is None:
         summary |= {"done": len(plan.done), "to_run": len(plan.todo), "stages": dict(plan.shared)}
         summary |= {"estimated_seconds": plan.seconds, "untimed": list(plan.untimed)}
+        summary |= {"seconds_elsewhere": plan.borrowed, "timed_elsewhere": list(plan.elsewhere)}
     else:
         summary |= {"done": result.done, "done_before": result.before, "failed": len(result.failed)}
         summary |= {"seconds": result.seconds}

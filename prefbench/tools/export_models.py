@@ -154,8 +154,7 @@ def _check_weights(spec: RunSpec, what: str) -> None:
     if get_model(spec.model).backbone != "causal_lm":
         raise UserError(
             f"the {what} of task '{spec.task}' cannot be exported: in a world it is a table and no "
-            "language model; "
-            "data and prompts can be."
+            "language model; export data or prompts."
         )
 
 

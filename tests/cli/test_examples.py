@@ -20,12 +20,22 @@ NOT_TYPED = {
     "gate": "it says no, rightly: the runs are the baseline's, and one seed decides nothing",
 }
 """Commands whose examples are parsed alone, and why."""
+WRITTEN = {"leaderboard submit": ["submission"], "new": ["my_aligner.py"]}
+"""What the lines before have written, and these write anew."""
 SLOW = ("check maxmin",)
 """Beginnings of lines that take minutes; tests/tools/test_check_built_ins.py checks every aligner."""
 CODES = {"leaderboard frontier": 2}
 """Exit codes that are no 0: these runs have no strengths."""
 SWEEP = 'task = "worst_case_two_group"\naligner = ["reference", "dpo"]\nseeds = 2\n'
-TUNE = 'task = "bandit_two_group"\naligner = ["maxmin"]\nconfigurations = 2\n'
+TUNE = """
+task = "bandit_two_group"
+aligner = ["maxmin"]
+configurations = 2
+seed = [100]
+
+[set.task]
+test_prompts = 40
+"""
 GROUPS_FILE = '[[group]]\nname = "brief"\nutility = "conciseness"\n'
 
 
@@ -96,7 +106,8 @@ def prepared(tmp_path_factory):
 def test_examples_work_as_typed(words, prepared, tmp_path, monkeypatch):
     here = tmp_path / "here"
     shutil.copytree(prepared, here)
-    shutil.rmtree(here / "submission") if words == "leaderboard submit" else None
+    for written in WRITTEN.get(words, ()):
+        shutil.rmtree(here / written) if (here / written).is_dir() else (here / written).unlink()
     monkeypatch.chdir(here)
     for line in commands_in(words):
         if shlex.join(line).startswith(SLOW):

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prefbench.estimate.timed import table
 from prefbench.record.files import read_record
 from prefbench.record.verify import comparable
 from prefbench.running.run import run
@@ -56,9 +57,12 @@ def test_a_dry_run_lists_cells_and_what_they_share_and_writes_nothing():
     assert re.search(r"dpo +0\.2 +beta=0\.5 +0-2 7 +0/4", outcome.out)
     assert "24 cells: 0 done before, 24 to run" in outcome.out
     assert "4 reference, 4 pairs, 8 labels" in outcome.out
-    assert "no estimate of the time" in outcome.out
+    said = r"about .* to .* of work, .* worker.*, by runs on another machine at default options"
+    assert re.search(said, outcome.out)
     plan = json.loads(typed("sweep", file, "--dry-run", "--json").out)
-    assert (plan["n_cells"], plan["to_run"], plan["estimated_seconds"]) == (24, 24, None)
+    assert (plan["n_cells"], plan["to_run"]) == (24, 24)
+    assert plan["estimated_seconds"] == plan["seconds_elsewhere"] > 0
+    assert plan["timed_elsewhere"] == ["dpo", "maxmin"]
     assert plan["stages"] == {"reference": 4, "pairs": 4, "labels": 8}
     assert {cell["status"] for cell in plan["cells"]} == {"to run"}
     assert os.listdir() == ["sweep.toml"]
@@ -69,19 +73,33 @@ def test_an_estimate_comes_from_past_runs_and_counts_shared_stages_once():
     folder, record = run(spec, Path("runs"))
     timings = {"pairs": 4.0, "labels": 1.0, "policy": 10.0, "samples": 2.0}
     (folder / "record.json").write_text(record.model_copy(update={"timings": timings}).model_dump_json())
+    Path("bad.py").write_text(PLUGIN)
     file = written(
+        WORLD
+        + 'plugin = ["bad.py"]\naligner = ["dpo", "swept_raises"]\nminority_ratio = [0.2, 0.5]\nseeds = 2\n'
+        + tables("task", items=QUICK)
+    )
+    allowed = ["--plugin", "bad.py", "--dry-run"]
+    plan = json.loads(typed("sweep", file, *allowed, "--json").out)
+    # dpo at 0.5 twice and at 0.2 with the other seed; pairs of one seed and three sets of labels are to make.
+    assert plan["done"] == 1
+    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1)
+    assert (plan["untimed"], plan["timed_elsewhere"]) == (["swept_raises"], [])
+    said = typed("sweep", file, *allowed, "--workers", 1).out
+    assert "about 0:43 of work, 0:43 with 1 worker, by 1 past run\n" in said
+    assert "not in it, for want of a past run: swept_raises" in said
+    # Of what was run nowhere here the shipped times tell, which another machine needed.
+    other = written(
         WORLD
         + 'aligner = ["dpo", "ipo"]\nminority_ratio = [0.2, 0.5]\nseeds = 2\n'
         + tables("task", items=QUICK)
     )
-    plan = json.loads(typed("sweep", file, "--dry-run", "--json").out)
-    # dpo at 0.5 twice and at 0.2 with the other seed; pairs of one seed and three sets of labels are to make.
-    assert plan["done"] == 1
-    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1)
-    assert plan["untimed"] == ["ipo"]
-    said = typed("sweep", file, "--dry-run", "--workers", 1).out
-    assert "about 0:43 of work, 0:43 with 1 worker, by 1 past run" in said
-    assert "not in it, for want of a past run: ipo" in said
+    plan = json.loads(typed("sweep", other, "--dry-run", "--json").out)
+    (row,) = (row for row in table().rows if (row.task, row.aligner) == ("bandit_two_group", "ipo"))
+    assert plan["seconds_elsewhere"] == pytest.approx(4 * sum(row.own.values()))
+    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1 + plan["seconds_elsewhere"])
+    said = typed("sweep", other, "--dry-run").out
+    assert "by 1 past run and by runs on another machine, of ipo, at default options" in said
 
 
 WARNS = '''
