@@ -395,7 +395,7 @@ def defaults_of(
 
 
 def _meant(key: str, options: type[BaseModel], section: str, owner: str) -> str:
-    """What an unknown option may have been meant to be, and the command that lists all of its section."""
+    """Options that an unknown one may be a slip of, and the command that lists all of its section."""
     said = registry.suggest(former_names(options).get(key, key), options.model_fields)
     if section == "evaluate" or not options.model_fields:
         return said

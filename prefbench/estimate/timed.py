@@ -33,7 +33,7 @@ class Timed(BaseModel):
     shared: Seconds
     """Medians of the stages that other aligners' runs share: `reference`, `pairs` and `labels`."""
     own: Seconds
-    """Those of all others."""
+    """Medians of all other stages."""
 
 
 class Table(BaseModel):

@@ -77,7 +77,7 @@ def make_plan(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
 
 
 @dataclass
-class _Work:
+class _Foreseen:
     """Seconds of work by what tells of them, and the aligners that something tells of."""
 
     here: float = 0.0
@@ -113,12 +113,12 @@ class _Timings:
             for key in ((*where, record.aligner), (*where, record.aligner, *exact)):
                 self._own.setdefault(key, []).append(own)
 
-    def estimate(self, todo: Sequence[RunSpec], made: Sequence[RunSpec]) -> _Work:
+    def estimate(self, todo: Sequence[RunSpec], made: Sequence[RunSpec]) -> _Foreseen:
         """Seconds of work: by runs of this folder, else by those on another machine that are shipped.
 
         A stage that several cells share counts once, and not at all where a finished cell had it.
         """
-        work = _Work()
+        work = _Foreseen()
         for spec in todo:
             where = (spec.task, spec.model, spec.aligner)
             exact = str(dict(spec.aligner_options)), str(dict(spec.task_options))

@@ -98,7 +98,7 @@ class Told:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        """A warning, in the place of `warnings.showwarning`: prefbench's own or a plug-in's, no library's."""
+        """A warning as Python would show it: prefbench's own or a plug-in's, no library's."""
         path = Path(filename).resolve()
         known = path.is_relative_to(Path(__file__).resolve().parents[1]) or path in self._plugins
         if known and category is UserWarning:

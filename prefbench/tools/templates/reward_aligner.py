@@ -15,7 +15,7 @@ from prefbench.learn.rewards import fit_known_groups
 from prefbench.search import Choice
 
 
-class TITLESettings(SingleRewardOptions):
+class TITLEChoices(SingleRewardOptions):
     """Options of the rewards and of PPO, and one of its own."""
 
     # What `prefbench tune` draws the new option from; the others are searched as they declare themselves.
@@ -27,13 +27,14 @@ class TITLESettings(SingleRewardOptions):
 
 # needs: what it must see beyond the pairs: user_id, group, side (columns) or oracle. All else is removed.
 @pb.aligner("NAME", needs={"group"})
-def NAME(view: pb.View, backbone: pb.Backbone, options: TITLESettings) -> pb.Aligned:
+def NAME(view: pb.View, backbone: pb.Backbone, options: TITLEChoices) -> pb.Aligned:
     """A reward for each group, however many, and a policy for responses that the least content like too."""
     rewards = fit_known_groups(view, backbone, options)  # of clusters: prefbench.learn.em.fit_mixture
 
     def worth(scores: np.ndarray) -> np.ndarray:
         """Rewards [n, groups] to one number per response, [n]: what PPO maximises, and worlds solve for."""
-        return scores.mean(axis=1) + options.care * scores.min(axis=1)
+        liked: np.ndarray = scores.mean(axis=1) + options.care * scores.min(axis=1)
+        return liked
 
     policy = backbone.optimise(rewards, worth, options, prompts=view.prompts, seed=view.seed)
     return pb.Aligned(policy, rewards)
