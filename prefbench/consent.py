@@ -115,7 +115,9 @@ def give_keys(keys: Mapping[tuple[str, str], str], options: Mapping[str, Mapping
             raise UserError(f"unknown option {section}.{name}.{suggest(name, known)}")
         url = known.get(name.removesuffix(KEY_OPTION) + URL_OPTION)
         if not (isinstance(url, str) and _is_address(url)):
-            raise UserError(f"option {section}.{name}: there is no address that the key is for.")
+            raise UserError(
+                f"option {section}.{name}: there is no address that the key is for: set it as well."
+            )
         if variable not in ("", "none"):
             what = f"{section}.{name.removesuffix(KEY_OPTION)}{URL_OPTION} = {url!r}"
             variable_of(url, what)
@@ -147,14 +149,20 @@ def _of_user() -> dict[str, str | None]:
     except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last: there is no home
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"your configuration '{path}' cannot be read ({error}).") from None
+        raise UserError(
+            f"your configuration '{path}' cannot be read ({error}): make it readable, or remove it."
+        ) from None
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"your configuration '{path}' is not readable TOML ({error}).") from None
+        raise UserError(
+            f"your configuration '{path}' is not readable TOML ({error}): mend it, or remove it."
+        ) from None
     hosts = table.pop("hosts", {})
     if table or not isinstance(hosts, dict):
-        raise UserError(f"your configuration '{path}' may hold a table [hosts] and nothing else.")
+        raise UserError(
+            f"your configuration '{path}' may hold a table [hosts] and nothing else: take the rest out."
+        )
     return dict(_checked(host, variable or None, f"'{path}'") for host, variable in hosts.items())
 
 

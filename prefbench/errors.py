@@ -1,8 +1,10 @@
-"""The three ways a command ends badly, and the exit code that each one has."""
+"""The three ways a command ends badly, the exit code that each one has, and what a slip may have meant."""
 
+import difflib
 import errno
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
@@ -69,3 +71,13 @@ def says_no_memory(error: BaseException) -> bool:
     if foreign and any(sign in said for sign in _NO_MEMORY):
         return True
     return error.__cause__ is not None and says_no_memory(error.__cause__)
+
+
+def nearest(word: str, known: Sequence[str]) -> list[str]:
+    """The known names that a word may be a slip of: one that is near, else up to three that begin so."""
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return near
+    first = {name: re.split("[_-]", name)[0] for name in known}
+    beginnings = difflib.get_close_matches(word, sorted(set(first.values())), n=1, cutoff=0.75)
+    return [name for name in known if first[name] in beginnings][:3]

@@ -49,6 +49,18 @@ def plugins_of_file(
     return (*more, *typed), ()
 
 
+def forgotten(name: str, sure: bool) -> str:
+    """A question about the plug-in that may define a name; nothing if the name is likely a slip of another.
+
+    Args:
+        name: what is not registered.
+        sure: whether something else was likely meant. A file of the name that is here says otherwise.
+    """
+    file = f"{name}.py"
+    here = name.isidentifier() and Path(file).is_file()
+    return "" if sure and not here else f" Did you forget --plugin {file if here else 'FILE.py'}?"
+
+
 @contextlib.contextmanager
 def knowing_nothing_of(plugins: Sequence[str]) -> Iterator[None]:
     """Say with each error about a name or an option that it may be one of plug-ins that were not run."""
@@ -71,7 +83,7 @@ def load_module(file: str, named: str = "--plugin ") -> ModuleType:
     """
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"{named}{file}: no such Python file.")
+        raise UserError(f"{named}{file}: no such Python file: check the path.")
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     name = f"prefbench_plugin_{digest}"
     if name in sys.modules:

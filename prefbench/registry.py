@@ -8,7 +8,6 @@ plug-in), since `prefbench list` imports every one of them.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import inspect
 import typing
@@ -20,8 +19,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
-from prefbench.errors import UserError, says_no_memory
-from prefbench.file_plugins import load_module
+from prefbench.errors import UserError, nearest, says_no_memory
+from prefbench.file_plugins import forgotten, load_module
 from prefbench.population import Population, parted
 from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
@@ -150,7 +149,7 @@ _loaded: dict[str, str | None] = {}  # plug-in -> why it failed, or None
 
 def _register(entry: Entry) -> None:
     if ":" in entry.name:
-        raise UserError(f"{entry.kind} '{entry.name}': what stands before a colon is a kind of policies.")
+        raise UserError(f"{entry.kind} '{entry.name}': before a colon stands a kind of policies: rename it.")
     if entry.function.__module__ == "__main__":  # typed by a person, who is told now of a taken name
         load_plugins()
     known = _entries.get((entry.kind, entry.name))
@@ -277,7 +276,9 @@ def aligner(
         shown, on = _checked_needs(name, needs), _checked_backbones(name, backbones)
         unknown = set(sees) - SEES
         if unknown:
-            raise UserError(f"'{name}' sees {sorted(unknown)}; what can be seen is {sorted(SEES)}.")
+            raise UserError(
+                f"'{name}' sees {sorted(unknown)}; what can be seen is {sorted(SEES)}: name some of these."
+            )
         _register(
             Entry(
                 "aligner",
@@ -338,14 +339,18 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _checked_needs(name: str, needs: Iterable[str]) -> frozenset[str]:
     unknown = set(needs) - NEEDS
     if unknown:
-        raise UserError(f"'{name}' names {sorted(unknown)}; what can be needed is {sorted(NEEDS)}.")
+        raise UserError(
+            f"'{name}' names {sorted(unknown)}; what can be needed is {sorted(NEEDS)}: name some of these."
+        )
     return frozenset(needs)
 
 
 def _checked_backbones(name: str, backbones: Iterable[str]) -> frozenset[str]:
     unknown = set(backbones) - BACKBONES.keys()
     if unknown:
-        raise UserError(f"'{name}' names backbone {sorted(unknown)}; there are {sorted(BACKBONES)}.")
+        raise UserError(
+            f"'{name}' names backbone {sorted(unknown)}; there are {sorted(BACKBONES)}: name one of these."
+        )
     return frozenset(backbones)
 
 
@@ -450,7 +455,7 @@ def get(kind: EntryKind, name: str) -> Entry:
     failed = [f"{plugin}: {reason}" for plugin, reason in _loaded.items() if reason is not None]
     blame = f" (a plug-in failed to import: {'; '.join(failed)})" if failed else ""
     what = "kind of policies" if kind == "policy" else kind
-    raise UserError(f"unknown {what} '{name}'.{suggest(name, known)}{blame}")
+    raise UserError(f"unknown {what} '{name}'.{suggest_entry(name, known)}{blame}")
 
 
 def name_of(kind: EntryKind, given: Any) -> str:
@@ -466,7 +471,10 @@ def name_of(kind: EntryKind, given: Any) -> str:
             return entry.name
     called = getattr(given, "__name__", None)
     if called is None:
-        raise UserError(f"{kind} {given!r} is neither a name nor a function that @{kind} has registered.")
+        raise UserError(
+            f"{kind} {given!r} is neither a name nor a function that @{kind} has registered"
+            ": decorate it, or give a name."
+        )
     raise UserError(
         f"{kind} function '{called}' is not registered, or another has its name by now: decorate it with "
         f"@prefbench.{kind}(NAME), or give a name."
@@ -476,5 +484,13 @@ def name_of(kind: EntryKind, given: Any) -> str:
 def suggest(name: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' when something is near, else the list of what there is."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known) or 'none'}."
+    near = [f"'{each}'" for each in nearest(name, known)]
+    if near:
+        return f" Did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?"
+    return f" Known: {', '.join(known) or 'none'}."
+
+
+def suggest_entry(name: str, known: Iterable[str]) -> str:
+    """`suggest` for names that a plug-in may define, asking for its file where nothing is near."""
+    said = suggest(name, known)
+    return said + forgotten(name, sure="Known: " not in said)

@@ -40,7 +40,7 @@ class LogUniform:
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high < math.inf:
-            raise UserError(f"{self} draws nothing: its bounds have to be positive and in order.")
+            raise UserError(f"{self} draws nothing: its bounds have to be positive and in order; mend them.")
 
     def draw(self, rng: np.random.Generator) -> float:
         """A number, rounded to three significant digits and never beyond the bounds."""
@@ -59,7 +59,10 @@ class LogUniform:
             return drawn
         base = model_options.get(self.times)
         if not isinstance(base, int | float):
-            raise UserError(f"the model has no option '{self.times}' that a searched rate could multiply.")
+            raise UserError(
+                f"the model has no option '{self.times}' that a searched rate could multiply: name one "
+                "that it has."
+            )
         return _rounded(drawn * base)
 
     @property

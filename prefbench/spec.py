@@ -157,7 +157,8 @@ def read_toml(path: str, named: str = "--config ", hint: str = "") -> dict[str, 
         raise UserError(f"{named}{path}: no such file{hint}.") from None
     except OSError as error:
         raise UserError(
-            f"{named}{path}: not a readable TOML file, it cannot be read ({error.strerror})."
+            f"{named}{path}: not a readable TOML file, it cannot be read ({error.strerror})"
+            "; make it readable."
         ) from None
     except (ValueError, RuntimeError) as error:  # also undecodable bytes, endless digits, no such home
         raise UserError(f"{named}{path}: not a readable TOML file ({error}).") from None
@@ -204,7 +205,8 @@ def name_outside(
     for what, text in (("name", name), ("trainer", trainer), ("link", link)):
         if text is not None and not (text.strip() and text.isprintable() and len(text) <= SAID_CHARACTERS):
             raise UserError(
-                f"the policy's {what} is to be one line of 1 to {SAID_CHARACTERS} printable characters."
+                f"the policy's {what} has to be one line of 1 to {SAID_CHARACTERS} printable characters: "
+                "write it so."
             )
     if link is not None and not addresses({"link_url": link}):
         raise UserError(f"the policy's link {link!r} is no address: give one that begins with https://.")
@@ -258,7 +260,7 @@ def make_spec(
     model_entry = get_model(model)
     refuse_misfit(task_entry, aligner_entry, model_entry, model, sets.get("task", {}))
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise UserError(f"seed '{seed}' is not a whole number from 0 up.")
+        raise UserError(f"seed '{seed}' is not a whole number from 0 up: give one such as 0.")
     for section in sets:
         if section not in SECTIONS:
             raise UserError(f"unknown option section '{section}'.{registry.suggest(section, SECTIONS)}")
@@ -304,7 +306,8 @@ def refuse_misfit(
         fits = [e.name for e in registry.entries("task") if e.backbone in aligner_entry.backbones]
         raise UserError(
             f"{what} '{aligner}' {'do' if what != 'aligner' else 'does'} not apply to task '{task}', but to "
-            f"{', '.join(fits)}."
+            f"{', '.join(fits)}"
+            ": name one of these, or another aligner."
         )
     voted = str(task_options.get("labels_per_pair", 1)) != "1"
     lacking = aligner_entry.needs - task_entry.provides - ({"votes"} if voted else set())
@@ -331,7 +334,9 @@ def get_model(name: str) -> registry.Entry:
     if name in presets:
         return registry.get("model", name)
     if is_missing_folder(name):
-        raise UserError(f"model folder '{name}' does not exist.")
+        raise UserError(
+            f"model folder '{name}' does not exist: check the path, or take one of `prefbench list models`."
+        )
     longer = any(name.startswith(f"{preset}-") for preset in presets)
     if "/" not in name and not longer and not Path(name).is_dir():
         near = registry.suggest(name, presets)
@@ -389,12 +394,22 @@ def defaults_of(
     return {name: usual[name] for name in names if name in usual}
 
 
+def _meant(key: str, options: type[BaseModel], section: str, owner: str) -> str:
+    """Options that an unknown one may be a slip of, and the command that lists all of its section."""
+    said = registry.suggest(former_names(options).get(key, key), options.model_fields)
+    if section == "evaluate" or not options.model_fields:
+        return said
+    listed = f"`prefbench show {section} {owner.partition(':')[0] if section == 'policy' else owner}`"
+    return f"{said} {listed} says more." if "Did you mean" in said else f" {listed} lists those it has."
+
+
 def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:
     """`given` checked and coerced by the option types, with defaults filled in, as plain JSON values."""
     for key in given:
         if key not in options.model_fields:
-            near = registry.suggest(former_names(options).get(key, key), options.model_fields)
-            raise UserError(f"unknown option {section}.{key} of '{owner}'.{near}")
+            raise UserError(
+                f"unknown option {section}.{key} of '{owner}'.{_meant(key, options, section, owner)}"
+            )
         if key.endswith(KEY_OPTION) and given[key] not in (None, "none"):
             raise UserError(
                 f"option {section}.{key}: no file and no specification says which variable holds a key: say "

@@ -306,7 +306,8 @@ def _against_baseline(
         published, behind = by_key(read_csv(Path(baseline)), Path(baseline)), {}
         if key not in published:
             raise UserError(
-                f"'{baseline}' has no row of {row.first.aligner} on {key[0]} with these options ({key[-1]})."
+                f"'{baseline}' has no row of {row.first.aligner} on {key[0]} with these options ({key[-1]})"
+                ": run it there too, or name another baseline."
             )
     else:
         old = _row(baseline)

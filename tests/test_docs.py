@@ -38,7 +38,7 @@ def simple_commands(text: str) -> Iterator[list[str]]:
     for line in text.splitlines():
         command: list[str] = []
         for word in [*shlex.split(line, comments=True), "&&"]:
-            if word != "&&":
+            if word not in ("&&", "|"):
                 command.append(word)
             elif command:
                 yield command

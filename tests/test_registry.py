@@ -223,6 +223,9 @@ def test_a_near_name_is_suggested_and_otherwise_all_are_listed():
     assert suggest("maxmim", ["maxmin", "dpo"]) == " Did you mean 'maxmin'?"
     assert suggest("zzz", ["maxmin", "dpo"]) == " Known: maxmin, dpo."
     assert suggest("zzz", []) == " Known: none."
+    tasks = ["imdb_two_group", "tulu_style", "tulu_personas", "hh_two_group"]
+    assert suggest("imbd", tasks) == " Did you mean 'imdb_two_group'?"
+    assert suggest("tulu", tasks) == " Did you mean 'tulu_style' or 'tulu_personas'?"
 
 
 def test_a_task_may_take_its_options_as_one_object():

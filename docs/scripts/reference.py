@@ -16,6 +16,7 @@ from typing import Any
 
 import prefbench as pb
 from prefbench.cli.entry import program
+from prefbench.cli.examples import START, examples
 
 DOCS = Path(__file__).parents[1]
 NAME = re.compile(r"^### pb\.(\w+)\n\n[^\n]+$", re.MULTILINE)
@@ -25,7 +26,8 @@ CLI_HEAD = f"""# Command line
 {WRITTEN}
 
 `--help` after any command prints the same. Exit codes are in [running.md](running.md#exit-codes),
-options of tasks, aligners and models (`--set`) in `prefbench show NAME`.
+options of tasks, aligners and models (`--set`) in `prefbench show NAME`. A shell completes commands, options
+and names with a line that [`prefbench completion`](#prefbench-completion) shows.
 """
 MODULES_HEAD = f"""# Public modules
 
@@ -65,12 +67,18 @@ def command_section(words: str, command: Any, context: Any) -> str:
     records = [found for each in command.params if (found := each.get_help_record(context))]
     rows = [f"| `{names.replace('|', '/')}` | {cell(meaning)} |" for names, meaning in records]
     table = "\n".join(["| argument or option | meaning |", "|---|---|", *rows])
-    return f"## prefbench {words}\n\n{paragraphs(command.help)}\n\n{table}\n"
+    return f"## prefbench {words}\n\n{paragraphs(command.help)}\n\n{shell(words)}\n{table}\n"
+
+
+def shell(words: str) -> str:
+    """The examples of a command, to be typed."""
+    lines = "\n".join(examples()[words])
+    return f"```sh\n{lines}\n```\n"
 
 
 def cli_page() -> str:
     """docs/cli.md."""
-    return "\n".join([CLI_HEAD, *(command_section(*each) for each in commands())])
+    return "\n".join([CLI_HEAD, shell(START), *(command_section(*each) for each in commands())])
 
 
 def first_paragraph(thing: object) -> str:

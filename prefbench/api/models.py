@@ -60,7 +60,9 @@ class ComparedModels(Shown):
         return models_sentences(self.statistics)
 
     def _rows(self) -> list[Row]:
-        raise UserError("two models compared have no leaderboard to draw: write_page makes their page.")
+        raise UserError(
+            "two models compared have no leaderboard to draw: use write_page, which makes their page."
+        )
 
 
 def compare_models(
@@ -168,7 +170,8 @@ def _answers(
         missing = [prompt for prompt in prompts if prompt not in model]
         if missing:
             raise UserError(
-                f"{side} lacks responses to {len(missing)} prompts, the first is {missing[0]!r:.60}."
+                f"{side} lacks responses to {len(missing)} prompts, the first is {missing[0]!r:.60}"
+                ": add them, or give --prompts without them."
             )
         rows = [model[prompt] for prompt in prompts]
         return ModelAnswers(side, [[row] if isinstance(row, str) else list(row) for row in rows])

@@ -145,7 +145,9 @@ class Results(Shown):
                     table.insert(0, name, value)
                 tables.append(table)
         if not tables:
-            raise UserError(f"no run here has items, the first is {verdict(self._runs[0][1])}.")
+            raise UserError(
+                f"no run here has items, the first is {verdict(self._runs[0][1])}: run one again."
+            )
         return pd.concat(tables, ignore_index=True)
 
     def _tables(self) -> list[Table]:
@@ -217,7 +219,7 @@ def load(path: str | os.PathLike[str]) -> Results:
     if not (folder / RECORD_FILE).exists() and run_folders(folder):
         found = find_records(folder)
         if not found:
-            raise UserError(f"no record in '{folder}' can be read.")
+            raise UserError(f"no record in '{folder}' can be read: name a folder with runs in it.")
         return Results(found)
     own = folder.is_dir() or board_of(folder) is not None
     return Results([(folder if own else folder.parent, read_record(folder))])

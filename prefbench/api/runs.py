@@ -149,19 +149,20 @@ def run_specs(
     Raises:
         UserError: there is no such tracker. Nothing was written.
     """
-    from prefbench.running.seeds import run_seeds
-
     console = Console(stderr=True, force_jupyter=False)
     if track is not None:
         tracker_of(track)  # what is missing is told before anything starts
     lost = _told_once(track)
     listener: Tracked | None = None
+    with live.waiting("loading libraries", quiet or team().rank != 0, console):
+        from prefbench.running.seeds import run_seeds
 
     @contextlib.contextmanager
     def watch(spec: RunSpec) -> Iterator[Reporter]:
         nonlocal listener
         # Of several processes the first tells how it goes.
-        with live.reporter(quiet or team().rank != 0, console) as reporter:
+        first = f"preparing {spec.task} and {spec.model}"
+        with live.reporter(quiet or team().rank != 0, console, first) as reporter:
             if name_seeds:
                 reporter.note(f"seed {spec.seed}")
             hush()
@@ -206,11 +207,11 @@ def seeds_from(seeds: int | Iterable[int], first: int = 0) -> list[int]:
             raise UserError("seeds is empty: name one, or give their number.")
         seed, times = Counter(named).most_common(1)[0]
         if times > 1:
-            raise UserError(f"seed {seed} is named twice.")
+            raise UserError(f"seed {seed} is named twice: name each once.")
         return named
     count = _whole(seeds, "seeds")
     if count < 1:
-        raise UserError(f"seeds '{count}' is not a whole number from 1 up.")
+        raise UserError(f"seeds '{count}' is not a whole number from 1 up: give one such as 5.")
     if count > MOST_SEEDS:
         raise UserError(f"seeds '{count}' is more than {MOST_SEEDS}: start with fewer and go on with --seed.")
     return list(range(first, first + count))
@@ -222,7 +223,7 @@ def _whole(value: object, what: str) -> int:
             return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         pass
-    raise UserError(f"{what} {value!r} is not a whole number.")
+    raise UserError(f"{what} {value!r} is not a whole number: give one such as 3.")
 
 
 def _named(kind: EntryKind, given: Name) -> str:
@@ -233,7 +234,9 @@ def _checked_options(options: Mapping[str, Mapping[str, Any] | None]) -> dict[st
     given = {section: values for section, values in options.items() if values is not None}
     for section, values in given.items():
         if not (isinstance(values, Mapping) and all(isinstance(name, str) for name in values)):
-            raise UserError(f"{section}_options is no dictionary of options by name.")
+            raise UserError(
+                f"{section}_options is no dictionary of options by name: write {{'NAME': VALUE}}."
+            )
     return given
 
 

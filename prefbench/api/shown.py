@@ -80,5 +80,5 @@ def path_of(given: object, what: str) -> Path:
         UserError: it is no text and no path.
     """
     if not isinstance(given, str | os.PathLike):
-        raise UserError(f"{what} {given!r} is no path.")
+        raise UserError(f"{what} {given!r} is no path: give text or a pathlib.Path.")
     return Path(os.fsdecode(given)).expanduser()

@@ -56,7 +56,10 @@ def chosen_rows(
         kept = kept[(kept["minority_ratio"] - minority_ratio).abs() < 1e-9]
     if kept.empty and not frame.empty:
         ratios = ", ".join(f"{ratio:g}" for ratio in sorted(set(frame["minority_ratio"])))
-        raise UserError(f"no row is of all that is asked for; minority ratios there are {ratios}.")
+        raise UserError(
+            f"no row is of all that is asked for; minority ratios there are {ratios}"
+            ": leave one of the choices out."
+        )
     return kept
 
 

@@ -200,7 +200,10 @@ def side_of(name: str, runs_dir: Path, task: str | None = None, ratio: float | N
     ]
     if not fitting:
         boards = sorted({board_name(record) for _, record in named})
-        raise UserError(f"'{name}' was not run so in '{runs_dir}': its runs are on {', '.join(boards)}.")
+        raise UserError(
+            f"'{name}' was not run so in '{runs_dir}': its runs are on {', '.join(boards)}"
+            "; leave --task or --minority-ratio out, or name one of these."
+        )
     return Side(name, rows_apart(fitting))
 
 
@@ -248,7 +251,8 @@ def _aligned(a: Row, b: Row, first: str, second: str) -> Match:
     if sorted(names) != sorted(others):
         raise UserError(
             f"'{first}' and '{second}' are not comparable, one has groups {', '.join(names)} "
-            f"and the other {', '.join(others)}."
+            f"and the other {', '.join(others)}"
+            ": name runs of the same groups."
         )
     common = sorted(a.records.keys() & b.records.keys())
     if not common:

@@ -117,7 +117,9 @@ def read_cells(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
         raise UserError(f"leaderboard '{path}' has no column '{lacking[0]}': build it again.")
     for number, row in enumerate(body, start=2):
         if len(row) != len(header):
-            raise UserError(f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}.")
+            raise UserError(
+                f"leaderboard '{path}', row {number}: {len(row)} cells, not {len(header)}: build it again."
+            )
     return [dict(zip(header, row, strict=True)) for row in body]
 
 
@@ -128,14 +130,20 @@ def _parse(name: str, text: str, path: Path, row: int) -> str | int | float | No
         return None
     number = number_of(text, whole=name in WHOLE)
     if number is None or (name in WHOLE and not 0 < number < 2**53):
-        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number.")
+        raise UserError(
+            f"leaderboard '{path}', row {row}: {name} is {text[:20]!r}, not a number: build it again."
+        )
     if name == "minority_ratio" and not 0 < number <= 0.5:
-        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5].")
+        raise UserError(
+            f"leaderboard '{path}', row {row}: {name} is {text}, not in (0, 0.5]: build it again."
+        )
     if (name in REGRETS or name.endswith("_sd")) and number < 0:
-        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0.")
+        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, less than 0: build it again.")
     rates = (*RATES, *BEYOND_RATES)
     if name.removesuffix("_low").removesuffix("_high") in rates and not 0 <= number <= 1:
-        raise UserError(f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1.")
+        raise UserError(
+            f"leaderboard '{path}', row {row}: {name} is {text}, not a rate between 0 and 1: build it again."
+        )
     return number
 
 

@@ -86,7 +86,8 @@ def gate(
     report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided, prompts_only)
     if not report.rows:
         raise UserError(
-            f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}."
+            f"no check fits a row that was run: the rows are {_listed(published.keys() & fresh.keys())}; "
+            "mend the checks."
         )
     return report
 
@@ -156,7 +157,9 @@ def _check_group(check: Check, rows: Sequence[Row]) -> None:
             f"metric '{check.metric}' is not in a CSV: give the baseline's runs with --baseline-runs."
         )
     if name not in groups:
-        raise UserError(f"no group '{name}' in the baseline's runs, but {', '.join(groups) or 'none'}.")
+        raise UserError(
+            f"no group '{name}' in the baseline's runs, but {', '.join(groups) or 'none'}: name one of these."
+        )
 
 
 def _has_group(check: Check, behind: Row | None) -> bool:

@@ -99,7 +99,9 @@ def head_to_head(
     """
     fitting = [row for row in rows if _fits(row, task, minority_ratio)]
     if not fitting:
-        raise UserError("none of these runs is of that task and minority ratio.")
+        raise UserError(
+            "none of these runs is of that task and minority ratio: leave --task or --minority-ratio out."
+        )
     boards = {board_key(row.first): board_name(row.first) for row in fitting}
     if len(boards) > 1:
         named = sorted(set(boards.values()))
@@ -130,7 +132,10 @@ def _matrix_of(rows: Sequence[Row]) -> Matrix:
     """The duels of rows of one board."""
     whole = sorted((row for row in rows if row.measurable), key=_place)
     if len(whole) < 2:
-        raise UserError(f"{len(whole)} whole policy on that board: two are needed for a comparison.")
+        raise UserError(
+            f"{len(whole)} whole policy on that board: two are needed for a comparison"
+            "; run another aligner with the same options."
+        )
     seeds = sorted(set.intersection(*(set(row.records) for row in whole)))
     if not seeds:
         raise UserError("these policies have no seed in common: run them with the same seeds.")

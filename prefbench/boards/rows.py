@@ -259,4 +259,4 @@ def _seed_scores(folder: Path, record: Record, groups: Sequence[str]) -> SeedSco
     except UserError:
         raise
     except Exception as error:  # the runs may be a stranger's, and their tables odd in any way
-        raise UserError(f"its items cannot be evaluated ({type(error).__name__}).") from None
+        raise UserError(f"its items cannot be evaluated ({type(error).__name__}): run it again.") from None

@@ -18,8 +18,9 @@ import typer
 from typer.core import TyperGroup
 
 from prefbench import __version__
+from prefbench.cli.examples import START, examples, write_lines
 from prefbench.cli.output import warn
-from prefbench.errors import PrefbenchError, says_no_memory
+from prefbench.errors import PrefbenchError, UserError, says_no_memory
 from prefbench.team import Left, team
 from prefbench.text import one_line
 
@@ -33,6 +34,27 @@ class Commands(TyperGroup):
 
     Here and not in `main`, because typer takes an interrupt for itself before `main` would see it.
     """
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The context of what was typed; options that there are not end in one line as well."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except Exception as error:
+            _fail_if_misused(error)
+            raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that was typed; one that is in a group is named with it."""
+        if args and args[0] not in self.commands:
+            for group, command in self.commands.items():
+                if args[0] in getattr(command, "commands", {}):
+                    ctx.fail(f"No such command '{args[0]}'. Did you mean '{group} {args[0]}'?")
+        return super().resolve_command(ctx, args)
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what the program is, and where to start."""
+        super().format_help_text(ctx, formatter)
+        write_lines(formatter, "Start here", examples()[START])
 
     def invoke(self, ctx: Any) -> Any:
         """The command's result; nothing that it raises gets out, but for an exit code."""
@@ -55,8 +77,7 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort, Left):
             raise
         except BaseException as error:  # a plug-in's sys.exit(0) is no good end of ours
-            if hasattr(error, "format_message"):  # what was typed is wrong, and typer says so itself
-                raise
+            _fail_if_misused(error)
             if says_no_memory(error):
                 said = (
                     "out of memory: take a smaller model or a smaller batch (docs/faq.md#not-enough-memory)."
@@ -82,6 +103,21 @@ def _crash(error: BaseException) -> str:
         print(trace, file=sys.stderr)  # the disk may be full, and the trace is all that there is
         place = "its trace is above"
     return f"a mistake in prefbench or in a plug-in ({type(error).__name__}: {str(error)[:200]}); {place}."
+
+
+def _fail_if_misused(error: BaseException) -> None:
+    """End with typer's words in the form of every error, if the error is about what was typed."""
+    if not hasattr(error, "format_message"):
+        return
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":  # it is the help
+        raise error
+    said = error.format_message().replace("Value error, ", "")  # pydantic's word for what follows
+    end = "" if said.endswith((".", "?", "!", ")")) else "."
+    _fail(
+        f"{said[:1].lower()}{said[1:]}{end} `{context.command_path} --help` says what it takes.",
+        UserError.exit_code,
+    )
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prefbench.cli.entries import options_of
+from prefbench.cli.names import checked_names, task_names
 from prefbench.cli.options import AllowHost, AsJson, Plugin
 from prefbench.cli.output import print_json, warn
 from prefbench.text import one_line
@@ -18,11 +19,19 @@ _STATUSES = ("passed", "warned", "failed", "left out")
 
 def check_(
     what: Annotated[
-        str, typer.Argument(metavar="NAME|FILE.py", help="Name of a task or an aligner, or a file.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE.py",
+            help="Name of a task or an aligner, or a file.",
+            autocompletion=checked_names,
+        ),
     ],
     task: Annotated[
         str | None,
-        typer.Option(help="Try an aligner on this task.  [default: tiny ones made for the purpose]"),
+        typer.Option(
+            help="Try an aligner on this task.  [default: tiny ones made for the purpose]",
+            autocompletion=task_names,
+        ),
     ] = None,
     data: Annotated[str, typer.Option(help="Data that the task reads.")] = "synthetic",
     sets: Annotated[

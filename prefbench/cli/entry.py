@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -21,9 +22,11 @@ from prefbench.cli.cache.verify import verify as verify_cache
 from prefbench.cli.catch import Commands
 from prefbench.cli.check import check_
 from prefbench.cli.compare_models import compare_models
+from prefbench.cli.completion import ASKED_BY, PROGRAM, completion, know_shells
 from prefbench.cli.doctor import doctor
 from prefbench.cli.evaluate import evaluate
 from prefbench.cli.exaggeration import exaggeration
+from prefbench.cli.examples import ExampleCommand
 from prefbench.cli.export import export
 from prefbench.cli.gate import gate
 from prefbench.cli.leaderboard.build import build
@@ -48,7 +51,7 @@ from prefbench.cli.view import view
 from prefbench.errors import UserError
 
 app = typer.Typer(
-    name="prefbench",
+    name=PROGRAM,
     cls=Commands,
     help="Alignment under disagreement: who wins, and who is left behind.",
     no_args_is_help=True,
@@ -80,6 +83,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "new": new,
         "export": export,
         "gate": gate,
+        "compare": compare,
         "compare-models": compare_models,
         "report": report,
         "view": view,
@@ -88,6 +92,7 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
         "exaggeration": exaggeration,
         "doctor": doctor,
         "schema": schema,
+        "completion": completion,
     },
     leaderboard: {
         "build": build,
@@ -101,13 +106,15 @@ COMMANDS: Mapping[typer.Typer, Mapping[str, Callable[..., None]]] = {
     },
     cache: {"ls": ls, "verify": verify_cache, "gc": gc},
 }
-"""Every command by the group that it is in and its name there, in the order in which help lists them."""
+"""Every command by the group that it is in and its name there, in the order in which help lists them.
+
+`compare` is of the leaderboard, and in the first group as well, where it is looked for."""
 
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(cache, name="cache")
 for group, commands in COMMANDS.items():
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=ExampleCommand)(command)
 
 
 @functools.cache
@@ -120,7 +127,9 @@ def main() -> None:
     """Entry point of the `prefbench` command."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name need not fit the terminal's encoding
-    program()(prog_name="prefbench")
+    if ASKED_BY in os.environ:
+        know_shells()
+    program()(prog_name=PROGRAM)
 
 
 def _say_version(asked: bool) -> None:

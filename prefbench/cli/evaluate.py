@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from prefbench.cli.names import model_names, task_names
 from prefbench.cli.options import AllowHost, AsJson, Plugin, Policy, QuietOption
 from prefbench.errors import PrefbenchError, UserError
 
 
 def evaluate(
-    task: Annotated[str, typer.Option(help="One of `prefbench list tasks`.")],
+    task: Annotated[str, typer.Option(help="One of `prefbench list tasks`.", autocompletion=task_names)],
     policy: Policy = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the policy in tables.  [default: its source's own]")
@@ -32,7 +33,10 @@ def evaluate(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Model of the reference policy.  [default: nano, or the task's own]"),
+        typer.Option(
+            help="Model of the reference policy.  [default: nano, or the task's own]",
+            autocompletion=model_names,
+        ),
     ] = None,
     data: Annotated[
         str, typer.Option(help="Data that the task understands: `prefbench show TASK`.")

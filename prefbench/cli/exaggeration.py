@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from prefbench.cli.names import aligner_names, task_names
 from prefbench.cli.options import AsJson, Plugin, QuietOption, Summary, Workers
 from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
@@ -17,9 +18,14 @@ from prefbench.text import one_line
 
 
 def exaggeration(
-    task: Annotated[str, typer.Option(help="A task that is a world, drawn anew for each seed.")],
+    task: Annotated[
+        str, typer.Option(help="A task that is a world, drawn anew for each seed.", autocompletion=task_names)
+    ],
     aligner: Annotated[
-        list[str] | None, typer.Option(help="May be repeated.  [default: every learner that fits]")
+        list[str] | None,
+        typer.Option(
+            help="May be repeated.  [default: every learner that fits]", autocompletion=aligner_names
+        ),
     ] = None,
     minority_ratio: Annotated[str, typer.Option(help="Such as 0.2, 20% or 4:1.")] = "0.2",
     seeds: Annotated[int, typer.Option(metavar="N", help="Worlds to draw, from seed 0 up.")] = 5,
@@ -64,7 +70,9 @@ def exaggeration(
     load_and_warn(plugin)
     shares = tuple(reliability or RELIABILITIES)
     if not all(0 <= share < 1 for share in shares):
-        raise UserError("--reliability is a share of labels that are meant, from 0 to below 1.")
+        raise UserError(
+            "--reliability is a share of labels that are meant, from 0 to below 1: give one such as 0.9."
+        )
     of = study(
         task,
         aligner or (),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.cli.names import model_names, task_names
 from prefbench.cli.options import AllowHost, Plugin, QuietOption, RunsDir
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for what is exported.")],
-    task: Annotated[str | None, typer.Option(help="One of `prefbench list tasks`.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="One of `prefbench list tasks`.", autocompletion=task_names)
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="A run's folder, in the place of --task and what goes with it."),
@@ -42,7 +45,11 @@ def export(
         bool, typer.Option("--merge", help="With --policy: whole models in the place of adapters.")
     ] = False,
     model: Annotated[
-        str | None, typer.Option(help="Model that writes the responses.  [default: nano, or the task's own]")
+        str | None,
+        typer.Option(
+            help="Model that writes the responses.  [default: nano, or the task's own]",
+            autocompletion=model_names,
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -104,7 +111,7 @@ def export(
     from prefbench.tools.hub import push as send
 
     if public and push is None:
-        raise UserError("--public says how to --push, which is missing.")
+        raise UserError("--public says how to --push, which is missing: add it, or leave --public out.")
     if push is not None:
         check_online()
     wanted = {"prompts": prompts, "reference": reference, "policy": policy, "rewards": rewards}
@@ -113,11 +120,17 @@ def export(
     specified = {name: value for name, value in given.items() if value is not None}
     named = _named_run(asked, {"run": run, "policy": policy, "rewards": rewards}, [*specified, *(sets or [])])
     if merge and policy is None:
-        raise UserError("--merge says how to export a --policy, which is missing.")
+        raise UserError(
+            "--merge says how to export a --policy, which is missing: add it, or leave --merge out."
+        )
     if votes and asked:
-        raise UserError(f"--votes says how to export preference data, and --{asked[0]} exports none.")
+        raise UserError(
+            f"--votes says how to export preference data, and --{asked[0]} exports none: leave one out."
+        )
     if messages and asked not in ([], ["prompts"]):
-        raise UserError(f"--messages says how to export data or --prompts, and --{asked[0]} exports none.")
+        raise UserError(
+            f"--messages says how to export data or --prompts, and --{asked[0]} exports none: leave one out."
+        )
     load_and_warn(plugin)
     typed = parse_sets(sets or [])
     keys = consent.from_command_line(allow_host or [], typed)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from prefbench.cli.names import aligner_names
 from prefbench.cli.options import Plugin, RunsDir
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
@@ -25,7 +26,11 @@ def plot(
     ] = None,
     aligner: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Draw this one. May be repeated.  [default: a readable choice]"),
+        typer.Option(
+            metavar="NAME",
+            help="Draw this one. May be repeated.  [default: a readable choice]",
+            autocompletion=aligner_names,
+        ),
     ] = None,
     figure: Annotated[
         list[str] | None,

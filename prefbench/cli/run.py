@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefbench.cli.names import aligner_names, model_names, task_names
 from prefbench.cli.needs import print_needs
 from prefbench.cli.options import AllowHost, AllowPlugins, AsJson, Plugin, Policy, QuietOption, Track
 from prefbench.cli.output import print_json, speaker
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 
 
 def run(
-    task: Annotated[str | None, typer.Option(help="One of `prefbench list tasks`.")] = None,
-    aligner: Annotated[str | None, typer.Option(help="One of `prefbench list aligners`.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="One of `prefbench list tasks`.", autocompletion=task_names)
+    ] = None,
+    aligner: Annotated[
+        str | None, typer.Option(help="One of `prefbench list aligners`.", autocompletion=aligner_names)
+    ] = None,
     policy: Policy = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]"
+            help="One of `prefbench list models`, a folder or a hub id.  [default: nano, or the task's own]",
+            autocompletion=model_names,
         ),
     ] = None,
     data: Annotated[
@@ -104,13 +110,13 @@ def run(
 
     A run that was stopped continues where it was; what is stored is not computed again.
     """
-    from prefbench import consent
-    from prefbench.file_plugins import knowing_nothing_of, plugins_of_file
-    from prefbench.spec import parse_sets, typed_address
+    from rich.console import Console
+
+    from prefbench.report.live import waiting
     from prefbench.team import joined
 
     if hardware is not None and not dry_run:
-        raise UserError("--hardware goes with --dry-run, which is missing.")
+        raise UserError("--hardware goes with --dry-run, which is missing: add it, or leave --hardware out.")
     if profile and dry_run:
         raise UserError("--profile has nothing to measure in a --dry-run: leave one of them out.")
     if track is not None and dry_run:
@@ -131,25 +137,31 @@ def run(
         "plugin": plugin or None,
     }
     with joined() as processes:
-        settings = read_config(config) if config is not None else {}
-        named = [] if plugin else settings.get("plugin", [])
-        settings |= {key: value for key, value in given.items() if value is not None}
-        typed = parse_sets(sets or [])
-        keys = consent.from_command_line(allow_host or [], typed | typed_address(policy))
-        settings["set"] = merged(settings.get("set", {}), typed)
-        where = f"--config {config}"
-        files, left_out = plugins_of_file(named, plugin or [], where, stance(dry_run, allow_plugins))
-        settings["plugin"] = list(files)
-        with knowing_nothing_of(left_out):
-            specs = specs_of(settings)
+        # Seconds, most of them imports: what is waited for is said from the first moment.
+        with waiting("reading tasks and aligners", quiet or processes.rank != 0, Console(stderr=True)):
+            from prefbench import consent
+            from prefbench.file_plugins import knowing_nothing_of, plugins_of_file
+            from prefbench.spec import parse_sets, typed_address
+
+            settings = read_config(config) if config is not None else {}
+            named = [] if plugin else settings.get("plugin", [])
+            settings |= {key: value for key, value in given.items() if value is not None}
+            typed = parse_sets(sets or [])
+            keys = consent.from_command_line(allow_host or [], typed | typed_address(policy))
+            settings["set"] = merged(settings.get("set", {}), typed)
+            where = f"--config {config}"
+            files, left_out = plugins_of_file(named, plugin or [], where, stance(dry_run, allow_plugins))
+            settings["plugin"] = list(files)
+            with knowing_nothing_of(left_out):
+                specs = specs_of(settings)
         consent.check_options(specs[0].sections(), "" if config is None else where)
         consent.give_keys(keys, specs[0].sections())
         say_left_out(left_out)
+        folder = Path(settings.get("runs_dir", "runs")).expanduser()
         if dry_run:
             if processes.rank == 0:
-                print_needs(specs, hardware, as_json)
+                print_needs(specs, hardware, as_json, folder)
             return
-        folder = Path(settings.get("runs_dir", "runs")).expanduser()
         status = run_all(specs, folder, settings, "seeds" in settings, as_json, quiet, profile, track)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefbench.cli.entries import listed, options_of, searched, summary_of
+from prefbench.cli.names import shown_names
 from prefbench.cli.options import AsJson, Plugin
 from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
@@ -28,10 +29,16 @@ def show(
             metavar="[task|aligner|model|policy]",
             help="Kind of the entry, where several have this name.",
             show_default=False,
+            autocompletion=shown_names,
         ),
     ] = None,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of a task, an aligner, a model or a kind of policies.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of a task, an aligner, a model or a kind of policies.",
+            autocompletion=shown_names,
+        ),
     ],
     plugin: Plugin = None,
     as_json: AsJson = False,
@@ -42,7 +49,7 @@ def show(
     folder or a hub id. A model is shown with its size and what a default run would need.
     With --json a list, as a task and an aligner may have the same name.
     """
-    from prefbench.registry import BACKBONES, entries, suggest
+    from prefbench.registry import BACKBONES, entries, suggest_entry
 
     load_and_warn(plugin)
     kinds = _kinds(kind or [])
@@ -54,7 +61,7 @@ def show(
         found = [get_model(name)]
     if not found:
         what = kinds[0] if len(kinds) == 1 else "task, aligner, model or kind of policies"
-        raise UserError(f"no {what} is called '{name}'.{suggest(name, (e.name for e in everything))}")
+        raise UserError(f"no {what} is called '{name}'.{suggest_entry(name, (e.name for e in everything))}")
     if as_json:
         print_json(
             [

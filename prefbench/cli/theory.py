@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.cli.names import task_names
 from prefbench.cli.options import AsJson, Plugin
 from prefbench.cli.output import print_json, print_table
 from prefbench.cli.plugins import load_and_warn
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def theory(
-    task: Annotated[str, typer.Option(help="A task for the finite model: `prefbench list tasks`.")],
+    task: Annotated[
+        str,
+        typer.Option(help="A task for the finite model: `prefbench list tasks`.", autocompletion=task_names),
+    ],
     minority_ratio: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,7 +84,10 @@ def theory(
     load_and_warn(plugin)
     given = parse_sets(sets or [])
     if given.keys() - {"task"}:
-        raise UserError(f"--set {min(given.keys() - {'task'})}...: theory has options of the task only.")
+        raise UserError(
+            f"--set {min(given.keys() - {'task'})}...: theory has options of the task only"
+            "; write task.NAME=VALUE."
+        )
     ratios = [parse_ratio(text) for text in minority_ratio or []]
     if personal:
         if beta or sweep or len(ratios) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.cli.names import aligner_names
 from prefbench.cli.options import (
     Address,
     AllowHost,
@@ -37,6 +38,7 @@ def tune(
         typer.Option(
             metavar="NAME",
             help="Tune this aligner alone and add it to the result that is there. May be repeated.",
+            autocompletion=aligner_names,
         ),
     ] = None,
     out: Annotated[

@@ -99,7 +99,7 @@ def curve(
         PrefbenchError: a certificate was not reached.
     """
     if contexts < 2:
-        raise UserError(f"contexts '{contexts}' is not a whole number from 2 up.")
+        raise UserError(f"contexts '{contexts}' is not a whole number from 2 up: give one such as 1000.")
     if (numbers := len(problem.groups) ** 2 * contexts * max(pairs)) > CONTEXT_NUMBERS:
         raise UserError(
             f"{contexts} users of each of {len(problem.groups)} groups make {numbers:.2g} numbers, above "

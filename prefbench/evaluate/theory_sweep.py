@@ -88,9 +88,12 @@ def listed_task(task: str, seeds: int) -> Entry:
     entry = get("task", task)
     if entry.backbone != "finite":
         listed = ", ".join(e.name for e in entries("task") if e.backbone == "finite")
-        raise UserError(f"the responses of task '{task}' cannot be listed; tasks where they can: {listed}.")
+        raise UserError(
+            f"the responses of task '{task}' cannot be listed; tasks where they can: {listed}"
+            ": name one of them."
+        )
     if seeds < 1:
-        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up.")
+        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up: give one such as 5.")
     return entry
 
 

@@ -153,6 +153,6 @@ def _function(folder: Path, place: tuple[str, str], group: str) -> FunctionUtili
     file, name = folder / place[0], place[1]
     function = getattr(load_module(str(file), f"{group}: "), name, None)
     if not callable(function):
-        raise UserError(f"{group}: {place[0]} has no function called {name}.")
+        raise UserError(f"{group}: {place[0]} has no function called {name}: write one, or name another.")
     content = hashlib.sha256(read_bytes(file, TOML_BYTES)).hexdigest()
     return FunctionUtility(f"function/1:{name}:{content[:12]}", function)

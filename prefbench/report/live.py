@@ -82,8 +82,9 @@ class _Nested:
 class Live:
     """For a terminal: a line for each finished stage, and below them a redrawn view of what goes on."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, first: str) -> None:
         self._stages = _Nested()
+        self._between = first
         self._spinner = Spinner("line")
         self.view = RichLive(
             console=console, get_renderable=self._render, refresh_per_second=4, transient=True
@@ -107,6 +108,7 @@ class Live:
             return
         self.view.refresh()  # else printing would draw the last view once more
         found, depth = closed
+        self._between = f"after {stage}"
         line = f"{_indented(stage, depth)}  {'stored' if found.stored else clock(seconds)}"
         figures = _figures(found.values)
         _print(self.view.console, line + (f"  {figures}" if figures else ""))
@@ -117,7 +119,7 @@ class Live:
 
     def _render(self) -> RenderableType:
         if not self._stages.active:
-            self._spinner.update(text=Text("working"))
+            self._spinner.update(text=Text(self._between))
             return self._spinner
         grid = Table.grid(padding=(0, 2, 0, 0))
         for depth, stage in enumerate(self._stages.active):
@@ -174,16 +176,37 @@ class Plain:
 
 
 @contextlib.contextmanager
-def reporter(quiet: bool, console: Console) -> Iterator[Reporter]:
-    """The reporter for `console` of how one run goes: none, a redrawn view, or lines for a log."""
+def waiting(words: str, quiet: bool, console: Console) -> Iterator[None]:
+    """Words on a terminal for as long as something is waited for; nothing in a log."""
+    if quiet or not _is_redrawn(console):
+        yield
+    else:
+        with console.status(Text(words), spinner="line"):
+            yield
+
+
+@contextlib.contextmanager
+def reporter(quiet: bool, console: Console, first: str = "preparing") -> Iterator[Reporter]:
+    """The reporter for `console` of how one run goes: none, a redrawn view, or lines for a log.
+
+    Args:
+        quiet: show nothing.
+        console: where to.
+        first: what goes on before the first stage, in words; a log begins with the stage.
+    """
     if quiet:
         yield Silent()
-    elif console.is_terminal and not console.is_dumb_terminal:
-        live = Live(console)
+    elif _is_redrawn(console):
+        live = Live(console, first)
         with live.view:
+            live.view.refresh()  # else the first view comes a quarter of a second later
             yield live
     else:
         yield Plain(console)
+
+
+def _is_redrawn(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def _indented(name: str, depth: int) -> str:

@@ -75,7 +75,10 @@ def save_figures(
         drawn = _drawn(rows, settings, aligners, wanted, WIDTHS[width])
         files = [file for name, figure in drawn for file in write_figure(figure, folder / name, formats)]
     if not files:
-        raise UserError(f"nothing in '{runs_dir}' can be drawn: no aligner there has a whole set of runs.")
+        raise UserError(
+            f"nothing in '{runs_dir}' can be drawn: no aligner there has a whole set of runs"
+            "; run the seeds that are missing, as `prefbench leaderboard build` names them."
+        )
     return files
 
 
@@ -96,7 +99,10 @@ def save_slices(
     _check_named("format", fmt, list(_STAMPS))
     several = [each for each in slices if each.varied()]
     if not several:
-        raise UserError("no option was given several values: there is no slice to draw.")
+        raise UserError(
+            "no option was given several values: there is no slice to draw"
+            "; tune with two configurations or more."
+        )
     Path(out).mkdir(parents=True, exist_ok=True)
     with fixed():
         return [
@@ -195,7 +201,10 @@ def draw_figure(
         figure = DRAWN[name](settings[0], cells, WIDTHS[width]) if cells else None
         if figure is None:
             lacks = LACKS[name] if cells else "no whole set of runs"
-            raise UserError(f"figure '{name}' cannot be drawn: there is {lacks}.")
+            raise UserError(
+                f"figure '{name}' cannot be drawn: there is {lacks}"
+                "; leave --figure out to draw what there is."
+            )
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             _save(figure, path, fmt)
@@ -235,7 +244,7 @@ def _cells(setting: FigureSetting, aligners: Sequence[str] | None, whole: bool) 
 def _check_named(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise UserError(f"no {what} '{name}': there are {', '.join(known)}.")
+            raise UserError(f"no {what} '{name}': there are {', '.join(known)}; name one of them.")
 
 
 def _check_aligners(settings: Sequence[FigureSetting], aligners: Sequence[str]) -> None:

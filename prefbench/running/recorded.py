@@ -76,7 +76,9 @@ class StoredRun:
         folder = path.parent if path.name == RECORD_FILE else path
         record = read_record(folder)
         if record.status != "ok":
-            raise UserError(f"the run '{folder}' {record.status} ({record.message}): it has no policy.")
+            raise UserError(
+                f"the run '{folder}' {record.status} ({record.message}): it has no policy; run it again."
+            )
         return StoredRun(folder, record, stored_spec(record.spec))
 
     def opened(self, reporter: Reporter | None = None) -> OpenRun:

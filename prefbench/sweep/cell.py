@@ -149,11 +149,6 @@ def _cell_lock(spec: RunSpec, runs_dir: Path) -> Iterator[bool]:
         yield ours
 
 
-def label(spec: RunSpec) -> str:
-    """A cell in a few words."""
-    return f"{spec.task}, {spec.aligner}, {spec.model}, {spec.minority_ratio:g}, seed {spec.seed}"
-
-
 def reference_key(spec: RunSpec) -> tuple[object, ...]:
     """Cells with the same key share the reference and the pairs, as far as names and options tell.
 

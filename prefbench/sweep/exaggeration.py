@@ -116,17 +116,17 @@ def study(
         worlds = [e.name for e in registry.entries("task") if e.backbone == "finite" and e.own_data]
         raise UserError(f"task '{task}' is no world that is drawn: take one of {', '.join(worlds)}.")
     if seeds < 1:
-        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up.")
+        raise UserError(f"seeds '{seeds}' is not a whole number from 1 up: give one such as 5.")
     if taken := sets.get("task", {}).keys() & {"reporting", "reporters", "reliability"}:
         raise UserError(f"option task.{min(taken)} is what a study goes through: leave it out.")
     chosen = [registry.get("aligner", name) for name in aligners] or list(_learners(entry, sets))
     for each in chosen:
         if each.role is not None:
-            raise UserError(f"aligner '{each.name}' is a {each.role}: no label moves it.")
+            raise UserError(f"aligner '{each.name}' is a {each.role}: no label moves it; leave it out.")
         refuse_misfit(entry, each, registry.get("model", "finite"), "finite", sets.get("task", {}))
     for name in sets.get("aligner", {}):
         if not any(name in each.options.model_fields for each in chosen):
-            raise UserError(f"option aligner.{name}: none of these aligners has it.")
+            raise UserError(f"option aligner.{name}: none of these aligners has it: leave it out.")
     names = tuple(dict.fromkeys(each.name for each in chosen))
     made = Study(task, names, minority_ratio, seeds, sets, factors, reliabilities)
     for name in names:

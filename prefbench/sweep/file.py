@@ -142,7 +142,10 @@ def settings_of(table: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Set
         for key, value in options.items():
             if isinstance(value, dict):
                 if section not in NAMED:
-                    raise UserError(f"{where}: set.{section}.{key} is a table, and not a value or a list.")
+                    raise UserError(
+                        f"{where}: set.{section}.{key} is a table, and not a value or a list"
+                        ": write it without brackets."
+                    )
                 for option, inner in value.items():
                     place = f"{where}: set.{section}.{toml_key(key)}.{option}"
                     found.append(Setting(section, option, _values(inner, place), key))
@@ -158,9 +161,9 @@ def _values(value: Any, where: str) -> tuple[Any, ...]:
         raise UserError(f"{where} is an empty list: give it a value or leave it out.")
     for item in values:
         if isinstance(item, dict):
-            raise UserError(f"{where} is a table, and not a value or a list.")
+            raise UserError(f"{where} is a table, and not a value or a list: write it without brackets.")
         if isinstance(item, float) and not math.isfinite(item):
-            raise UserError(f"{where} = {item} is not a finite number.")
+            raise UserError(f"{where} = {item} is not a finite number: write one.")
     return tuple(values)
 
 
@@ -178,5 +181,8 @@ def _exclude(table: Mapping[str, Any], where: str, path: str) -> Exclude:
     keys = {key: value for key, value in table.items() if key != "set"}
     settings = settings_of(table.get("set", {}), where)
     if not keys and not settings:
-        raise UserError(f"{where} says nothing, and would leave out every cell of {path}.")
+        raise UserError(
+            f"{where} says nothing, and would leave out every cell of {path}"
+            ": take it out, or say which cells."
+        )
     return Exclude(where, keys, settings)

@@ -70,6 +70,8 @@ def _hear(worker: _LocalWorker, message: dict[str, Any], schedule: Schedule, pro
             progress.gone(spec)
     elif "ended" in message:
         schedule.stage_done(spec, message["ended"])
+    elif "note" in message:
+        progress.said(spec, message["note"])
     elif "stage" in message:
         progress.stage(spec, message["stage"], message.get("done", 0), message.get("total", 0))
 
@@ -79,9 +81,9 @@ def _bury(worker: _LocalWorker, workers: _Workers, schedule: Schedule, progress:
     why = worker.post_mortem()
     workers.drop(worker)
     if worker.spec is not None:
-        progress.note(f"a worker died ({why}); its cell goes on from its last checkpoint")
         outcome = schedule.died(worker.spec, why)
         if outcome is None:
+            progress.said(worker.spec, f"its worker died ({why}); it goes on from its last checkpoint")
             progress.gone(worker.spec)
         else:
             progress.finished(worker.spec, outcome)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from prefbench.estimate.timed import OTHER_MACHINE, timed
 from prefbench.record.files import find_records
-from prefbench.spec import SECTIONS, RunSpec
+from prefbench.spec import RunSpec
 from prefbench.sweep.cell import Job, in_order, is_done, labels_key, reference_key
-from prefbench.sweep.grid import NAMED, options_of
+from prefbench.sweep.labels import changing, said
 from prefbench.text import clock
 
 SHARED_STAGES = ("reference", "pairs", "labels")
@@ -30,8 +31,12 @@ class Plan:
     """Number of different references, pairs and labels that the cells to run need, at the most."""
     seconds: float | None
     """Work that is left, by what past runs took; none if there are no such runs."""
+    borrowed: float
+    """Seconds among them that runs on another machine took, at default options."""
+    elsewhere: tuple[str, ...]
+    """Aligners of cells to run that only those tell about."""
     untimed: tuple[str, ...]
-    """Aligners of cells to run that no past run tells about; they are not in `seconds`."""
+    """Aligners that no run tells about; they are not in `seconds`."""
     runs_timed: int
     """Past runs behind the estimate."""
 
@@ -39,6 +44,15 @@ class Plan:
     def todo(self) -> list[RunSpec]:
         """Cells that have to run."""
         return [spec for spec in self.specs if spec.hash not in self.done]
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """Seconds of work that is left, at least and at most; the same where this machine's runs tell all."""
+        if self.seconds is None:
+            return None
+        here = self.seconds - self.borrowed
+        least, most = (here + factor * self.borrowed for factor in OTHER_MACHINE)
+        return least, most
 
 
 def make_plan(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
@@ -49,15 +63,27 @@ def make_plan(specs: Sequence[RunSpec], runs_dir: Path) -> Plan:
     labels = {labels_key(spec) for spec in todo}
     made = [spec for spec in specs if spec.hash in done]
     timings = _Timings(runs_dir)
-    seconds, untimed = timings.estimate(todo, made)
+    found = timings.estimate(todo, made)
     return Plan(
         specs=tuple(in_order(specs)),
         done=done,
         shared={"reference": len(references), "pairs": len(references), "labels": len(labels)},
-        seconds=seconds,
-        untimed=untimed,
+        seconds=found.here + found.elsewhere if found.timed or not todo else None,
+        borrowed=found.elsewhere,
+        elsewhere=tuple(sorted(found.borrowing)),
+        untimed=tuple(sorted({spec.aligner for spec in todo} - found.timed)),
         runs_timed=timings.runs,
     )
+
+
+@dataclass
+class _Foreseen:
+    """Seconds of work by what tells of them, and the aligners that something tells of."""
+
+    here: float = 0.0
+    elsewhere: float = 0.0
+    timed: set[str] = field(default_factory=set)
+    borrowing: set[str] = field(default_factory=set)
 
 
 class _Timings:
@@ -87,31 +113,33 @@ class _Timings:
             for key in ((*where, record.aligner), (*where, record.aligner, *exact)):
                 self._own.setdefault(key, []).append(own)
 
-    def estimate(
-        self, todo: Sequence[RunSpec], made: Sequence[RunSpec]
-    ) -> tuple[float | None, tuple[str, ...]]:
-        """Seconds of work, and the aligners that nothing is known about.
+    def estimate(self, todo: Sequence[RunSpec], made: Sequence[RunSpec]) -> _Foreseen:
+        """Seconds of work: by runs of this folder, else by those on another machine that are shipped.
 
         A stage that several cells share counts once, and not at all where a finished cell had it.
         """
-        total = 0.0
-        untimed: set[str] = set()
+        work = _Foreseen()
         for spec in todo:
             where = (spec.task, spec.model, spec.aligner)
             exact = str(dict(spec.aligner_options)), str(dict(spec.task_options))
-            times = self._own.get((*where, *exact)) or self._own.get(where)
+            times, other = self._own.get((*where, *exact)) or self._own.get(where), timed(spec)
             if times:
-                total += _typical(times)
-            else:
-                untimed.add(spec.aligner)
+                work.here += _typical(times)
+            elif other is not None:
+                work.elsewhere += sum(other.own.values())
+                work.borrowing.add(spec.aligner)
+            if times or other is not None:
+                work.timed.add(spec.aligner)
         for stage in SHARED_STAGES:
             key = labels_key if stage == "labels" else reference_key
             there = {key(spec) for spec in made}
             for spec in {key(spec): spec for spec in todo if key(spec) not in there}.values():
-                times = self._shared.get((spec.task, spec.model, stage))
-                total += _typical(times) if times else 0.0
-        timed = len({spec.aligner for spec in todo}) > len(untimed)
-        return (total if timed or not todo else None), tuple(sorted(untimed))
+                times, other = self._shared.get((spec.task, spec.model, stage)), timed(spec)
+                if times:
+                    work.here += _typical(times)
+                elif other is not None:
+                    work.elsewhere += other.shared.get(stage, 0.0)
+        return work
 
 
 def _typical(times: Sequence[float]) -> float:
@@ -121,14 +149,10 @@ def _typical(times: Sequence[float]) -> float:
 
 def describe(plan: Plan) -> tuple[str, list[str], list[list[str]]]:
     """The cells as a table: a title that says what all share, a header, and a row for all seeds of a cell."""
-    changing = _changing(plan.specs)
+    apart = changing(plan.specs)
     rows: dict[tuple[str, ...], list[RunSpec]] = {}
     for spec in plan.specs:
-        options = ", ".join(
-            f"{option}={options_of(spec, section)[option]}"
-            for section, option in changing
-            if option in options_of(spec, section)
-        )
+        options = said(spec, apart)
         key = (spec.task, spec.aligner, spec.model, spec.data, f"{spec.minority_ratio:g}", options)
         rows.setdefault(key, []).append(spec)
     result = []
@@ -157,26 +181,41 @@ def plan_lines(plan: Plan, job: Job) -> list[str]:
         if job.workers
         else "as many workers as the cluster has"
     )
-    if plan.seconds is None:
+    if plan.spread is None:
         lines.append("no estimate of the time: the runs folder has no run of these aligners")
     else:
-        spread = f", {clock(plan.seconds / at_once)} with {who}" if job.workers else f" for {who}"
-        runs = "run" if plan.runs_timed == 1 else "runs"
-        lines.append(f"about {clock(plan.seconds)} of work{spread}, by {plan.runs_timed} past {runs}")
+        each = (seconds / at_once for seconds in plan.spread)
+        spread = f", {_clocks(*each)} with {who}" if job.workers else f" for {who}"
+        lines.append(f"about {_clocks(*plan.spread)} of work{spread}, {told_by(plan)}")
         if plan.untimed:
             lines.append(f"not in it, for want of a past run: {', '.join(plan.untimed)}")
     return lines
 
 
-def _changing(specs: Sequence[RunSpec]) -> list[tuple[str, str]]:
-    """The options that differ between cells of the same task, aligner or model."""
-    seen: dict[tuple[str, str, str], set[str]] = {}
-    for spec in specs:
-        for section in SECTIONS:
-            owner = getattr(spec, section) if section in NAMED else ""
-            for option, value in options_of(spec, section).items():
-                seen.setdefault((section, owner, option), set()).add(repr(value))
-    return sorted({(section, option) for (section, _, option), values in seen.items() if len(values) > 1})
+def time_line(plan: Plan) -> str | None:
+    """The time that runs one after the other may take, in a sentence; None where nothing tells."""
+    if plan.spread is None or not plan.todo or plan.untimed:
+        return None
+    return f"About {_clocks(*plan.spread)} of work here, beside loading, {told_by(plan)}."
+
+
+def told_by(plan: Plan) -> str:
+    """The runs behind an estimate, in words."""
+    runs = "run" if plan.runs_timed == 1 else "runs"
+    past = (
+        [f"by {plan.runs_timed} past {runs}"]
+        if plan.runs_timed and plan.borrowed < (plan.seconds or 0)
+        else []
+    )
+    of = f", of {', '.join(plan.elsewhere)}," if past and plan.elsewhere else ""
+    other = [f"by runs on another machine{of} at default options"] if plan.borrowed else []
+    return " and ".join([*past, *other]) or "by past runs"
+
+
+def _clocks(least: float, most: float) -> str:
+    """One time, or two where they are told apart."""
+    shown = list(dict.fromkeys(clock(seconds) for seconds in (least, most)))
+    return " to ".join(shown)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -15,11 +15,13 @@ from rich.text import Text
 
 from prefbench.report.live import PLAIN_SECONDS
 from prefbench.spec import RunSpec
-from prefbench.sweep.cell import Outcome, label
+from prefbench.sweep.cell import Outcome
 from prefbench.text import clock, one_line
 
 SHOWN_CELLS = 16
 """Running cells with a line of their own."""
+NAMED_CELLS = 4
+"""Running cells that a line of a log names."""
 
 
 @dataclass
@@ -34,8 +36,10 @@ class _Running:
 class Progress:
     """Counts, and tells nobody."""
 
-    def __init__(self, total: int, before: int) -> None:
-        self.total = total
+    def __init__(self, names: Mapping[str, str], before: int) -> None:
+        self.names = names
+        """Names of all cells by the hashes of their specifications: `labels.labels_of`."""
+        self.total = len(names)
         self.before = before
         """Cells that were done when the sweep began, or that another sweep did."""
         self.done = 0
@@ -66,7 +70,7 @@ class Progress:
 
     def started(self, spec: RunSpec) -> None:
         """A cell is with a worker."""
-        self.running[spec.hash] = _Running(label(spec))
+        self.running[spec.hash] = _Running(self.names[spec.hash])
 
     def stage(self, spec: RunSpec, stage: str, done: int = 0, total: int = 0) -> None:
         """A running cell is in a stage, so far in it."""
@@ -87,7 +91,11 @@ class Progress:
             self.before += 1
         else:
             self.failed += 1
-            self.note(f"{outcome.status}: {label(spec)}: {outcome.message}")
+            self.note(f"{outcome.status}: {self.names[spec.hash]}: {outcome.message}")
+
+    def said(self, spec: RunSpec, message: str) -> None:
+        """A running cell has something to say."""
+        self.note(f"{self.names[spec.hash]}: {message}")
 
     def note(self, message: str) -> None:
         """A line that a person should see."""
@@ -97,10 +105,10 @@ class Progress:
 
 
 class _PlainProgress(Progress):
-    """For a log: a line now and then."""
+    """For a log: a line for each cell that ends, and one now and then."""
 
-    def __init__(self, total: int, before: int, console: Console) -> None:
-        super().__init__(total, before)
+    def __init__(self, names: Mapping[str, str], before: int, console: Console) -> None:
+        super().__init__(names, before)
         self._console = console
         self._told = 0.0
 
@@ -108,18 +116,27 @@ class _PlainProgress(Progress):
         """A line that a person should see."""
         _print(self._console, message)
 
+    def finished(self, spec: RunSpec, outcome: Outcome) -> None:
+        """A cell is over; of one that ended well the time is told, of others what became of them."""
+        super().finished(spec, outcome)
+        if outcome.status == "ok":
+            self.note(f"ok: {self.names[spec.hash]}, in {clock(outcome.seconds)}")
+
     def tick(self) -> None:
-        """A line of progress if the last one is old."""
+        """A line of progress if the last one is old, and the cells that are running."""
         if time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
             _print(self._console, self.line)
+            for cell in list(self.running.values())[:NAMED_CELLS]:
+                at = f" {cell.done}/{cell.total}" if cell.total else ""
+                _print(self._console, f"running: {cell.name}: {cell.stage}{at}")
 
 
 class _LiveProgress(Progress):
     """For a terminal: a redrawn view."""
 
-    def __init__(self, total: int, before: int, console: Console) -> None:
-        super().__init__(total, before)
+    def __init__(self, names: Mapping[str, str], before: int, console: Console) -> None:
+        super().__init__(names, before)
         self._console = console
         self.view = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
@@ -146,16 +163,23 @@ class _LiveProgress(Progress):
 
 
 @contextlib.contextmanager
-def progress(total: int, before: int, quiet: bool, console: Console) -> Iterator[Progress]:
-    """The reporter for `console` of how a sweep goes: none, a redrawn view, or lines for a log."""
+def progress(names: Mapping[str, str], before: int, quiet: bool, console: Console) -> Iterator[Progress]:
+    """The reporter for `console` of how a sweep goes: none, a redrawn view, or lines for a log.
+
+    Args:
+        names: of all cells, by the hashes of their specifications.
+        before: how many of them were done.
+        quiet: show nothing.
+        console: where to.
+    """
     if quiet:
-        yield Progress(total, before)
+        yield Progress(names, before)
     elif console.is_terminal and not console.is_dumb_terminal:
-        live = _LiveProgress(total, before, console)
+        live = _LiveProgress(names, before, console)
         with live.view:
             yield live
     else:
-        yield _PlainProgress(total, before, console)
+        yield _PlainProgress(names, before, console)
 
 
 def _print(console: Console, line: str) -> None:

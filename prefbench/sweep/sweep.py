@@ -22,8 +22,9 @@ from prefbench.estimate.setting import threads_said
 from prefbench.problem.problem import apportion
 from prefbench.spec import RunSpec, get_model, run_name
 from prefbench.store.stages import Store
-from prefbench.sweep.cell import Job, Outcome, label, told_again
+from prefbench.sweep.cell import Job, Outcome, told_again
 from prefbench.sweep.grid import SweepSpec
+from prefbench.sweep.labels import labels_of
 from prefbench.sweep.local import run_local
 from prefbench.sweep.plan import Plan
 from prefbench.sweep.progress import progress
@@ -52,6 +53,8 @@ class Result:
     """Seconds of each cell that ran, by the specification's hash."""
     untracked: tuple[str, ...] = ()
     """Reasons why the tracker was given up, one for each cell that it does not have, or not wholly."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of the cells for a reader, by the specification's hash."""
 
 
 def make_job(
@@ -132,8 +135,9 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
     started = time.monotonic()
     declare_seeds(job.runs_dir, _seeds_of_boards(plan.specs))
     schedule = Schedule(plan.todo, job.retries)
+    names = labels_of(plan.specs)
     with (
-        progress(len(plan.specs), len(plan.done), quiet, console) as shown,
+        progress(names, len(plan.done), quiet, console) as shown,
         _ended_like_interrupted(),
     ):
         if engine == "ray":
@@ -151,6 +155,7 @@ def run_sweep(plan: Plan, job: Job, engine: Engine, quiet: bool, console: Consol
         seconds=round(time.monotonic() - started, 3),
         times={spec.hash: out.seconds for spec, out in ended if out.status == "ok"},
         untracked=(*before, *(out.untracked for _, out in ended if out.untracked is not None)),
+        names=names,
     )
 
 
@@ -215,6 +220,7 @@ def to_json(plan: Plan, runs_dir: Path, result: Result | None = None) -> dict[st
     if result is None:
         summary |= {"done": len(plan.done), "to_run": len(plan.todo), "stages": dict(plan.shared)}
         summary |= {"estimated_seconds": plan.seconds, "untimed": list(plan.untimed)}
+        summary |= {"seconds_elsewhere": plan.borrowed, "timed_elsewhere": list(plan.elsewhere)}
     else:
         summary |= {"done": result.done, "done_before": result.before, "failed": len(result.failed)}
         summary |= {"seconds": result.seconds}
@@ -223,4 +229,6 @@ def to_json(plan: Plan, runs_dir: Path, result: Result | None = None) -> dict[st
 
 def failure_lines(result: Result) -> list[str]:
     """One line for each cell that did not end well."""
-    return [f"{outcome.status}: {label(spec)}: {outcome.message}" for spec, outcome in result.failed]
+    return [
+        f"{outcome.status}: {result.names[spec.hash]}: {outcome.message}" for spec, outcome in result.failed
+    ]

@@ -112,13 +112,16 @@ def read_tune(
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         if len(set(file.seed)) < len(file.seed):
-            raise UserError(f"{path}: seed names one twice: each rung of halving takes another.")
+            raise UserError(
+                f"{path}: seed names one twice: each rung of halving takes another; name each once."
+            )
         for setting in settings:
             owners = {"aligner": names, "task": (file.task,), "model": (tune.model,)}.get(setting.section, ())
             if setting.owner is not None and setting.owner not in owners and not only:
                 raise UserError(
                     f"{path}: [set.{setting.section}.{setting.owner}] is for a {setting.section} that is not "
-                    "tuned here."
+                    "tuned here"
+                    ": take it out, or add the aligner."
                 )
         made = TuneSpec(path, file, names, settings, files, left_out)
         for name in names:
@@ -136,7 +139,10 @@ def _named(tune: TuneSpec, asked: Iterable[str]) -> list[str]:
         if name != ALL:
             entry = registry.get("aligner", name)
             if entry.role is not None:
-                raise UserError(f"aligner '{name}' is a {entry.role}: it learns nothing that could be tuned.")
+                raise UserError(
+                    f"aligner '{name}' is a {entry.role}: it learns nothing that could be tuned"
+                    "; leave it out."
+                )
             refuse_misfit(task, entry, model, tune.model, said)
             names.append(name)
             continue

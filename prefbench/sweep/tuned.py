@@ -150,7 +150,7 @@ def read_tuned(path: Path) -> Tuned:
     except FileNotFoundError:
         raise UserError(f"no tuned options at '{path}': `prefbench tune` writes such a file.") from None
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror}.") from None
+        raise UserError(f"'{path}' cannot be read: {error.strerror}; make it readable.") from None
     except (UnfitFile, ValueError) as error:
         raise UserError(
             f"'{path}' is no file of `prefbench tune` ({one_line(error).rstrip('.')}): make it anew."

@@ -14,7 +14,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -42,14 +43,16 @@ def main() -> None:
     _send(answers, {"ready": True})
     while True:
         request = json.loads(requests.get())
-        told = Told(answers)
-        outcome = run_cell(
-            RunSpec(**request["spec"]),
-            Path(request["runs_dir"]),
-            told,
-            wait=bool(request["wait"]),
-            track=given["track"],
-        )
+        told = Told(answers, given["plugins"])
+        with warnings.catch_warnings():
+            warnings.showwarning = told.warn
+            outcome = run_cell(
+                RunSpec(**request["spec"]),
+                Path(request["runs_dir"]),
+                told,
+                wait=bool(request["wait"]),
+                track=given["track"],
+            )
         _send(answers, {"outcome": asdict(outcome)})
 
 
@@ -67,8 +70,9 @@ def _send(answers: TextIO, message: Mapping[str, Any]) -> None:
 class Told:
     """A reporter whose listener is another process."""
 
-    def __init__(self, answers: TextIO) -> None:
+    def __init__(self, answers: TextIO, plugins: Sequence[str] = ()) -> None:
         self._answers = answers
+        self._plugins = [Path(file).resolve() for file in plugins]
         self._sent = 0.0
 
     def begin(self, stage: str, stored: bool) -> None:
@@ -89,6 +93,21 @@ class Told:
     def note(self, message: str) -> None:
         """A line that a person should see."""
         _send(self._answers, {"note": message})
+
+    def warn(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """A warning as Python would show it: prefbench's own or a plug-in's, no library's."""
+        path = Path(filename).resolve()
+        known = path.is_relative_to(Path(__file__).resolve().parents[1]) or path in self._plugins
+        if known and category is UserWarning:
+            self.note(f"warning: {message}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def export_spec(**chosen: Any) -> RunSpec:
     entry = registry.get("task", task)
     sections = chosen.get("sets") or {}
     if "aligner" in sections or "evaluate" in sections:
-        raise UserError("--set: only options of the task and of the model can change the data.")
+        raise UserError(
+            "--set: only options of the task and of the model can change the data; leave the others out."
+        )
     fits = [
         e
         for e in registry.entries("aligner")

@@ -154,8 +154,7 @@ def _check_weights(spec: RunSpec, what: str) -> None:
     if get_model(spec.model).backbone != "causal_lm":
         raise UserError(
             f"the {what} of task '{spec.task}' cannot be exported: in a world it is a table and no "
-            "language model; "
-            "data and prompts can be."
+            "language model; export data or prompts."
         )
 
 
@@ -243,7 +242,8 @@ def _models_of(rewards: Rewards, run: StoredRun) -> list[LMReward]:
         raise UserError(
             f"the rewards of '{run.record.aligner}' are no language models with a head: transformers "
             "could not "
-            "compute them."
+            "compute them"
+            "; `prefbench export --task` gives the data to train one."
         )
     return models
 

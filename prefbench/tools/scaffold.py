@@ -14,7 +14,7 @@ from typing import Literal
 from prefbench import registry
 from prefbench.errors import UserError
 
-Begun = Literal["task", "aligner", "personal-aligner"]
+Begun = Literal["task", "three-group-task", "aligner", "reward-aligner", "personal-aligner"]
 """Kinds of plug-ins that there are templates of."""
 
 
@@ -31,7 +31,7 @@ def new(kind: Begun, name: str, out: Path) -> Path:
         raise UserError(f"'{name}' is no name for a Python function: take letters, digits and underscores.")
     file_name = f"{kind.replace('-', '_')}.py"
     template = (files("prefbench") / "tools" / "templates" / file_name).read_text(encoding="utf-8")
-    registered: registry.EntryKind = "task" if kind == "task" else "aligner"
+    registered: registry.EntryKind = "task" if kind.endswith("task") else "aligner"
     if re.search(rf"\b{name}\b", template):
         raise UserError(f"'{name}' means something else in the file to be written: take another name.")
     if any(entry.name == name for entry in registry.entries(registered)):

@@ -1,7 +1,11 @@
 """The display of a run: progress with and without a terminal, the verdict and the table."""
 
+import contextlib
 import io
+import os
+import pty
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +65,50 @@ def test_on_a_terminal_a_finished_stage_keeps_its_line(monkeypatch):
     assert "rewards     0.5 s  loss 0.7" in lines
     assert "policy        1:15  reward/[red] 0.5, KL 0.2" in lines
     assert any(line.startswith("waiting for [somebody]") for line in lines)
+
+
+def test_what_goes_on_is_named_before_the_first_stage_and_between_two(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system=None, width=100)
+    with live.reporter(False, console, "preparing [words] and nano") as reporter:
+        reporter.view.refresh()
+        assert "preparing [words] and nano" in file.getvalue()
+        reporter.begin("reference", stored=False)
+        reporter.end("reference", 2.0)
+        reporter.view.refresh()
+        assert file.getvalue().rstrip().endswith("after reference")
+
+
+def test_what_is_waited_for_is_named_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    seen = []
+    for quiet, terminal in ((False, True), (True, True), (False, False)):
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=terminal, color_system=None, width=100)
+        with live.waiting("loading [libraries]", quiet, console):
+            pass
+        seen.append(file.getvalue())
+    assert "loading [libraries]" in seen[0]
+    assert seen[1:] == ["", ""]
+
+
+def test_on_a_terminal_a_run_says_at_once_what_it_does(tmp_path):
+    words = ["run", "--task", "worst_case_two_group", "--aligner", "reference", "--runs-dir", str(tmp_path)]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm", COLUMNS="100")
+        os.execv(sys.executable, [sys.executable, "-m", "prefbench", *words])
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side of the terminal was closed
+        while more := os.read(terminal, 4096):
+            shown += more
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    text = shown.decode()
+    steps = ["reading tasks and aligners", "loading libraries", "preparing worst_case_two_group and finite"]
+    places = [text.index(step) for step in [*steps, "pairs  ", "record: "]]
+    assert places == sorted(places)
+    assert not re.sub(r"\x1b\[[?0-9;]*[A-Za-z]|\s", "", text[: places[0]]).strip("-\\|/")
 
 
 def test_a_run_that_ended_inside_a_stage_closes_the_view(monkeypatch):

@@ -35,13 +35,17 @@ def test_a_dry_run_of_small_and_unknown_models_and_of_wrong_input(empty_folder):
     assert (nano.code, nano.err) == (0, "")
     assert "170 k weights, float32" in nano.out
     finite = typed("run", "--task", "bandit_two_group", "--aligner", "dpo", "--dry-run")
-    assert finite.out == (
-        "Nothing to estimate: model 'finite' is no language model that is trained on a GPU.\n"
-    )
+    nothing, time = finite.out.splitlines()
+    assert nothing == "Nothing to estimate: model 'finite' is no language model that is trained on a GPU."
+    assert re.fullmatch(r"About .* s to .* s of work here, .*, by runs on another machine .*\.", time)
+    assert "another machine" not in nano.out  # it was asked of a GPU
+    assert "by runs on another machine" in typed("run", *TASK, "--dry-run").out
+    told = json.loads(typed("run", *TASK, "--dry-run", "--json").out)["past"]
+    assert 0 < told["least_seconds"] < told["most_seconds"] and told["timed_elsewhere"] == ["constant"]
     unknown = typed("run", *TASK, "--model", "nobody/nothing", "--dry-run", "--json")
     assert json.loads(unknown.out)["estimate"] is None
     for more, said in (
-        (["--hardware", "h200"], "--hardware goes with --dry-run, which is missing."),
+        (["--hardware", "h200"], "--hardware goes with --dry-run, which is missing"),
         (["--dry-run", "--hardware", "h2000"], "unknown hardware 'h2000'. Did you mean 'h200'?"),
         (["--dry-run", "--data", "no/such.csv"], "--data 'no/such.csv': there is no such file or folder"),
         (["--dry-run", "--minority-ratio", "0.01"], "40 annotators at a minority share of 0.01"),

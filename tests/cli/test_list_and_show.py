@@ -84,7 +84,7 @@ def test_show_takes_the_kind_before_the_name(tmp_path):
         (["models", "tulu2-7b"], "show models: before the name may stand one of task, aligner, model,"),
         (["model", "task", "tulu2-7b"], "show model task: before the name may stand one of"),
         (["model", "gptt2"], "unknown model 'gptt2'. Did you mean 'gpt2'?"),
-        (["model", "./none"], "model folder './none' does not exist."),
+        (["model", "./none"], "model folder './none' does not exist"),
     ):
         wrong = typed("show", *words)
         assert wrong.code == 2

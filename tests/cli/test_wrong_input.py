@@ -1,7 +1,10 @@
 """Wrong input on the command line: one line, exit code 2, and nothing is left behind."""
 
+from pathlib import Path
+
 import pytest
 
+from prefbench import registry
 from support.commands import TASK, sets, tiny_run, typed
 from support.tiny import TINY_SETS
 
@@ -17,7 +20,7 @@ from support.tiny import TINY_SETS
         (["--task", "imdb_two_group"], "--aligner is missing"),
         ([], "--task is missing"),
         ([*TASK, "--model", "nanoo"], "unknown model 'nanoo'. Did you mean 'nano'?"),
-        ([*TASK, "--model", "./no-model"], "model folder './no-model' does not exist."),
+        ([*TASK, "--model", "./no-model"], "model folder './no-model' does not exist"),
         ([*TASK, "--set", "task.anotators=3"], "unknown option task.anotators of 'imdb_two_group'. Did you"),
         ([*TASK, "--set", "taks.annotators=3"], "unknown option section 'taks'. Did you mean 'task'?"),
         ([*TASK, "--set", "annotators=3"], "--set annotators=3: write it as SECTION.NAME=VALUE"),
@@ -30,9 +33,9 @@ from support.tiny import TINY_SETS
         ([*TASK, "--data", "no/such.csv"], "--data 'no/such.csv': there is no such file or folder"),
         ([*TASK, "--set", "task.synthetic_size=500"], "task.synthetic_size=500 is fewer than the"),
         ([*TASK, "--set", "model.heads=7"], "model.width=64 is not a multiple of model.heads=7."),
-        ([*TASK, "--seeds", "0"], "seeds '0' is not a whole number from 1 up."),
-        ([*TASK, "--seed", "-1"], "seed '-1' is not a whole number from 0 up."),
-        ([*TASK, "--plugin", "none.py"], "--plugin none.py: no such Python file."),
+        ([*TASK, "--seeds", "0"], "seeds '0' is not a whole number from 1 up"),
+        ([*TASK, "--seed", "-1"], "seed '-1' is not a whole number from 0 up"),
+        ([*TASK, "--plugin", "none.py"], "--plugin none.py: no such Python file"),
         ([*TASK, "--config", "none.toml"], "--config none.toml: no such file."),
     ],
 )
@@ -66,11 +69,61 @@ def test_a_wrong_run_file_is_named_with_what_is_wrong_in_it(text, said, empty_fo
     assert list(empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("args", [["run", "--bogus"], ["lst"], ["list", "task"], ["run", "--seed", "x"]])
-def test_usage_errors_exit_2(args):
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["run", "--bogus"], "no such option: --bogus. "),
+        (["--bogus"], "no such option: --bogus. "),
+        (["lst"], "no such command 'lst'. Did you mean 'list'? "),
+        (["frontier"], "no such command 'frontier'. Did you mean 'leaderboard frontier'? "),
+        (["list", "task"], "invalid value for 'what': 'task' is not one of 'tasks', 'aligners', "),
+        (["run", "--seed", "x"], "invalid value for '--seed': "),
+    ],
+)
+def test_usage_errors_have_the_form_of_every_error(args, said):
     outcome = typed(*args)
     assert outcome.code == 2
-    assert "Error: " in outcome.err
+    assert outcome.error.startswith(said)
+    command = next((f" {args[0]}" for name in ("run", "list") if args[0] == name), "")
+    assert outcome.error.endswith(f" `prefbench{command} --help` says what it takes.")
+
+
+def test_a_name_that_a_file_here_may_define_asks_for_it(empty_folder, tmp_path):
+    outcome = typed("run", "--task", "zzz", "--aligner", "dpo")
+    assert outcome.error.endswith(" Did you forget --plugin FILE.py?")
+    (empty_folder / "maxmim.py").write_text("")
+    outcome = typed("run", "--task", "imdb_two_group", "--aligner", "maxmim")
+    assert (
+        outcome.error == "unknown aligner 'maxmim'. Did you mean 'maxmin'? Did you forget --plugin maxmim.py?"
+    )
+    for words in (["show", "zzz"], ["check", "zzz"]):
+        assert typed(*words).error.endswith(" Did you forget --plugin FILE.py?")
+
+
+def test_a_run_of_a_plug_in_that_is_not_named_asks_for_it(empty_folder, tmp_path, restored):
+    plugin = tmp_path / "still.py"
+    plugin.write_text(
+        "import prefbench as pb\n\n\n@pb.aligner('still')\n"
+        "def still(view, backbone, options: pb.NoOptions):\n"
+        '    """Stays."""\n    return backbone.reference\n'
+    )
+    world = ["run", "--task", "worst_case_two_group", "--aligner", "still"]
+    assert typed(*world, "--plugin", plugin, "--quiet").code == 0
+    registry._entries.pop(("aligner", "still"))
+    (run,) = Path("runs").glob("*-still-*")
+    outcome = typed("export", "--run", run, "--out", "out")
+    assert outcome.code == 2
+    assert outcome.error.startswith("unknown aligner 'still'.") and "--plugin" in outcome.error
+
+
+def test_an_unknown_option_names_what_lists_them():
+    outcome = typed("run", *TASK, "--set", "task.zzz=3")
+    assert outcome.error == (
+        "unknown option task.zzz of 'imdb_two_group'. `prefbench show task imdb_two_group` lists those it "
+        "has."
+    )
+    near = typed("run", *TASK, "--set", "task.anotators=3").error
+    assert near.endswith("Did you mean 'annotators'? `prefbench show task imdb_two_group` says more.")
 
 
 def test_too_few_reviews(empty_folder, tmp_path):

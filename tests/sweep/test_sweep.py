@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prefbench.estimate.timed import table
 from prefbench.record.files import read_record
 from prefbench.record.verify import comparable
 from prefbench.running.run import run
@@ -56,9 +57,12 @@ def test_a_dry_run_lists_cells_and_what_they_share_and_writes_nothing():
     assert re.search(r"dpo +0\.2 +beta=0\.5 +0-2 7 +0/4", outcome.out)
     assert "24 cells: 0 done before, 24 to run" in outcome.out
     assert "4 reference, 4 pairs, 8 labels" in outcome.out
-    assert "no estimate of the time" in outcome.out
+    said = r"about .* to .* of work, .* worker.*, by runs on another machine at default options"
+    assert re.search(said, outcome.out)
     plan = json.loads(typed("sweep", file, "--dry-run", "--json").out)
-    assert (plan["n_cells"], plan["to_run"], plan["estimated_seconds"]) == (24, 24, None)
+    assert (plan["n_cells"], plan["to_run"]) == (24, 24)
+    assert plan["estimated_seconds"] == plan["seconds_elsewhere"] > 0
+    assert plan["timed_elsewhere"] == ["dpo", "maxmin"]
     assert plan["stages"] == {"reference": 4, "pairs": 4, "labels": 8}
     assert {cell["status"] for cell in plan["cells"]} == {"to run"}
     assert os.listdir() == ["sweep.toml"]
@@ -69,19 +73,56 @@ def test_an_estimate_comes_from_past_runs_and_counts_shared_stages_once():
     folder, record = run(spec, Path("runs"))
     timings = {"pairs": 4.0, "labels": 1.0, "policy": 10.0, "samples": 2.0}
     (folder / "record.json").write_text(record.model_copy(update={"timings": timings}).model_dump_json())
+    Path("bad.py").write_text(PLUGIN)
     file = written(
+        WORLD
+        + 'plugin = ["bad.py"]\naligner = ["dpo", "swept_raises"]\nminority_ratio = [0.2, 0.5]\nseeds = 2\n'
+        + tables("task", items=QUICK)
+    )
+    allowed = ["--plugin", "bad.py", "--dry-run"]
+    plan = json.loads(typed("sweep", file, *allowed, "--json").out)
+    # dpo at 0.5 twice and at 0.2 with the other seed; pairs of one seed and three sets of labels are to make.
+    assert plan["done"] == 1
+    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1)
+    assert (plan["untimed"], plan["timed_elsewhere"]) == (["swept_raises"], [])
+    said = typed("sweep", file, *allowed, "--workers", 1).out
+    assert "about 0:43 of work, 0:43 with 1 worker, by 1 past run\n" in said
+    assert "not in it, for want of a past run: swept_raises" in said
+    # Of what was run nowhere here the shipped times tell, which another machine needed.
+    other = written(
         WORLD
         + 'aligner = ["dpo", "ipo"]\nminority_ratio = [0.2, 0.5]\nseeds = 2\n'
         + tables("task", items=QUICK)
     )
-    plan = json.loads(typed("sweep", file, "--dry-run", "--json").out)
-    # dpo at 0.5 twice and at 0.2 with the other seed; pairs of one seed and three sets of labels are to make.
-    assert plan["done"] == 1
-    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1)
-    assert plan["untimed"] == ["ipo"]
-    said = typed("sweep", file, "--dry-run", "--workers", 1).out
-    assert "about 0:43 of work, 0:43 with 1 worker, by 1 past run" in said
-    assert "not in it, for want of a past run: ipo" in said
+    plan = json.loads(typed("sweep", other, "--dry-run", "--json").out)
+    (row,) = (row for row in table().rows if (row.task, row.aligner) == ("bandit_two_group", "ipo"))
+    assert plan["seconds_elsewhere"] == pytest.approx(4 * sum(row.own.values()))
+    assert plan["estimated_seconds"] == pytest.approx(3 * 12 + 4 + 3 * 1 + plan["seconds_elsewhere"])
+    said = typed("sweep", other, "--dry-run").out
+    assert "by 1 past run and by runs on another machine, of ipo, at default options" in said
+
+
+WARNS = '''
+import warnings
+
+import prefbench as pb
+
+
+class Shown(pb.Options):
+    """Options."""
+
+    shown: int = 1
+    """A number."""
+
+
+@pb.aligner("swept_warns")
+def swept_warns(view, backbone, options: Shown):
+    """Warns, as a library that it calls does, whose warnings nobody asked for."""
+    warnings.warn(f"shown {options.shown} of seed {view.seed}")
+    warnings.warn_explicit("a library's own", UserWarning, "/elsewhere/library.py", 1)
+    return backbone.reference
+'''
+"""A plug-in that has something to say."""
 
 
 # --------------------------------------------------------------------------------------- running
@@ -119,11 +160,35 @@ def test_a_dead_worker_costs_a_retry_and_a_bad_cell_does_not_stop_the_others():
     outcome = typed("sweep", file, "--allow-plugins", "--retries", 1, "--workers", 2)
     assert outcome.code == 3
     assert "4 cells: 2 run, 0 done before, 2 failed" in outcome.out
-    assert "a worker died (SIGKILL, out of memory perhaps)" in outcome.err
+    died = r"^bandit_two_group, swept_dies_once, .*: its worker died \(SIGKILL, out of memory perhaps\);"
+    assert re.search(died, outcome.err, re.MULTILINE)
     said = outcome.err.splitlines()[-2:]
     assert any(re.match(r"failed: .*swept_raises.*ValueError: on purpose", line) for line in said)
     assert any(re.match(r"failed: .*swept_dies,.*its worker died 2 times: SIGKILL", line) for line in said)
     assert Path("deaths").read_text() == "xx"
+
+
+def test_every_line_of_a_log_names_its_cell():
+    Path("warns.py").write_text(WARNS)
+    file = written(
+        WORLD
+        + 'aligner = "swept_warns"\nseeds = 2\n[set.aligner]\nshown = [1, 2]\n'
+        + tables("task", items=QUICK)
+    )
+    outcome = typed("sweep", file, "--plugin", "warns.py", "--workers", 2)
+    assert outcome.code == 0, outcome.err
+    lines = [line for line in outcome.err.splitlines() if not re.match(r"\d+/4 done, |running: ", line)]
+    for seed in (0, 1):
+        for shown in (1, 2):
+            cell = f"bandit_two_group, swept_warns, finite, 0.2, seed {seed}, shown={shown}"
+            (ended,) = (line for line in lines if line.startswith(f"ok: {cell}, in "))
+            lines.remove(ended)
+            lines.remove(f"{cell}: warning: shown {shown} of seed {seed}")
+    assert lines == []
+    running = [line for line in outcome.err.splitlines() if line.startswith("running: ")]
+    assert all(
+        re.match(r"running: bandit_two_group, swept_warns, .*, shown=\d: \w+", line) for line in running
+    )
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on():

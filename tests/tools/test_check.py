@@ -135,6 +135,19 @@ def test_groups_that_want_nearly_the_same_are_a_warning(tmp_path, monkeypatch):
     assert any("hardly a pair tells them apart" in detail for detail in warnings)
 
 
+def test_a_task_of_three_groups_that_is_built_at_one_half_is_told_why_it_should_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(task_module, "_check_run", lambda *args: None)
+    monkeypatch.setattr(task_module, "_check_fresh_process", lambda *args: None)
+    path = new("three-group-task", "mine", tmp_path)
+    path.write_text(path.read_text().replace("MOST_RATIO = 0.3", "MOST_RATIO = 0.6"))
+    ((entry,), _) = find(str(path))
+    (line,) = bad(check(entry, plugins=[str(path)]))
+    assert line.startswith(
+        "refuses a minority ratio of 0.5: the smallest of 3 groups has a share of 1/3 at most"
+    )
+    assert "raise pb.UserError above 0.33." in line
+
+
 # -------------------------------------------------------------------------------- broken aligners
 
 RETURN = "return backbone.fit_pairwise(weighted, loss, options, seed=view.seed)"
@@ -200,6 +213,31 @@ def test_a_learner_that_tuning_has_nothing_to_draw_for_is_named(tmp_path):
     found = check(entry, plugins=[str(path)], task=TASKS["finite"])
     (warned,) = [f for f in found if f.words == "options declare what tuning draws them from"]
     assert warned.status == "warned" and "can only run their defaults" in warned.detail
+
+
+FOR_TWO = '''
+import numpy as np
+import prefbench as pb
+from prefbench.learn.rewards import pairs_of
+
+
+@pb.aligner("for_two", needs={"group"}, backbones=("finite",))
+def for_two(view, backbone, options: pb.NoOptions) -> pb.Policy:
+    """A policy between those of two groups."""
+    first, second = sorted(set(pairs_of(view.preferences["train"]).group))
+    return backbone.reference
+'''
+
+
+def test_an_aligner_for_two_groups_is_told_so(tmp_path):
+    path = tmp_path / "for_two.py"
+    path.write_text(FOR_TWO)
+    ((entry,), _) = find(str(path))
+    said = "with two groups it runs, and here there are 3: go through the groups that are there"
+    (finding,) = [f for f in check(entry, plugins=[str(path)]) if "three groups" in f.words]
+    assert finding.status == "warned" and said in finding.detail
+    (line,) = bad(check(entry, plugins=[str(path)], task="bandit_k_group"))
+    assert line.startswith("runs on the finite model: ") and said in line
 
 
 def test_an_option_that_changes_nothing_is_named(tmp_path):

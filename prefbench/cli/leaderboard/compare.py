@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from prefbench.cli.names import aligner_names, task_names
 from prefbench.cli.options import AsJson, Plugin, RunsDir
 from prefbench.cli.output import print_json, print_table, warn
 from prefbench.cli.plugins import load_and_warn
@@ -23,10 +24,13 @@ def compare(
             metavar="A B",
             help="Two to compare: an aligner, a config hash, a run's folder or a folder of runs each. With "
             "--matrix any number of aligners and hashes, or none for all of the board.",
+            autocompletion=aligner_names,
         ),
     ] = None,
     runs_dir: RunsDir = Path("runs"),
-    task: Annotated[str | None, typer.Option(help="Take names from this task only.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Take names from this task only.", autocompletion=task_names)
+    ] = None,
     minority_ratio: Annotated[
         str | None, typer.Option(help="Take names at this share only: 0.2, 20% or 4:1.")
     ] = None,
@@ -68,7 +72,7 @@ def compare(
         _matrix(names or [], runs_dir, task, ratio, out, "json" if as_json else fmt)
         return
     if out is not None:
-        raise UserError("--out goes with --matrix, which is missing.")
+        raise UserError("--out goes with --matrix, which is missing: add it, or leave --out out.")
     if names is None or len(names) != 2:
         raise UserError("name two to compare, or give --matrix for every two of a board.")
     _pair(names, runs_dir, task, ratio, "json" if as_json else fmt, columns)

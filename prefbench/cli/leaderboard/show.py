@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from prefbench.cli.names import aligner_names, model_names, task_names
 from prefbench.cli.options import Plugin
 from prefbench.cli.plugins import load_and_warn
 from prefbench.errors import UserError
@@ -21,15 +22,24 @@ def show(
         Literal["table", "markdown", "latex", "csv", "html"],
         typer.Option("--format", help="Format to print; csv has all digits."),
     ] = "table",
-    task: Annotated[str | None, typer.Option(help="Rows of this task only, NAME or NAME@VERSION.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Rows of this task only, NAME or NAME@VERSION.", autocompletion=task_names),
+    ] = None,
     aligner: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Rows of this aligner or config hash only. May be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Rows of this aligner or config hash only. May be repeated.",
+            autocompletion=aligner_names,
+        ),
     ] = None,
     minority_ratio: Annotated[
         str | None, typer.Option(help="Rows at this share only: 0.2, 20% or 4:1.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Rows of this model only.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Rows of this model only.", autocompletion=model_names)
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Rows on these data only.")] = None,
     columns: Annotated[
         list[str] | None,
@@ -76,5 +86,8 @@ def show(
         return
     frame = chosen(leaderboard_at(file, rank_by))
     if rank_by is not None and frame["rank"].isna().all():
-        raise UserError(f"no row can be ranked by {rank_by}: it is unknown of them, or none is whole.")
+        raise UserError(
+            f"no row can be ranked by {rank_by}: it is unknown of them, or none is whole"
+            ": choose another measure with --rank-by."
+        )
     print(show(frame, fmt, columns=columns, rank_by=rank_by))

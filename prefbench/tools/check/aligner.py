@@ -11,6 +11,7 @@ from typing import Any
 from prefbench import registry
 from prefbench.backbone.options import NanoOptions
 from prefbench.errors import UserError
+from prefbench.estimate.estimate import problem_of
 from prefbench.learn.interface import Policy
 from prefbench.record.verify import verify
 from prefbench.registry import Entry
@@ -21,8 +22,10 @@ from prefbench.tools.check.generators import stir, untouched
 from prefbench.tools.check.people import check_people
 from prefbench.tools.check.tiny import (
     INSTRUCTIONS,
+    OURS,
     PEOPLE,
     TASKS,
+    THREE_GROUPS,
     TINY_ALIGNER,
     TINY_MODEL,
     VOTES,
@@ -54,6 +57,8 @@ def check_aligner(
         # Our own first; an aligner for a special kind of world may refuse it and take a registered one.
         names = [TASKS[backbone], *(name for name in others if name not in TASKS.values())]
         trials.append(_on_backbone(checks, entry, backbone, names, data, sets, folder / backbone))
+        if trials[-1] is not None and backbone == "finite":
+            _check_three_groups(checks, entry, data, sets, folder / "three")
     _check_options(checks, entry, trials)
 
 
@@ -98,7 +103,8 @@ def _on_backbone(
             ran.update(spec=spec, folder=made, record=record)
             if record.status == "ok":
                 return None
-            return f"{record.message}{_wants_more(entry, spec, folder)}"
+            more = _wants_more(entry, spec, folder) or _wants_two_groups(entry, spec, folder)
+            return f"{str(record.message).rstrip('.')}{more}"
         return str(ran["refusal"])
 
     if not checks.that(f"runs on the {model} model", runs):
@@ -190,7 +196,7 @@ def _tiny_spec(entry: Entry, task: str, data: str, sets: Sets) -> RunSpec:
     ours = {**(PEOPLE if entry.sees else {}), **(INSTRUCTIONS if told and nano else {})}
     ours |= VOTES if "votes" in entry.needs else {}
     sections = {
-        "task": ours if task in TASKS.values() else sets.get("task", {}),
+        "task": ours if task in OURS else sets.get("task", {}),
         "aligner": {**quick, **sets.get("aligner", {})},
         "model": {**(TINY_MODEL if nano else {}), **(sets.get("model", {}) if nano else {})},
     }
@@ -206,8 +212,41 @@ def _wants_more(entry: Entry, spec: RunSpec, folder: Path) -> str:
         except (Exception, SystemExit):  # it wants something else, or is just wrong
             continue
         names = ", ".join(repr(name) for name in sorted(entry.needs | {need}))
-        return f" With {need} it runs: declare needs={{{names}}}."
+        return f". With {need} it runs: declare needs={{{names}}}."
     return ""
+
+
+def _wants_two_groups(entry: Entry, spec: RunSpec, folder: Path) -> str:
+    """A hint where an aligner fails on a task of several groups and would not with two."""
+    count = len(problem_of(spec).groups)
+    two = TASKS[registry.get("task", spec.task).backbone]
+    if count == 2 or spec.task == two:
+        return ""
+    try:
+        _, record = run(_tiny_spec(entry, two, "synthetic", {}), folder / "two-groups")
+    except UserError:
+        return ""
+    return f"; {_FOR_TWO.format(count)}" if record.status == "ok" else ""
+
+
+_FOR_TWO = (
+    "with two groups it runs, and here there are {}: go through the groups that are there, or say in its "
+    "first line that it is for two."
+)
+
+
+def _check_three_groups(checks: Checks, entry: Entry, data: str, sets: Sets, folder: Path) -> None:
+    """Warn of an aligner that two groups suit and three do not."""
+    words = f"{registry.BACKBONES['finite']}: runs where three groups want different things"
+    try:
+        _, record = run(_tiny_spec(entry, THREE_GROUPS, data, sets), folder / "runs")
+    except UserError as error:
+        checks.add(words, "left out", f"it refuses that world: {error}")
+        return
+    if record.status == "ok":
+        checks.add(words, "passed")
+    else:
+        checks.add(words, "warned", f"{str(record.message).rstrip('.')}; {_FOR_TWO.format(3)}")
 
 
 def _check_needs(checks: Checks, entry: Entry, model: str, trial: Trial, policy: Policy) -> None:

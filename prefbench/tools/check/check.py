@@ -37,7 +37,7 @@ def find(name: str, plugins: Sequence[str] = ()) -> tuple[list[Entry], dict[str,
     everything = _tasks_and_aligners()
     found = [e for e in everything if e.name == name]
     if not found:
-        near = registry.suggest(name, (e.name for e in everything))
+        near = registry.suggest_entry(name, (e.name for e in everything))
         raise UserError(f"no task or aligner is called '{name}'.{near}")
     return found, broken
 

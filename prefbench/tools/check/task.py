@@ -56,10 +56,9 @@ def check_task(
     problems, refused = _built(checks, build)
     if not problems:
         return
-    if refused:
-        checks.add(
-            f"builds at a minority ratio of {', '.join(refused)}", "left out", "; ".join(refused.values())
-        )
+    _tell_ratios(checks, problems, refused)
+    if not problems:
+        return
     first_ratio, first_seed = next(iter(problems))
     problem = problems[first_ratio, first_seed]
     checks.that("the minority has exactly the share that was asked for", lambda: _inexact(problems))
@@ -88,6 +87,31 @@ def check_task(
             checks.that("leaves the global random state alone", changed)
     check_utilities(checks, problem, build(first_ratio, first_seed))
     _check_run(checks, entry, data, first_ratio, sets, problem, folder)
+
+
+def _tell_ratios(
+    checks: Checks, problems: dict[tuple[float, int], Problem], refused: Mapping[str, str]
+) -> None:
+    """Tell which ratios the task refuses, and of several groups why the smallest cannot have them.
+
+    Problems of ratios above an equal share, where another group is the smallest, are taken out.
+    """
+    count = len(next(iter(problems.values())).groups)
+    why = f"the smallest of {count} groups has a share of 1/{count} at most"
+    if refused:
+        more = f" ({why})" if count > 2 and any(float(ratio) > 1 / count for ratio in refused) else ""
+        said = "; ".join(each.rstrip(".") for each in refused.values())
+        checks.add(f"builds at a minority ratio of {', '.join(refused)}", "left out", f"{said}{more}")
+    above = {ratio for (ratio, _), problem in problems.items() if ratio > 1 / count and problem.given is None}
+    if above:
+        checks.add(
+            f"refuses a minority ratio of {', '.join(f'{ratio:g}' for ratio in sorted(above))}",
+            "warned",
+            f"{why}, so that there another group is the minority: raise pb.UserError above "
+            f"{int(100 / count) / 100:g}. The checks go on without it.",
+        )
+    for key in [key for key in problems if key[0] in above]:
+        del problems[key]
 
 
 def _unlisted(problem: Problem) -> str | None:

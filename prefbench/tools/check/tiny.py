@@ -21,6 +21,9 @@ from prefbench.registry import NoOptions
 
 TASKS = {"causal_lm": "check_words", "finite": "check_world"}
 """Names of the tiny tasks, known to the registry while a check runs."""
+THREE_GROUPS = "check_world_of_three"
+"""Name of a tiny world with three groups."""
+OURS = frozenset({*TASKS.values(), THREE_GROUPS})
 FLOOR = "check_reference"
 
 PEOPLE = {"unseen_annotators": 8, "context_pairs": 8}
@@ -59,6 +62,7 @@ def lent() -> Iterator[None]:
     with registry.lent():
         registry.task(TASKS["causal_lm"], provides=registry.NEEDS - {"side"})(_words_task)
         registry.task(TASKS["finite"], backbone="finite")(_world_task)
+        registry.task(THREE_GROUPS, backbone="finite")(_world_of_three)
         registry.aligner(FLOOR)(_reference)
         yield
 
@@ -114,8 +118,19 @@ def _world_task(data: str, minority_ratio: float, seed: int) -> Problem:
     return finite_problem(world, prompts, groups, annotators=8, pairs_per_annotator=30, temperature=0.3)
 
 
-def _tiny_world(state: Mapping[str, int]) -> World:
+def _world_of_three(data: str, minority_ratio: float, seed: int) -> Problem:
+    """The same with a third group, which likes what the others do not."""
+    prompts, state = numbered_prompts("question", (i % 3 for i in range(240)), (0, 1, 2) * 10, (0, 1, 2) * 10)
+    world = _tiny_world(state, third=(-0.5, -0.5, 0.2, 1.0))
+    share = (1 - minority_ratio) / 2
+    groups = [("first", share, "points"), ("second", share, "points"), ("third", minority_ratio, "points")]
+    return finite_problem(world, prompts, groups, annotators=8, pairs_per_annotator=30, temperature=0.3)
+
+
+def _tiny_world(state: Mapping[str, int], third: Sequence[float] = ()) -> World:
     worth = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.8], [-1.0, -1.0]])
+    if third:
+        worth = np.column_stack([worth, third])
     return World(
         state=state,
         responses=(("one", "the other one", "some of both of them", "none"),) * 3,
