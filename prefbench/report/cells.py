@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 84, 12
 _EDGE = 4.0
 
 
-class Interval(Text):
+class IntervalCell(Text):
     """A cell about an estimate with its interval, on an axis that all cells of its column share."""
 
     def __init__(self, said: str, numbers: Numbers, axis: tuple[float, float] = (0.0, 1.0)) -> None:
@@ -42,7 +42,7 @@ class Interval(Text):
         )
 
     def _place(self, number: float) -> float:
-        """Where a number stands, in pixels; what is beyond the axis at its end."""
+        """Place of a number in pixels; of one beyond the axis its end."""
         low, high = self.axis
         share = (min(max(number, low), high) - low) / (high - low)
         return _EDGE + share * (WIDTH - 2 * _EDGE)
@@ -60,6 +60,6 @@ def drawn(
         return [[*row] for row in rows]
     place = list(header).index(column)
     return [
-        [*row[:place], Interval(row[place], each, axis), *row[place + 1 :]]
+        [*row[:place], IntervalCell(row[place], each, axis), *row[place + 1 :]]
         for row, each in zip(rows, numbers, strict=True)
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from prefbench.report.cells import Interval
+from prefbench.report.cells import IntervalCell
 from prefbench.report.markup import escape
 
 STYLE = (
@@ -18,9 +18,9 @@ STYLE = (
     "border:0;background:none;color:inherit;font-size:inherit}"
     ".pb-shown th{white-space:pre-line;vertical-align:bottom}"
     ".pb-shown thead th{border-bottom:1px solid rgba(128,128,128,.6)}"
-    ".pb-shown .pb-whole{white-space:nowrap}"
+    ".pb-shown td:not(.pb-long){white-space:nowrap}"
     ".pb-shown .pb-title{margin-top:.7em;font-weight:bold}"
-    ".pb-shown svg{vertical-align:middle;margin-right:.5em}"
+    ".pb-shown svg{vertical-align:middle;margin-right:.5em;max-width:none}"
     ".pb-shown .pb-below{opacity:.8;font-size:.92em}"
     ".pb-shown .pb-said{margin-top:.3em}"
     ".pb-shown.pb-bad{border-left:4px solid #d9822b;padding-left:.7em}"
@@ -54,15 +54,15 @@ def _html_table(table: Table) -> str:
     rows = zip(*(column.cells for column in table.columns), strict=True)
     body = "".join(f"<tr>{''.join(map(_data, row))}</tr>" for row in rows)
     title = _lines([str(table.title)], "pb-title") if table.title else ""
-    whole = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+    whole = f'<table class="pb-table"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>'
     below = _lines(str(table.caption or "").splitlines(), "pb-below")
     return f'{title}<div class="pb-wide">{whole}</div>{below}'
 
 
 def _data(cell: RenderableType) -> str:
-    picture = cell.picture() if isinstance(cell, Interval) else ""
-    whole = ' class="pb-whole"' if picture or len(str(cell)) <= WHOLE_CHARACTERS else ""
-    return f"<td{whole}>{picture}{_cell(cell)}</td>"
+    picture = cell.picture() if isinstance(cell, IntervalCell) else ""
+    long = ' class="pb-long"' if not picture and len(str(cell)) > WHOLE_CHARACTERS else ""
+    return f"<td{long}>{picture}{_cell(cell)}</td>"
 
 
 def _cell(cell: RenderableType) -> str:

@@ -18,7 +18,7 @@ from prefbench.record.near_reference import near_reference
 from prefbench.record.room import room_of
 from prefbench.record.schema import GroupRecord, Record
 from prefbench.record.schema_people import StratumRecord
-from prefbench.report.cells import Interval
+from prefbench.report.cells import IntervalCell
 from prefbench.stats.covered import said_of
 from prefbench.text import one_line, visible
 
@@ -314,8 +314,8 @@ def rate_cell(value: float, low: float, high: float) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _rate(value: float, low: float, high: float) -> Interval:
-    return Interval(rate_cell(value, low, high), (value, low, high))
+def _rate(value: float, low: float, high: float) -> IntervalCell:
+    return IntervalCell(rate_cell(value, low, high), (value, low, high))
 
 
 def _bounded(value: float | None, bounds: tuple[float, float] | None) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 import prefbench as pb
-from prefbench.report.cells import HEIGHT, WIDTH, Interval, drawn
+from prefbench.report.cells import HEIGHT, WIDTH, IntervalCell, drawn
 from prefbench.report.shown_html import html_block
 from prefbench.report.tables import rows_table
 from support.records import make_run
@@ -135,7 +135,7 @@ def test_people_and_the_room_are_told_as_the_terminal_does(tmp_path, monkeypatch
 
 
 def test_names_are_text_and_nothing_else():
-    table = rows_table(EVIL, [EVIL, "n"], [[EVIL, Interval(EVIL, (0.5, 0.4, 0.6))]])
+    table = rows_table(EVIL, [EVIL, "n"], [[EVIL, IntervalCell(EVIL, (0.5, 0.4, 0.6))]])
     table.caption = Text(EVIL)
     text = html_block([table], [EVIL], [EVIL])
     read = Read(text)
@@ -145,26 +145,26 @@ def test_names_are_text_and_nothing_else():
 
 @pytest.mark.parametrize("unknown", [math.nan, math.inf])
 def test_an_unknown_number_is_not_drawn(unknown):
-    assert Interval("0.5", (0.5, unknown, 0.6)).picture() == ""
-    assert Interval("0.5", (0.5, 0.4, 0.6), (0.0, 0.0)).picture() == ""
+    assert IntervalCell("0.5", (0.5, unknown, 0.6)).picture() == ""
+    assert IntervalCell("0.5", (0.5, 0.4, 0.6), (0.0, 0.0)).picture() == ""
     table = Table("rate")
-    table.add_row(Interval("nan", (unknown, unknown, unknown)))
+    table.add_row(IntervalCell("nan", (unknown, unknown, unknown)))
     assert "<svg" not in html_block([table], [])
 
 
 def test_a_picture_has_its_places_on_the_axis():
     def places(value, low, high, axis):
-        drawing = Interval("x", (value, low, high), axis).picture()
+        drawing = IntervalCell("x", (value, low, high), axis).picture()
         found = re.search(r'<path d="M([\d.]+) 6H([\d.]+)" stroke.*<circle cx="([\d.]+)" cy="6"', drawing)
         return [float(number) for number in found.groups()]
 
     assert places(0.5, 0.0, 1.0, (0.0, 1.0)) == [4.0, WIDTH - 4.0, WIDTH / 2]
     assert places(0.0, -0.5, 0.5, (-1.0, 1.0)) == [(WIDTH + 8) / 4, (3 * WIDTH - 8) / 4, WIDTH / 2]
     assert places(3.0, -3.0, 3.0, (0.0, 1.0)) == [4.0, WIDTH - 4.0, WIDTH - 4.0]  # at the ends
-    assert f'viewBox="0 0 {WIDTH} {HEIGHT}"' in Interval("x", (0.5, 0.4, 0.6)).picture()
+    assert f'viewBox="0 0 {WIDTH} {HEIGHT}"' in IntervalCell("x", (0.5, 0.4, 0.6)).picture()
 
 
 def test_a_column_is_drawn_where_it_is_shown():
     rows = drawn(["a", "b"], [["1", "2"]], "b", [(0.1, 0.0, 0.2)])
-    assert rows[0][0] == "1" and isinstance(rows[0][1], Interval) and str(rows[0][1]) == "2"
+    assert rows[0][0] == "1" and isinstance(rows[0][1], IntervalCell) and str(rows[0][1]) == "2"
     assert drawn(["a"], [["1"]], "b", [(0.1, 0.0, 0.2)]) == [["1"]]
