@@ -125,7 +125,7 @@ def run_specs(
     name_seeds: bool = False,
     around: Around | None = None,
 ) -> Iterator[tuple[Path, Record]]:
-    """Run specifications one after the other, and show on standard error how they go.
+    """Run specifications one after the other, and show how they go: on standard error, or below the cell.
 
     Args:
         specs: what to run.
@@ -139,14 +139,13 @@ def run_specs(
     """
     from prefbench.running.seeds import run_seeds
 
-    console = Console(stderr=True, force_jupyter=False)
+    console = Console(stderr=True)
 
     @contextlib.contextmanager
     def watch(spec: RunSpec) -> Iterator[Reporter]:
         # Of several processes the first tells how it goes.
-        with live.reporter(quiet or team().rank != 0, console) as reporter:
-            if name_seeds:
-                reporter.note(f"seed {spec.seed}")
+        title = f"seed {spec.seed}" if name_seeds else None
+        with live.reporter(quiet or team().rank != 0, console, title) as reporter:
             hush()
             with around(spec, reporter) if around else contextlib.nullcontext(reporter) as told:
                 yield told
