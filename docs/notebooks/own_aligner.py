@@ -25,7 +25,7 @@ class BetweenOptions(SingleRewardOptions):
     """Options of the reward and of its optimisation, and one more."""
 
     care: float = Field(0.5, ge=0, le=1)
-    """Weight of the worst-off group; 0 is the mean of the groups, 1 the worst group alone."""
+    """Weight of the worst-off group; 0 is the mean alone, 1 the worst alone."""
 
 
 # %% [markdown]
@@ -36,15 +36,19 @@ class BetweenOptions(SingleRewardOptions):
 
 # %%
 def combined(values, care):
-    """One number of the groups' values under the policy, which is to be as large as can be."""
+    """One number of the groups' values: the larger, the better."""
     return (1 - care) * values.mean() + care * values.min()
 
 
 @pb.aligner("between", needs={"group"})
 def between(view: pb.View, backbone: pb.Backbone, options: BetweenOptions) -> pb.Aligned:
-    """A reward for each group, and a policy for something between their mean and the smallest."""
+    """A reward for each group, and a policy between their mean and the worst."""
     rewards = fit_known_groups(view, backbone, options)
-    welfare = pb.Welfare.of_values(lambda values: combined(values, options.care), concave=True)
+
+    def worth(values):
+        return combined(values, options.care)
+
+    welfare = pb.Welfare.of_values(worth, concave=True)
     policy = backbone.optimise(rewards, welfare, options, prompts=view.prompts, seed=view.seed)
     return pb.Aligned(policy, rewards)
 
@@ -84,7 +88,8 @@ def combined(values, care):
 # %%
 edited = pb.run("gridworld_two_group", between)
 for stage in ("labels", "policy"):
-    print(stage, "stored" if edited.record.stages[stage] == half.record.stages[stage] else "made anew")
+    same = edited.record.stages[stage] == half.record.stages[stage]
+    print(stage, "stored" if same else "made anew")
 print("as with care=0:", edited.record.groups == mean.record.groups)
 
 # %% [markdown]
@@ -93,7 +98,7 @@ print("as with care=0:", edited.record.groups == mean.record.groups)
 
 # %%
 def combined(values, care):
-    """One number of the groups' values under the policy, which is to be as large as can be."""
+    """One number of the groups' values: the larger, the better."""
     return (1 - care) * values.mean() + care * values.min()
 
 

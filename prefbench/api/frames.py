@@ -63,7 +63,7 @@ def _gathered(sources: tuple[Results | str | os.PathLike[str], ...]) -> Results:
 
 
 def _row(folder: Path, record: Record) -> dict[str, Any]:
-    rates = {}
+    rates: dict[str, Any] = {}
     for name in RATES:
         low, high = getattr(record, f"{name}_ci") or (None, None)
         rates |= {name: getattr(record, name), f"{name}_low": low, f"{name}_high": high}

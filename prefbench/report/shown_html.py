@@ -16,7 +16,7 @@ STYLE = (
     ".pb-shown table{border-collapse:collapse;margin:.3em 0;font-variant-numeric:tabular-nums}"
     ".pb-shown th,.pb-shown td{text-align:left;padding:.15em .9em .15em 0;vertical-align:top;min-width:0;"
     "border:0;background:none;color:inherit;font-size:inherit}"
-    ".pb-shown th{white-space:pre-line;vertical-align:bottom}"
+    ".pb-shown th{white-space:pre-line;vertical-align:bottom;font-weight:bold}"
     ".pb-shown thead th{border-bottom:1px solid rgba(128,128,128,.6)}"
     ".pb-shown td:not(.pb-long){white-space:nowrap}"
     ".pb-shown .pb-title{margin-top:.7em;font-weight:bold}"
