@@ -49,22 +49,23 @@ def test_a_quiet_run_shows_nothing() -> None:
     assert outputs == []
 
 
-def test_an_edited_cell_never_serves_the_result_of_before() -> None:
-    def edited(beta: float) -> tuple[str, str, str]:
-        return LOSS.format(beta=beta), ALIGNER, TOLD
+def edited(beta: float) -> tuple[str, str, str]:
+    """Cells of an aligner whose strength another function has, and of its run."""
+    return LOSS.format(beta=beta), ALIGNER, TOLD
 
-    said = [
-        printed(outputs)
-        for outputs in run_cells(
-            *(HEAD, *edited(0.1)),
-            *(LOSS.format(beta=3.0), TOLD),  # the helper's cell alone is run again
-            *(LOSS.format(beta=0.1), TOLD),
-            *(ALIGNER.replace("loss()", "DPO(3.0)"), TOLD),  # the aligner's own is
-        )
-        if printed(outputs)
-    ]
+
+def test_an_edited_cell_never_serves_the_result_of_before() -> None:
+    outputs = run_cells(
+        *(HEAD, *edited(0.1)),
+        *(LOSS.format(beta=3.0), TOLD),  # the helper's cell alone is run again
+        *(LOSS.format(beta=0.1), TOLD),
+        *(ALIGNER.replace("loss()", "DPO(3.0)"), TOLD),  # the aligner's own is
+    )
+    said = [text for text in map(printed, outputs) if text]
     first, helper, back, own = (line.split()[0] for line in said)
     assert first == back and len({first, helper, own}) == 3
     figures = [line.split(" ", 1)[1] for line in said]
     assert figures[0] == figures[2] != figures[1] == figures[3]
     assert all(line.split()[-1] == "__main__" for line in said)
+    (again,) = (text for text in map(printed, run_cells(HEAD, *edited(0.1))) if text)
+    assert again == said[0], "the same cells in a new kernel have another key"
