@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from prefbench import seeds as seeds
     from prefbench.api.board import leaderboard as leaderboard
     from prefbench.api.comparing import compare as compare
+    from prefbench.api.frames import items_frame as items_frame
+    from prefbench.api.frames import runs_frame as runs_frame
     from prefbench.api.models import compare_models as compare_models
     from prefbench.api.results import load as load
     from prefbench.api.runs import run as run
@@ -125,6 +127,7 @@ search distributions, the words for what an aligner will compute, and the assert
 HOMES = {
     "prefbench.api.board": ("leaderboard",),
     "prefbench.api.comparing": ("compare",),
+    "prefbench.api.frames": ("items_frame", "runs_frame"),
     "prefbench.api.models": ("compare_models",),
     "prefbench.api.results": ("load",),
     "prefbench.api.runs": ("run",),

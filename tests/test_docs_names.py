@@ -19,6 +19,7 @@ import pytest
 import prefbench as pb
 from prefbench.record.schema import Record
 from prefbench.spec import EvaluateOptions
+from support import notebooks
 from support.pages import FENCE, PAGES, PROJECT, ROOT, all_entries, fenced
 
 NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(.*\))?")
@@ -111,10 +112,13 @@ def words_of_code() -> frozenset[str]:
 
 
 def shown_names() -> set[str]:
-    """Functions and classes of the files that the pages show."""
+    """Functions, classes and their fields of the files that the pages show, and of notebooks."""
     blocks = [body for page in PAGES for body in re.findall(SHOWN_FILE, PAGES[page], re.M | re.S)]
+    blocks += [notebooks.parts(source)[1] for source in notebooks.SOURCES.values()]
     nodes = [node for body in blocks for node in ast.parse(body).body]
-    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    fields = [node for whole in nodes for node in ast.walk(whole) if isinstance(node, ast.AnnAssign)]
+    return names | {node.target.id for node in fields if isinstance(node.target, ast.Name)}
 
 
 @cache
@@ -168,6 +172,11 @@ def unknown(text: str) -> list[str]:
 )  # it tells of what is gone
 def test_names_in_the_pages_exist(page: str) -> None:
     assert unknown(FENCE.sub("", PAGES[page])) == []
+
+
+@pytest.mark.parametrize("source", notebooks.SOURCES)
+def test_names_in_notebooks_exist(source: str) -> None:
+    assert unknown(notebooks.parts(notebooks.SOURCES[source])[0]) == []
 
 
 def docstrings(module: str) -> str:

@@ -22,7 +22,7 @@ NAMES = {
     *("View", "Backbone", "Policy", "Personal", "Context", "Aligned"),
     *("Clusters", "Pairs", "Rewards", "Reward", "Welfare"),
     *("Options", "NoOptions", "UserError", "seeds"),
-    *("run", "compare", "compare_models", "load", "leaderboard"),
+    *("run", "compare", "compare_models", "load", "leaderboard", "runs_frame", "items_frame"),
 }
 HEAVY = {"torch", "transformers", "datasets", "scipy", "sklearn", "matplotlib", "pandas", "ray", "openai"}
 LATE = {"torch", "transformers", "datasets", "scipy", "sklearn", "pandas"}
@@ -38,7 +38,13 @@ def loaded_by(code: str) -> set[str]:
 
 def sources() -> Iterator[tuple[str, str]]:
     """Name and text of every file, and of every example in the documentation, that is held to the face."""
-    for folder in ("tasks", "baselines", "prefbench/tools/templates", "tests/plugin_package"):
+    for folder in (
+        "tasks",
+        "baselines",
+        "prefbench/tools/templates",
+        "tests/plugin_package",
+        "docs/notebooks",
+    ):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):

@@ -30,6 +30,7 @@ NOT_IMPORTED = {
     "ruff": "a command",
     "mypy": "a command",
     "pre-commit": "a command",
+    "ipykernel": "notebooks are executed in it",
     "mkdocs-material": "the theme of the site",
     "mkdocstrings": "a plug-in that mkdocs loads by its name",
     "mkdocstrings-python": "the same",

@@ -2,17 +2,19 @@
 
 A link out of docs/ leads nowhere on the site. CONTRIBUTING.md, CHANGELOG.md and the published page
 come along, docs/index.md is there in README.md's place, and of a link to anything else its words are kept.
+Notebooks are executed, and a link to one leads to its page.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from posixpath import normpath
+from posixpath import normpath, relpath
 from typing import Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
+from notebooks import SOURCES, pages
 
 ROOT = Path(__file__).parents[2]
 BROUGHT = {
@@ -30,16 +32,18 @@ FETCHED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """The files of the site, with those from outside docs/."""
+    """The files of the site, with those from outside docs/ and those that notebooks become."""
     for source, place in BROUGHT.items():
         files.append(File.generated(config, place, content=(ROOT / source).read_text(encoding="utf-8")))
+    for name, content in pages():
+        files.append(File.generated(config, f"{SOURCES.name}/{name}", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """The page with links for the site; markers that scripts and tests look for are left out."""
     outside = page.file.src_uri in BROUGHT
-    here = PurePosixPath("" if outside else "docs")
+    here = PurePosixPath("" if outside else "docs", page.file.src_uri).parent
     parts, end = [], 0
     for fence in FENCED.finditer(markdown):
         parts += [rewritten(markdown[end : fence.start()], here), fence[0]]
@@ -66,12 +70,17 @@ def _link(link: re.Match[str], here: PurePosixPath) -> str:
     words, target, anchor = link[1], link[2], link[3] or ""
     path = PurePosixPath(normpath(str(here / target)))
     if str(path) in BROUGHT:
-        return f"[{words}]({BROUGHT[str(path)]}{anchor})"
-    if str(path) == "README.md":
-        return f"[{words}](index.md)"
-    if path.parts[0] == "docs":
-        return f"[{words}]({PurePosixPath(*path.parts[1:])}{anchor})"
-    return words
+        place = BROUGHT[str(path)]
+    elif str(path) == "README.md":
+        place, anchor = "index.md", ""
+    elif path.parts[0] == "docs":
+        inside = path.relative_to("docs")
+        is_notebook = inside.parts[0] == SOURCES.name and inside.suffix == ".py"
+        place = str(inside.with_suffix(".md") if is_notebook else inside)
+    else:
+        return words
+    folder = here.relative_to("docs") if here.parts[:1] == ("docs",) else here
+    return f"[{words}]({relpath(place, folder)}{anchor})"
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

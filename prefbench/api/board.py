@@ -14,13 +14,15 @@ from prefbench.boards.csv_file import read_csv, write_csv
 from prefbench.boards.declared import read_declared
 from prefbench.boards.matrix import duels_frame, head_to_head
 from prefbench.boards.people_file import people_frame
+from prefbench.boards.ranks import RANKED
 from prefbench.boards.rows import Row, rows_of
-from prefbench.boards.show import notes, show, shown_rows
+from prefbench.boards.show import notes, said_once, show, shown_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.record.files import RECORD_FILE
 from prefbench.record.packed import board_at
 from prefbench.record.schema import Record
+from prefbench.report.cells import drawn
 from prefbench.report.tables import rows_table
 from prefbench.spec import parse_ratio
 
@@ -81,7 +83,10 @@ class Leaderboard(Shown):
         return show(self._frame, console=plain_console())
 
     def _tables(self) -> list[Table]:
-        return [rows_table("", *shown_rows(self._frame))]
+        header, rows, same = said_once(*shown_rows(self._frame))
+        names = (f"{RANKED}{end}" for end in ("", "_low", "_high"))
+        numbers = list(zip(*(self._frame[name].astype(float) for name in names), strict=True))
+        return [rows_table(same, header, drawn(header, rows, "worst group", numbers))]
 
     def _sentences(self) -> list[str]:
         return notes(self._frame)

@@ -22,6 +22,7 @@ from prefbench.boards.compare import (
 )
 from prefbench.boards.rows import Row
 from prefbench.registry import name_of
+from prefbench.report.cells import drawn
 from prefbench.report.tables import rows_table
 from prefbench.spec import parse_ratio
 from prefbench.stats.covered import said_of
@@ -51,7 +52,10 @@ class Compared(Shown):
         return pd.DataFrame([vars(measure) for measure in self.statistics.measures])
 
     def _tables(self) -> list[Table]:
-        return [rows_table(*comparison_rows(self.statistics))]
+        title, header, rows = comparison_rows(self.statistics)
+        numbers = [(m.difference, m.low, m.high) for m in self.statistics.measures]
+        widest = max(abs(bound) for each in numbers for bound in each)
+        return [rows_table(title, header, drawn(header, rows, "95% interval", numbers, (-widest, widest)))]
 
     def _sentences(self) -> list[str]:
         left_out = ", ".join(map(str, self.statistics.left_out))

@@ -20,7 +20,7 @@ from prefbench.record.packed import board_of
 from prefbench.record.schema import Record
 from prefbench.registry import name_of, suggest
 from prefbench.report.held_out_table import held_out_table
-from prefbench.report.tables import people_table, result_table, runs_table, seeds_table, verdict
+from prefbench.report.tables import people_table, result_table, room_line, runs_table, seeds_table, verdict
 from prefbench.report.values_table import values_table
 from prefbench.spec import parse_ratio
 from prefbench.text import one_line
@@ -160,6 +160,13 @@ class Results(Shown):
         if len(kinds) == 1 and len(seeds) == len(self._runs):
             tables.append(seeds_table(summarise_runs(self._runs)))
         return tables
+
+    def _above(self) -> list[str]:
+        room = room_line(self.record) if len(self._runs) == 1 else None
+        return [] if room is None else [room]
+
+    def _ended_well(self) -> bool:
+        return all(record.status == "ok" for record in self.records)
 
     def _sentences(self) -> list[str]:
         if len(self._runs) > 1:

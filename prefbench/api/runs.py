@@ -133,7 +133,7 @@ def run_specs(
     around: Around | None = None,
     track: str | Tracker | None = None,
 ) -> Iterator[tuple[Path, Record]]:
-    """Run specifications one after the other, and show on standard error how they go.
+    """Run specifications one after the other, and show how they go: on standard error, or below the cell.
 
     Args:
         specs: what to run.
@@ -149,7 +149,7 @@ def run_specs(
     Raises:
         UserError: there is no such tracker. Nothing was written.
     """
-    console = Console(stderr=True, force_jupyter=False)
+    console = Console(stderr=True)
     if track is not None:
         tracker_of(track)  # what is missing is told before anything starts
     lost = _told_once(track)
@@ -161,10 +161,9 @@ def run_specs(
     def watch(spec: RunSpec) -> Iterator[Reporter]:
         nonlocal listener
         # Of several processes the first tells how it goes.
+        title = f"seed {spec.seed}" if name_seeds else None
         first = f"preparing {spec.task} and {spec.model}"
-        with live.reporter(quiet or team().rank != 0, console, first) as reporter:
-            if name_seeds:
-                reporter.note(f"seed {spec.seed}")
+        with live.reporter(quiet or team().rank != 0, console, title, first) as reporter:
             hush()
             with around(spec, reporter) if around else contextlib.nullcontext(reporter) as told:
                 if track is None or team().rank != 0:

@@ -17,8 +17,8 @@ from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
 from prefbench.registry import load_plugins
 from prefbench.report.figures import settings_of
-from prefbench.report.markup import html_table
 from prefbench.report.plots import draw_figure
+from prefbench.report.shown_html import html_block
 from prefbench.report.tables import render
 
 if TYPE_CHECKING:
@@ -40,13 +40,20 @@ class Shown(ABC):
     def _rows(self) -> Sequence[Row]:
         """Rows that figures are drawn from."""
 
+    def _above(self) -> Sequence[str]:
+        """Sentences above the tables."""
+        return ()
+
+    def _ended_well(self) -> bool:
+        """True unless something failed, which a notebook marks."""
+        return True
+
     def __repr__(self) -> str:
         tables = [render(table, plain_console()) for table in self._tables()]
-        return "\n".join(["\n\n".join(tables), *self._sentences()])
+        return "\n".join([*self._above(), "\n\n".join(tables), *self._sentences()])
 
     def _repr_html_(self) -> str:
-        tables = [html_table(table) for table in self._tables()[:-1]]
-        return "".join([*tables, html_table(self._tables()[-1], self._sentences())])
+        return html_block(self._tables(), self._sentences(), self._above(), good=self._ended_well())
 
     def plot(self, name: str, path: str | os.PathLike[str] | None = None) -> Figure:
         """A figure, as `prefbench plot` draws it.

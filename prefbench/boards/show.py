@@ -97,7 +97,7 @@ def show(
         return "\n".join([_rich_table(*shown_rows(frame, chosen), wide, chosen is None), *lines])
     header, rows = shown_rows(frame, chosen)
     if chosen is None:  # a page is no wider than a terminal
-        header, rows, same = _without_what_all_say(header, rows)
+        header, rows, same = said_once(header, rows)
         said = [*([same] if same else []), *said]
     bold = _best(frame, header, rank_by)
     if bold:
@@ -137,7 +137,7 @@ def _of_csv(columns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for column in columns for name in _OF_CSV.get(column, (column,))))
 
 
-def _without_what_all_say(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]], str]:
+def said_once(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]], str]:
     """The columns of settings in which rows differ, and what all of them say in the others."""
     said = [i for i, name in enumerate(header) if name in _SAYABLE and len({row[i] for row in rows}) == 1]
     kept = [i for i in range(len(header)) if i not in said]

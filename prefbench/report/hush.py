@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 
 
 def hush() -> None:
@@ -17,6 +18,8 @@ def hush() -> None:
         "TOKENIZERS_PARALLELISM": "false",
     }.items():
         os.environ.setdefault(name, value)
+    # tqdm says so in a notebook without widgets as soon as a library imports it, though no bar is drawn.
+    warnings.filterwarnings("ignore", "IProgress not found")
     # They read the variables when they are imported, and something may have imported them before.
     if "huggingface_hub" in sys.modules:
         importlib.import_module("huggingface_hub.utils").disable_progress_bars()

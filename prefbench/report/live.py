@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
@@ -18,72 +17,20 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from prefbench.report.live_notebook import Notebook, shell_of_notebook
+from prefbench.report.live_stages import Nested, StageLine, figures, indented
 from prefbench.store.progress import Reporter, Silent
 from prefbench.text import clock
 
 PLAIN_SECONDS = 10.0
 """Least time between two lines of progress where there is no terminal to redraw."""
-NAME_CHARACTERS = 12
-
-
-@dataclass
-class _StageLine:
-    """A stage that has begun and not ended."""
-
-    name: str
-    stored: bool
-    started: float = field(default_factory=time.monotonic)
-    done: int = 0
-    total: int = 0
-    values: Mapping[str, float] = field(default_factory=dict)
-    _first: int = 0
-    _loop_started: float = 0.0
-
-    def step(self, done: int, total: int, values: Mapping[str, float]) -> None:
-        """Take in where a loop is. A stage may have several loops, one after the other."""
-        if total != self.total or done <= self.done:
-            # Counted from the first step seen: a continued loop does not start at nothing.
-            self._first, self._loop_started = done, time.monotonic()
-        self.done, self.total, self.values = done, total, values
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self.started
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that the current loop still needs at its pace so far; None before there is a pace."""
-        if self.done <= self._first:
-            return None
-        pace = (time.monotonic() - self._loop_started) / (self.done - self._first)
-        return pace * (self.total - self.done)
-
-
-class _Nested:
-    """The stages under way, the innermost last: `rewards` may run inside `policy`."""
-
-    def __init__(self) -> None:
-        self.active: list[_StageLine] = []
-
-    def find(self, name: str) -> _StageLine | None:
-        return next((stage for stage in reversed(self.active) if stage.name == name), None)
-
-    def close(self, name: str) -> tuple[_StageLine, int] | None:
-        """Drop a stage and whatever did not end within it; give it back with its depth."""
-        stage = self.find(name)
-        if stage is None:
-            return None
-        depth = self.active.index(stage)
-        del self.active[depth:]
-        return stage, depth
 
 
 class Live:
     """For a terminal: a line for each finished stage, and below them a redrawn view of what goes on."""
 
     def __init__(self, console: Console, first: str) -> None:
-        self._stages = _Nested()
+        self._stages = Nested()
         self._between = first
         self._spinner = Spinner("line")
         self.view = RichLive(
@@ -92,7 +39,7 @@ class Live:
 
     def begin(self, stage: str, stored: bool) -> None:
         """A stage starts."""
-        self._stages.active.append(_StageLine(stage, stored))
+        self._stages.active.append(StageLine(stage, stored))
         self.view.refresh()
 
     def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
@@ -109,9 +56,9 @@ class Live:
         self.view.refresh()  # else printing would draw the last view once more
         found, depth = closed
         self._between = f"after {stage}"
-        line = f"{_indented(stage, depth)}  {'stored' if found.stored else clock(seconds)}"
-        figures = _figures(found.values)
-        _print(self.view.console, line + (f"  {figures}" if figures else ""))
+        line = f"{indented(stage, depth)}  {'stored' if found.stored else clock(seconds)}"
+        said = figures(found.values)
+        _print(self.view.console, line + (f"  {said}" if said else ""))
 
     def note(self, message: str) -> None:
         """A line that a person should see."""
@@ -124,7 +71,7 @@ class Live:
         grid = Table.grid(padding=(0, 2, 0, 0))
         for depth, stage in enumerate(self._stages.active):
             grid.add_row(
-                Text(_indented(stage.name, depth)),
+                Text(indented(stage.name, depth)),
                 ProgressBar(total=stage.total, completed=stage.done, width=24)
                 if stage.total
                 else self._spinner,
@@ -133,8 +80,8 @@ class Live:
                 Text("" if stage.left is None else f"about {clock(stage.left)} left"),
             )
         self._spinner.update(text="")
-        figures = _figures(self._stages.active[-1].values)
-        return Group(grid, Text("  " + figures, overflow="ellipsis", no_wrap=True)) if figures else grid
+        said = figures(self._stages.active[-1].values)
+        return Group(grid, Text("  " + said, overflow="ellipsis", no_wrap=True)) if said else grid
 
 
 class Plain:
@@ -142,12 +89,12 @@ class Plain:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stages = _Nested()
+        self._stages = Nested()
         self._told = time.monotonic()
 
     def begin(self, stage: str, stored: bool) -> None:
         """A stage starts."""
-        self._stages.active.append(_StageLine(stage, stored))
+        self._stages.active.append(StageLine(stage, stored))
         self._tell(f"{stage}: {'stored' if stored else 'started'}")
 
     def step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
@@ -158,7 +105,7 @@ class Plain:
         found.step(done, total, values)
         if time.monotonic() - self._told >= PLAIN_SECONDS:
             left = "" if found.left is None else f", about {clock(found.left)} left"
-            self._tell(f"{stage}: {done}/{total}, {clock(found.elapsed)}{left}  {_figures(values)}".rstrip())
+            self._tell(f"{stage}: {done}/{total}, {clock(found.elapsed)}{left}  {figures(values)}".rstrip())
 
     def end(self, stage: str, seconds: float) -> None:
         """A stage is complete."""
@@ -177,7 +124,7 @@ class Plain:
 
 @contextlib.contextmanager
 def waiting(words: str, quiet: bool, console: Console) -> Iterator[None]:
-    """Words on a terminal for as long as something is waited for; nothing in a log."""
+    """Words on a terminal for as long as something is waited for; nothing in a log or a notebook."""
     if quiet or not _is_redrawn(console):
         yield
     else:
@@ -186,37 +133,39 @@ def waiting(words: str, quiet: bool, console: Console) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reporter(quiet: bool, console: Console, first: str = "preparing") -> Iterator[Reporter]:
+def reporter(
+    quiet: bool, console: Console, title: str | None = None, first: str = "preparing"
+) -> Iterator[Reporter]:
     """The reporter for `console` of how one run goes: none, a redrawn view, or lines for a log.
 
     Args:
-        quiet: show nothing.
-        console: where to.
-        first: what goes on before the first stage, in words; a log begins with the stage.
+        quiet: tell nothing.
+        console: where it is told; one that rich knows to be in a notebook has it shown below the cell.
+        title: the run's name among several, said first.
+        first: what goes on before the first stage, in words on a terminal.
     """
     if quiet:
         yield Silent()
+    elif console.is_jupyter:
+        with Notebook(shell_of_notebook(), title) as notebook:
+            yield notebook
     elif _is_redrawn(console):
         live = Live(console, first)
         with live.view:
             live.view.refresh()  # else the first view comes a quarter of a second later
-            yield live
+            yield _titled(live, title)
     else:
-        yield Plain(console)
+        yield _titled(Plain(console), title)
 
 
 def _is_redrawn(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def _indented(name: str, depth: int) -> str:
-    return f"{'  ' * depth}{name}".ljust(NAME_CHARACTERS)
-
-
-def _figures(values: Mapping[str, float]) -> str:
-    """`reward/fans 0.31, KL 0.07`."""
-    named = (("KL" if name == "kl" else name, value) for name, value in values.items())
-    return ", ".join(f"{name} {value:.3g}" for name, value in named)
+def _titled(teller: Reporter, title: str | None) -> Reporter:
+    if title is not None:
+        teller.note(title)
+    return teller
 
 
 def _print(console: Console, line: str) -> None:

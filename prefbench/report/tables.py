@@ -18,6 +18,7 @@ from prefbench.record.near_reference import near_reference
 from prefbench.record.room import room_of
 from prefbench.record.schema import GroupRecord, Record
 from prefbench.record.schema_people import StratumRecord
+from prefbench.report.cells import IntervalCell
 from prefbench.stats.covered import said_of
 from prefbench.text import one_line, visible
 
@@ -44,7 +45,7 @@ def result_table(record: Record) -> Table:
             *_texts(
                 group.name + (" (minority)" if group.is_minority else ""),
                 f"{group.share:.1%}",
-                rate_cell(group.win_rate, group.ci_low, group.ci_high),
+                _rate(group.win_rate, group.ci_low, group.ci_high),
                 f"{group.wins}/{group.ties}/{group.losses}",
                 *([accuracy, _told(group)] if told else [*utilities, accuracy]),
             )
@@ -107,7 +108,7 @@ def people_table(record: Record) -> Table | None:
             *_texts(
                 _known(stratum),
                 *(_number(group.win_rate) for group in stratum.groups),
-                rate_cell(stratum.win_rate, stratum.ci_low, stratum.ci_high),
+                _rate(stratum.win_rate, stratum.ci_low, stratum.ci_high),
                 _number(stratum.worst_tenth),
                 _number(stratum.gini),
                 _number(stratum.kl),
@@ -244,12 +245,12 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     table = _table(f"over {summary['n_seeds']} seeds ({seeds})", ["measure", "mean over seeds"])
     for name in ("worst_group_win_rate", "minority_win_rate", "majority_win_rate", "mean_win_rate", "gap"):
         if summary[name] is not None:
-            rate = rate_cell(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
+            rate = _rate(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
             whose = f" (mostly {summary['worst_group']})" if name == "worst_group_win_rate" else ""
             table.add_row(*_texts(name.replace("_", " ") + whose, rate))
     if len(summary["groups"]) > 2:  # of two groups one is the minority and the other the majority
         for name, rate in summary["groups"].items():
-            table.add_row(*_texts(f"win rate of {name}", rate_cell(rate, *summary["group_intervals"][name])))
+            table.add_row(*_texts(f"win rate of {name}", _rate(rate, *summary["group_intervals"][name])))
     for name, label in _BESIDE.items():
         if summary[name] is not None:
             table.add_row(*_texts(label, _number(summary[name])))
@@ -268,7 +269,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def rows_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def rows_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
     """Plain rows of text under a header."""
     table = _table(title, header)
     for row in rows:
@@ -304,13 +305,17 @@ def _keep_whole(columns: Iterable[Column]) -> None:
         column.no_wrap = True
 
 
-def _texts(*cells: str) -> list[Text]:
-    return [Text(one_line(cell)) for cell in cells]
+def _texts(*cells: str | Text) -> list[Text]:
+    return [cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in cells]
 
 
 def rate_cell(value: float, low: float, high: float) -> str:
     """A rate with its interval."""
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _rate(value: float, low: float, high: float) -> IntervalCell:
+    return IntervalCell(rate_cell(value, low, high), (value, low, high))
 
 
 def _bounded(value: float | None, bounds: tuple[float, float] | None) -> str:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from support.notebooks import SOURCES
 from support.pages import PAGES, ROOT
 
 MkdocsError = pytest.importorskip("mkdocs.exceptions", reason="the extra `docs` is not installed").PluginError
@@ -21,6 +22,12 @@ CONFIG = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)  # safe, as its ba
 
 @pytest.fixture(scope="module")
 def hook():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs" / "scripts")  # as MkDocs does while it loads a hook
+        yield loaded()
+
+
+def loaded():
     spec = util.spec_from_file_location("site_hook", ROOT / "docs" / "scripts" / "site.py")
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -46,6 +53,22 @@ def test_what_comes_along_has_a_place_of_its_own(hook):
 
 def test_links_of_pages_from_the_root_lead_into_the_folder(hook):
     assert hook.on_page_markdown("[x](docs/y.md#z)", page("CONTRIBUTING.md")) == "[x](y.md#z)"
+
+
+def test_links_to_and_from_notebooks_lead_to_pages(hook):
+    said = "[n](notebooks/first_run.py) [p](python.md#records-as-frames)"
+    assert hook.on_page_markdown(said, page("x.md")) == said.replace(".py)", ".md)")
+    said = "[s](seeds.py) [p](../python.md#a) [c](../../CHANGELOG.md) [i](first_run.ipynb)"
+    text = hook.on_page_markdown(said, page("notebooks/first_run.md"))
+    assert text == "[s](seeds.md) [p](../python.md#a) [c](../CHANGELOG.md) [i](first_run.ipynb)"
+
+
+def test_notebooks_become_files_of_the_site(hook, monkeypatch):
+    monkeypatch.setattr(hook, "pages", lambda: iter([("a.md", "text"), ("a-1-0.png", b"png")]))
+    made = []
+    monkeypatch.setattr(hook.File, "generated", lambda config, place, content: (place, content))
+    files = hook.on_files(made, None)
+    assert files[-2:] == [("notebooks/a.md", "text"), ("notebooks/a-1-0.png", b"png")]
 
 
 def test_pictures_addresses_and_code_stay(hook):
@@ -80,8 +103,9 @@ def leaves(nav):
 
 
 def test_the_nav_has_every_page_once():
-    pages = sorted(name.removeprefix("docs/") for name in PAGES if name != "README.md")
-    assert sorted(leaves(CONFIG["nav"])) == pages
+    pages = [name.removeprefix("docs/") for name in PAGES if name != "README.md"]
+    pages += [name.removeprefix("docs/").replace(".py", ".md") for name in SOURCES]
+    assert sorted(leaves(CONFIG["nav"])) == sorted(pages)
 
 
 def test_fonts_are_the_readers_own():
