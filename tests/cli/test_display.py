@@ -71,7 +71,7 @@ def test_what_goes_on_is_named_before_the_first_stage_and_between_two(monkeypatc
     monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system=None, width=100)
-    with live.reporter(False, console, "preparing [words] and nano") as reporter:
+    with live.reporter(False, console, first="preparing [words] and nano") as reporter:
         reporter.view.refresh()
         assert "preparing [words] and nano" in file.getvalue()
         reporter.begin("reference", stored=False)
