@@ -115,8 +115,12 @@ def told_again(spec: RunSpec, runs_dir: Path, track: str | None) -> list[str]:
     lost: list[str] = []
     if track is not None:
         folder = runs_dir / run_name(spec)
+        try:
+            record = read_record(folder)
+        except UserError as error:  # somebody has taken it away since
+            return [str(error)]
         with tracked(track, spec, Silent(), lost.append) as listener:
-            listener.ended(folder, read_record(folder))
+            listener.ended(folder, record)
     return lost
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from prefbench.record.files import read_record
 from prefbench.spec import run_name
-from prefbench.sweep.cell import run_cell
+from prefbench.sweep.cell import run_cell, told_again
 from prefbench.sweep.ray_cluster import _remote_cell
 from support.commands import typed
 from support.sweeps import QUICK, WORLD, specs_of, tables, written
@@ -67,6 +67,11 @@ def test_a_cell_of_a_cluster_is_told_too(wandb, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)  # a node may lack the package
     lacking = _remote_cell(*asked)
     assert lacking["status"] == "before" and "pip install 'prefbench[wandb]'" in lacking["untracked"]
+
+
+def test_a_record_that_is_gone_is_told_of_nobody(wandb, tmp_path):
+    (said,) = told_again(specs_of(TEXT)[0], tmp_path / "runs", "wandb")
+    assert "no record at" in said and not wandb.calls()
 
 
 def test_a_cell_that_waits_for_another_process_leaves_nothing_behind(wandb, tmp_path, monkeypatch):
