@@ -9,9 +9,8 @@
 # %% [markdown]
 # # A first run
 #
-# Who is left behind when one policy is trained on everybody's labels? This notebook runs one aligner in a
-# small world, reads what comes out, and draws it. It needs one CPU core and no network, and takes a few
-# seconds.
+# Who is left behind when one policy is trained on everybody's labels? This notebook runs two aligners in a
+# small world, and reads what comes out. It needs one CPU core and no network, and takes a few seconds.
 #
 # The world is a grid. People are shown two walks on it at a time, and say which they like better. Four of
 # five want to end in the right corner, the others in the top one. `single_reward` fits one reward to
@@ -30,7 +29,7 @@ result
 #   is where learning began. Half is "no better than before"; the thin line in the picture's middle marks
 #   it. In brackets is a 95% interval.
 # - **won/tied/lost**: the comparisons behind it.
-# - The last sentence says who is worst off, or that the data do not tell.
+# - The sentence below says who is worst off, or that the data do not tell.
 #
 # So the policy serves most people perfectly and the others worse than if nobody had been asked. How to read
 # the rest is in [Reading a result](../reading.md).

@@ -55,9 +55,7 @@ def drawn(
     numbers: Sequence[Numbers],
     axis: tuple[float, float] = (0.0, 1.0),
 ) -> list[list[str | Text]]:
-    """The rows with one column's cells as intervals; the rows as they are where there is no such column."""
-    if column not in header:
-        return [[*row] for row in rows]
+    """The rows with one column's cells as intervals."""
     place = list(header).index(column)
     return [
         [*row[:place], IntervalCell(row[place], each, axis), *row[place + 1 :]]

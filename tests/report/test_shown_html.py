@@ -164,7 +164,18 @@ def test_a_picture_has_its_places_on_the_axis():
     assert f'viewBox="0 0 {WIDTH} {HEIGHT}"' in IntervalCell("x", (0.5, 0.4, 0.6)).picture()
 
 
-def test_a_column_is_drawn_where_it_is_shown():
+def test_one_column_is_drawn():
     rows = drawn(["a", "b"], [["1", "2"]], "b", [(0.1, 0.0, 0.2)])
     assert rows[0][0] == "1" and isinstance(rows[0][1], IntervalCell) and str(rows[0][1]) == "2"
-    assert drawn(["a"], [["1"]], "b", [(0.1, 0.0, 0.2)]) == [["1"]]
+
+
+def test_a_board_whose_rows_lack_figures_is_shown(tmp_path):
+    make_run(tmp_path, {"many": 0.9, "few": 0.3})
+    make_run(tmp_path, {"many": 0.9, "few": 0.3}, aligner="broken", status="failed")
+    board = pb.leaderboard(tmp_path)
+    board.to_csv(tmp_path / "board.csv")
+    for shown in (board, pb.leaderboard(tmp_path / "board.csv")):
+        read = Read(shown._repr_html_())
+        harmless(read)
+        assert sorted(row[-1] for row in read.rows[1:]) == ["incomplete: seed 0 failed", "ok"]
+        assert shown._repr_html_().count("<svg") == 1
