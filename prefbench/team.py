@@ -222,9 +222,7 @@ def _connect(store: Any, rank: int, size: int) -> Team:
     import torch.distributed as dist
 
     if _is_on("ACCELERATE_USE_DEEPSPEED") or _is_on("ACCELERATE_USE_MEGATRON_LM"):
-        raise UserError(
-            "several processes share a run as they are or by FSDP2: set one of them in accelerate's config."
-        )
+        raise UserError("several processes share a run as they are or by FSDP2: change accelerate's config.")
     sharded = _is_on("ACCELERATE_USE_FSDP")
     if sharded and os.environ.get("FSDP_VERSION") != "2":
         raise UserError("of FSDP only version 2 is supported: set fsdp_version: 2 in accelerate's config.")

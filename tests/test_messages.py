@@ -14,9 +14,10 @@ FILES = ("config", "consent", "file_plugins", "machine", "registry", "search", "
 APART = {"submission"}
 """A module whose messages speak of what was found wrong, in the words of the check that found it."""
 TO_DO = """
-add allow annotate build check choose clear compare decorate delete draw end export fill fix free give import
-install keep launch leave let list load lower make mark mend merge name pack pull put raise register remove
-rename run say save set simulate split start state summarise take train tune turn unset update use wait write
+add allow annotate build change check choose clear compare decorate delete draw end export fill fix free give
+import install keep launch leave let list load lower make mark mend merge name pack pull put raise register
+remove rename run say save set simulate split start state summarise take train tune turn unset update
+use wait write
 """.split()
 """Words that tell a person to do something, as an error does."""
 MENDS = re.compile(rf"(?:^|[:;,.?(].*)\b(?:{'|'.join(TO_DO)})\b", re.IGNORECASE)

@@ -110,7 +110,7 @@ def test_what_cannot_be_drawn_is_one_line(
     other = pb.run("worst_case_two_group", "reference", runs_dir=tmp_path, quiet=True)
     both = Results([*one.runs, *other.runs])
     for made, name, path, said in [
-        (longest, "pie", None, "no figure 'pie': there are headline, shares, scatter, gap, kl, training."),
+        (longest, "pie", None, "no figure 'pie': there are headline, shares, scatter, gap, kl, training"),
         (longest, "gap", tmp_path / "gap.doc", "is no png, svg, pdf file"),
         (longest, "kl", None, "figure 'kl' cannot be drawn: there is no KL that is known"),
         (longest, "training", None, "figure 'training' cannot be drawn: there is no training history"),
