@@ -75,7 +75,7 @@ def test_the_programs_of_the_steps_exist():
     for command in steps_of_ci():
         for word in shlex.split(command):
             if re.match(r"(leaderboard|benchmarks)/", word):
-                assert (ROOT / word).exists(), command
+                assert list(ROOT.glob(word)), command
 
 
 def test_tests_run_on_the_oldest_python_and_a_new_one():

@@ -11,17 +11,13 @@ from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
+from claims import ratio_of
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
 from prefbench.boards.table import build
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
-
-
-def ratio_of(share: float) -> str:
-    """`10:1` for 0.0909."""
-    return f"{1 / share - 1:.0f}:1"
 
 
 def worst(frame: pd.DataFrame, measure: str) -> str:

@@ -3,9 +3,9 @@
     python leaderboard/scripts/timings.py SOURCE...
 
 A source is a runs folder, a packed board or a record. Of sources that have runs of one aligner on one task
-and model, the first counts: leaderboard/worlds/*.zip, runs of reviews by every aligner, leaderboard/baseline,
-docs/first-run.json and leaderboard/results.zip. Runs may have other test prompts than the default number, as
-in tuning: what is sampled and scored is taken to go with them.
+and model, the first counts: leaderboard/worlds/*.zip, leaderboard/reviews/10-1.zip, leaderboard/baseline and
+docs/first-run.json. Runs may have other test prompts than the default number: what is sampled and scored is
+taken to go with them.
 """
 
 from __future__ import annotations

@@ -12,9 +12,7 @@ from prefbench.record.files import find_records
 from prefbench.tools.rerun import draw, rerun
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard"
-OLD = PUBLISHED / "results.zip"
-"""A board of numerics 1, which tests/leaderboard/test_published.py holds."""
-BOARDS = [path for path in sorted(PUBLISHED.rglob("*.zip")) if path != OLD]
+BOARDS = sorted(PUBLISHED.rglob("*.zip"))
 MOST_BYTES = 60e6
 every_board = pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
 

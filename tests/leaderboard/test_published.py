@@ -1,6 +1,5 @@
-"""The published results: complete, and saying what docs/results.md says of them."""
+"""The published boards of reviews: complete, and saying what docs/results.md says of them."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,197 +10,172 @@ from prefbench import registry
 from prefbench.boards.columns import is_old
 from prefbench.boards.compare import Side, compare_rows, matched
 from prefbench.boards.csv_file import read_csv
-from prefbench.boards.ranks import compare, roles
+from prefbench.boards.ranks import roles
 from prefbench.boards.rows import load_rows
 from prefbench.boards.show import show
 from prefbench.boards.table import frame_of
-from prefbench.boards.verify import runs_in, verify_board
-from prefbench.evaluate.texts import count_nonwords
-from prefbench.record.evidence import read_evidence
 from prefbench.record.files import find_records
-from prefbench.stats.comparisons import holm
-from prefbench.stats.runs import two_sided_p
+from prefbench.spec import digest
+from prefbench.stats.runs import interval_of, mean_of_figures, two_sided_p
 from prefbench.sweep.file import read_sweep
-from prefbench_tasks.synthetic_reviews import REVIEW_WORDS
 
-RATIOS = [0.5, 0.3333, 0.1429, 0.0909]  # 1:1, 2:1, 6:1, 10:1
 PUBLISHED = Path(__file__).parents[2] / "leaderboard"
+REVIEWS = PUBLISHED / "reviews"
+RATIOS = {"1-1": 0.5, "2-1": 0.3333, "6-1": 0.1429, "10-1": 0.0909}
+NOT_TOLD = {("dpo", 0.5), ("single_reward", 0.5)}
+"""Where maxmin is not told from whom."""
+VOTED = {"crowd_pref", "ordinal", "ordinal_dpo"}
+"""Aligners that need several labels of a pair, or are another one without."""
 
 
 @pytest.fixture(scope="module")
-def board():
-    frame = read_csv(PUBLISHED / "results.csv")
-    return frame.set_index(["aligner", "minority_ratio"])
-
-
-NOT_RUN = {
-    "bapo",
-    "best_constant",
-    "best_of_n",
-    "bfpo",
-    "crowd_pref",
-    "dpl",
-    "gold_best_of_n",
-    "kto",
-    "mean_variance_kl",
-    "modpo",
-    "ordinal",
-    "ordinal_dpo",
-    "pairwise_calibrated",
-    "pessimistic_median",
-    "shared_rep",
-    "sign_estimator",
-    "tempered",
-}
-"""Aligners that came after the board was made, beside all whose policies are told who asks."""
-NOT_RUN |= {"can", "group_dro_reward", "length_calibrated", "pecan", "rmod"} | {
-    "population_proportional",
-    "rmod_known_groups",
-}
+def rows():
+    """The published rows by aligner and ratio, of pairs with one label."""
+    found = [row for name in RATIOS for row in load_rows(REVIEWS / f"{name}.zip")]
+    return {
+        (row.first.aligner, row.first.minority_ratio): row
+        for row in found
+        if row.first.spec["task_options"].get("labels_per_pair", 1) == 1
+    }
 
 
 @pytest.fixture(scope="module")
-def aligners():
-    """Every built-in aligner that runs on language models and is older than the board."""
+def learned():
+    """Every built-in aligner that runs on language models and gives one policy to everybody."""
+    registry.load_plugins()
     return {
         entry.name
         for entry in registry.entries("aligner")
         if "causal_lm" in entry.backbones
         and "prefbench_baselines" in entry.function.__module__
         and not entry.sees
-    } - NOT_RUN
-
-
-def test_every_aligner_at_every_ratio_over_five_seeds(board, aligners):
-    assert set(board.index) == {(aligner, ratio) for aligner in aligners for ratio in RATIOS}
-    assert (board["status"] == "ok").all() and (board["n_seeds"] == 5).all()
-
-
-def test_the_board_follows_from_the_published_records(rows):
-    frame = frame_of(list(rows.values()))
-    columns = [name for name in frame.columns if name != "version"]
-    read = read_csv(PUBLISHED / "results.csv")
-    key = ["aligner", "minority_ratio"]
-    ours, theirs = (f.sort_values(key, ignore_index=True)[columns] for f in (frame, read))
-    pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
-
-
-def test_no_win_rate_shows_words_that_are_none():
-    """Shares of responses with one at 10:1 over five seeds, of policies and of the reference."""
-    shares = {}
-    for folder, record in find_records(PUBLISHED / "results.zip"):
-        if record.minority_ratio == 0.0909:
-            said = read_evidence(folder, columns=["response", "reference_response"])
-            shares.setdefault(record.aligner, []).append(
-                [
-                    np.mean(np.array(count_nonwords(said[name].to_pylist(), REVIEW_WORDS)) > 0)
-                    for name in said.column_names
-                ]
-            )
-    found = {name: np.mean(rows, axis=0) for name, rows in shares.items()}
-    counted = {
-        "reference": 0.02,
-        "maxmin": 0.015,
-        "dpo": 0.16,
-        "is_dpo": 0.29,
-        "single_reward_balanced": 0.39,
-        "em_dpo": 0.55,
-    }
-    for name, share in counted.items():
-        assert found[name][0] == pytest.approx(share, abs=0.005)
-        assert found[name][1] == pytest.approx(0.024, abs=0.001)
-    assert found["constant"][0] == 0
-
-
-@pytest.mark.slow
-def test_every_published_record_holds_against_its_evidence_and_the_others():
-    found = verify_board(runs_in(PUBLISHED / "results.zip"))
-    assert len(found) == 380
-    assert [(run.folder.name, run.wrong, run.odd) for run in found if run.wrong or run.odd] == []
-    # Its prompts were split otherwise than today's, so that a record is held against its evidence alone.
-    assert {said for run in found for said in run.unchecked} == {
-        "problem and utilities: imdb_two_group@1 is not here, this is @2"
     }
 
 
-def test_the_published_sweep_is_the_board(aligners):
-    cells = read_sweep(str(PUBLISHED / "sweep.toml")).expand()
-    assert {(cell.aligner, cell.minority_ratio, cell.seed) for cell in cells} == {
-        (aligner, ratio, seed) for aligner in aligners for ratio in RATIOS for seed in range(5)
-    }
-    assert len(runs_in(PUBLISHED / "results.zip")) == len(cells)
+def test_every_aligner_over_ten_seeds_where_the_minority_is_smallest(learned):
+    board = read_csv(REVIEWS / "10-1.csv")
+    assert set(board["aligner"]) == learned
+    assert (board["n_seeds"] == 10).all() and (board["status"] == "ok").all()
+    votes = board["variant"].str.contains("labels_per_pair")
+    assert set(board.loc[~votes, "aligner"]) == learned - VOTED
 
 
-def test_a_single_reward_leaves_the_minority_the_more_the_smaller_it_is(board):
-    rates = [board.loc[("single_reward", ratio), "minority_win_rate"] for ratio in RATIOS]
-    assert all(later < earlier for earlier, later in pairwise(rates)), rates
+def test_every_run_is_a_cell_of_the_sweep():
+    registry.load_plugins()
+    cells = {digest(cell.to_dict())[:16] for cell in read_sweep(str(PUBLISHED / "reviews.toml")).expand()}
+    for name in RATIOS:
+        runs = {record.spec_hash for _, record in find_records(REVIEWS / f"{name}.zip")}
+        assert runs and runs <= cells
 
 
-@pytest.fixture(scope="module")
-def rows():
-    """The published rows by aligner and ratio."""
-    return {
-        (row.first.aligner, row.first.minority_ratio): row for row in load_rows(PUBLISHED / "results.zip")
-    }
+@pytest.mark.parametrize("name", RATIOS)
+def test_a_board_follows_from_its_records(name):
+    frame, read = frame_of(load_rows(REVIEWS / f"{name}.zip")), read_csv(REVIEWS / f"{name}.csv")
+    columns = [column for column in frame.columns if column != "version"]
+    pd.testing.assert_frame_equal(frame[columns], read[columns], check_dtype=False)
 
 
 @pytest.fixture(scope="module")
 def compared(rows):
     """The project's own comparison of two rows' worst groups."""
 
-    def by_name(first, second, ratio):
+    def by_name(first, second, ratio=0.0909):
         found = compare_rows(matched(*(Side(name, [rows[name, ratio]]) for name in (first, second))))
         return next(m for m in found.measures if m.measure == "worst_group_win_rate")
 
     return by_name
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_maxmin_is_claimed_to_be_better_only_where_the_own_comparison_says_so(compared, ratio):
-    """docs/results.md: not against single_reward, and against dpo from 2:1 on."""
-    assert compared("maxmin", "single_reward", ratio).p_value > 0.05
-    against = compared("maxmin", "dpo", ratio)
-    assert (against.p_value < 0.01 and against.difference > 0.3) == (ratio < 0.5)
+def change(rows, aligner, figure, is_minority):
+    """What a group's figure has at 10:1 less what it has at 1:1, seed by seed."""
+    first, last = (
+        {
+            seed: next(getattr(g, figure) for g in record.groups if g.is_minority == is_minority)
+            for seed, record in rows[aligner, ratio].records.items()
+        }
+        for ratio in (RATIOS["1-1"], RATIOS["10-1"])
+    )
+    return mean_of_figures([last[seed] - first[seed] for seed in sorted(first)])
 
 
-def test_the_figures_of_the_page_are_those_of_the_comparison(compared):
-    page = Path(__file__).parents[2].joinpath("docs", "results.md").read_text(encoding="utf-8")
-    flat = " ".join(page.split())
-    found = compared("maxmin", "single_reward", 0.0909)
-    said = f"{found.difference:.2f} [{found.low:.2f}, {found.high:.2f}] and p = {found.p_value:.2g}"
-    assert said in flat
-    others = [f"{compared('maxmin', 'single_reward', ratio).p_value:.2g}" for ratio in RATIOS[:3]]
-    assert f"p is {others[0]}, {others[1]} and {others[2]}" in flat
-    against = [compared("maxmin", "dpo", ratio) for ratio in RATIOS[1:]]
-    spans = [f"{m.difference:.2f} [{m.low:.2f}, {m.high:.2f}]" for m in against]
-    assert f"{spans[0]}, {spans[1]} and {spans[2]}" in flat
-    paper = " ".join(Path(__file__).parents[2].joinpath("docs", "paper.md").read_text().split())
-    assert f"a difference of {said.replace(' and ', ' with ')}" in paper
+@pytest.mark.parametrize(
+    ("aligner", "figure"),
+    [("single_reward", "reward_accuracy"), ("single_reward", "win_rate"), ("dpo", "win_rate")],
+)
+def test_the_majority_gains_and_the_minority_loses_as_it_gets_smaller(rows, aligner, figure):
+    """T1 and T2 of docs/results.md."""
+    lost, gained = (change(rows, aligner, figure, is_minority) for is_minority in (True, False))
+    assert interval_of(lost, -1.0, 1.0).high < 0 < interval_of(gained, -1.0, 1.0).low
+    assert max(two_sided_p(lost), two_sided_p(gained)) < 0.05
 
 
-def test_five_ways_to_use_one_reward_per_group_are_above_dpo(rows):
-    """At 10:1, in the board's own sets: none of the five is told from another, all from dpo and gr_dpo."""
+def test_the_reward_of_everybody_still_orders_half_of_the_minoritys_pairs(rows):
+    for ratio in RATIOS.values():
+        of = [
+            next(g.reward_accuracy for g in record.groups if g.is_minority)
+            for record in rows["single_reward", ratio].records.values()
+        ]
+        assert np.mean(of) > 0.5
+
+
+@pytest.mark.parametrize("ratio", RATIOS.values())
+@pytest.mark.parametrize("other", ["dpo", "single_reward"])
+def test_maxmin_is_better_for_the_worst_off(compared, other, ratio):
+    """T3 of docs/results.md."""
+    found = compared("maxmin", other, ratio)
+    assert (found.p_value < 0.05 and found.difference > 0.1) == ((other, ratio) not in NOT_TOLD)
+
+
+def test_the_majority_pays_for_it(rows):
+    sides = (Side(name, [rows[name, 0.0909]]) for name in ("maxmin", "single_reward"))
+    found = {each.measure: each for each in compare_rows(matched(*sides)).measures}["group/sentiment"]
+    assert found.high < 0 and found.p_value < 0.05 and found.first > 0.7
+
+
+@pytest.mark.parametrize(
+    ("inferred", "known"), [("maxmin", "maxmin_known_groups"), ("rmod", "rmod_known_groups")]
+)
+def test_what_inferring_the_groups_costs_is_not_told_from_nothing(compared, inferred, known):
+    assert compared(inferred, known).p_value > 0.05
+
+
+@pytest.mark.parametrize("name", ["single_reward", "dpo"])
+def test_following_everybodys_labels_is_worse_for_the_worst_off_than_not_to_align(compared, name):
+    found = compared(name, "reference")
+    assert found.high < 0 and found.p_value < 0.05
+
+
+def test_balance_is_not_enough(compared):
+    found = compared("maxmin", "single_reward_balanced")
+    assert found.low > 0 and found.p_value < 0.05
+
+
+def test_the_best_ten_know_who_labelled(rows):
     role = roles(rows.values())
-    learners = [row for (name, ratio), row in rows.items() if ratio == 0.0909 and role[name] == "learner"]
-    pairs = [(a, b) for i, a in enumerate(learners) for b in learners[i + 1 :]]
-    p = holm([two_sided_p(compare(a, b, "worst_group_win_rate")[0]) for a, b in pairs])
-    told = {
-        frozenset((a.first.aligner, b.first.aligner))
-        for (a, b), each in zip(pairs, p, strict=True)
-        if each < 0.05
-    }
-    five = ("mpo", "soups", "welfare", "maxmin", "maxmin_known_groups")
-    assert all(frozenset((name, other)) in told for name in five for other in ("dpo", "gr_dpo"))
-    assert not any(frozenset((name, other)) in told for name in five for other in five if name != other)
+    board = read_csv(REVIEWS / "10-1.csv")
+    learners = board[(board["role"] == "learner") & ~board["variant"].str.contains("labels_per_pair")]
+    best = learners.sort_values("rank").head(10)
+    assert (best["needs"] != "nothing").all()
+    assert learners.sort_values("rank")["aligner"].iloc[-1] == "dpo" and role["dpo"] == "learner"
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_gold_is_ahead_and_no_null_does_well(board, ratio):
-    gold = board.loc[("gold_maxmin", ratio), "worst_group_win_rate"]
-    for aligner in ("maxmin", "maxmin_known_groups", "single_reward", "dpo"):
-        assert board.loc[(aligner, ratio), "worst_group_win_rate"] < gold
-    for null in ("reference", "constant", "longest", "shortest"):
-        assert board.loc[(null, ratio), "worst_group_win_rate"] < 0.52
+def test_one_word_is_above_every_learner_and_no_other_floor_is_above_one_half():
+    board = read_csv(REVIEWS / "10-1.csv").set_index("aligner")
+    worst = board["worst_group_win_rate"]
+    assert worst["best_constant"] > worst[board["role"] == "learner"].max()
+    for name in ("reference", "tempered", "constant", "shortest", "longest"):
+        assert np.max(worst[name]) < 0.52
+
+
+def test_several_labels_of_a_pair_help_nobody_but_maxmin():
+    """The board's own sets: maxmin is first, and the others are not told apart."""
+    board = read_csv(REVIEWS / "10-1.csv")
+    votes = board[board["variant"].str.contains("labels_per_pair") & (board["role"] == "learner")]
+    votes = votes.set_index("aligner")
+    assert tuple(votes.loc["maxmin", ["rank_low", "rank_high"]]) == (1, 1)
+    others = votes.drop("maxmin")
+    assert (others["rank_low"] <= 3).all() and (others["rank_high"] >= 5).all()
+    assert (others["worst_group_win_rate"] < 0.3).all()
 
 
 # --- personas -----------------------------------------------------------------------------------------------
@@ -219,7 +193,8 @@ def test_the_persona_table_is_called_old(personas):
     assert all("the old" in page.read_text(encoding="utf-8") for page in pages)
 
 
-def test_the_persona_table_is_whole_for_every_task_that_it_has(personas, aligners):
+def test_the_persona_table_is_whole_for_every_task_that_it_has(personas):
+    aligners = set(personas["aligner"])
     for _, rows in personas.groupby("task"):
         assert len(rows) == len(RATIOS) * len(aligners) and set(rows["aligner"]) == aligners
         assert (rows["status"] == "ok").all() and (rows["n_seeds"] == 5).all()
