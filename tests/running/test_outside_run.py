@@ -164,9 +164,9 @@ def test_wrong_names_are_one_line(tmp_path, words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--name", "a\nb"], "the policy's name is to be one line"),
-        (["--name", "x" * 201], "the policy's name is to be one line"),
-        (["--trainer", " "], "the policy's trainer is to be one line"),
+        (["--name", "a\nb"], "the policy's name has to be one line"),
+        (["--name", "x" * 201], "the policy's name has to be one line"),
+        (["--trainer", " "], "the policy's trainer has to be one line"),
         (["--link", "example.org"], "give one that begins with https://"),
         (["--link", "javascript:alert(1)"], "give one that begins with https://"),
     ],
@@ -185,7 +185,7 @@ def test_a_world_has_no_such_policies(tmp_path):
 
 
 def test_an_aligner_may_not_be_called_like_a_policy(lent):
-    with pytest.raises(UserError, match="before a colon is a kind of policies"):
+    with pytest.raises(UserError, match="before a colon stands a kind of policies"):
 
         @pb.aligner("responses:mine")
         def mine(view, backbone, options: pb.NoOptions) -> Echo:

@@ -286,33 +286,15 @@ def test_whatever_a_stranger_writes_is_a_sweep_or_a_mistake(table):
 def test_the_published_grid_is_every_aligner_that_language_models_have():
     from prefbench import registry
 
-    specs = read_sweep(str(REPOSITORY / "leaderboard" / "sweep.toml")).expand()
-    aligners = {spec.aligner for spec in specs}
-    younger = {"best_constant", "best_of_n", "gold_best_of_n", "shared_rep", "tempered"}
-    younger |= {
-        "bapo",
-        "bfpo",
-        "can",
-        "crowd_pref",
-        "dpl",
-        "group_dro_reward",
-        "kto",
-        "length_calibrated",
-        "mean_variance_kl",
-        "modpo",
-        "ordinal",
-        "ordinal_dpo",
-        "pairwise_calibrated",
-        "pecan",
-        "pessimistic_median",
-        "population_proportional",
-        "rmod",
-        "rmod_known_groups",
-        "sign_estimator",
-    }
-    for_everybody = [e for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees]
-    assert aligners == {e.name for e in for_everybody} - younger
-    assert {spec.minority_ratio for spec in specs} == {0.5, 0.3333, 0.1429, 0.0909}
-    assert {spec.seed for spec in specs} == set(range(5))
+    specs = read_sweep(str(REPOSITORY / "leaderboard" / "reviews.toml")).expand()
+    votes = [spec for spec in specs if spec.task_options.get("labels_per_pair", 1) == 3]
+    single = [spec for spec in specs if spec.task_options.get("labels_per_pair", 1) == 1]
+    for_everybody = {e.name for e in registry.entries("aligner") if "causal_lm" in e.backbones and not e.sees}
+    assert {spec.aligner for spec in specs} == for_everybody
+    aligners = {spec.aligner for spec in single}
+    assert for_everybody - aligners == {"crowd_pref", "ordinal", "ordinal_dpo"}
+    assert {spec.minority_ratio for spec in single} == {0.5, 0.3333, 0.1429, 0.0909}
+    assert {spec.minority_ratio for spec in votes} == {0.0909}
+    assert {spec.seed for spec in specs} == set(range(10))
     assert {(s.task, s.data, s.model) for s in specs} == {("imdb_two_group", "synthetic", "nano")}
-    assert len(specs) == len(aligners) * 4 * 5
+    assert len(single) == len(aligners) * 4 * 10
