@@ -15,8 +15,10 @@ import pandas as pd
 
 from prefbench import registry
 from prefbench.boards.compare import Side, compare_rows, matched
+from prefbench.boards.ranks import compare, roles
 from prefbench.boards.rows import Row, load_rows
 from prefbench.record.schema import GroupRecord, Record
+from prefbench.stats.comparisons import holm
 from prefbench.stats.runs import Mean, interval_of, mean_of_figures, two_sided_p
 
 WORST = "worst_group_win_rate"
@@ -79,6 +81,31 @@ def duels(rows: Sequence[Row], pairs: Iterable[tuple[str, str]] = DUELS) -> str:
                     "seeds": len(match.seeds),
                 }
             )
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def against_floor(rows: Sequence[Row], floor: str = "reference", level: float = 0.05) -> str:
+    """Every learner's worst group against a floor's, seed by seed, on one board; the largest first.
+
+    Bold is surely more than the floor's, in italics surely less, corrected by Holm over the learners.
+    """
+    role = roles(rows)
+    (least,) = (row for row in rows if row.first.aligner == floor)
+    learners = [row for row in rows if role[row.first.aligner] == "learner"]
+    found = [compare(row, least, WORST)[0] for row in learners]
+    sure = holm([two_sided_p(mean) for mean in found]) < level
+    lines = []
+    for row, mean, told in sorted(
+        zip(learners, found, sure, strict=True), key=lambda each: -each[1].estimate
+    ):
+        mark = "" if not told else "**" if mean.estimate > 0 else "*"
+        lines.append(
+            {
+                "needs": ", ".join(row.first.needs) or "nothing",
+                "aligner": f"`{row.first.aligner}`",
+                f"worst group, less that of `{floor}`": f"{mark}{said(mean)}{mark}",
+            }
+        )
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from claims import duels, ratio_of, trends
+from claims import against_floor, duels, ratio_of, trends
 from conditions import table as conditions_table
 from personal import table as personal_table
 from personas import across, worst
@@ -93,6 +93,9 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-votes": lambda: ranking(read(REVIEWS, [SMALLEST], votes=True)),
         "reviews-trends": lambda: trends(rows()),
         "reviews-duels": lambda: duels(rows()),
+        "reviews-floor": lambda: against_floor(
+            [row for row in rows() if row.first.minority_ratio == min(r.first.minority_ratio for r in rows())]
+        ),
         "reviews-resolved": lambda: resolved(board()),
         "reviews-beyond": lambda: beyond(board()),
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),

@@ -86,3 +86,39 @@ def test_a_trend_is_paired_by_seed(claims):
     assert lines[0] == ["aligner", "what", "of", "1:1", "10:1", "change [95%]", "p"]
     assert lines[3] == ["`dpo`", "win rate", "minority", "0.55", "0.20", "-0.35 [-0.99, +0.29]", "0.09"]
     assert len(lines) == 4
+
+
+def test_learners_are_held_against_a_floor_and_marked(claims, monkeypatch):
+    """One surely above, one surely below, one that cannot be told; floors and ceilings are no lines."""
+    seeds = range(10)
+
+    def scored(name, *rates):
+        return SimpleNamespace(first=SimpleNamespace(aligner=name, needs=["group"]), rates=rates)
+
+    rows = [
+        scored("reference", *[0.5] * 10),
+        scored("good", *[0.7 + 0.001 * seed for seed in seeds]),
+        scored("bad", *[0.2 + 0.001 * seed for seed in seeds]),
+        scored("unsure", *[0.55 + 0.2 * (-1) ** seed for seed in seeds]),
+        scored("gold", *[0.9] * 10),
+    ]
+    known = {"reference": "floor", "gold": "gold", **dict.fromkeys(("good", "bad", "unsure"), "learner")}
+    monkeypatch.setattr(claims, "roles", lambda rows: known)
+    monkeypatch.setattr(
+        claims,
+        "compare",
+        lambda one, two, _: (
+            claims.mean_of_figures([a - b for a, b in zip(one.rates, two.rates, strict=True)]),
+            True,
+        ),
+    )
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in claims.against_floor(rows).splitlines()[2:]
+    ]
+    assert [line[:2] for line in lines] == [["group", "`good`"], ["group", "`unsure`"], ["group", "`bad`"]]
+    assert [line[2] for line in lines] == [
+        "**+0.20 [+0.20, +0.21]**",
+        "+0.05 [-0.10, +0.20]",
+        "*-0.30 [-0.30, -0.29]*",
+    ]
