@@ -18,6 +18,7 @@ from prefbench.boards.compare import Side, compare_rows, matched
 from prefbench.boards.ranks import compare, roles
 from prefbench.boards.rows import Row, load_rows
 from prefbench.record.schema import GroupRecord, Record
+from prefbench.report.figures import ratio_label
 from prefbench.stats.comparisons import holm
 from prefbench.stats.runs import Mean, interval_of, mean_of_figures, two_sided_p
 
@@ -36,9 +37,9 @@ DUELS = (
 FIGURES = {"reward_accuracy": "reward accuracy", "win_rate": "win rate"}
 
 
-def ratio_of(share: float) -> str:
-    """`10:1` for 0.0909."""
-    return f"{1 / share - 1:.0f}:1"
+def has_single_labels(record: Record) -> bool:
+    """True of a run each of whose pairs one annotator labelled."""
+    return int(record.spec["task_options"].get("labels_per_pair", 1)) == 1
 
 
 def said(mean: Mean) -> str:
@@ -73,7 +74,7 @@ def duels(rows: Sequence[Row], pairs: Iterable[tuple[str, str]] = DUELS) -> str:
                 {
                     "worst group of": f"`{first}`",
                     "less that of": f"`{second}`",
-                    "ratio": ratio_of(ratio),
+                    "ratio": ratio_label(ratio),
                     "first": f"{found.first:.2f}",
                     "second": f"{found.second:.2f}",
                     "difference [95%]": f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
@@ -130,7 +131,7 @@ def trends(rows: Sequence[Row], aligners: Sequence[str] = ("single_reward", "dpo
                     "of": "minority" if is_minority else "majority",
                 }
                 for row, of in zip(mine, figures, strict=True):
-                    line[ratio_of(row.first.minority_ratio)] = f"{np.mean(list(of.values())):.2f}"
+                    line[ratio_label(row.first.minority_ratio)] = f"{np.mean(list(of.values())):.2f}"
                 if len(figures) > 1:
                     seeds = sorted(figures[0].keys() & figures[-1].keys())
                     change = mean_of_figures([figures[-1][seed] - figures[0][seed] for seed in seeds])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from claims import has_single_labels
 
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
@@ -36,9 +37,7 @@ def condition_of(record: Record) -> str:
 
 def is_shown(record: Record) -> bool:
     """True of one policy for everybody that learned of one label of each pair."""
-    if record.spec["task_options"].get("labels_per_pair", 1) > 1 or record.sees:
-        return False
-    return record.regret is not None
+    return has_single_labels(record) and not record.sees and record.regret is not None
 
 
 def regrets(records: Iterable[Record], world: str) -> tuple[dict[str, Regrets], dict[str, str]]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
-from claims import ratio_of
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
 from prefbench.boards.table import build
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
+from prefbench.report.figures import ratio_label
 
 
 def worst(frame: pd.DataFrame, measure: str) -> str:
@@ -26,7 +26,7 @@ def worst(frame: pd.DataFrame, measure: str) -> str:
     for row in frame.sort_values(["minority_ratio", measure], ascending=False).to_dict("records"):
         value, low, high = (row[f"{measure}{end}"] for end in ("", "_low", "_high"))
         said = str(row["status"]) if pd.isna(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-        cells[row["aligner"]][ratio_of(row["minority_ratio"])] = said
+        cells[row["aligner"]][ratio_label(row["minority_ratio"])] = said
     table = pd.DataFrame(cells).T
     last = frame[frame["minority_ratio"] == frame["minority_ratio"].min()].set_index("aligner")[measure]
     table = table.loc[sorted(table.index, key=lambda name: -last.get(name, float("-inf")))]
@@ -48,7 +48,7 @@ def directions(records: list[Record]) -> str:
     """T1 to T3 in figures: what happens to minority and majority as the ratio grows."""
     rows: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        ratio = ratio_of(record.minority_ratio)
+        ratio = ratio_label(record.minority_ratio)
         for group in record.groups:
             role = "minority" if group.is_minority else "majority"
             if record.aligner == "single_reward" and group.reward_accuracy is not None:
@@ -81,7 +81,7 @@ def main(runs_dir: Path) -> None:
         print(f"\nWorst group's win rate:\n\n{worst(part, 'worst_group_win_rate')}")
         if part[PROMPTED].notna().any():
             print(f"\nThe same with instructions in the prompt:\n\n{worst(part, PROMPTED)}")
-    smallest = ratio_of(frame["minority_ratio"].min())
+    smallest = ratio_label(frame["minority_ratio"].min())
     for measure, how in (("worst_group_win_rate", "as it is"), (PROMPTED, "with the instruction")):
         print(f"\n## Worst group at {smallest}, prompt {how}\n\n{across(frame, measure)}")
 

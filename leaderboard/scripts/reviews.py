@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from claims import ratio_of
+from claims import has_single_labels
 from regrets import VOTES, ranks
 
 from prefbench.boards.csv_file import read_csv
 from prefbench.record.evidence import read_items
 from prefbench.record.files import find_records
+from prefbench.report.figures import ratio_label
 from prefbench.stats.power import detectable_over_runs
 
 RATIOS = ("1-1", "2-1", "6-1", "10-1")
@@ -38,7 +39,7 @@ def ranking(frame: pd.DataFrame) -> str:
     """One row for each aligner and ratio, in the order of the boards: the largest worst group first."""
     table = pd.DataFrame(
         {
-            "ratio": frame["minority_ratio"].map(ratio_of),
+            "ratio": frame["minority_ratio"].map(ratio_label),
             "aligner": frame["aligner"],
             "needs": frame["needs"],
             "rank": ranks(frame),
@@ -61,7 +62,7 @@ def worst_by_ratio(frame: pd.DataFrame, names: Iterable[str] = WELL_KNOWN) -> st
     rows = []
     for name in names:
         mine = frame[frame["aligner"] == name].sort_values("minority_ratio", ascending=False)
-        cells = {ratio_of(row["minority_ratio"]): cell(row) for _, row in mine.iterrows()}
+        cells = {ratio_label(row["minority_ratio"]): cell(row) for _, row in mine.iterrows()}
         rows.append({"aligner": f"`{name}`", "needs": mine["needs"].iloc[0], **cells})
     return pd.DataFrame(rows).fillna("").to_markdown(index=False, disable_numparse=True)
 
@@ -83,8 +84,7 @@ def answers(board: Path, seed: int) -> str:
     """The first test prompts of a seed: what the reference answers, and what aligners make of it."""
     said = {}
     for folder, record in find_records(board):
-        single = record.spec["task_options"].get("labels_per_pair", 1) == 1
-        if record.seed == seed and record.aligner in ANSWERING and single:
+        if record.seed == seed and record.aligner in ANSWERING and has_single_labels(record):
             first = read_items(folder).drop_duplicates("prompt_id").head(ANSWERS)
             said["prompt"], said["reference"] = first["prompt"].tolist(), first["reference_response"].tolist()
             said[record.aligner] = first["response"].tolist()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from claims import against_floor, duels, ratio_of, trends
+from claims import against_floor, duels, has_single_labels, trends
 from conditions import table as conditions_table
 from personal import table as personal_table
 from personas import across, worst
@@ -34,6 +34,7 @@ from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import build
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
+from prefbench.report.figures import ratio_label
 
 PUBLISHED = Path(__file__).parents[1]
 PAGES = (PUBLISHED.parent / "README.md", *sorted((PUBLISHED.parent / "docs").glob("*.md")))
@@ -51,7 +52,7 @@ def by_seed(records: list[Record], value: str) -> str:
             figure = getattr(group, value)
             if figure is not None:
                 role = "minority" if group.is_minority else "majority"
-                rows[(record.aligner, ratio_of(record.minority_ratio), role)][record.seed] = figure
+                rows[(record.aligner, ratio_label(record.minority_ratio), role)][record.seed] = figure
     table = pd.DataFrame(rows).T.sort_index()
     table = table[sorted(table.columns)]
     table.insert(0, "mean", table.mean(axis=1))
@@ -65,23 +66,23 @@ def agreement(records: list[Record]) -> str:
     for record in records:
         if record.em is not None:
             pairs = record.spec["task_options"]["pairs_per_annotator"]
-            rows[(ratio_of(record.minority_ratio), pairs)][record.seed] = record.em.adjusted_rand_index
+            rows[(ratio_label(record.minority_ratio), pairs)][record.seed] = record.em.adjusted_rand_index
     table = pd.DataFrame(rows).T.sort_index(ascending=[True, False])
     table = table[sorted(table.columns)]
     table.index.names = ["ratio", "pairs per annotator"]
     return table.reset_index().to_markdown(index=False, floatfmt=".2f")
 
 
-def review_rows() -> list[Row]:
-    """Rows of the boards of reviews, of pairs with one label."""
-    rows = (row for name in RATIOS for row in load_rows(REVIEWS / f"{name}.zip"))
-    return [row for row in rows if row.first.spec["task_options"].get("labels_per_pair", 1) == 1]
+def review_rows(name: str) -> list[Row]:
+    """Rows of a board of reviews, of pairs with one label."""
+    return [row for row in load_rows(REVIEWS / f"{name}.zip") if has_single_labels(row.first)]
 
 
 def published() -> dict[str, Callable[[], str]]:
     """Every table that stands in a page, by its name."""
     registry.load_plugins()
     rows = functools.cache(review_rows)
+    every_ratio = functools.cache(lambda: [row for name in RATIOS for row in rows(name)])
     board = functools.cache(lambda: read(REVIEWS, [SMALLEST]))
     personas = read_csv(PUBLISHED / "personas.csv")
     personas["task"] = personas["task"].str.partition("@")[0]
@@ -91,11 +92,9 @@ def published() -> dict[str, Callable[[], str]]:
         "worst-by-ratio": lambda: worst_by_ratio(read(REVIEWS)),
         "reviews-ranking": lambda: ranking(board()),
         "reviews-votes": lambda: ranking(read(REVIEWS, [SMALLEST], votes=True)),
-        "reviews-trends": lambda: trends(rows()),
-        "reviews-duels": lambda: duels(rows()),
-        "reviews-floor": lambda: against_floor(
-            [row for row in rows() if row.first.minority_ratio == min(r.first.minority_ratio for r in rows())]
-        ),
+        "reviews-trends": lambda: trends(every_ratio()),
+        "reviews-duels": lambda: duels(every_ratio()),
+        "reviews-floor": lambda: against_floor(rows(SMALLEST)),
         "reviews-resolved": lambda: resolved(board()),
         "reviews-beyond": lambda: beyond(board()),
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),

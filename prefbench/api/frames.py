@@ -8,8 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefbench.api.results import Results, load
-from prefbench.boards.names import variant
+from prefbench.api.results import Results, load, what_was_run
 from prefbench.record.schema import Record
 
 if TYPE_CHECKING:
@@ -68,14 +67,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         low, high = getattr(record, f"{name}_ci") or (None, None)
         rates |= {name: getattr(record, name), f"{name}_low": low, f"{name}_high": high}
     return {
-        "task": f"{record.task}@{record.task_version}",
-        "model": record.model,
-        "data": record.data,
-        "minority_ratio": record.minority_ratio,
-        "aligner": record.aligner,
-        "variant": variant(record),
-        "seed": record.seed,
-        "status": record.status,
+        **what_was_run(record),
         "worst_group": record.worst_group,
         **rates,
         **{name: getattr(record, name) for name in FIGURES},

@@ -180,8 +180,9 @@ class Results(Shown):
         return rows_of(self._runs)
 
 
-def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
-    run = {
+def what_was_run(record: Record) -> dict[str, Any]:
+    """First columns of a frame of runs: what a run was, and how it ended."""
+    return {
         "task": f"{record.task}@{record.task_version}",
         "model": record.model,
         "data": record.data,
@@ -191,6 +192,10 @@ def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
         "seed": record.seed,
         "status": record.status,
     }
+
+
+def _group_rows(folder: Path, record: Record) -> Iterator[dict[str, Any]]:
+    run = what_was_run(record)
     measured = {name: getattr(record, name) for name in RUN_COLUMNS} | {"run": folder.name}
     for group in record.groups:
         yield {**run, "group": group.name, **{c: getattr(group, c) for c in GROUP_COLUMNS}, **measured}
