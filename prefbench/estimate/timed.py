@@ -52,7 +52,12 @@ def table() -> Table:
     return Table.model_validate_json((files("prefbench.estimate") / "timed.json").read_bytes())
 
 
+@functools.cache
+def _by_name() -> Mapping[tuple[str, str, str], Timed]:
+    """The rows by task, model and aligner: a sweep asks for each of its cells."""
+    return {(row.task, row.model, row.aligner): row for row in table().rows}
+
+
 def timed(spec: RunSpec) -> Timed | None:
     """The row of a specification's task, model and aligner, whatever its options; None if there is none."""
-    key = (spec.task, spec.model, spec.aligner)
-    return next((row for row in table().rows if (row.task, row.model, row.aligner) == key), None)
+    return _by_name().get((spec.task, spec.model, spec.aligner))
