@@ -47,7 +47,9 @@ def em_dpo(view: pb.View, backbone: pb.Backbone, options: EMDPOOptions) -> pb.Al
     assert pairs.user_id is not None and held_out.user_id is not None
     users, user = np.unique(pairs.user_id, return_inverse=True)
     if options.clusters > len(users):
-        raise pb.UserError(f"{options.clusters} clusters are more than the {len(users)} annotators.")
+        raise pb.UserError(
+            f"{options.clusters} clusters are more than the {len(users)} annotators: lower aligner.clusters."
+        )
     everybody = (
         fit_everybody(backbone, pairs, options, view.seed).models[0] if options.em == "plain" else None
     )

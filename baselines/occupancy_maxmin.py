@@ -31,7 +31,8 @@ def occupancy_maxmin(view: pb.View, backbone: pb.Backbone, options: OccupancyOpt
     process = backbone.world.process
     if process is None:
         raise pb.UserError(
-            "aligner 'occupancy_maxmin' needs a task of states and moves, such as gridworld_two_group."
+            "aligner 'occupancy_maxmin' needs a task of states and moves, such as gridworld_two_group: name "
+            "one."
         )
     train, held_out = (pairs_of(view.preferences[split]) for split in ("train", "validation"))
     rewards = fit_mixture(backbone, train, options, view.seed, held_out)

@@ -86,7 +86,10 @@ def check_alike(folder: Path, model: Any) -> None:
     try:
         found = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"'{folder}' has no config.json that can be read: {message_line(error)}") from None
+        raise UserError(
+            f"'{folder}' has no config.json that can be read: {message_line(error)}: name a folder that "
+            "save_pretrained wrote."
+        ) from None
     own = model.config.get_text_config()
     if found.model_type != own.model_type:
         raise UserError(
@@ -110,7 +113,10 @@ def gguf_file(folder: Path, named: str | None) -> dict[str, str]:
     """
     if named is not None:
         if Path(named).name != named or not (folder / named).is_file():
-            raise UserError(f"model.gguf_file={named}: no such file in '{folder}'.")
+            raise UserError(
+                f"model.gguf_file={named}: no such file in '{folder}': name one that is there, or leave it "
+                "out."
+            )
         return {"gguf_file": named}
     if any(folder.glob("*.safetensors")):
         return {}

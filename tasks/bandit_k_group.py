@@ -54,7 +54,9 @@ def bandit_k_group(
     each = _shares(groups, shares, minority_ratio)
     width = dimensions or groups + 1
     if width < groups:
-        raise pb.UserError(f"task.dimensions={width}: {groups} groups need {groups} or more.")
+        raise pb.UserError(
+            f"task.dimensions={width}: {groups} groups need {groups} or more: raise it, or leave it out."
+        )
     rng = pb.seeds.rng(seed, "world")
     psi = rng.normal(size=(states, actions, width)) / np.sqrt(width)
     training = annotators * pairs_per_annotator

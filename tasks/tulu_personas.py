@@ -345,7 +345,9 @@ def _check_personas(codes: tuple[str, ...]) -> None:
         if code not in PERSONAS:
             raise pb.UserError(f"no persona is called '{code}'.{suggest(code, PERSONAS)}")
         if codes.count(code) > 1:
-            raise pb.UserError(f"persona {code} is named twice: every group of a task needs a different one.")
+            raise pb.UserError(
+                f"persona {code} is named twice: every group of a task needs a different one; name another."
+            )
 
 
 def _shares(groups: int, minority_ratio: float) -> list[float]:

@@ -287,7 +287,9 @@ class Server:
                 f"name another variable with --allow-host {consent.place_of(self.base_url)}=VARIABLE."
             )
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise UserError(f"the variable {variable} does not hold a key: it has spaces or worse.")
+            raise UserError(
+                f"the variable {variable} does not hold a key: it has spaces or worse; export it again."
+            )
         consent.announce(self.base_url, variable)
         return key
 
@@ -349,7 +351,9 @@ def _check_url(url: str, option: str) -> None:
     except ValueError:
         raise UserError(f"{option} is no address: give one such as http://127.0.0.1:8000/v1.") from None
     if parts.username is not None or parts.password is not None:
-        raise UserError(f"{option} must not hold a name or a password: keys come from the environment.")
+        raise UserError(
+            f"{option} must not hold a name or a password: keys come from the environment; take it out."
+        )
     if not usable or parts.query or parts.fragment or not url.isprintable() or " " in url:
         raise UserError(f"{option} {url!r} is no address: give one such as http://127.0.0.1:8000/v1.")
 

@@ -64,7 +64,7 @@ def read_columns(path: Path, what: str = "reviews") -> Columns:
         return _read_csv(path) if suffix.startswith(".csv") else _read_json_lines(path)
     except UNREADABLE as error:
         raise UserError(
-            f"{path.name!r} is not readable as {suffix[1:]} ({message_or_type(error)})."
+            f"{path.name!r} is not readable as {suffix[1:]} ({message_or_type(error)}): write it again."
         ) from error
 
 

@@ -104,13 +104,20 @@ def read_prompts(path: str) -> list[str]:
         else:
             columns = read_columns(file, "prompts")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"prompts file '{path}' cannot be read ({message_or_type(error)}).") from None
+        raise UserError(
+            f"prompts file '{path}' cannot be read ({message_or_type(error)}): name another file."
+        ) from None
     named = [name for name in PROMPT_COLUMNS if name in columns]
     if not named:
-        raise UserError(f"prompts file '{path}' has none of the columns {', '.join(PROMPT_COLUMNS)}.")
+        raise UserError(
+            f"prompts file '{path}' has none of the columns {', '.join(PROMPT_COLUMNS)}: rename the one "
+            "with prompts."
+        )
     prompts = columns[named[0]]
     if not all(isinstance(prompt, str) for prompt in prompts):
-        raise UserError(f"prompts file '{path}': column {named[0]} holds something else than text.")
+        raise UserError(
+            f"prompts file '{path}': column {named[0]} holds something else than text: write it as text."
+        )
     return [prompt for prompt in prompts if prompt.strip()]
 
 
@@ -288,7 +295,7 @@ def _plan(
 ) -> _Questions:
     distinct = tuple(dict.fromkeys(prompts))
     if not distinct or not all(prompt.strip() for prompt in distinct):
-        raise UserError("generating needs prompts, none of them empty.")
+        raise UserError("generating needs prompts, none of them empty: give one a line.")
     for code in personas:
         if not _CODE.fullmatch(code):
             raise UserError(
@@ -302,7 +309,10 @@ def _plan(
     chosen = tuple(itertools.combinations(personas, 2)) if pairs is None else tuple((a, b) for a, b in pairs)
     for a, b in chosen:
         if a not in personas or b not in personas or a == b:
-            raise UserError(f"the pair ({a}, {b}) is not of two different personas among {list(personas)}.")
+            raise UserError(
+                f"the pair ({a}, {b}) is not of two different personas among {list(personas)}: name two of "
+                "these."
+            )
     if not chosen or len({frozenset(pair) for pair in chosen}) < len(chosen):
         raise UserError("pairs must name one pair of personas or more, each once.")
     return _Questions(distinct, dict(personas), chosen)

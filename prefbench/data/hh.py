@@ -67,7 +67,9 @@ def _hh_tables(data: str) -> tuple[str, Iterator[tuple[str, str, str]]]:
     try:
         flat = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES) and file.is_file())
     except OSError as error:
-        raise UserError(f"{data!r:.300} could not be read ({message_or_type(error)}).") from error
+        raise UserError(
+            f"{data!r:.300} could not be read ({message_or_type(error)}): name another file."
+        ) from error
     if not flat:
         raise UserError(
             f"{data!r:.300} holds neither helpful-base and harmless-base nor a jsonl, jsonl.gz or parquet "
@@ -88,7 +90,10 @@ def _split_files(root: Path, part: str) -> list[Path]:
             names = ", ".join(path.name for path in found)
             raise UserError(f"'{part}' holds {names}: keep one of them.")
         if split == "train" and not found:
-            raise UserError(f"{str(root)!r:.300} has no {part}/train.jsonl.gz: both parts are needed.")
+            raise UserError(
+                f"{str(root)!r:.300} has no {part}/train.jsonl.gz: both parts are needed; fetch it, or name "
+                "a file of HH-RLHF."
+            )
         files += found
     for path in files:
         refuse_way_out(root, path)

@@ -51,7 +51,9 @@ def split_files(folder: Path) -> list[Path]:
     try:
         found = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES) and p.is_file())
     except OSError as error:
-        raise UserError(f"{str(folder)!r:.300} could not be read ({message_or_type(error)}).") from error
+        raise UserError(
+            f"{str(folder)!r:.300} could not be read ({message_or_type(error)}): name another table."
+        ) from error
     if len(found) == 1:
         return found
     return [p for p in found if re.split(r"[.-]", p.name.lower(), maxsplit=1)[0] in _SPLITS]

@@ -33,7 +33,7 @@ def read_personas(folder: str, personas: Sequence[str]) -> Comparisons:
     for code in personas:
         if not re.fullmatch(r"[A-Za-z0-9_]+", code):
             raise UserError(
-                f"persona {code!r:.80} is no code of letters, digits and underscores such as P1A."
+                f"persona {code!r:.80} is no code: use letters, digits and underscores, as in P1A."
             )
     root = existing(folder, "the folder of persona files (P1A.json and others)")
     if not root.is_dir():

@@ -230,7 +230,10 @@ def text_features(pool: Pool) -> tuple[Floats, list[str], list[str]]:
     columns = {name: _standardised(values).reshape(-1, count) for name, values in raw.items()}
     kept = _independent({name: (x - x.mean(axis=1, keepdims=True)).ravel() for name, x in columns.items()})
     if not kept:
-        raise UserError(f"{pool.source!r}: all answers to a prompt look alike, so that no feature is left.")
+        raise UserError(
+            f"{pool.source!r}: all answers to a prompt look alike, so that no feature is left: name another "
+            "pool."
+        )
     left_out = [name for name in columns if name not in kept]
     return np.stack([columns[name] for name in kept], axis=2), kept, left_out
 

@@ -162,7 +162,7 @@ def _existing(data: str) -> Path:
 
 def _from_file(path: Path) -> tuple[_Split, _Split]:
     if not path.is_file():
-        raise UserError(f"--data {str(path)!r} is neither a file nor a folder.")
+        raise UserError(f"--data {str(path)!r} is neither a file nor a folder: check the path.")
     return _split_from_columns(read_columns(path), path.name), ([], None)
 
 
@@ -177,7 +177,9 @@ def _from_folder(folder: Path) -> tuple[_Split, _Split]:
             test = _acl_split(folder, "test") if (folder / "test").is_dir() else ([], None)
             return _acl_split(folder, "train"), test
     except OSError as error:
-        raise UserError(f"{str(folder)!r} could not be read ({message_or_type(error)}).") from error
+        raise UserError(
+            f"{str(folder)!r} could not be read ({message_or_type(error)}): name another file."
+        ) from error
     raise UserError(
         f"{str(folder)!r} holds neither train.parquet (or .csv, .jsonl) nor train/pos and train/neg: "
         "name the file itself, or the folder that holds it."
@@ -205,7 +207,10 @@ def _acl_split(folder: Path, split: str) -> _Split:
     for label, side in enumerate(("neg", "pos")):
         directory = folder / split / side
         if not directory.is_dir():
-            raise UserError(f"{str(folder)!r} has no {split}/{side}: the aclImdb layout has pos and neg.")
+            raise UserError(
+                f"{str(folder)!r} has no {split}/{side}: the aclImdb layout has pos and neg; name its top "
+                "folder, or a file with a column text."
+            )
         refuse_way_out(folder, directory)
         for path in sorted(directory.iterdir()):
             if path.suffix != ".txt" or not path.is_file():
@@ -216,7 +221,8 @@ def _acl_split(folder: Path, split: str) -> _Split:
                 texts.append(files.read_text(path, _REVIEW_BYTES, within=folder))
             except UNREADABLE as error:
                 raise UserError(
-                    f"{str(path)!r} is not readable as UTF-8 text ({message_or_type(error)})."
+                    f"{str(path)!r} is not readable as UTF-8 text ({message_or_type(error)}): save it as "
+                    "UTF-8."
                 ) from error
             labels.append(label)
     return texts, labels
@@ -229,7 +235,10 @@ def _split_from_columns(columns: Columns, name: str) -> _Split:
     texts = columns[text_column]
     for row, text in enumerate(texts, start=1):
         if not (text is None or isinstance(text, str) or text != text):  # text != text: a missing cell's NaN
-            raise UserError(f"{name!r}: column {text_column!r} has no text but {text!r:.40} in row {row}.")
+            raise UserError(
+                f"{name!r}: column {text_column!r} has no text but {text!r:.40} in row {row}: write it as "
+                "text, or leave the row out."
+            )
     labels = None if label_column is None else _labels(columns[label_column], label_column, name)
     return [text if isinstance(text, str) else "" for text in texts], labels
 

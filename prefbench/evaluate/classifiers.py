@@ -81,7 +81,10 @@ def fit_review_classifier(corpus: Corpus, empty: float) -> ReviewClassifier:
         texts, labels = texts[~held_out], labels[~held_out]
         accuracy_on = f"a held-out tenth ({len(test_labels)} reviews)"
     if len(np.unique(labels)) < 2:
-        raise UserError(f"{corpus.source!r} needs two or more reviews of each label to fit a classifier on.")
+        raise UserError(
+            f"{corpus.source!r} needs two or more reviews of each label to fit a classifier on: add some, "
+            "or name a larger source."
+        )
     pipeline = _fit_pipeline(corpus.source, texts, labels)
     accuracy = float(np.mean((pipeline.decision_function(test_texts) > 0) == (test_labels == 1)))
     name = f"classifier/1:{corpus.digest[:12]}:empty={float(empty)!r}"

@@ -238,7 +238,7 @@ def compare_answers(
     if not len(prompts) == len(old.responses) == len(new.responses):
         raise UserError(
             f"{len(prompts)} prompts, but '{old.name}' answered {len(old.responses)} and '{new.name}' "
-            f"{len(new.responses)}."
+            f"{len(new.responses)}: give one response to each prompt."
         )
     scores, differences = _met(prompts, old, new, wishes)
     groups = [ScoredGroup(wish.name, 1 / len(wishes), False) for wish in wishes]

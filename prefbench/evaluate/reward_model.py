@@ -82,9 +82,7 @@ def load_reward_model(model: str, *, batch_size: int = 16, device: str = "cpu") 
     folder = model_folder(model)
     tokenizer, network = load_network(model, folder)
     if network.config.num_labels != 1:
-        raise UserError(
-            f"{model!r} has {network.config.num_labels} labels: a reward model has one, its reward."
-        )
+        raise UserError(f"{model!r} has {network.config.num_labels} labels: name a model of one, its reward.")
     tokenizer.truncation_side = "left"
     return HubReward(
         f"reward_model/1:{model_name(model, folder)}", batch_size, tokenizer, network.to(device).eval()

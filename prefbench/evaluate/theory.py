@@ -111,7 +111,7 @@ def world_of(problem: Problem, without_noise: str) -> World:
         UserError: it has no world, or no label noise.
     """
     if problem.world is None:
-        raise UserError("this problem has no world to list: theory needs a task for the finite model.")
+        raise UserError("this problem has no world to list: name a task for the finite model.")
     if not problem.temperature > 0:
         raise UserError(
             f"task.temperature={problem.temperature:g}: without label noise {without_noise}; set "
@@ -176,7 +176,8 @@ def _independent(features: Floats, mass: Floats) -> tuple[Floats, Floats]:
     eigenvalues, vectors = np.linalg.eigh(covariance)
     if not eigenvalues[-1] > 0:
         raise UserError(
-            "the features are the same for all responses of a state: no reward can tell them apart."
+            "the features are the same for all responses of a state: no reward can tell them "
+            "apart; change task.dimensions."
         )
     varying = eigenvalues > RANK * eigenvalues[-1]
     gram = eigenvalues[varying]

@@ -62,7 +62,7 @@ class FunctionUtility(Utility):
         try:
             scores = np.asarray(self.function(list(prompts), list(responses)), dtype=np.float64)
         except Exception as error:  # a stranger's function may raise anything
-            raise UserError(f"{self.name} failed: {message_or_type(error)}.") from error
+            raise UserError(f"{self.name} failed: {message_or_type(error)}; mend it.") from error
         if scores.shape != (len(responses),) or not np.isfinite(scores).all():
             raise UserError(
                 f"{self.name} has to give one finite number for each of {len(responses)} responses, and gave "

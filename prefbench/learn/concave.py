@@ -96,7 +96,10 @@ class _Tangents:
         with np.errstate(all="ignore"):
             reached, slope = self.of.slope(values)
         if reached == np.inf:
-            raise UserError(f"welfare '{self.of.name}' is infinite at the groups' values {values.tolist()}.")
+            raise UserError(
+                f"welfare '{self.of.name}' is infinite at the groups' values {values.tolist()}: let it be "
+                "finite where all groups are well off."
+            )
         if not np.isfinite(reached) or not np.isfinite(slope).all():
             return -np.inf
         slack = CERTIFICATE * max(1.0, float(np.abs(slope).sum()))

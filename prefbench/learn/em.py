@@ -81,7 +81,10 @@ def fit_mixture(
         rewards = _fit_stored_mixture(backbone, pairs, options, seed, held_out)
     else:
         if held_out is None or not len(held_out):
-            raise UserError("aligner.select_clusters needs held-out pairs, and this task has none.")
+            raise UserError(
+                "aligner.select_clusters needs held-out pairs, and this task has none: set aligner.clusters "
+                "instead."
+            )
         rewards = _select_clusters(backbone, pairs, held_out, options, seed)
     say_what_was_not_learned(backbone, rewards)
     return rewards

@@ -62,9 +62,7 @@ def alpha_welfare(game: Game, alpha: float, shares: np.ndarray | None = None) ->
         PrefbenchError: the certificate was not reached.
     """
     if not alpha < 0:
-        raise UserError(
-            f"alpha={alpha:g}: this welfare is concave for alpha < 0 only; towards 0 it is the mean."
-        )
+        raise UserError(f"alpha={alpha:g}: this welfare is concave for alpha < 0 only: set it below 0.")
     prior = np.full(game.groups, 1 / game.groups) if shares is None else shares / shares.sum()
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

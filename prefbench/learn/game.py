@@ -39,7 +39,9 @@ class Game:
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
-            raise UserError(f"KL weight {self.beta:g}: an exact optimum needs a positive one.")
+            raise UserError(
+                f"KL weight {self.beta:g}: an exact optimum needs a positive one; give one above 0."
+            )
         if not np.isfinite(self.rewards).all():
             raise PrefbenchError("a reward is not finite, so there is no exact optimum: check the rewards.")
 

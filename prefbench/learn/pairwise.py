@@ -163,8 +163,8 @@ def labelled(loss: PairwiseLoss, pairs: Pairs) -> LabelledLoss:
         if name not in pairs.side:
             raise UserError(
                 f"the loss asks for the side column '{name}', and the pairs have "
-                f"{', '.join(sorted(pairs.side)) or 'none'}: the aligner has to need 'side', and the task to "
-                "bring it."
+                f"{', '.join(sorted(pairs.side)) or 'none'}: let the aligner need 'side', and name a task "
+                "that brings it."
             )
     return LabelledLoss(loss, pairs.strength, {name: pairs.side[name] for name in needs})
 

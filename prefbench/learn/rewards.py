@@ -215,7 +215,10 @@ def group_among(view: View, wanted: str | None, *, smallest: bool = False) -> st
             min(reversed(shares), key=shares.__getitem__) if smallest else max(shares, key=shares.__getitem__)
         )
     if wanted not in shares:
-        raise UserError(f"aligner.group: no group is called '{wanted}'; the task has {', '.join(shares)}.")
+        raise UserError(
+            f"aligner.group: no group is called '{wanted}'; the task has {', '.join(shares)}: name one of "
+            "them."
+        )
     return wanted
 
 

@@ -197,5 +197,10 @@ def load_simple_policy(folder: Path, backbone: Backbone) -> Policy | None:
             case "longest" | "shortest" as which:
                 return ExtremeLengthPolicy(backbone.reference, which, int(content["candidates"]))
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"'{path}' is damaged: it describes no policy.") from None
-    raise UserError(f"'{path}' describes a policy of the unknown kind {content['kind']!r}.")
+        raise UserError(
+            f"'{path}' is damaged: it describes no policy; remove its folder and run again."
+        ) from None
+    raise UserError(
+        f"'{path}' describes a policy of the unknown kind {content['kind']!r}: remove its folder and run "
+        "again."
+    )

@@ -67,11 +67,13 @@ class World:
         if shapes != {(states, choices)}:
             raise ValueError(f"features {self.features.shape} and {shapes} do not fit")
         if not self.beta > 0:
-            raise UserError(f"task.beta={self.beta:g}: an exact optimum needs a positive KL weight.")
+            raise UserError(
+                f"task.beta={self.beta:g}: an exact optimum needs a positive KL weight; set it above 0."
+            )
         if choices < 2:
             raise UserError("a world with one response leaves nothing to choose: give it two or more.")
         if not (np.isfinite(self.features).all() and np.isfinite(self.utilities).all()):
-            raise UserError("a feature or a utility of this world is not a finite number.")
+            raise UserError("a feature or a utility of this world is not a finite number: mend it.")
         if (self.reference <= 0).any() or not np.allclose(self.reference.sum(axis=1), 1):
             raise ValueError("reference probabilities must be positive and sum to one in each state")
         columns = tuple({text: i for i, text in enumerate(row)} for row in self.responses)
@@ -88,7 +90,9 @@ class World:
             raise UserError("a group is indifferent among all responses: give it something to want.")
         shown = shown / spread
         if np.abs(shown - shown[..., :1]).max() < 1e-9:
-            raise UserError("all groups of this world want the same: there is nothing to disagree about.")
+            raise UserError(
+                "all groups of this world want the same: there is nothing to disagree about; let one differ."
+            )
 
     @functools.cached_property
     def digest(self) -> str:

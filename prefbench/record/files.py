@@ -64,7 +64,7 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         raise UserError(f"no record at '{path}': give a run's folder or its {RECORD_FILE}.") from None
     except OSError as error:
-        raise UserError(f"record '{path}' cannot be read: {error.strerror}.") from None
+        raise UserError(f"record '{path}' cannot be read: {error.strerror}; make it readable.") from None
     except UnfitFile as error:
         raise UserError(f"record '{path}' cannot be read: {error}.") from None
     except ValueError as error:
@@ -86,7 +86,8 @@ def read_record(path: Path) -> Record:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "as a whole"
         raise UserError(
-            f"record '{path}' is not valid, field {where}: {one_line(first['msg']).rstrip('.')}."
+            f"record '{path}' is not valid, field {where}: {one_line(first['msg']).rstrip('.')}: run it "
+            "again."
         ) from None
 
 

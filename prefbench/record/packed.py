@@ -152,9 +152,9 @@ def board_at(path: Path) -> Board | None:
         state = os.stat(path)
         return _opened(str(path), state.st_mtime_ns, state.st_size, state.st_ino)
     except UnfitFile as error:
-        raise UserError(f"board '{path}' cannot be read: {error}.") from None
+        raise UserError(f"board '{path}' cannot be read: {error}; name another, or pack it again.") from None
     except OSError as error:
-        raise UserError(f"board '{path}' cannot be read: {error.strerror}.") from None
+        raise UserError(f"board '{path}' cannot be read: {error.strerror}; make it readable.") from None
     except ValueError as error:
         said = one_line(error).rstrip(".")[:80]
         raise UserError(f"board '{path}' is damaged ({said}): pack it again.") from None

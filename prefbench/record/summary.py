@@ -125,7 +125,7 @@ def _mean(column: pd.Series[float]) -> float:
     """The mean of a column that must not have gaps or infinities: nothing is averaged over."""
     mean = float(column.mean(skipna=False))
     if not math.isfinite(mean):
-        raise UserError(f"{ITEMS_FILE}: column '{column.name}' has a value that is not finite.")
+        raise UserError(f"{ITEMS_FILE}: column '{column.name}' has a value that is not finite: run it again.")
     return mean
 
 

@@ -117,5 +117,8 @@ class OpenRun:
         """
         folder = self.stages.of("policy") / FOLDER
         if not folder.is_dir():
-            raise UserError(f"the aligner '{self.run.record.aligner}' of this run left no rewards to export.")
+            raise UserError(
+                f"the aligner '{self.run.record.aligner}' of this run left no rewards to export: export "
+                "its policy."
+            )
         return load_rewards(self.backbone, folder)

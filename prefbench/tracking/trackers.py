@@ -27,7 +27,7 @@ def tracker_of(track: str | Tracker) -> Tracker:
         missing = [name for name in CALLS if not callable(getattr(track, name, None))]
         if missing:
             raise UserError(
-                f"track {track!r:.80} is no tracker: it has no method {' and no '.join(missing)}."
+                f"track {track!r:.80} is no tracker: it has no method {' and no '.join(missing)}: add it."
             )
         return track
     if track not in TRACKERS:

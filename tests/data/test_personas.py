@@ -121,7 +121,7 @@ def test_missing_folders_and_personas(tmp_path):
     path = persona(tmp_path, [rows_of()]) / "P1A.json"
     assert "is a file: name the folder" in refusal(read_personas, str(path), ["P1A"])
     for code in ("../P1A", "P1A/x", "", "P1A\n", "P 1"):
-        assert "is no code of letters" in refusal(read_personas, str(PERSONAS), [code])
+        assert "is no code: use letters" in refusal(read_personas, str(PERSONAS), [code])
 
 
 def test_links_out_of_the_persona_folder_are_refused(tmp_path):

@@ -197,7 +197,7 @@ def test_paths_are_told_by_their_last_part_and_servers_by_their_place() -> None:
     ("track", "said"),
     [
         ("wandbb", "unknown tracker 'wandbb'. Did you mean 'wandb'?"),
-        (object(), "is no tracker: it has no method started and no logged and no finished."),
+        (object(), "is no tracker: it has no method started and no logged and no finished: add it."),
     ],
 )
 def test_what_is_no_tracker_is_one_line_and_nothing_is_written(track: Any, said: str, tmp_path: Path) -> None:

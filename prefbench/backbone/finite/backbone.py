@@ -158,14 +158,21 @@ class Finite:
         try:
             table = load_file(path)[name]
         except (FileNotFoundError, KeyError, SafetensorError):
-            raise UserError(f"'{path}' holds no table '{name}': it is missing or damaged.") from None
+            raise UserError(
+                f"'{path}' holds no table '{name}': it is missing or damaged; remove its folder and run "
+                "again."
+            ) from None
         if table.shape != self.world.reference.shape:
             raise UserError(
                 f"'{path}' holds a table {list(table.shape)}, but the task's world has "
-                f"{list(self.world.reference.shape)} states and responses: it belongs to another task."
+                f"{list(self.world.reference.shape)} states and responses: it belongs to another "
+                "task; name a policy of this one."
             )
         if np.isnan(table).any() or (table == np.inf).any():
-            raise UserError(f"'{path}' holds values that are NaN or infinite: it is damaged.")
+            raise UserError(
+                f"'{path}' holds values that are NaN or infinite: it is damaged; remove its folder and run "
+                "again."
+            )
         return table
 
     @called_with(SoftTokensRequest)
@@ -209,7 +216,7 @@ class Finite:
         if not beta > 0:
             raise UserError(
                 f"aligner.kl_coefficient={beta:g}: where responses are listed the optimum is exact and needs "
-                "a positive one."
+                "a positive one; set it above 0, or leave it out."
             )
         game = self.game(request.prompts, request.rewards, beta)
         if self.options.optimiser == "ppo":
@@ -262,7 +269,10 @@ class Finite:
         path = folder / "policy.safetensors"
         table = self._table(path, "logprob")
         if not np.allclose(np.exp(table).sum(axis=1), 1.0, atol=1e-6):
-            raise UserError(f"'{path}' holds probabilities that do not sum to one: it is damaged.")
+            raise UserError(
+                f"'{path}' holds probabilities that do not sum to one: it is damaged; remove its folder and "
+                "run again."
+            )
         return FinitePolicy(self.world, table)
 
     def probabilities(self, policy: Policy) -> Floats | None:

@@ -233,17 +233,22 @@ def load_adapter(base: Base, folder: Path) -> Adapted:
     file = folder / "adapter_config.json"
     config = read_json(file)
     if not isinstance(config, dict):
-        raise UserError(f"'{file}' is damaged: it holds no settings.")
+        raise UserError(f"'{file}' is damaged: it holds no settings; save the adapter again.")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not (
         isinstance(rank, int) and 1 <= rank <= MOST_RANK and isinstance(alpha, int | float) and alpha > 0
     ):
-        raise UserError(f"'{file}' is damaged: r={rank} and lora_alpha={alpha} are no rank and scale.")
+        raise UserError(
+            f"'{file}' is damaged: r={rank} and lora_alpha={alpha} are no rank and scale; save the adapter "
+            "again."
+        )
     if config.get("peft_type") != "LORA" or (
         odd := sorted(name for name in _OTHER if config.get(name, False))
     ):
         what = f"with {', '.join(odd)}" if config.get("peft_type") == "LORA" else f"{config.get('peft_type')}"
-        raise UserError(f"'{folder}' holds an adapter {what}, which is not computed here: plain LoRA is.")
+        raise UserError(
+            f"'{folder}' holds an adapter {what}, which is not computed here: train a plain LoRA."
+        )
     adapter = Adapter(base, rank, alpha, seed=0)
     tensors = {PEFT_PREFIX + name: value for name, value in adapter.state_dict().items()}
     read_tensors(folder / "adapter_model.safetensors", tensors, base.digest)
@@ -259,7 +264,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        raise UserError(f"'{path}' is missing or damaged: it holds no JSON.") from None
+        raise UserError(
+            f"'{path}' is missing or damaged: it holds no JSON; save the adapter again."
+        ) from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | None) -> None:
@@ -280,7 +287,7 @@ def read_tensors(path: Path, tensors: Mapping[str, torch.Tensor], digest: str | 
             stored = {name: file.get_tensor(name) for name in file.keys()}
             made_for = (file.metadata() or {}).get("base", digest)
     except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"'{path}' could not be read: {message_line(error)}") from None
+        raise UserError(f"'{path}' could not be read, so save it again: {message_line(error)}") from None
     same = stored.keys() == tensors.keys() and all(
         stored[name].shape == value.shape for name, value in tensors.items()
     )

@@ -318,7 +318,9 @@ class CausalLM:
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             if is_out_of_memory(error) or getattr(error, "errno", None) not in (None, errno.ENOENT):
                 raise
-            raise UserError(f"'{folder}' could not be loaded as a policy: {message_line(error)}") from None
+            raise UserError(
+                f"'{folder}' could not be loaded as a policy, so save it again: {message_line(error)}"
+            ) from None
         if wrong is not None:
             raise UserError(f"policy '{folder}': {wrong}: use it with the model that it was trained from.")
         return model

@@ -40,7 +40,9 @@ def device_of(options: ModelOptions, threads: int) -> torch.device:
     given = team().device
     if given is not None:  # by the launcher
         if wanted not in ("auto", given.type):
-            raise UserError(f"model.device={wanted}, but the processes of this run are on {given.type}.")
+            raise UserError(
+                f"model.device={wanted}, but the processes of this run are on {given.type}: leave it at auto."
+            )
         return given
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"

@@ -81,7 +81,7 @@ def save_classifier(
     if not off <= MOST_OFF.get(reward.backbone.reference.model.dtype, max(MOST_OFF.values())):
         raise UserError(
             f"{type(model).__name__} computes something else than the reward that was learned (it is off by "
-            f"{off:.2g}): this architecture's rewards cannot be exported."
+            f"{off:.2g}): export the rewards of another model."
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -112,7 +112,9 @@ def _empty(reward: LMReward, tokenizer: Any) -> tuple[Any, nn.Linear]:
         if isinstance(child, nn.Linear) and child.weight.shape == reward.model.head.weight.shape
     ]
     if len(outputs) != 1:
-        raise UserError(f"{type(model).__name__} has no plain linear output: its rewards cannot be exported.")
+        raise UserError(
+            f"{type(model).__name__} has no plain linear output: export the rewards of another model."
+        )
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         with seeds.torch_seeded(0, "padding"):
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

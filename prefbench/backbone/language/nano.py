@@ -27,7 +27,10 @@ def build_nano(request: ModelRequest, options: NanoOptions) -> CausalLM:
     device = device_of(options, threads=1)
     problem = request.problem
     if options.width % options.heads:
-        raise UserError(f"model.width={options.width} is not a multiple of model.heads={options.heads}.")
+        raise UserError(
+            f"model.width={options.width} is not a multiple of model.heads={options.heads}: set one of them "
+            "so that it is."
+        )
     if options.context <= problem.response_tokens:
         raise UserError(
             f"model.context={options.context} leaves no room for a prompt before {problem.response_tokens} "

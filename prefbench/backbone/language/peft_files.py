@@ -35,9 +35,11 @@ def adapter_settings(folder: Path) -> Mapping[str, Any]:
     try:
         found = read_json(folder / ADAPTER)
     except (OSError, ValueError) as error:
-        raise UserError(f"'{folder / ADAPTER}' cannot be read: {message_line(error)}.") from None
+        raise UserError(
+            f"'{folder / ADAPTER}' cannot be read, so save the adapter again: {message_line(error)}."
+        ) from None
     if not isinstance(found, dict):
-        raise UserError(f"'{folder / ADAPTER}' is damaged: it holds no settings.")
+        raise UserError(f"'{folder / ADAPTER}' is damaged: it holds no settings; save the adapter again.")
     return found
 
 
@@ -55,7 +57,8 @@ def merged(model: Any, folder: Path) -> Any:
     computed = {name: settings[name] for name in _COMPUTED if name in settings}
     if settings.get("peft_type") != "LORA":
         raise UserError(
-            f"policy folder '{folder}' holds an adapter of type {settings.get('peft_type')}, not LORA."
+            f"policy folder '{folder}' holds an adapter of type {settings.get('peft_type')}, not LORA: save "
+            "a LoRA, or merge it and name the merged model."
         )
     try:
         tensors = load_file(folder / ADAPTER_WEIGHTS)
@@ -63,12 +66,16 @@ def merged(model: Any, folder: Path) -> Any:
         adapted = get_peft_model(model, LoraConfig(**computed))
         result = set_peft_model_state_dict(adapted, tensors)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
-        raise UserError(f"the adapter in '{folder}' does not fit its base: {message_line(error)}") from None
+        raise UserError(
+            f"the adapter in '{folder}' does not fit its base, so name its own with --set "
+            f"policy.base=FOLDER: {message_line(error)}"
+        ) from None
     lost = [name for name in result.missing_keys if "lora_" in name]
     if lost or result.unexpected_keys:
         name = next(iter([*result.unexpected_keys, *lost]))
         raise UserError(
-            f"the adapter in '{folder}' does not fit its base: weights such as {name} have no place."
+            f"the adapter in '{folder}' does not fit its base: weights such as {name} have no place; name "
+            "the base that it was trained on with --set policy.base=FOLDER."
         )
     if odd:
         raise UserError(f"the adapter in '{folder}' holds NaN or infinities, as in {odd[0]}: train it again.")

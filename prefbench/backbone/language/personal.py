@@ -42,9 +42,11 @@ def fit(backbone: LanguageModel, request: SoftTokensRequest) -> PolicyOf:
             weights are shared out to processes.
     """
     if getattr(request.loss, "ratios", False):
-        raise UserError("soft tokens are trained by a loss of the difference of log-ratios, such as DPO's.")
+        raise UserError("soft tokens need a loss of the difference of log-ratios: give one such as DPO's.")
     if team().sharded:
-        raise UserError("soft tokens are not trained where several processes share a model's weights out.")
+        raise UserError(
+            "soft tokens are not trained where processes share a model's weights: run without FSDP."
+        )
     pairs, options, tokens = request.pairs, request.options, request.tokens
     assert pairs.user_id is not None
     place = {name: i for i, name in enumerate(np.unique(pairs.user_id).tolist(), start=1)}

@@ -58,7 +58,9 @@ def load_pretrained(
     if team().sharded:
         _check_sharding(options)
     if is_missing_folder(source):
-        raise UserError(f"model folder '{source}' does not exist.")
+        raise UserError(
+            f"model folder '{source}' does not exist: check the path, or take one of `prefbench list models`."
+        )
     folder = Path(source).expanduser()
     local = folder.is_dir()
     gguf = weights.gguf_file(folder, options.gguf_file) if local else {}
@@ -77,7 +79,9 @@ def load_pretrained(
     except UserError:
         raise
     except ImportError as error:
-        raise UserError(f"model '{source}': {message_line(error)}") from None
+        raise UserError(
+            f"model '{source}' cannot be read, so install what it needs: {message_line(error)}"
+        ) from None
     except Exception as error:  # a damaged folder may break its reader anywhere
         if is_out_of_memory(error):
             raise
@@ -112,7 +116,9 @@ def _check_folder(folder: Path) -> None:
     try:
         refuse_odd_files(folder, MODEL_FILES)
     except (OSError, ValueError) as error:
-        raise UserError(f"model folder '{folder}' cannot be read: {message_line(error)}.") from None
+        raise UserError(
+            f"model folder '{folder}' cannot be read, so name another: {message_line(error)}."
+        ) from None
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"model folder '{folder}' holds adapters, not a whole model: merge them into their base first."
@@ -122,9 +128,12 @@ def _check_folder(folder: Path) -> None:
         files = set(read_json(index)["weight_map"].values()) if index.exists() else set()
         outside = sorted(name for name in files if Path(name).name != name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"model folder '{folder}': {index.name} is damaged.") from None
+        raise UserError(f"model folder '{folder}': {index.name} is damaged: save the model again.") from None
     if outside:
-        raise UserError(f"model folder '{folder}': {index.name} names files outside of it ({outside[0]}).")
+        raise UserError(
+            f"model folder '{folder}': {index.name} names files outside of it ({outside[0]}): put them "
+            "into it."
+        )
 
 
 def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
@@ -132,7 +141,7 @@ def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
         return
     asked = f"model.quantise={options.quantise}"
     if not options.lora:
-        raise UserError(f"{asked} leaves no weights to train: it needs model.lora=true.")
+        raise UserError(f"{asked} leaves no weights to train: set model.lora=true.")
     if options.steps:
         raise UserError(f"{asked} cannot be fine-tuned first: set model.steps=0, or model.quantise=none.")
     if device.type != "cuda":
@@ -144,7 +153,7 @@ def _check_quantising(options: PretrainedOptions, device: torch.device) -> None:
 def _check_sharding(options: PretrainedOptions) -> None:
     """Refuse what would need weights that FSDP has cut up."""
     if not options.lora:
-        raise UserError("FSDP cuts up weights that are not trained: it needs model.lora=true.")
+        raise UserError("FSDP cuts up weights that are not trained: set model.lora=true.")
     if options.steps:
         raise UserError("FSDP leaves the base as it is: set model.steps=0, or launch without FSDP.")
     if options.quantise != "none":
@@ -180,7 +189,7 @@ def _read(source: str, options: PretrainedOptions, device: torch.device, gguf: d
     if len(tokenizer) > rows:
         raise UserError(
             f"model '{source}': the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
-            "they do not belong together."
+            "they do not belong together; save model and tokenizer into one folder."
         )
     return tokenizer, fuse_activations(model)
 
@@ -214,7 +223,8 @@ def _read_gguf(source: str, options: PretrainedOptions, gguf: dict[str, str]) ->
     if beyond:
         raise UserError(
             f"model '{source}': {gguf['gguf_file']} holds {len(beyond)} weights that the model it describes "
-            f"does not have, such as {beyond[0]}: it is damaged, or not that of a causal language model."
+            f"does not have, such as {beyond[0]}: it is damaged, or not that of a causal language model; "
+            "fetch it again, or name another."
         )
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -243,7 +253,8 @@ def _whole_model(source: str, options: PretrainedOptions, **more: Any) -> Any:
     model, wrong = weights.load(AutoModelForCausalLM, source, dtype=dtype, trust_remote_code=False, **more)
     if wrong is not None:
         raise UserError(
-            f"model '{source}': {wrong}: they are damaged, or not those of a causal language model."
+            f"model '{source}': {wrong}: they are damaged, or not those of a causal language model; fetch "
+            "them again, or name another model."
         )
     return model
 
@@ -255,7 +266,8 @@ def codec_of(tokenizer: Any, model: Any, problem: Problem, options: PretrainedOp
     )
     if context <= problem.response_tokens:
         raise UserError(
-            f"model.context={context} leaves no room for {problem.response_tokens} response tokens."
+            f"model.context={context} leaves no room for {problem.response_tokens} response tokens: raise "
+            "it, or lower task.response_tokens."
         )
     chat = options.chat_template == "model" or (options.chat_template == "auto" and problem.chat)
     if chat and tokenizer.chat_template is None:

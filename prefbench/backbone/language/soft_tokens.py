@@ -127,9 +127,9 @@ def load(model: Any, folder: Path, backbone: LanguageModel) -> LMPolicy | None:
         with safe_open(path, framework="pt") as file:
             shape = list(file.get_slice(NAME).get_shape())
     except SafetensorError as error:
-        raise UserError(f"'{path}' could not be read: {message_line(error)}") from None
+        raise UserError(f"'{path}' could not be read, so save it again: {message_line(error)}") from None
     if len(shape) != 2 or shape[0] > MOST or shape[1] != beyond.rows.shape[1]:
-        raise UserError(f"'{path}' belongs to another model: its tokens are of shape {shape}.")
+        raise UserError(f"'{path}' belongs to another model: its tokens are of shape {shape}; use it there.")
     rows = beyond.rows.new_zeros(shape)
     read_tensors(path, {NAME: rows}, backbone.adapted_digest)
     beyond.rows = rows

@@ -97,7 +97,7 @@ def open_folder(request: PolicyRequest, options: FolderOptions) -> Outside:
         options = options.model_copy(update={"gguf_file": folder.name})
         request, folder = replace(request, source=str(folder.parent)), folder.parent
     elif is_missing_folder(request.source):
-        raise UserError(f"policy folder '{request.source}' does not exist.")
+        raise UserError(f"policy folder '{request.source}' does not exist: check the path.")
     if folder.is_dir():
         identity["files"] = _check(folder)
         if (folder / ADAPTER).exists():
@@ -105,7 +105,9 @@ def open_folder(request: PolicyRequest, options: FolderOptions) -> Outside:
             identity["base"] = _identified(base)
             options = options.model_copy(update={"base": base})
         elif options.base is not None:
-            raise UserError(f"policy folder '{folder}' holds a whole model: policy.base is for adapters.")
+            raise UserError(
+                f"policy folder '{folder}' holds a whole model: policy.base is for adapters; leave it out."
+            )
     else:
         identity["hub"] = _identified(request.source)
     policy = FolderPolicy(request, options)
@@ -122,7 +124,9 @@ def _check(folder: Path) -> str:
     try:
         refuse_odd_files(folder, MODEL_FILES)
     except (OSError, ValueError) as error:
-        raise UserError(f"policy folder '{folder}' cannot be read: {message_line(error)}.") from None
+        raise UserError(
+            f"policy folder '{folder}' cannot be read, so name another: {message_line(error)}."
+        ) from None
     names = {path.name for path in folder.iterdir()}
     if ADAPTER in names and ADAPTER_WEIGHTS not in names:
         raise UserError(

@@ -59,13 +59,13 @@ def read_responses(request: PolicyRequest, options: ResponsesOptions) -> Outside
     """
     path = Path(request.source).expanduser()
     if not path.is_file():
-        raise UserError(f"responses file '{request.source}' does not exist.")
+        raise UserError(f"responses file '{request.source}' does not exist: check the path.")
     table = read_columns(path, "responses")
     where = f"responses file '{request.source}'"
     table, writer = _of_writer(table, options.writer, where, request.section)
     length = len(next(iter(table.values()), []))
     if not length:
-        raise UserError(f"{where} has no rows.")
+        raise UserError(f"{where} has no rows: name a file with a response to each test prompt.")
     places, unknown = _places(table, request.problem.measured, where)
     samples = _samples(table, length, where)
     texts = _texts(table, where)
@@ -135,7 +135,8 @@ def _refuse_other_prompts(
     if wrong:
         raise UserError(
             f"{where} has {len(wrong)} rows whose prompt is not the test prompt of that {ID}, the first is "
-            f"row {wrong[0] + 1}: the prompts are of another seed or of other options, or were edited."
+            f"row {wrong[0] + 1}: the prompts are of another seed or of other options, or were edited; "
+            "`prefbench evaluate --write-prompts FILE` writes those that are asked."
         )
 
 
@@ -158,7 +159,7 @@ def _texts(table: Columns, where: str) -> list[str]:
     if odd:
         raise UserError(
             f"{where}: column '{name}' holds what is no Unicode text in {len(odd)} rows, the first is row "
-            f"{odd[0] + 1}."
+            f"{odd[0] + 1}: write them as UTF-8."
         )
     return texts
 
@@ -188,7 +189,10 @@ def _of_writer(table: Columns, wanted: str | None, where: str, section: str) -> 
     """
     name = _column(table, WRITER)
     if name is None and wanted is not None:
-        raise UserError(f"{where} has no column '{WRITER[0]}' or '{WRITER[1]}' to find '{wanted}' in.")
+        raise UserError(
+            f"{where} has no column '{WRITER[0]}' or '{WRITER[1]}' to find '{wanted}' in: add one, or leave "
+            f"{section}.writer out."
+        )
     if name is None:
         return table, None
     writers = sorted({str(cell) for cell in table[name] if cell is not None})
@@ -229,7 +233,7 @@ def _arranged(
     if missing:
         raise UserError(
             f"{where} lacks responses to {len(missing)} of {count} test prompts, the first is "
-            f"{_shown(request, missing[0])}."
+            f"{_shown(request, missing[0])}: add them."
         )
     most = max(j for _, j in times) + 1
     if most != request.samples:
@@ -241,7 +245,7 @@ def _arranged(
     if short:
         raise UserError(
             f"{where} lacks some of samples 0 to {most - 1} of {len(short)} prompts, the first is "
-            f"{_shown(request, short[0])}."
+            f"{_shown(request, short[0])}: add them, or number the samples from 0."
         )
     text_of = {(place, j): text for place, j, text in found}
     return [[text_of[place, j] for j in range(most)] for place in range(count)]

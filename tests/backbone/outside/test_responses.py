@@ -115,7 +115,7 @@ def broken(name, rows):
         ("edited", "has 50 rows whose prompt is not the test prompt of that prompt_id, the first is row 1"),
         ("generators", "by 2 writers, such as m0 and m1: say which with --set policy.writer=NAME"),
         ("sample", "lacks some of samples 0 to 1 of 1 prompts, the first is prompt 49"),
-        ("surrogate", "column 'response' holds what is no Unicode text in 1 rows, the first is row 1."),
+        ("surrogate", "column 'response' holds what is no Unicode text in 1 rows, the first is row 1: write them as UTF-8."),
         ("no rows", "is empty"),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_is_no_table(tmp_path, content):
 
 def test_a_file_that_is_not_there(tmp_path):
     done = evaluated(f"responses:{tmp_path}/none.jsonl", tmp_path / "runs")
-    assert done.code == 2 and done.error.endswith("none.jsonl' does not exist.")
+    assert done.code == 2 and done.error.endswith("none.jsonl' does not exist: check the path.")
 
 
 def test_a_file_is_measured_before_it_is_read(tmp_path, monkeypatch):
