@@ -56,6 +56,16 @@ def test_bash_completes_what_was_begun(on_path):
     assert registered == "complete -o default -F _prefbench_completion prefbench"
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_what_was_begun(on_path):
+    begun = 'complete -C "prefbench r"; complete -C "prefbench run --task imdb"'
+    script = f"prefbench completion fish | source; {begun}"
+    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True)
+    offered = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [word for word, _ in offered] == ["report", "run", "imdb_two_group"]
+    assert offered[2][1].startswith("Movie reviews")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
