@@ -31,14 +31,6 @@ LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?!https?:|#)([^)\s#]
 MODULE = re.compile(r"^## (prefbench\.[\w.]+)\n\n[^\n]+$", re.MULTILINE)
 FACE = re.compile(r"^### pb\.(\w+)\n\n[^\n]+$", re.MULTILINE)
 TITLED = re.compile(r"[\w-]+\.md")
-INLINE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
-HYPHENED = re.compile(r"(?<!\S)(?=\S{2,30}(?!\S))\S*-\S*")
-CELL = re.compile(r"<td((?: style=\"[^\"]*\")?)>(.*?)</td>", re.DOTALL)
-LONG = 60
-"""Characters of a cell that are many."""
-INTERVAL = re.compile(r"\[[\d.,+% -]+\]|(?:±|&lt;) [\d.]+")
-NAME = 12
-"""Characters of a name that may be broken between its parts where a table has no room for more."""
 FETCHED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 
 
@@ -95,27 +87,6 @@ def _link(link: re.Match[str], here: PurePosixPath, titles: Mapping[str, str]) -
         words = titles.get(place, words)
     folder = here.relative_to("docs") if here.parts[:1] == ("docs",) else here
     return f"[{words}]({relpath(place, folder)}{anchor})"
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """The page's text, broken where a reader would break it: in tables long names may, options never."""
-    html = INLINE.sub(lambda code: f"<code>{HYPHENED.sub(_whole, code[1])}</code>", html)
-    return CELL.sub(_cell, html)
-
-
-def _whole(word: re.Match[str]) -> str:
-    return f'<span class="whole">{word[0]}</span>'
-
-
-def _cell(cell: re.Match[str]) -> str:
-    """A cell of a table: the style sheet keeps a full one from getting narrow, and intervals in one line."""
-    kind = ' class="long"' if len(cell[2]) >= LONG else ""
-    return f"<td{kind}{cell[1]}>{INTERVAL.sub(_whole, INLINE.sub(_name, cell[2]))}</td>"
-
-
-def _name(code: re.Match[str]) -> str:
-    parts = re.sub("([_/=])", r"\1<wbr>", code[1]) if len(code[1]) > NAME else code[1]
-    return f"<code>{parts}</code>"
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -76,35 +76,6 @@ def test_where_a_file_is_named_the_site_says_the_title_of_its_page(hook):
     assert text == "[The ideas](y.md)"
 
 
-def test_options_stay_whole_and_code_blocks_as_they_are(hook):
-    said = "<p><code>run --dry-run x</code></p><pre><span></span><code>run --dry-run x</code></pre>"
-    whole = said.replace("--dry-run", '<span class="whole">--dry-run</span>', 1)
-    assert hook.on_page_content(said) == whole
-    long = f"<code>a {'b-' * 20}</code>"
-    assert hook.on_page_content(long) == long
-
-
-def test_long_cells_are_told_from_short_ones_beside_them(hook):
-    long = "word " * 20
-    said = f'<tr><td>short</td><td style="text-align: right;">{long}</td><td>1</td></tr>'
-    assert hook.on_page_content(said) == said.replace("<td style", '<td class="long" style')
-
-
-def test_intervals_in_tables_stay_in_a_line(hook):
-    for interval in ("[0.48, 0.57]", "± 0.02", "&lt; 0.001", "[-1%, +0.5%]"):
-        whole = f'<td>0.53 <span class="whole">{interval}</span></td>'
-        assert hook.on_page_content(f"<td>0.53 {interval}</td>") == whole
-    for said in ("", "1", "0.69, 0.73", "R[i, k]", "[a]"):
-        assert hook.on_page_content(f"<td>{said}</td>") == f"<td>{said}</td>"
-
-
-def test_long_names_in_tables_may_break_after_their_parts(hook):
-    name = "<code>learn/fit_mixture.py</code>"
-    said = f"<td>{name} <code>user_id</code></td><p>{name}</p>"
-    broken = said.replace("learn/fit_mixture", "learn/<wbr>fit_<wbr>mixture", 1)
-    assert hook.on_page_content(said) == broken
-
-
 def test_links_to_and_from_notebooks_lead_to_pages(hook):
     said = "[n](notebooks/first_run.py) [p](python.md#records-as-frames)"
     assert hook.on_page_markdown(said, page("x.md"), FILES) == said.replace(".py)", ".md)")
