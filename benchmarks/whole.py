@@ -164,6 +164,7 @@ def lines(found: Mapping[str, Any]) -> Sequence[str]:
         f"{one['multiple']:.1f} times its floor, and the {len(one['multiples'])} runs "
         f"{', '.join(f'{multiple:.1f}' for multiple in one['multiples'])}; "
         f"most memory {one['memory'] / 1e9:.2f} GB",
+        "",
         f"sweep of {many['cells']} cells: {many['sweep']:.0f} s; one after another "
         f"{separate:.0f} s (from {len(many['single'])} of them): {many['sweep'] / separate:.0%}",
     ]

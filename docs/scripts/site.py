@@ -2,12 +2,14 @@
 
 A link out of docs/ leads nowhere on the site. CONTRIBUTING.md, CHANGELOG.md and the published page
 come along, docs/index.md is there in README.md's place, and of a link to anything else its words are kept.
-Notebooks are executed, and a link to one leads to its page.
+Notebooks are executed, and a link to one leads to its page. Where a link names a page's file, the site says
+the page's title.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import Any
@@ -28,6 +30,7 @@ MARKER = re.compile(r"^<!--.*?-->$", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?!https?:|#)([^)\s#]+)(#[^)\s]*)?\)")
 MODULE = re.compile(r"^## (prefbench\.[\w.]+)\n\n[^\n]+$", re.MULTILINE)
 FACE = re.compile(r"^### pb\.(\w+)\n\n[^\n]+$", re.MULTILINE)
+TITLED = re.compile(r"[\w-]+\.md")
 FETCHED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 
 
@@ -40,20 +43,21 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     """The page with links for the site; markers that scripts and tests look for are left out."""
+    titles = {file.src_uri: file.page.title for file in files.documentation_pages() if file.page}
     outside = page.file.src_uri in BROUGHT
     here = PurePosixPath("" if outside else "docs", page.file.src_uri).parent
     parts, end = [], 0
     for fence in FENCED.finditer(markdown):
-        parts += [rewritten(markdown[end : fence.start()], here), fence[0]]
+        parts += [rewritten(markdown[end : fence.start()], here, titles), fence[0]]
         end = fence.end()
-    return "".join([*parts, rewritten(markdown[end:], here)])
+    return "".join([*parts, rewritten(markdown[end:], here, titles)])
 
 
-def rewritten(text: str, here: PurePosixPath) -> str:
+def rewritten(text: str, here: PurePosixPath, titles: Mapping[str, str]) -> str:
     """Text without code blocks: links lead to pages of the site, names of the code have their docstrings."""
-    text = LINK.sub(lambda link: _link(link, here), MARKER.sub("\n", text))
+    text = LINK.sub(lambda link: _link(link, here, titles), MARKER.sub("\n", text))
     text = MODULE.sub(lambda name: directive(name[1], name[1], 2), text)
     return FACE.sub(lambda name: directive(f"prefbench.{name[1]}", f"pb.{name[1]}", 3), text)
 
@@ -65,7 +69,7 @@ def directive(name: str, heading: str, level: int) -> str:
     return f"::: {name}\n    options:{lines}"
 
 
-def _link(link: re.Match[str], here: PurePosixPath) -> str:
+def _link(link: re.Match[str], here: PurePosixPath, titles: Mapping[str, str]) -> str:
     """One link, or its words where the site does not have what it leads to."""
     words, target, anchor = link[1], link[2], link[3] or ""
     path = PurePosixPath(normpath(str(here / target)))
@@ -79,6 +83,8 @@ def _link(link: re.Match[str], here: PurePosixPath) -> str:
         place = str(inside.with_suffix(".md") if is_notebook else inside)
     else:
         return words
+    if TITLED.fullmatch(PurePosixPath(words).name):
+        words = titles.get(place, words)
     folder = here.relative_to("docs") if here.parts[:1] == ("docs",) else here
     return f"[{words}]({relpath(place, folder)}{anchor})"
 

@@ -120,7 +120,7 @@ def _row(
     whole = row["status"] == "ok"
     where = ", ".join(str(row[name]) for name in shown)
     tags = [where, row["variant"], near_reference(row["kl"])]
-    variant = "".join(f' <span class="tag">{escape(tag)}</span>' for tag in tags if tag)
+    variant = "".join(f' <span class="tag">{breakable(tag)}</span>' for tag in tags if tag)
     cells = [
         f'<th scope="row"><bdi>{breakable(row["aligner"])}</bdi>{variant}</th>',
         _rank(row),

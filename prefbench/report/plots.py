@@ -213,9 +213,9 @@ def draw_figure(
 
 
 def _png(figure: Figure) -> bytes:
-    """The picture that a notebook shows of a figure that pyplot does not know."""
+    """The picture that a notebook shows of a figure that pyplot does not know, large enough to be read."""
     file = BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", dpi=150)
     return file.getvalue()
 
 

@@ -153,6 +153,13 @@ def test_the_policy_stops_a_script_that_got_in(opened):
     assert opened.js("document.querySelectorAll('#table tbody tr').length") == ROWS
 
 
+CUT = """[...document.querySelectorAll('figure svg text:not([class])')].filter((text) => {
+  const word = text.getBoundingClientRect(), drawing = text.ownerSVGElement.getBoundingClientRect();
+  return word.left < drawing.left || word.right > drawing.right;
+}).map((text) => text.textContent)"""
+"""The figures along axes that lie partly outside of their drawing, where nobody sees them."""
+
+
 @pytest.mark.parametrize("width", [320, 360, 768])
 def test_a_phone_never_scrolls_sideways(browser, width):
     browser.size(width, 740, phone=True)
@@ -163,6 +170,7 @@ def test_a_phone_never_scrolls_sideways(browser, width):
         or width > 700
     )
     assert browser.js("document.querySelector('#headline svg').getBoundingClientRect().right") <= width
+    assert browser.js(CUT) == []
 
 
 def test_dark_mode_and_motion(browser):

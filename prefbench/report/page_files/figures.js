@@ -75,7 +75,7 @@ function drawGap() {
   const figure = $("gap");
   const cells = visible(cellsAt(state.ratio)).filter((c) => c.v.gap && c.groups.every((g) => g.ci)).sort((a, b) => a.v.gap[0] - b.v.gap[0]);
   if (!cells.length) return put(figure, null, [], [], []);
-  const wide = figure.clientWidth > 620, step = wide ? 30 : 44, names = wide ? 190 : 8, top = wide ? 12 : 26;
+  const wide = figure.clientWidth > 620, step = wide ? 30 : 44, names = wide ? 190 : 14, top = wide ? 12 : 26;
   const box = axes(figure, {
     title: "every group's win rate, and the gap between them; the numbers are below",
     height: () => step * cells.length + 46 + top, margins: { left: names, right: wide ? 140 : 14, top },
