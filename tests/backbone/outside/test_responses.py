@@ -115,7 +115,11 @@ def broken(name, rows):
         ("edited", "has 50 rows whose prompt is not the test prompt of that prompt_id, the first is row 1"),
         ("generators", "by 2 writers, such as m0 and m1: say which with --set policy.writer=NAME"),
         ("sample", "lacks some of samples 0 to 1 of 1 prompts, the first is prompt 49"),
-        ("surrogate", "column 'response' holds what is no Unicode text in 1 rows, the first is row 1: write them as UTF-8."),
+        (
+            "surrogate",
+            "column 'response' holds what is no Unicode text in 1 rows, the first is row 1: "
+            "write them as UTF-8.",
+        ),
         ("no rows", "is empty"),
     ],
 )
