@@ -11,7 +11,7 @@ from prefbench.boards.ranks import check_rank_by
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import frame_of
 from prefbench.errors import UserError
-from prefbench.record.packed import board_at
+from prefbench.record.files import holds_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def leaderboard_at(path: Path, rank_by: str | None = None) -> pd.DataFrame:
         UserError: there is none, it cannot be read, or cannot be ranked so.
     """
     check_rank_by(rank_by)
-    if _has_runs(path):
+    if holds_runs(path):
         return frame_of(load_rows(path), rank_by)
     if rank_by is not None:
         raise UserError(
@@ -44,7 +44,7 @@ def people_at(path: Path) -> pd.DataFrame:
     Raises:
         UserError: there are none, or they cannot be read.
     """
-    if _has_runs(path):
+    if holds_runs(path):
         return people_frame(load_rows(path))
     if not beside(path).exists():
         raise UserError(
@@ -52,7 +52,3 @@ def people_at(path: Path) -> pd.DataFrame:
             "answered, as with task.unseen_annotators or an aligner that sees something of people."
         )
     return read_people(beside(path))
-
-
-def _has_runs(path: Path) -> bool:
-    return path.is_dir() or board_at(path) is not None

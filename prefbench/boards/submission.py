@@ -38,12 +38,13 @@ from prefbench.record.files import (
     POLICIES_FILE,
     PROMPTED_FILE,
     has_evidence,
+    holds_runs,
     is_run,
     read_record,
     run_folders,
     write_record,
 )
-from prefbench.record.packed import SUFFIX, board_at
+from prefbench.record.packed import SUFFIX
 from prefbench.record.schema import Record
 from prefbench.record.verify import comparable, spec_differs, verify
 
@@ -111,7 +112,7 @@ def _expand(folders: Sequence[Path]) -> list[Path]:
 
 def _write_all(folders: Sequence[Path], out: Path, packed_before: bool, large: bool) -> list[Path]:
     """Check what comes with what is there, pack it beside `out`, and move it in only when all is good."""
-    if out.exists() and not out.is_dir() and board_at(out) is None:
+    if out.exists() and not holds_runs(out):
         raise UserError(f"'{out}' is a file: name a folder, or a packed board.")
     existing = _by_hash(out)
     there = set(existing.values())

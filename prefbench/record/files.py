@@ -113,6 +113,25 @@ def has_evidence(folder: Path, name: str) -> bool:
     return folder.name in board.runs and name in board.runs[folder.name].evidence
 
 
+def holds_runs(path: Path) -> bool:
+    """True of a folder, which may be of runs, and of a packed board.
+
+    Raises:
+        UserError: it is a packed board that cannot be read.
+    """
+    return path.is_dir() or board_at(path) is not None
+
+
+def check_runs_dir(path: Path) -> None:
+    """Refuse what cannot hold runs.
+
+    Raises:
+        UserError: it is neither a folder nor a packed board.
+    """
+    if not holds_runs(path):
+        raise UserError(f"runs folder '{path}' does not exist: name one with --runs-dir.")
+
+
 def run_folders(runs_dir: Path) -> list[Path]:
     """Folders of the runs directly inside a folder or in a packed board, by name; none where there are none.
 
@@ -137,8 +156,7 @@ def find_records(runs_dir: Path) -> list[tuple[Path, Record]]:
         UserError: if `runs_dir` is neither.
     """
     runs_dir = Path(runs_dir)
-    if not runs_dir.is_dir() and board_at(runs_dir) is None:
-        raise UserError(f"runs folder '{runs_dir}' does not exist: name one with --runs-dir.")
+    check_runs_dir(runs_dir)
     found = []
     for folder in run_folders(runs_dir):
         try:

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from prefbench.errors import UserError
-from prefbench.record.files import RECORD_FILE
+from prefbench.record.files import RECORD_FILE, check_runs_dir
 from prefbench.record.packed import board_at
 from prefbench.report.markup import escape
 from prefbench.report.page import PROMPTS, assembled, page, script, style
@@ -192,8 +192,7 @@ def serve(runs_dir: Path, port: int, say: Callable[[str], None], warn: Callable[
         UserError: there is no such folder, or the port is taken or not ours to take.
     """
     runs_dir = Path(runs_dir)
-    if not runs_dir.is_dir() and board_at(runs_dir) is None:
-        raise UserError(f"runs folder '{runs_dir}' does not exist: name one with --runs-dir.")
+    check_runs_dir(runs_dir)
     try:
         server = PageServer(LivePage(runs_dir, say=warn), port)
     except OSError as error:
