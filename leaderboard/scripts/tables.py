@@ -20,12 +20,14 @@ from pathlib import Path
 import pandas as pd
 from claims import against_floor, duels, has_single_labels, trends
 from conditions import table as conditions_table
+from costs import costs
 from personal import table as personal_table
 from personas import across, worst
 from regrets import table as regrets_table
 from reviews import RATIOS, answers, beyond, ranking, read, resolved, worst_by_ratio
 from routers import table as routers_table
 from strategy import gains_of, losses_of
+from tuned import moved, order, with_kept
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
@@ -35,6 +37,7 @@ from prefbench.boards.table import build
 from prefbench.record.files import find_records
 from prefbench.record.schema import Record
 from prefbench.report.figures import ratio_label
+from prefbench.sweep.tuned import read_tuned
 
 PUBLISHED = Path(__file__).parents[1]
 PAGES = (PUBLISHED.parent / "README.md", *sorted((PUBLISHED.parent / "docs").glob("*.md")))
@@ -42,6 +45,20 @@ MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n\n(.*?)\n\n<!-- /table -->", re.
 REVIEWS = PUBLISHED / "reviews"
 SMALLEST = "10-1"
 """The board of reviews with the smallest minority."""
+DPO_FAMILY = (
+    "dpo",
+    "ipo",
+    "is_dpo",
+    "gr_dpo",
+    "gr_ipo",
+    "em_dpo",
+    "bapo",
+    "bfpo",
+    "kto",
+    "modpo",
+    "pecan",
+)
+"""Aligners that fit a policy to pairs, without PPO on a reward."""
 
 
 def by_seed(records: list[Record], value: str) -> str:
@@ -62,14 +79,16 @@ def by_seed(records: list[Record], value: str) -> str:
 
 def agreement(records: list[Record]) -> str:
     """Adjusted Rand index of EM's clusters and the true groups, for each seed."""
-    rows: dict[tuple[str, int], dict[int, float | None]] = defaultdict(dict)
+    rows: dict[tuple[str, int, str], dict[int, float | None]] = defaultdict(dict)
     for record in records:
         if record.em is not None:
             pairs = record.spec["task_options"]["pairs_per_annotator"]
-            rows[(ratio_label(record.minority_ratio), pairs)][record.seed] = record.em.adjusted_rand_index
-    table = pd.DataFrame(rows).T.sort_index(ascending=[True, False])
+            key = (ratio_label(record.minority_ratio), pairs, record.spec["aligner_options"].get("em", ""))
+            rows[key][record.seed] = record.em.adjusted_rand_index
+    table = pd.DataFrame(rows).T.sort_index(ascending=[True, False, True])
     table = table[sorted(table.columns)]
-    table.index.names = ["ratio", "pairs per annotator"]
+    table.insert(0, "mean", table.mean(axis=1))
+    table.index.names = ["ratio", "pairs per annotator", "EM"]
     return table.reset_index().to_markdown(index=False, floatfmt=".2f")
 
 
@@ -84,9 +103,13 @@ def published() -> dict[str, Callable[[], str]]:
     rows = functools.cache(review_rows)
     every_ratio = functools.cache(lambda: [row for name in RATIOS for row in rows(name)])
     board = functools.cache(lambda: read(REVIEWS, [SMALLEST]))
+    moved_rows = functools.cache(lambda: load_rows(PUBLISHED / "reviews-tuned.zip"))
     personas = read_csv(PUBLISHED / "personas.csv")
     personas["task"] = personas["task"].str.partition("@")[0]
     style = personas[personas["task"] == "tulu_style"]
+    tuned = functools.cache(
+        lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
+    )
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
         "worst-by-ratio": lambda: worst_by_ratio(read(REVIEWS)),
@@ -98,10 +121,13 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-resolved": lambda: resolved(board()),
         "reviews-beyond": lambda: beyond(board()),
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),
+        "reviews-tuned": lambda: moved(rows(SMALLEST), tuned()),
+        "reviews-order": lambda: order({"by default": rows(SMALLEST), "tuned": tuned()}, DPO_FAMILY),
         "style-worst": lambda: worst(style, "worst_group_win_rate"),
         "style-told": lambda: worst(style, PROMPTED),
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
+        "costs": lambda: costs(PUBLISHED),
         "regret-one-question": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group"),
         "regret-three-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_k_group"),
         "regret-walks": lambda: regrets_table(PUBLISHED / "worlds", "gridworld_two_group"),
