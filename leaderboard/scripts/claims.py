@@ -34,6 +34,7 @@ DUELS = (
     ("dpo", "reference"),
 )
 """Who is compared with whom on each board."""
+LEVEL = 0.05
 FIGURES = {"reward_accuracy": "reward accuracy", "win_rate": "win rate"}
 
 
@@ -85,28 +86,42 @@ def duels(rows: Sequence[Row], pairs: Iterable[tuple[str, str]] = DUELS) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
-def against_floor(rows: Sequence[Row], floor: str = "reference", level: float = 0.05) -> str:
+def marked(changes: Sequence[Mean]) -> list[str]:
+    """Differences, bold where surely more than nothing and in italics where surely less, by Holm."""
+    shown = []
+    for mean, p in zip(changes, holm([two_sided_p(mean) for mean in changes]), strict=True):
+        mark = "" if p >= LEVEL else "**" if mean.estimate > 0 else "*"
+        shown.append(f"{mark}{said(mean)}{mark}")
+    return shown
+
+
+def against_floor(rows: Sequence[Row], tuned: Sequence[Row] = (), floor: str = "reference") -> str:
     """Every learner's worst group against a floor's, seed by seed, on one board; the largest first.
 
-    Bold is surely more than the floor's, in italics surely less, corrected by Holm over the learners.
+    Differences are marked, corrected by Holm over a column.
+
+    Args:
+        rows: of the board, an aligner once.
+        tuned: some of the same learners, of other options, which have a column of their own.
+        floor: an aligner of the board.
     """
     role = roles(rows)
     (least,) = (row for row in rows if row.first.aligner == floor)
     learners = [row for row in rows if role[row.first.aligner] == "learner"]
     found = [compare(row, least, WORST)[0] for row in learners]
-    sure = holm([two_sided_p(mean) for mean in found]) < level
-    lines = []
-    for row, mean, told in sorted(
-        zip(learners, found, sure, strict=True), key=lambda each: -each[1].estimate
-    ):
-        mark = "" if not told else "**" if mean.estimate > 0 else "*"
-        lines.append(
-            {
-                "needs": ", ".join(row.first.needs) or "nothing",
-                "aligner": f"`{row.first.aligner}`",
-                f"worst group, less that of `{floor}`": f"{mark}{said(mean)}{mark}",
-            }
+    again = marked([compare(row, least, WORST)[0] for row in tuned])
+    other = dict(zip((row.first.aligner for row in tuned), again, strict=True))
+    lines = [
+        {
+            "needs": ", ".join(row.first.needs) or "nothing",
+            "aligner": f"`{row.first.aligner}`",
+            f"worst group, less that of `{floor}`": shown,
+            **({"tuned": other.get(row.first.aligner, "")} if other else {}),
+        }
+        for row, mean, shown in sorted(
+            zip(learners, found, marked(found), strict=True), key=lambda each: -each[1].estimate
         )
+    ]
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 

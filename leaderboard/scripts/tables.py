@@ -21,6 +21,7 @@ import pandas as pd
 from claims import against_floor, duels, has_single_labels, trends
 from conditions import table as conditions_table
 from costs import costs
+from groups import agreement, difference
 from personal import table as personal_table
 from personas import across, worst
 from regrets import table as regrets_table
@@ -77,21 +78,6 @@ def by_seed(records: list[Record], value: str) -> str:
     return table.reset_index().to_markdown(index=False, floatfmt=".2f")
 
 
-def agreement(records: list[Record]) -> str:
-    """Adjusted Rand index of EM's clusters and the true groups, for each seed."""
-    rows: dict[tuple[str, int, str], dict[int, float | None]] = defaultdict(dict)
-    for record in records:
-        if record.em is not None:
-            pairs = record.spec["task_options"]["pairs_per_annotator"]
-            key = (ratio_label(record.minority_ratio), pairs, record.spec["aligner_options"].get("em", ""))
-            rows[key][record.seed] = record.em.adjusted_rand_index
-    table = pd.DataFrame(rows).T.sort_index(ascending=[True, False, True])
-    table = table[sorted(table.columns)]
-    table.insert(0, "mean", table.mean(axis=1))
-    table.index.names = ["ratio", "pairs per annotator", "EM"]
-    return table.reset_index().to_markdown(index=False, floatfmt=".2f")
-
-
 def review_rows(name: str) -> list[Row]:
     """Rows of a board of reviews, of pairs with one label."""
     return [row for row in load_rows(REVIEWS / f"{name}.zip") if has_single_labels(row.first)]
@@ -110,6 +96,7 @@ def published() -> dict[str, Callable[[], str]]:
     tuned = functools.cache(
         lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
     )
+    placed = functools.cache(lambda: [record for _, record in find_records(PUBLISHED / "em.zip")])
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
         "worst-by-ratio": lambda: worst_by_ratio(read(REVIEWS)),
@@ -117,7 +104,7 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-votes": lambda: ranking(read(REVIEWS, [SMALLEST], votes=True)),
         "reviews-trends": lambda: trends(every_ratio()),
         "reviews-duels": lambda: duels(every_ratio()),
-        "reviews-floor": lambda: against_floor(rows(SMALLEST)),
+        "reviews-floor": lambda: against_floor(rows(SMALLEST), moved_rows()),
         "reviews-resolved": lambda: resolved(board()),
         "reviews-beyond": lambda: beyond(board()),
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),
@@ -127,6 +114,8 @@ def published() -> dict[str, Callable[[], str]]:
         "style-told": lambda: worst(style, PROMPTED),
         "personas-worst": lambda: across(personas, "worst_group_win_rate"),
         "personas-told": lambda: across(personas, PROMPTED),
+        "groups": lambda: agreement(placed()),
+        "groups-difference": lambda: difference(placed()),
         "costs": lambda: costs(PUBLISHED),
         "regret-one-question": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group"),
         "regret-three-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_k_group"),

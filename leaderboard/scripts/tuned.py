@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from claims import WORST, said
+from claims import WORST, marked
 
 from prefbench.boards.ranks import compare, ranked, roles
 from prefbench.boards.rows import Row
-from prefbench.stats.comparisons import holm
-from prefbench.stats.runs import Mean, two_sided_p
 from prefbench.sweep.tuned import Tuned
-
-LEVEL = 0.05
 
 
 def with_kept(default: Sequence[Row], moved: Sequence[Row], tuned: Tuned) -> list[Row]:
@@ -55,8 +51,7 @@ def moved(default: Sequence[Row], tuned: Sequence[Row]) -> str:
         for row, _ in found
         if chosen(before[row.first.aligner], row)
     }
-    corrected = holm([two_sided_p(change) for change in changes.values()])
-    sure = {name for name, p in zip(changes, corrected, strict=True) if p < LEVEL}
+    shown = dict(zip(changes, marked(list(changes.values())), strict=True))
     lines = []
     for row, rank in found:
         name = row.first.aligner
@@ -69,7 +64,7 @@ def moved(default: Sequence[Row], tuned: Sequence[Row]) -> str:
                 "default": f"{_worst(before[name]):.2f}",
                 "tuned": f"{_worst(row):.2f}",
                 "KL": f"{_kl(before[name])} to {_kl(row)}" if name in changes else _kl(row),
-                "change [95%]": _marked(changes[name], name in sure) if name in changes else "",
+                "change [95%]": shown.get(name, ""),
             }
         )
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
@@ -91,11 +86,6 @@ def order(boards: dict[str, Sequence[Row]], family: Collection[str]) -> str:
     table = pd.DataFrame(columns)
     table = table.loc[list(columns[list(boards)[-1]])].rename_axis("aligner").reset_index()
     return table.fillna("").to_markdown(index=False, disable_numparse=True)
-
-
-def _marked(change: Mean, sure: bool) -> str:
-    mark = "" if not sure else "**" if change.estimate > 0 else "*"
-    return f"{mark}{said(change)}{mark}"
 
 
 def _worst(row: Row) -> float:

@@ -122,3 +122,6 @@ def test_learners_are_held_against_a_floor_and_marked(claims, monkeypatch):
         "+0.05 [-0.10, +0.20]",
         "*-0.30 [-0.30, -0.29]*",
     ]
+    tuned = [scored("bad", *[0.8 + 0.001 * seed for seed in seeds])]
+    last = [line.split("|")[-2].strip() for line in claims.against_floor(rows, tuned).splitlines()]
+    assert last[:1] + last[2:] == ["tuned", "", "", "**+0.30 [+0.30, +0.31]**"]

@@ -97,3 +97,11 @@ def test_mpo_and_bfpo_are_above_all_others_and_not_told_apart(default, moved):
     found = {row.first.aligner: rank for row, rank in ranked(rows, roles(rows))}
     assert all((found[name].low, found[name].high) == (1, 2) for name in ("mpo", "bfpo"))
     assert min(rank.low for name, rank in found.items() if name not in ("mpo", "bfpo")) == 3
+
+
+def test_tuned_two_are_better_than_not_aligning_and_two_are_not_told_from_it(default, moved):
+    """docs/which-aligner.md."""
+    changes = {name: compare(row, default["reference"], WORST)[0] for name, row in moved.items()}
+    p = dict(zip(changes, holm([two_sided_p(change) for change in changes.values()]), strict=True))
+    assert all(changes[name].estimate > 0.03 and p[name] < 0.05 for name in ("modpo", "is_dpo"))
+    assert all(abs(changes[name].estimate) < 0.005 for name in ("gr_dpo", "gr_ipo"))

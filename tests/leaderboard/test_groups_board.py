@@ -1,0 +1,50 @@
+"""Whom EM places with whom: the published runs, and what docs/results.md says of them."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prefbench import registry
+from prefbench.record.files import find_records
+from prefbench.spec import digest
+from prefbench.stats.runs import mean_of_figures, two_sided_p
+from prefbench.sweep.file import read_sweep
+
+PUBLISHED = Path(__file__).parents[2] / "leaderboard"
+MANY, FEWER, FEW, FEWEST = ("10:1", 50), ("4:1", 20), ("4:1", 10), ("4:1", 5)
+
+
+@pytest.fixture(scope="module")
+def index():
+    """Adjusted Rand index of the published runs, by setting and kind of EM."""
+    registry.load_plugins()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PUBLISHED / "scripts")
+        groups = importlib.import_module("groups")
+    return groups.by_seed([record for _, record in find_records(PUBLISHED / "em.zip")])
+
+
+def test_every_cell_of_the_sweep_was_run_once(index):
+    cells = {digest(cell.to_dict())[:16] for cell in read_sweep(str(PUBLISHED / "em.toml")).expand()}
+    assert {record.spec_hash for _, record in find_records(PUBLISHED / "em.zip")} == cells
+    assert index.shape == (8, 10) and index.notna().all(axis=None)
+
+
+def test_four_of_forty_are_found_by_either(index):
+    features, plain = (index.loc[(*MANY, em)] for em in ("features", "plain"))
+    assert (features == 1).all() and (plain < 1).sum() == 1
+    assert two_sided_p(mean_of_figures(list(features - plain))) > 0.05
+
+
+def test_features_pay_where_people_label_few_pairs(index):
+    assert (index.loc[(*FEWER, "features")] < 1).sum() == 1
+    assert 0.4 < index.loc[(*FEW, "features")].mean() < 0.6
+    for setting in (FEWER, FEW):
+        gain = mean_of_figures(list(index.loc[(*setting, "features")] - index.loc[(*setting, "plain")]))
+        assert gain.estimate > 0.3 and two_sided_p(gain) < 0.05 / 4
+
+
+def test_five_pairs_are_too_few_for_either(index):
+    assert np.max(index.loc[FEWEST].mean(axis=1)) < 0.1
