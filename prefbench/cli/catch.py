@@ -113,7 +113,7 @@ def _fail_if_misused(error: BaseException) -> None:
     if context is None or type(error).__name__ == "NoArgsIsHelpError":  # it is the help
         raise error
     said = error.format_message().replace("Value error, ", "")  # pydantic's word for what follows
-    end = "" if said.endswith((".", "?", "!", ")")) else "."
+    end = "" if said.endswith((".", "?", "!")) else "."
     _fail(
         f"{said[:1].lower()}{said[1:]}{end} `{context.command_path} --help` says what it takes.",
         UserError.exit_code,
