@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from prefbench.boards.columns import COLUMNS, METRICS, RANKS, REGRETS
@@ -379,6 +380,13 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
     narrow = show(frame, "table")
     assert cell in narrow and "too narrow for words" in narrow
     assert max(map(len, narrow.splitlines())) <= 80
+    longer = frame.assign(task=["bandit_two_group@1", *["gridworld_two_group@12"] * (len(frame) - 1)])
+    for width in (80, 64):
+        lines = show(longer, "table", Console(width=width)).splitlines()
+        assert max(map(len, lines)) <= width
+        (at,) = (i for i, line in enumerate(lines) if cell in line)
+        assert row["worst_group"] in lines[at] + lines[at + 1], "a figure and its group are whole"
+        assert "see the markdown or csv format" in " ".join(lines), "and so is what is said below"
     page = show(frame, "markdown")
     assert cell in page and "[red]odd\\|one" in page
     table, *said = page.split("\n\n")
