@@ -141,7 +141,8 @@ def parse_sets(items: Iterable[str]) -> dict[str, dict[str, str]]:
         name, equals, value = item.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            raise UserError(f"--set {item}: write it as SECTION.NAME=VALUE, for example task.annotators=40.")
+            such = f"aligner.{item}" if equals and section and not dot else "task.annotators=40"
+            raise UserError(f"--set {item}: write it as SECTION.NAME=VALUE, for example {such}.")
         result.setdefault(section, {})[key] = value.strip()
     return result
 

@@ -180,7 +180,7 @@ def notes(frame: pd.DataFrame, rank_by: str | None = None) -> list[str]:
         figure = "egalitarian regret where it is known, else " if by_regret.any() else ""
         measure = f"{figure}worst group" if rank_by is None else rank_by.replace("_", " ")
         said.append(
-            f"rank 2 [1, 4]: second by {measure}, and no rank from 1 to 4 can be ruled out, for "
+            f"a rank such as 2 [1, 4]: second by {measure}, and no rank from 1 to 4 can be ruled out, for "
             "all learners of a board at once (95%); floors, ceilings and gold are not ranked"
         )
     if (frame["role"] == "outside").any():

@@ -392,7 +392,10 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
     table, *said = page.split("\n\n")
     lines = table.splitlines()
     assert len(lines) == 2 + len(frame) and len(said) == 2
-    assert said[0].startswith("rank 2 [1, 4]: second by worst group") and "from 3 seeds cover" in said[1]
+    assert (
+        said[0].startswith("a rank such as 2 [1, 4]: second by worst group")
+        and "from 3 seeds cover" in said[1]
+    )
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "| regret" not in table and "worst, told" not in table
     assert show(frame, "csv").splitlines()[0] == ",".join(COLUMNS)

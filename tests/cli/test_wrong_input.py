@@ -23,7 +23,10 @@ from support.tiny import TINY_SETS
         ([*TASK, "--model", "./no-model"], "model folder './no-model' does not exist"),
         ([*TASK, "--set", "task.anotators=3"], "unknown option task.anotators of 'imdb_two_group'. Did you"),
         ([*TASK, "--set", "taks.annotators=3"], "unknown option section 'taks'. Did you mean 'task'?"),
-        ([*TASK, "--set", "annotators=3"], "--set annotators=3: write it as SECTION.NAME=VALUE"),
+        (
+            [*TASK, "--set", "annotators=3"],
+            "--set annotators=3: write it as SECTION.NAME=VALUE, for example aligner.",
+        ),
         ([*TASK, "--minority-ratio", "0.6"], "minority ratio '0.6' is not in (0, 0.5]"),
         ([*TASK, "--minority-ratio", "1:4"], "minority ratio '1:4' is not in (0, 0.5]"),
         (
