@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,9 +57,21 @@ def forgotten(name: str, sure: bool) -> str:
         name: what is not registered.
         sure: whether something else was likely meant. A file of the name that is here says otherwise.
     """
-    file = f"{name}.py"
-    here = name.isidentifier() and Path(file).is_file()
-    return "" if sure and not here else f" Did you forget --plugin {file if here else 'FILE.py'}?"
+    here = is_here(name)
+    return "" if sure and not here else f" Did you forget --plugin {f'{name}.py' if here else 'FILE.py'}?"
+
+
+def is_here(name: str) -> bool:
+    """True if a Python file of this name is in the current folder."""
+    return name.isidentifier() and Path(f"{name}.py").is_file()
+
+
+_given: dict[str, str] = {}  # module of a plug-in -> its file as it was named
+
+
+def option_for(module: str) -> str:
+    """` --plugin FILE.py` for a module that was loaded from that file, nothing for any other."""
+    return f" --plugin {shlex.quote(_given[module])}" if module in _given else ""
 
 
 @contextlib.contextmanager
@@ -101,4 +114,5 @@ def load_module(file: str, named: str = "--plugin ") -> ModuleType:
         del sys.modules[name]
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         raise UserError(f"{named}{file} could not be imported: {reason}") from error
+    _given[name] = file
     return module

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from prefbench import sources
 from prefbench.errors import UserError, nearest, says_no_memory
-from prefbench.file_plugins import forgotten, load_module
+from prefbench.file_plugins import forgotten, is_here, load_module
 from prefbench.population import Population, parted
 from prefbench.search import Distribution, Search, merged
 from prefbench.work import Recipe
@@ -491,6 +491,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def suggest_entry(name: str, known: Iterable[str]) -> str:
-    """`suggest` for names that a plug-in may define, asking for its file where nothing is near."""
-    said = suggest(name, known)
-    return said + forgotten(name, sure="Known: " not in said)
+    """`suggest` for names that a plug-in may define, asking for its file if nothing is near or it is here."""
+    said, here = suggest(name, known := list(known)), is_here(name)
+    near = "Known: " not in said
+    if not near and len(known) > 20:  # more than a line holds
+        said = " `prefbench list aligners`, or tasks, models or policies, lists what there is."
+    return ("" if here and not near else said) + forgotten(name, sure=near)

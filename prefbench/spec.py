@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from prefbench import files, registry
 from prefbench.consent import KEY_OPTION, addresses, place_of
 from prefbench.errors import UserError
+from prefbench.file_plugins import option_for
 
 SECTIONS = ("task", "aligner", "model", "evaluate")
 
@@ -140,7 +141,8 @@ def parse_sets(items: Iterable[str]) -> dict[str, dict[str, str]]:
         name, equals, value = item.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            raise UserError(f"--set {item}: write it as SECTION.NAME=VALUE, for example task.annotators=40.")
+            such = f"aligner.{item}" if equals and section and not dot else "task.annotators=40"
+            raise UserError(f"--set {item}: write it as SECTION.NAME=VALUE, for example {such}.")
         result.setdefault(section, {})[key] = value.strip()
     return result
 
@@ -399,7 +401,10 @@ def _meant(key: str, options: type[BaseModel], section: str, owner: str) -> str:
     said = registry.suggest(former_names(options).get(key, key), options.model_fields)
     if section == "evaluate" or not options.model_fields:
         return said
-    listed = f"`prefbench show {section} {owner.partition(':')[0] if section == 'policy' else owner}`"
+    name = owner.partition(":")[0] if section == "policy" else owner
+    entry = registry.find(typing.cast(registry.EntryKind, section), owner)
+    plugin = "" if entry is None else option_for(entry.function.__module__)
+    listed = f"`prefbench show {section} {name}{plugin}`"
     return f"{said} {listed} says more." if "Did you mean" in said else f" {listed} lists those it has."
 
 

@@ -58,10 +58,10 @@ def prefbench_run(
 ) -> Callable[..., list[Path]]:
     """A function that runs a specification and returns its runs' folders, one for each seed.
 
-    Its keyword arguments are `prefbench run`'s: `task`, `aligner`, `model`, `data`, `minority_ratio`, `seed`,
-    `seeds` (how many, from `seed` up), `sets` (`{"task": {"annotators": 20}}` or `["task.annotators=20"]`)
-    and `plugin` (files). Each specification runs once in a session; one that diverges or fails fails the
-    test.
+    Its keyword arguments are `prefbench run`'s: `task`, `aligner` or `policy`, `model`, `data`,
+    `minority_ratio`, `seed`, `seeds` (how many, from `seed` up), `sets` (`{"task": {"annotators": 20}}` or
+    `["task.annotators=20"]`) and `plugin` (files). Each specification runs once in a session; one that
+    diverges or fails fails the test.
     """
     kept = request.config.getoption("--prefbench-runs") or request.config.getini("prefbench_runs")
     folder = Path(request.config.rootpath, kept) if kept else tmp_path_factory.mktemp("prefbench-runs")

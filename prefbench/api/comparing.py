@@ -55,7 +55,8 @@ class Compared(Shown):
         title, header, rows = comparison_rows(self.statistics)
         numbers = [(m.difference, m.low, m.high) for m in self.statistics.measures]
         widest = max(abs(bound) for each in numbers for bound in each)
-        return [rows_table(title, header, drawn(header, rows, "95% interval", numbers, (-widest, widest)))]
+        cells = drawn(header, rows, "95% interval", numbers, (-widest, widest))
+        return [rows_table(title, header, cells, names_break=True)]
 
     def _sentences(self) -> list[str]:
         left_out = ", ".join(map(str, self.statistics.left_out))

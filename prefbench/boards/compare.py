@@ -318,13 +318,16 @@ def row_title(row: Row) -> str:
 
 
 def comparison_rows(comparison: Comparison) -> tuple[str, list[str], list[list[str]]]:
-    """A comparison as title, header and cells of a table."""
+    """A comparison as title, header and cells of a table.
+
+    The last column counts prompts on which A wins more, as much, and less than B.
+    """
     c = comparison
     title = (
         f"A {c.first}, B {c.second}: {c.task} {c.model} {c.data} {c.minority_ratio:g}, "
         f"seeds {joined(c.seeds)}, {c.n_prompts:,} prompts, p corrected by Holm"
     )
-    header = ["win rate", "A", "B", "A - B", "95% interval", "p", "higher", "equal", "lower"]
+    header = ["win rate", "A", "B", "A - B", "95% interval", "p", "up/same/down"]
     rows = [
         [
             m.measure.removeprefix("group/").removesuffix("_win_rate").replace("worst_group", "worst group"),
@@ -333,9 +336,7 @@ def comparison_rows(comparison: Comparison) -> tuple[str, list[str], list[list[s
             f"{m.difference:+.3f}",
             f"[{m.low:+.3f}, {m.high:+.3f}]",
             f"{m.p_value:.2g}",
-            f"{m.wins:,}",
-            f"{m.ties:,}",
-            f"{m.losses:,}",
+            f"{m.wins:,}/{m.ties:,}/{m.losses:,}",
         ]
         for m in c.measures
     ]

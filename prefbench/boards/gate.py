@@ -79,9 +79,11 @@ def gate(
     fresh = {row_key(row): row for row in load_rows(Path(runs_dir))}
     behind = {row_key(row): row for row in load_rows(Path(baseline_runs))} if baseline_runs else {}
     if not published.keys() & fresh.keys():
+        outside = any(":" in aligner for *_, aligner, _ in fresh)
         raise UserError(
             f"no row of '{baseline_csv}' was run again in '{runs_dir}': run one of the baseline's "
-            f"configurations. The baseline has {_listed(published)}; the runs have {_listed(fresh)}."
+            f"configurations{', with the same --policy and --name,' if outside else ''} or name another "
+            f"folder. The baseline has {_listed(published)}; the runs have {_listed(fresh)}."
         )
     report = judge_rows(asked, published, fresh, behind, level, strict, allow_undecided, prompts_only)
     if not report.rows:

@@ -7,7 +7,7 @@ transitive. The utilities of both responses stand in the evidence beside the rec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -70,7 +70,7 @@ class Matrix:
     n_prompts: int
     """Number of test prompts over seeds."""
     left_out: tuple[str, ...]
-    """Policies that are not whole, and why."""
+    """Policies that are not whole, and seeds that not all have, and why."""
     duels: tuple[Duel, ...]
     """One for each pair and group; the first of a pair stands before the second in `policies`."""
 
@@ -128,6 +128,13 @@ def _fits(row: Row, task: str | None, ratio: float | None) -> bool:
     )
 
 
+def _seeds_left_out(whole: Mapping[str, Row], seeds: Sequence[int]) -> list[str]:
+    """A line on the seeds that some of these policies have and others lack; none where all have the same."""
+    more = sorted({seed for row in whole.values() for seed in row.records} - set(seeds))
+    lacking = [title for title, row in whole.items() if not set(more) <= set(row.records)]
+    return [f"seed {', '.join(map(str, more))}: {', '.join(lacking)} not run with it"] if more else []
+
+
 def _matrix_of(rows: Sequence[Row]) -> Matrix:
     """The duels of rows of one board."""
     whole = sorted((row for row in rows if row.measurable), key=_place)
@@ -160,7 +167,10 @@ def _matrix_of(rows: Sequence[Row]) -> Matrix:
         groups=tuple(groups),
         seeds=tuple(seeds),
         n_prompts=sum(len(answers.empty) for answers in said[0]),
-        left_out=tuple(f"{row_title(row)}: {row.status}" for row in rows if not row.measurable),
+        left_out=(
+            *(f"{row_title(row)}: {row.status}" for row in rows if not row.measurable),
+            *_seeds_left_out(dict(zip(titles, whole, strict=True)), seeds),
+        ),
         duels=tuple(
             Duel(
                 group=group,

@@ -180,7 +180,7 @@ def notes(frame: pd.DataFrame, rank_by: str | None = None) -> list[str]:
         figure = "egalitarian regret where it is known, else " if by_regret.any() else ""
         measure = f"{figure}worst group" if rank_by is None else rank_by.replace("_", " ")
         said.append(
-            f"rank 2 [1, 4]: second by {measure}, and no rank from 1 to 4 can be ruled out, for "
+            f"a rank such as 2 [1, 4]: second by {measure}, and no rank from 1 to 4 can be ruled out, for "
             "all learners of a board at once (95%); floors, ceilings and gold are not ranked"
         )
     if (frame["role"] == "outside").any():
@@ -207,11 +207,18 @@ def _rich_table(
                 widths[i] = min(widths[i], _WRAPPED[name])
     left_out = []
     for name in _EXPENDABLE if may_leave_out else ():
-        if sum(width + 2 for width in widths.values()) + 2 <= console.width:
+        if _total(widths) <= console.width:
             break
         if name in header and widths.pop(header.index(name), None) is not None:
             left_out.append(name)
 
+    worst = header.index("worst group") if may_leave_out else -1
+    broken = may_leave_out and _total(widths) > console.width
+    if broken:  # the group's name goes below its figures, and what is too much still is the task's to give
+        widths[worst] = max(cell_len(half) for row in rows for half in _halves(row[worst]))
+        task = header.index("task")
+        if task in widths:
+            widths[task] = max(widths[task] - max(_total(widths) - console.width, 0), 8)
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     if same:
         table.title = Text(", ".join(f"{header[i]} {rows[0][i]}" for i in same))
@@ -219,13 +226,25 @@ def _rich_table(
         table.caption = Text(f"too narrow for {', '.join(left_out)}: see the markdown or csv format")
         table.caption_justify = "left"
     for i, width in widths.items():
-        wrapped = header[i] in _WRAPPED
+        wrapped = header[i] in _WRAPPED or (broken and header[i] in ("task", "worst group"))
         table.add_column(header[i], min_width=width, no_wrap=not wrapped, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row[i]) for i in widths))
+        cells = ["\n".join(_halves(row[i])) if broken and i == worst else row[i] for i in widths]
+        table.add_row(*map(Text, cells))
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _total(widths: Mapping[int, int]) -> int:
+    """Characters of a line of columns so wide."""
+    return sum(width + 2 for width in widths.values()) + 2
+
+
+def _halves(cell: str) -> list[str]:
+    """The worst group's figures and its name."""
+    figures, bracket, name = cell.partition("] ")
+    return [figures + bracket.rstrip(), name] if bracket else [cell]
 
 
 def _shown(row: Mapping[Any, Any]) -> list[str]:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import typer
-from typer.core import TyperGroup
 
 from prefbench import __version__
-from prefbench.cli.examples import START, examples, write_lines
+from prefbench.cli.examples import START, WholeGroup, examples, write_lines
 from prefbench.cli.output import warn
 from prefbench.errors import PrefbenchError, UserError, says_no_memory
 from prefbench.team import Left, team
@@ -29,7 +28,7 @@ BROKEN_PIPE = 141
 """Exit code that a shell reports of a process that the closed pipe ended."""
 
 
-class Commands(TyperGroup):
+class Commands(WholeGroup):
     """Turns what a command raises into one line and an exit code.
 
     Here and not in `main`, because typer takes an interrupt for itself before `main` would see it.
@@ -113,7 +112,7 @@ def _fail_if_misused(error: BaseException) -> None:
     if context is None or type(error).__name__ == "NoArgsIsHelpError":  # it is the help
         raise error
     said = error.format_message().replace("Value error, ", "")  # pydantic's word for what follows
-    end = "" if said.endswith((".", "?", "!", ")")) else "."
+    end = "" if said.endswith((".", "?", "!")) else "."
     _fail(
         f"{said[:1].lower()}{said[1:]}{end} `{context.command_path} --help` says what it takes.",
         UserError.exit_code,

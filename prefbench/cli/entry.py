@@ -26,7 +26,7 @@ from prefbench.cli.completion import ASKED_BY, PROGRAM, completion, know_shells
 from prefbench.cli.doctor import doctor
 from prefbench.cli.evaluate import evaluate
 from prefbench.cli.exaggeration import exaggeration
-from prefbench.cli.examples import ExampleCommand
+from prefbench.cli.examples import ExampleCommand, WholeGroup
 from prefbench.cli.export import export
 from prefbench.cli.gate import gate
 from prefbench.cli.leaderboard.build import build
@@ -61,11 +61,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 leaderboard = typer.Typer(
+    cls=WholeGroup,
     help="Every configuration over its seeds, with intervals and ranks.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 cache = typer.Typer(
+    cls=WholeGroup,
     help="Stages that runs share and continue from: look at them, check them, clear them away.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -11,6 +11,9 @@ from prefbench.cli.names import model_names, task_names
 from prefbench.cli.options import AllowHost, AsJson, Plugin, Policy, QuietOption
 from prefbench.errors import PrefbenchError, UserError
 
+USUAL: dict[str, Any] = {"data": "synthetic", "minority_ratio": "0.2", "seed": 0, "runs_dir": Path("runs")}
+"""Defaults of the options that say what is measured; the command to compare with leaves them out."""
+
 
 def evaluate(
     task: Annotated[str, typer.Option(help="One of `prefbench list tasks`.", autocompletion=task_names)],
@@ -38,14 +41,16 @@ def evaluate(
             autocompletion=model_names,
         ),
     ] = None,
-    data: Annotated[
-        str, typer.Option(help="Data that the task understands: `prefbench show TASK`.")
-    ] = "synthetic",
+    data: Annotated[str, typer.Option(help="Data that the task understands: `prefbench show TASK`.")] = USUAL[
+        "data"
+    ],
     minority_ratio: Annotated[
         str, typer.Option(help="Share of annotators in the minority: 0.2, 20% or 4:1.")
-    ] = "0.2",
-    seed: Annotated[int, typer.Option(help="Seed of everything random, the test prompts among it.")] = 0,
-    runs_dir: Annotated[Path, typer.Option(help="Folder of stages and records.")] = Path("runs"),
+    ] = USUAL["minority_ratio"],
+    seed: Annotated[int, typer.Option(help="Seed of everything random, the test prompts among it.")] = USUAL[
+        "seed"
+    ],
+    runs_dir: Annotated[Path, typer.Option(help="Folder of stages and records.")] = USUAL["runs_dir"],
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,8 +104,9 @@ def evaluate(
         consent.check_options(spec.sections())
         consent.give_keys(keys, spec.sections())
         settings: dict[str, Any] = {"model": model, "data": data, "minority_ratio": minority_ratio}
-        settings |= {"seed": seed, "runs_dir": runs_dir, "plugin": plugin or [], "set": typed}
-        settings = {key: value for key, value in settings.items() if value is not None}
+        settings |= {"seed": seed, "runs_dir": runs_dir}
+        settings = {key: value for key, value in settings.items() if value != USUAL.get(key)}
+        settings |= {"plugin": plugin or [], "set": typed}
         status = run_all([spec], runs_dir.expanduser(), settings, False, as_json, quiet, False)
     if status != "ok":
         raise typer.Exit(PrefbenchError.exit_code)

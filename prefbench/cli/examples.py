@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 START = "start"
 """Name of the lines with which the help of the whole program begins."""
@@ -36,3 +36,19 @@ class ExampleCommand(TyperCommand):
         lines = examples().get(ctx.command_path.partition(" ")[2])
         if lines:
             write_lines(formatter, "Examples", lines)
+
+
+class WholeGroup(TyperGroup):
+    """A group of commands whose help lists each with its whole sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, _sentence(self.commands[name].help or "")) for name in self.list_commands(ctx)]
+            )
+
+
+def _sentence(text: str) -> str:
+    """The first paragraph of a text, on one line."""
+    return " ".join(text.partition("\n\n")[0].split())

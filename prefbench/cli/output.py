@@ -30,10 +30,10 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
-def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """A table on standard output, under its title."""
+def print_table(title: str, header: list[str], rows: list[list[str]], names_break: bool = False) -> None:
+    """A table on standard output, under its title; `names_break` as of `rows_table`."""
     from rich.console import Console
 
     from prefbench.report.tables import render, rows_table
 
-    print(render(rows_table(title, header, rows), Console()))
+    print(render(rows_table(title, header, rows, names_break), Console()))

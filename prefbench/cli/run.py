@@ -214,7 +214,9 @@ def run_all(
                 write_profile(measured, record, folder)
         folders.append(folder)
         records.append(record)
-        if record.status == "ok":
+        if record.status == "ok" and len(specs) > 1:  # each seed a line, and a table of all
+            say(f"seed {spec.seed}: {tables.verdict(record)}")
+        elif record.status == "ok":
             if room := tables.room_line(record):
                 say(room)
             kinds = (tables.result_table, tables.people_table, values_table, held_out_table)
@@ -240,14 +242,14 @@ def run_all(
         summary = summarise_seeds(folders)
         say(tables.render(tables.seeds_table(summary), results))
     if any(record.status == "ok" for record in records):
-        say(_next_steps(specs[0], settings, runs_dir))
+        say(_next_steps(specs[0], settings))
     if as_json:
         plain = [record.model_dump(mode="json") for record in records]
         print_json(plain[0] if summary is None else {"records": plain, "summary": summary})
     return worst_status(records)
 
 
-def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> str:
+def _next_steps(spec: RunSpec, settings: Mapping[str, Any]) -> str:
     """The commands that set this result against another one."""
     from prefbench import consent
     from prefbench.registry import placed
@@ -269,8 +271,8 @@ def _next_steps(spec: RunSpec, settings: Mapping[str, Any], runs_dir: Path) -> s
                 words += ["--set", f"{section}.{name}={value}"]
     for host, variable in consent.typed().items():
         words += ["--allow-host", f"{host}={variable}" if variable else host]
-    folder = shlex.quote(str(runs_dir))
-    return (
-        f"compare with: {shlex.join(words)}\n"
-        f"        then: prefbench leaderboard build --runs-dir {folder} && prefbench leaderboard show"
-    )
+    both = ["prefbench", "compare", spec.aligner, other.name, "--task", spec.task]
+    for name in ("minority_ratio", "runs_dir"):
+        if name in settings:
+            both += [f"--{name.replace('_', '-')}", str(settings[name])]
+    return f"compare with: {shlex.join(words)}\n        then: {shlex.join(both)}"

@@ -119,7 +119,11 @@ class LabelledLoss:
         return LabelledLoss(self.loss, strength, {name: values[rows] for name, values in self.side.items()})
 
     def __call__(self, given: torch.Tensor, kl: torch.Tensor | float | None = None) -> torch.Tensor:
-        """Losses [pairs] of differences [pairs], or of log-ratios [2, pairs]."""
+        """Losses [pairs] of differences [pairs], or of log-ratios [2, pairs].
+
+        Raises:
+            UserError: the loss does not give a number for each pair.
+        """
         import torch
 
         side = {name: torch.from_numpy(values).to(given) for name, values in self.side.items()}
@@ -132,7 +136,11 @@ class LabelledLoss:
         return z * losses + (1 - z) * other
 
     def slopes(self, given: np.ndarray, kl: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Losses [pairs], and their derivatives by what is given, in its shape."""
+        """Losses [pairs], and their derivatives by what is given, in its shape.
+
+        Raises:
+            UserError: the loss does not give a number for each pair.
+        """
         found = getattr(self.loss, "slopes", None)
         if found is None:
             return torch_slopes(partial(self, kl=kl), given)
@@ -145,11 +153,22 @@ class LabelledLoss:
         return z * losses + (1 - z) * other, z * slope + (1 - z) * (back[::-1] if self.ratios else -back)
 
     def _asked(self, function: Any, given: Any, kl: Any, side: Mapping[str, Any]) -> Any:
-        return function(given, *([kl] if self.divergence else []), *([side] if side else []))
+        found = function(given, *([kl] if self.divergence else []), *([side] if side else []))
+        _check_count(found[0] if isinstance(found, tuple) else found, given.shape[-1])
+        return found
 
     def _turned(self, side: Mapping[str, Any]) -> Mapping[str, Any]:
         turned = getattr(self.loss, "turned", None)
         return side if turned is None else dict(turned(side))
+
+
+def _check_count(losses: Any, pairs: int) -> None:
+    shape = tuple(getattr(losses, "shape", ()))
+    if shape != (pairs,):
+        given = f"numbers of shape {list(shape)}" if shape else "one number"
+        raise UserError(
+            f"the loss gives {given} for {pairs} pairs: let it give a number for each, no mean or sum."
+        )
 
 
 def labelled(loss: PairwiseLoss, pairs: Pairs) -> LabelledLoss:

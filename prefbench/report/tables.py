@@ -269,12 +269,18 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def rows_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Plain rows of text under a header."""
+def rows_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str | Text]], names_break: bool = False
+) -> Table:
+    """Plain rows of text under a header.
+
+    A narrow terminal breaks the other columns before the first, which has names; with `names_break` it breaks
+    the first alone.
+    """
     table = _table(title, header)
     for row in rows:
         table.add_row(*_texts(*row))
-    _keep_whole(table.columns[:1])
+    _keep_whole(table.columns[1:] if names_break else table.columns[:1])
     return table
 
 

@@ -118,7 +118,9 @@ def test_a_margin_turns_with_its_pair():
 
 
 def test_a_group_that_is_not_there_is_named(bench):
-    with pytest.raises(UserError, match=r"no group is called 'nobody'; the task has group 1, group 2\."):
+    with pytest.raises(
+        UserError, match=r"no group is called 'nobody'; the task has group 1, group 2: name one"
+    ):
         aligned(bench, "modpo", group="nobody")
 
 

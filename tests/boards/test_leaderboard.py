@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from prefbench.boards.columns import COLUMNS, METRICS, RANKS, REGRETS
@@ -379,12 +380,22 @@ def test_shown_for_a_terminal_and_for_a_page(tmp_path, monkeypatch):
     narrow = show(frame, "table")
     assert cell in narrow and "too narrow for words" in narrow
     assert max(map(len, narrow.splitlines())) <= 80
+    longer = frame.assign(task=["bandit_two_group@1", *["gridworld_two_group@12"] * (len(frame) - 1)])
+    for width in (80, 64):
+        lines = show(longer, "table", Console(width=width)).splitlines()
+        assert max(map(len, lines)) <= width
+        (at,) = (i for i, line in enumerate(lines) if cell in line)
+        assert row["worst_group"] in lines[at] + lines[at + 1], "a figure and its group are whole"
+        assert "see the markdown or csv format" in " ".join(lines), "and so is what is said below"
     page = show(frame, "markdown")
     assert cell in page and "[red]odd\\|one" in page
     table, *said = page.split("\n\n")
     lines = table.splitlines()
     assert len(lines) == 2 + len(frame) and len(said) == 2
-    assert said[0].startswith("rank 2 [1, 4]: second by worst group") and "from 3 seeds cover" in said[1]
+    assert (
+        said[0].startswith("a rank such as 2 [1, 4]: second by worst group")
+        and "from 3 seeds cover" in said[1]
+    )
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "| regret" not in table and "worst, told" not in table
     assert show(frame, "csv").splitlines()[0] == ",".join(COLUMNS)

@@ -78,6 +78,9 @@ def test_all_of_a_board_or_those_that_are_named(tmp_path):
     assert head_to_head(load_rows(tmp_path), ["good", "bad"]).policies == ("good", "bad")
     few = duel(head_to_head(load_rows(tmp_path), ["good", "bad"]), "few", "good", "bad")
     assert few.win_rate > 0.6 and few.wins + few.ties + few.losses == 120
+    make_run(tmp_path, GOOD, aligner="late", n=40)
+    fewer = head_to_head(load_rows(tmp_path))
+    assert fewer.seeds == (0,) and fewer.left_out[1:] == ("seed 1, 2: late not run with it",)
     # Two that say the same tie on every prompt.
     same = next(d for d in found.duels if {d.first, d.second} == {"good", "third"})
     assert same.win_rate == 0.5 and same.ties == 120

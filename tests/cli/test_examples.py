@@ -130,3 +130,10 @@ def answer_prompts(prompts, responses):
 def test_an_example_with_a_typing_error_is_found():
     with pytest.raises(Exception, match="No such option"):
         parsed(["run", "--tsk", "imdb_two_group"])
+
+
+@pytest.mark.parametrize("group", [(), ("leaderboard",), ("cache",)])
+def test_a_list_of_commands_cuts_no_sentence(group):
+    said = typed(*group, "--help", columns=80).out
+    listed = " ".join(said.partition("\nCommands:\n")[2].split())
+    assert listed.endswith(".") and "..." not in listed

@@ -25,7 +25,8 @@ def test_a_run_tells_who_is_worst_off_and_how_to_compare(runs):
     assert again.startswith("prefbench run --task imdb_two_group --aligner maxmin --runs-dir ")
     assert "--set model.width=16" in again
     assert "aligner.iterations" not in again
-    assert f"prefbench leaderboard build --runs-dir {folder}" in first.out
+    then = f"prefbench compare single_reward maxmin --task imdb_two_group --runs-dir {folder}"
+    assert f"        then: {then}\n" in first.out
     for stage in ("reference", "pairs", "labels", "rewards", "policy", "samples", "scores"):
         assert f"{stage}: started" in first.err
     assert "\x1b" not in first.out + first.err
@@ -62,6 +63,7 @@ def test_several_seeds_are_summarised_over_seeds(runs, tmp_path):
     outcome = tiny_run("constant", folder, "--seeds", 2, "--seed", 3)
     assert outcome.code == 0, outcome.err
     assert "over 2 seeds (3 4)" in outcome.out
+    assert [line[:7] for line in outcome.out.splitlines()[:4:2]] == ["seed 3:", "seed 4:"], "no table of each"
     assert "minority win rate" in outcome.out
     assert outcome.err.count("reference: started") == 2
     both = record_of(tiny_run("constant", folder, "--seeds", 2, "--seed", 3, "--json"))

@@ -23,7 +23,10 @@ from support.tiny import TINY_SETS
         ([*TASK, "--model", "./no-model"], "model folder './no-model' does not exist"),
         ([*TASK, "--set", "task.anotators=3"], "unknown option task.anotators of 'imdb_two_group'. Did you"),
         ([*TASK, "--set", "taks.annotators=3"], "unknown option section 'taks'. Did you mean 'task'?"),
-        ([*TASK, "--set", "annotators=3"], "--set annotators=3: write it as SECTION.NAME=VALUE"),
+        (
+            [*TASK, "--set", "annotators=3"],
+            "--set annotators=3: write it as SECTION.NAME=VALUE, for example aligner.",
+        ),
         ([*TASK, "--minority-ratio", "0.6"], "minority ratio '0.6' is not in (0, 0.5]"),
         ([*TASK, "--minority-ratio", "1:4"], "minority ratio '1:4' is not in (0, 0.5]"),
         (
@@ -32,7 +35,10 @@ from support.tiny import TINY_SETS
         ),
         ([*TASK, "--data", "no/such.csv"], "--data 'no/such.csv': there is no such file or folder"),
         ([*TASK, "--set", "task.synthetic_size=500"], "task.synthetic_size=500 is fewer than the"),
-        ([*TASK, "--set", "model.heads=7"], "model.width=64 is not a multiple of model.heads=7."),
+        (
+            [*TASK, "--set", "model.heads=7"],
+            "model.width=64 is not a multiple of model.heads=7: set one of them",
+        ),
         ([*TASK, "--seeds", "0"], "seeds '0' is not a whole number from 1 up"),
         ([*TASK, "--seed", "-1"], "seed '-1' is not a whole number from 0 up"),
         ([*TASK, "--plugin", "none.py"], "--plugin none.py: no such Python file"),
@@ -74,6 +80,7 @@ def test_a_wrong_run_file_is_named_with_what_is_wrong_in_it(text, said, empty_fo
     [
         (["run", "--bogus"], "no such option: --bogus. "),
         (["--bogus"], "no such option: --bogus. "),
+        (["run", "dpo"], "got unexpected extra argument(s) (dpo). "),
         (["lst"], "no such command 'lst'. Did you mean 'list'? "),
         (["frontier"], "no such command 'frontier'. Did you mean 'leaderboard frontier'? "),
         (["list", "task"], "invalid value for 'what': 'task' is not one of 'tasks', 'aligners', "),
@@ -96,19 +103,27 @@ def test_a_name_that_a_file_here_may_define_asks_for_it(empty_folder, tmp_path):
     assert (
         outcome.error == "unknown aligner 'maxmim'. Did you mean 'maxmin'? Did you forget --plugin maxmim.py?"
     )
-    for words in (["show", "zzz"], ["check", "zzz"]):
-        assert typed(*words).error.endswith(" Did you forget --plugin FILE.py?")
+    (empty_folder / "qqq.py").write_text("")
+    outcome = typed("run", "--task", "imdb_two_group", "--aligner", "qqq")
+    assert outcome.error == "unknown aligner 'qqq'. Did you forget --plugin qqq.py?"
+    for words in (["show", "zzz"], ["check", "zzz"], ["run", "--task", "imdb_two_group", "--aligner", "zzz"]):
+        assert typed(*words).error.endswith(
+            "'zzz'. `prefbench list aligners`, or tasks, models or policies, lists what there is. "
+            "Did you forget --plugin FILE.py?"
+        )
 
 
 def test_a_run_of_a_plug_in_that_is_not_named_asks_for_it(empty_folder, tmp_path, restored):
     plugin = tmp_path / "still.py"
     plugin.write_text(
-        "import prefbench as pb\n\n\n@pb.aligner('still')\n"
-        "def still(view, backbone, options: pb.NoOptions):\n"
+        "import prefbench as pb\nfrom prefbench.learn.options import PairwiseOptions\n\n\n"
+        "@pb.aligner('still')\ndef still(view, backbone, options: PairwiseOptions):\n"
         '    """Stays."""\n    return backbone.reference\n'
     )
     world = ["run", "--task", "worst_case_two_group", "--aligner", "still"]
     assert typed(*world, "--plugin", plugin, "--quiet").code == 0
+    near = typed(*world, "--plugin", plugin, "--set", "aligner.zzz=3").error
+    assert near.endswith(f"`prefbench show aligner still --plugin {plugin}` lists those it has.")
     registry._entries.pop(("aligner", "still"))
     (run,) = Path("runs").glob("*-still-*")
     outcome = typed("export", "--run", run, "--out", "out")

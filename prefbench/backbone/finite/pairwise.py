@@ -117,10 +117,14 @@ def fit_worst(losses: Losses, start: Floats, members: Floats, penalty: float) ->
     """theta that minimises max_g members[g] . losses(theta) + penalty |theta|^2 / 2.
 
     The maximum is smoothed as log-sum-exp, the sharper the nearer theta is; one group needs no smoothing.
+
+    Raises:
+        Diverged: a loss is not finite where the fit begins or ends, or there is no finite minimum.
     """
     from scipy.optimize import minimize
     from scipy.special import logsumexp
 
+    _check_finite(losses(start)[0], "begins")
     theta = start
     for sharpness in SMOOTHING if len(members) > 1 else (1.0,):
 
@@ -135,7 +139,17 @@ def fit_worst(losses: Losses, start: Floats, members: Floats, penalty: float) ->
         theta = found.x
     if not np.isfinite(theta).all():
         raise Diverged("a pairwise loss has no finite minimum: raise model.penalty.")
+    _check_finite(losses(theta)[0], "ends")
     return np.asarray(theta)
+
+
+def _check_finite(losses: Floats, where: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if len(wrong):
+        raise Diverged(
+            f"the loss of {len(wrong)} of {len(losses)} pairs is not finite where the fit {where} "
+            f"({losses[wrong[0]]:g}): mend the loss."
+        )
 
 
 _PRECISE: Any = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}

@@ -165,7 +165,8 @@ class State:
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), max_grad_norm)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise Diverged(
-                f"the loss is {value} and its gradient norm {float(norm)}: lower the learning rate."
+                f"the loss is {value} and its gradient norm {float(norm)}: lower the learning rate, "
+                "or mend the loss if it is your own."
             )
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * rate

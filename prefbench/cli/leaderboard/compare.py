@@ -99,7 +99,7 @@ def _pair(
     if fmt != "table":
         print(comparison_text(comparison, fmt, columns))
         return
-    print_table(*comparison_table(comparison, columns))
+    print_table(*comparison_table(comparison, columns), names_break=True)
     if said := said_of(len(comparison.seeds)):
         print(said)
 

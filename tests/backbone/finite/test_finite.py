@@ -11,7 +11,7 @@ from scipy.special import expit, log_softmax
 
 from prefbench import seeds
 from prefbench.backbone.finite.policies import FinitePolicy
-from prefbench.errors import UserError
+from prefbench.errors import Diverged, UserError
 from prefbench.evaluate.regret import regrets
 from prefbench.learn.interface import Pairs
 from prefbench.learn.options import IPOOptions, PairwiseOptions, RewardOptions
@@ -225,6 +225,26 @@ def test_a_loss_without_slopes_is_fitted_all_the_same(finite):
         for loss in (DPO(0.1), DPO(0.1).__call__)
     )
     assert np.allclose(named.table, plain.table, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "said"),
+    [
+        (lambda difference: difference.log(), Diverged, r"of 400 pairs is not finite where .* begins \(-inf"),
+        (
+            lambda difference: difference.mean(),
+            UserError,
+            "one number for 400 pairs: let it give a number",
+        ),
+        (lambda difference: difference[:, None], UserError, r"shape \[400, 1\] for 400 pairs"),
+    ],
+)
+def test_a_loss_with_a_mistake_is_told(finite, loss, error, said):
+    world, prompts = make_world()
+    backbone = finite(world)
+    pairs = labelled(backbone, prompts, np.array([1.0, -0.5, 0.3]))[np.arange(400)]
+    with pytest.raises(error, match=said):
+        backbone.fit_pairwise(pairs, loss, PairwiseOptions(), seed=0)
 
 
 def test_products_and_soups_of_optima_are_optima_of_sums(finite):

@@ -9,7 +9,7 @@ from prefbench import registry
 from prefbench.record.files import find_records
 from support.commands import sets, typed
 from support.judge_server import serving
-from support.outside import OF_TASK
+from support.outside import OF_TASK, answers, write_lines
 from support.pages import PAGES, fenced
 from support.tiny import TINY_SETS, tiny_model, tiny_tokenizer
 
@@ -50,6 +50,30 @@ def test_the_responses_of_the_page(here):
     assert [typed(*words).code for words in later] == [0, 0, 0]
     outside = outside_of(here).outside
     assert (outside.name, outside.trainer) == ("constant-joy", "nobody")
+
+
+def test_a_file_of_another_seed_is_refused(here):
+    writing, first, *_ = COMMANDS[:5]
+    assert typed(*writing, *sets(*OF_TASK)).code == 0
+    exec(compile(block("respond"), "<respond>", "exec"), {})
+    done = typed(*first, "--seed", 1, *sets(*TINY_SETS))
+    assert "rows whose prompt is not the test prompt of that prompt_id" in done.error
+    assert not (here / "runs").exists()
+
+
+def test_the_gate_of_outputs(here):
+    (text,) = [body for body in fenced("docs/gate.md", "sh") if "responses:" in body]
+    words = [shlex.split(line, comments=True)[1:] for line in text.splitlines() if line[0] != "#"]
+    before, building, after, judging = words
+    for command, said in ((before, "a joy ."), (after, "a dull mess , and far too long .")):
+        write_lines(here / "outputs.jsonl", answers(here, said))
+        done = typed(*command, *sets(*TINY_SETS))
+        assert done.code == 0, done.err
+    assert typed(*building).code == 0
+    done = typed(*judging)
+    assert done.code == 1 and done.out.startswith("FELL: imdb_two_group@2"), done
+    same = typed(*(word.replace("fresh", "before") for word in judging))
+    assert "0 fell" in same.out, "the same outputs: 50 prompts are too few to say that they held"
 
 
 def test_the_server_of_the_page(here):
