@@ -10,9 +10,9 @@ from __future__ import annotations
 from prefbench import registry
 from support.figures import choices, evaluator, learners, problems, utilities, worlds  # noqa: F401
 from support.figures.language import talk
-from support.figures.sections import SECTIONS, compute, entries
+from support.figures.sections import SECTIONS, compute, entries, tolerance_of
 
-__all__ = ["SECTIONS", "compute", "entries", "talk"]
+__all__ = ["SECTIONS", "compute", "entries", "talk", "tolerance_of"]
 
 registry.load_plugins()
 for filled in (problems, worlds, learners):
