@@ -20,8 +20,8 @@ Figures = dict[str, Any]
 EXACT, DESCENT = 1e-9, 1e-7
 """Relative tolerances: of what has an exact answer, and of training in float64."""
 FREE, LEFT_FREE = {"low_rank", "pal", "sign_estimator"}, 2e-3
-"""Aligners whose loss leaves something free, a factor's turn or a vector's length, so that where along it a fit
-ends is up to the processor; and the tolerance of their figures in worlds."""
+"""Aligners whose loss leaves something free, a factor's turn or a vector's length, so that where along it
+a fit ends is up to the processor; and the tolerance of their figures in worlds."""
 
 
 @dataclass(frozen=True)
