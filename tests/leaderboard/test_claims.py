@@ -1,26 +1,18 @@
 """Tables of claims and of conditions: paired differences, Holm over a column, and what is marked."""
 
-import importlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "leaderboard" / "scripts"
+
+@pytest.fixture(scope="module")
+def conditions(script):
+    return script("conditions")
 
 
 @pytest.fixture(scope="module")
-def conditions():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module("conditions")
-
-
-@pytest.fixture(scope="module")
-def claims():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module("claims")
+def claims(script):
+    return script("claims")
 
 
 def test_an_aligner_is_held_against_the_floor_seed_by_seed(conditions):

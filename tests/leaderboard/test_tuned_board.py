@@ -1,6 +1,5 @@
 """Reviews with tuned options: complete, and saying what docs/results.md says of them."""
 
-import importlib
 from pathlib import Path
 
 import pandas as pd
@@ -41,11 +40,9 @@ def default():
 
 
 @pytest.fixture(scope="module")
-def places(default, moved):
+def places(default, moved, script):
     """Ranks of the family of docs/results.md among itself, by default and tuned."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PUBLISHED / "scripts")
-        family = importlib.import_module("tables").DPO_FAMILY
+    family = script("tables").DPO_FAMILY
 
     def of(rows):
         mine = [rows[name] for name in family]

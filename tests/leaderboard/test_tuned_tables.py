@@ -1,7 +1,5 @@
 """Tables of tuned options: what was chosen, what it moved, and ranks of a family among itself."""
 
-import importlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,14 +7,10 @@ import pytest
 from prefbench.boards.rows import load_rows
 from support.boards import BAD, GOOD, board
 
-SCRIPTS = Path(__file__).parents[2] / "leaderboard" / "scripts"
-
 
 @pytest.fixture(scope="module")
-def tables():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module("tuned")
+def tables(script):
+    return script("tuned")
 
 
 @pytest.fixture
