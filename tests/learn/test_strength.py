@@ -278,7 +278,7 @@ def test_a_margin_of_nought_is_dpo_on_a_language_model(tmp_path, tiny_backbone):
 def test_a_column_that_is_not_there_is_named(world):
     backbone, pairs = world
     with pytest.raises(
-        UserError, match=r"asks for the side column 'margin', and the pairs have other: the alig"
+        UserError, match=r"asks for the side column 'margin', and the pairs have other: let the alig"
     ):
         given = replace(pairs, side={"other": np.zeros(len(pairs))})
         backbone.fit_pairwise(given, Margin(0.2), PairwiseOptions(beta=0.2), seed=0)

@@ -94,7 +94,7 @@ def test_training_raises_the_chosen_and_lowers_the_rejected(tmp_path, tiny_backb
 
 
 def test_soft_tokens_take_a_loss_of_differences(tmp_path, tiny_backbone):
-    with pytest.raises(UserError, match="by a loss of the difference"):
+    with pytest.raises(UserError, match="need a loss of the difference"):
         tiny_backbone(folder=tmp_path).fit_soft_tokens(
             PAIRS,
             KTO(0.3, 1.0, 1.0),

@@ -154,7 +154,7 @@ def test_four_bits_say_what_they_need(model_folder, tmp_path, monkeypatch):
             loaded(model_folder, tmp_path, plain_problem(), quantise="4bit", **options)
         return str(error.value)
 
-    assert "needs model.lora=true" in said(lora=False)
+    assert "set model.lora=true" in said(lora=False)
     assert "model.steps=0" in said(steps=3)
     assert "needs a CUDA device" in said(device="cpu")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
