@@ -1,90 +1,136 @@
-"""Print persona tables of docs/results.md from runs: `python leaderboard/scripts/personas.py runs-personas`.
-
-Means over runs; intervals are those of `prefbench leaderboard build`, over seeds.
-"""
+"""Tables of docs/results.md on persona groups; `python leaderboard/scripts/personas.py BOARD` prints them."""
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 
+import numpy as np
 import pandas as pd
+from claims import WORST, marked, trends
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
-from prefbench.boards.table import build
-from prefbench.record.files import find_records
+from prefbench.boards.ranks import compare, roles
+from prefbench.boards.rows import Row, load_rows
+from prefbench.boards.table import frame_of
 from prefbench.record.schema import Record
 from prefbench.report.figures import ratio_label
 
-
-def worst(frame: pd.DataFrame, measure: str) -> str:
-    """A row for each aligner and a column for each ratio: a measure with its interval."""
-    cells: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in frame.sort_values(["minority_ratio", measure], ascending=False).to_dict("records"):
-        value, low, high = (row[f"{measure}{end}"] for end in ("", "_low", "_high"))
-        said = str(row["status"]) if pd.isna(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-        cells[row["aligner"]][ratio_label(row["minority_ratio"])] = said
-    table = pd.DataFrame(cells).T
-    last = frame[frame["minority_ratio"] == frame["minority_ratio"].min()].set_index("aligner")[measure]
-    table = table.loc[sorted(table.index, key=lambda name: -last.get(name, float("-inf")))]
-    table.insert(0, "needs", frame.drop_duplicates("aligner").set_index("aligner")["needs"])
-    return table.fillna("").rename_axis("aligner").reset_index().to_markdown(index=False)
+DUELS = (("maxmin", "single_reward"), ("maxmin", "dpo"), ("maxmin", "maxmin_known_groups"))
+"""Who is compared with whom in each contest."""
 
 
-def across(frame: pd.DataFrame, measure: str) -> str:
-    """A row for each aligner and a column for each task: a measure where the minority is smallest."""
-    last = frame[frame["minority_ratio"] == frame["minority_ratio"].min()]
-    table = last.pivot(index="aligner", columns="task", values=measure)
-    table = table.loc[table.min(axis=1).sort_values(ascending=False).index]
-    return table.map(lambda value: "" if pd.isna(value) else f"{value:.2f}").to_markdown(
-        disable_numparse=True
-    )
+def with_floor(rows: Sequence[Row], floor: str = "reference") -> list[tuple[str, str]]:
+    """Every learner beside a floor, in the order of their names."""
+    role = roles(rows)
+    return [(name, floor) for name in sorted(role) if role[name] == "learner"]
 
 
-def directions(records: list[Record]) -> str:
-    """T1 to T3 in figures: what happens to minority and majority as the ratio grows."""
-    rows: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        ratio = ratio_label(record.minority_ratio)
-        for group in record.groups:
-            role = "minority" if group.is_minority else "majority"
-            if record.aligner == "single_reward" and group.reward_accuracy is not None:
-                rows["T1: single_reward's reward accuracy", role][ratio].append(group.reward_accuracy)
-            if record.aligner in ("single_reward", "maxmin"):
-                target = "T2" if record.aligner == "single_reward" else "T3"
-                rows[f"{target}: {record.aligner}'s win rate", role][ratio].append(group.win_rate)
-        if record.em is not None and record.aligner == "maxmin":
-            rows["EM: adjusted Rand index", ""][ratio].append(record.em.adjusted_rand_index or 0.0)
-    order = sorted({ratio for row in rows.values() for ratio in row}, key=lambda name: int(name[:-2]))
+def contest(record: Record) -> str:
+    """Who disagrees: the task where it says so, or how many groups there are."""
+    return f"`{record.task}`" if len(record.groups) == 2 else f"{len(record.groups)} groups"
+
+
+def by_contest(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by contest."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[contest(row.first)].append(row)
+    return dict(sorted(found.items(), key=lambda each: (not each[0].startswith("`"), each[0])))
+
+
+def smallest(rows: Sequence[Row]) -> list[Row]:
+    """Rows where the minority is smallest."""
+    least = min(row.first.minority_ratio for row in rows)
+    return [row for row in rows if row.first.minority_ratio == least]
+
+
+def across(rows: Sequence[Row], measure: str = WORST) -> str:
+    """A measure with its interval where the minority is smallest: an aligner a row, a contest a column.
+
+    The aligner whose smallest figure is largest comes first.
+    """
+    shown: dict[str, dict[str, str]] = defaultdict(dict)
+    least: dict[str, float] = {}
+    for name, mine in by_contest(rows).items():
+        frame = frame_of(smallest(mine))
+        for row in frame.to_dict("records"):
+            value, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
+            shown[row["aligner"]][name] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+            least[row["aligner"]] = min(value, least.get(row["aligner"], value))
+    needs = {row.first.aligner: ", ".join(row.first.needs) or "nothing" for row in rows}
+    lines = [
+        {"aligner": f"`{name}`", "needs": needs[name], **shown[name]}
+        for name in sorted(shown, key=lambda name: -least[name])
+    ]
+    return pd.DataFrame(lines).fillna("").to_markdown(index=False, disable_numparse=True)
+
+
+def versus(rows: Sequence[Row], pairs: Iterable[tuple[str, str]] = DUELS) -> str:
+    """The worst group of one aligner less that of another where the minority is smallest, seed by seed.
+
+    Bold is surely more and in italics surely less, corrected by Holm over the whole table.
+    """
+    contests = {
+        name: {row.first.aligner: row for row in smallest(mine)} for name, mine in by_contest(rows).items()
+    }
+    found = {
+        (first, second, name): compare(there[first], there[second], WORST)[0]
+        for first, second in pairs
+        for name, there in contests.items()
+    }
+    lines: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for (first, second, name), shown in zip(found, marked(list(found.values())), strict=True):
+        lines[first, second][name] = shown
+    table = [
+        {"worst group of": f"`{first}`", "less that of": f"`{second}`", **cells}
+        for (first, second), cells in lines.items()
+    ]
+    return pd.DataFrame(table).to_markdown(index=False, disable_numparse=True)
+
+
+def clusters(rows: Sequence[Row], aligner: str = "maxmin") -> str:
+    """What EM found: how many clusters on how many seeds, and their agreement with the groups."""
     lines = []
-    for (what, role), row in sorted(rows.items()):
-        figures = {ratio: f"{fmean(row[ratio]):.2f}" if row[ratio] else "" for ratio in order}
-        lines.append({"what": what, "of": role, **figures})
+    for name, mine in by_contest(rows).items():
+        for row in mine:
+            found = [record.em for record in row.records.values() if record.em is not None]
+            if row.first.aligner != aligner or not found:
+                continue
+            numbers = Counter(em.clusters for em in found)
+            agreement = [em.adjusted_rand_index or 0.0 for em in found]
+            lines.append(
+                {
+                    "groups": name,
+                    "ratio": ratio_label(row.first.minority_ratio),
+                    "clusters": ", ".join(f"{n} on {seeds}" for n, seeds in sorted(numbers.items())),
+                    "adjusted Rand index": f"{np.mean(agreement):.2f}",
+                    "smallest": f"{min(agreement):.2f}",
+                    "seeds": len(found),
+                }
+            )
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
-def main(runs_dir: Path) -> None:
+def main(board: Path) -> None:
     """Print every table."""
     registry.load_plugins()
-    records = [record for _, record in find_records(runs_dir)]
-    frame = build(runs_dir)
-    for task in sorted(frame["task"].unique()):
-        mine = [record for record in records if f"{record.task}@{record.task_version}" == task]
-        conflict = [next(iter(r.task_report["conflict"].values())) for r in mine if r.task_report]
-        said = {key: [row[key] for row in conflict if row.get(key) is not None] for key in conflict[0]}
-        spans = ", ".join(f"{key} {min(values):.2f} to {max(values):.2f}" for key, values in said.items())
-        print(f"\n## {task}\n\n{spans}\n\n{directions(mine)}")
-        part = frame[frame["task"] == task]
-        print(f"\nWorst group's win rate:\n\n{worst(part, 'worst_group_win_rate')}")
-        if part[PROMPTED].notna().any():
-            print(f"\nThe same with instructions in the prompt:\n\n{worst(part, PROMPTED)}")
-    smallest = ratio_label(frame["minority_ratio"].min())
-    for measure, how in (("worst_group_win_rate", "as it is"), (PROMPTED, "with the instruction")):
-        print(f"\n## Worst group at {smallest}, prompt {how}\n\n{across(frame, measure)}")
+    rows = load_rows(board)
+    for name, mine in by_contest(rows).items():
+        conflict = [next(iter(r.task_report["conflict"].values())) for r in mine[0].records.values()]
+        spans = ", ".join(
+            f"{key} {min(values):.2f} to {max(values):.2f}"
+            for key in conflict[0]
+            if (values := [each[key] for each in conflict if each.get(key) is not None])
+        )
+        print(f"## {name}\n\n{spans}\n\n{trends(mine)}\n")
+    print(f"## Worst group\n\n{across(rows)}\n\n## Told\n\n{across(rows, PROMPTED)}\n")
+    print(f"## Compared\n\n{versus(rows)}\n\n{versus(rows, with_floor(rows))}\n")
+    print(f"## Clusters\n\n{clusters(rows)}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs-personas"))
+    main(Path(sys.argv[1]))

@@ -23,7 +23,7 @@ from conditions import table as conditions_table
 from costs import costs
 from groups import agreement, difference
 from personal import table as personal_table
-from personas import across, worst
+from personas import across, by_contest, clusters, versus, with_floor
 from regrets import table as regrets_table
 from reviews import RATIOS, answers, beyond, ranking, read, resolved, worst_by_ratio
 from routers import table as routers_table
@@ -32,7 +32,6 @@ from tuned import moved, order, with_kept
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
-from prefbench.boards.csv_file import read_csv
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import build
 from prefbench.record.files import find_records
@@ -60,6 +59,7 @@ DPO_FAMILY = (
     "pecan",
 )
 """Aligners that fit a policy to pairs, without PPO on a reward."""
+PERSONAS = ("tulu_style", "tulu_expertise", "tulu_informativeness", "tulu_personas")
 
 
 def by_seed(records: list[Record], value: str) -> str:
@@ -89,10 +89,10 @@ def published() -> dict[str, Callable[[], str]]:
     rows = functools.cache(review_rows)
     every_ratio = functools.cache(lambda: [row for name in RATIOS for row in rows(name)])
     board = functools.cache(lambda: read(REVIEWS, [SMALLEST]))
-    moved_rows = functools.cache(lambda: load_rows(PUBLISHED / "reviews-tuned.zip"))
-    personas = read_csv(PUBLISHED / "personas.csv")
-    personas["task"] = personas["task"].str.partition("@")[0]
-    style = personas[personas["task"] == "tulu_style"]
+    moved_rows, personas = (
+        functools.cache(lambda name=name: load_rows(PUBLISHED / f"{name}.zip"))
+        for name in ("reviews-tuned", "personas")
+    )
     tuned = functools.cache(
         lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
     )
@@ -110,10 +110,15 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),
         "reviews-tuned": lambda: moved(rows(SMALLEST), tuned()),
         "reviews-order": lambda: order({"by default": rows(SMALLEST), "tuned": tuned()}, DPO_FAMILY),
-        "style-worst": lambda: worst(style, "worst_group_win_rate"),
-        "style-told": lambda: worst(style, PROMPTED),
-        "personas-worst": lambda: across(personas, "worst_group_win_rate"),
-        "personas-told": lambda: across(personas, PROMPTED),
+        **{
+            f"{task}-trends": lambda task=task: trends(by_contest(personas())[f"`{task}`"])
+            for task in PERSONAS
+        },
+        "personas-worst": lambda: across(personas()),
+        "personas-told": lambda: across(personas(), PROMPTED),
+        "personas-duels": lambda: versus(personas()),
+        "personas-floor": lambda: versus(personas(), with_floor(personas())),
+        "personas-clusters": lambda: clusters(personas()),
         "groups": lambda: agreement(placed()),
         "groups-difference": lambda: difference(placed()),
         "costs": lambda: costs(PUBLISHED),

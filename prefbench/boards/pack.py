@@ -38,7 +38,7 @@ from prefbench.record.files import (
     read_record,
     run_folders,
 )
-from prefbench.record.packed import INDEX, RECORDS, SUFFIX, EvidenceRows, Index, PackedRun, member
+from prefbench.record.packed import INDEX, MEMBERS, RECORDS, SUFFIX, EvidenceRows, Index, PackedRun, member
 from prefbench.record.schema import Record
 from prefbench.store.files import clear_disk_errors
 
@@ -123,6 +123,11 @@ def write_board(folders: Iterable[Path], declared: Mapping[str, Collection[int]]
         for number, pair in enumerate(pairs):
             members[member(file, number, "own")] = _parquet(pair.own)
             members[member(file, number, "shared")] = _parquet(pair.shared)
+    if len(members) > MEMBERS:
+        raise UserError(
+            f"the evidence has {len(members)} kinds of tables, more than the {MEMBERS} of a packed board: "
+            "pack fewer tasks or aligners into one file."
+        )
     _write(members, out)
     return PackedFile(len(runs), out.stat().st_size)
 

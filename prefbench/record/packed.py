@@ -37,11 +37,11 @@ SUFFIX = ".zip"
 INDEX, RECORDS = "board.json", "records.jsonl"
 BOARD_BYTES = 128 << 20
 """Most bytes of the whole file; published boards have under 15 MiB."""
-MEMBERS = 64
+MEMBERS = 512
 """Most members of the file."""
 RUNS = 20_000
 """Most runs in it."""
-_MEMBER = re.compile(r"board\.json|records\.jsonl|[a-z_]+-\d{1,2}-(?:own|shared)\.parquet")
+_MEMBER = re.compile(r"board\.json|records\.jsonl|[a-z_]+-\d{1,3}-(?:own|shared)\.parquet")
 _END = struct.Struct("<4s4H2LH")
 """The end of a zip file without a comment: signature, disks, members, bytes and place of the directory."""
 _DIRECTORY_BYTES = MEMBERS * 256

@@ -145,6 +145,13 @@ def test_seeds_that_either_declared_are_declared(both, tmp_path):
     assert read_declared(tmp_path / "all.zip") == {setting: [0, 1, 2]}
 
 
+def test_more_kinds_of_evidence_than_a_board_holds_are_refused(both, tmp_path, monkeypatch):
+    monkeypatch.setattr("prefbench.boards.pack.MEMBERS", 5)  # two settings, and what they and each run are
+    with pytest.raises(UserError, match=r"6 kinds of tables, more than the 5 of .*: pack fewer tasks"):
+        pack([both[0]], tmp_path / "board.zip")
+    assert not (tmp_path / "board.zip").exists()
+
+
 def test_two_runs_of_one_name_are_not_one(both, tmp_path):
     folder, out = both
     run = next(run for run in run_folders(folder) if read_record(run).status == "ok")
@@ -261,9 +268,9 @@ def test_bombs_and_other_files_are_refused(both, tmp_path):
     assert read_all(bomb) is not None
     many = tmp_path / "many.zip"
     with zipfile.ZipFile(many, "w") as archive:
-        for i in range(100):
+        for i in range(packed.MEMBERS + 1):
             archive.writestr(f"items-{i}-own.parquet", b"")
-    assert "more than 64 members" in read_all(many)
+    assert f"more than {packed.MEMBERS} members" in read_all(many)
     twice = tmp_path / "twice.zip"
     with zipfile.ZipFile(both[1]) as source, zipfile.ZipFile(twice, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in source.namelist():

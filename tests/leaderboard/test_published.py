@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 
 from prefbench import registry
-from prefbench.boards.columns import is_old
 from prefbench.boards.compare import Side, compare_rows, matched
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.ranks import roles
 from prefbench.boards.rows import load_rows
-from prefbench.boards.show import show
 from prefbench.boards.table import frame_of
 from prefbench.record.files import find_records
 from prefbench.spec import digest
@@ -176,46 +174,3 @@ def test_several_labels_of_a_pair_help_nobody_but_maxmin():
     others = votes.drop("maxmin")
     assert (others["rank_low"] <= 3).all() and (others["rank_high"] >= 5).all()
     assert (others["worst_group_win_rate"] < 0.3).all()
-
-
-# --- personas -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def personas():
-    return read_csv(PUBLISHED / "personas.csv")
-
-
-def test_the_persona_table_is_called_old(personas):
-    assert is_old(personas) and personas["rank"].isna().all()
-    assert "an older file" in show(personas, "markdown")
-    pages = [Path(__file__).parents[2] / "docs" / name for name in ("results.md", "personas.md")]
-    assert all("the old" in page.read_text(encoding="utf-8") for page in pages)
-
-
-def test_the_persona_table_is_whole_for_every_task_that_it_has(personas):
-    aligners = set(personas["aligner"])
-    for _, rows in personas.groupby("task"):
-        assert len(rows) == len(RATIOS) * len(aligners) and set(rows["aligner"]) == aligners
-        assert (rows["status"] == "ok").all() and (rows["n_seeds"] == 5).all()
-        assert rows["prompted_worst_group_win_rate"].notna().all()
-
-
-def test_one_reward_leaves_the_minority_persona_behind_and_several_do_not(personas):
-    style = personas[personas["task"] == "tulu_style@1"].set_index(["aligner", "minority_ratio"])
-    minority = style["minority_win_rate"]["single_reward"].sort_index()
-    assert minority.is_monotonic_increasing and minority.iloc[0] < 0.1  # T2: the smaller, the worse off
-    for ratio in minority.index:  # in the means: the file has no records that a test could be made of
-        assert style["worst_group_win_rate"]["maxmin", ratio] > minority[ratio]
-
-
-def test_opposite_personas_need_several_rewards_and_compatible_ones_do_not(personas):
-    assert set(personas["task"]) == {
-        f"tulu_{name}@1" for name in ("style", "expertise", "informativeness", "personas")
-    }
-    last = personas[personas["minority_ratio"] == 0.0909].set_index(["task", "aligner"])
-    worst = last["worst_group_win_rate"]
-    for name in ("style", "expertise", "informativeness"):
-        assert worst[f"tulu_{name}@1", "maxmin"] > worst[f"tulu_{name}@1", "single_reward"]
-        assert worst[f"tulu_{name}@1", "gold_maxmin"] > 0.5
-    assert worst["tulu_personas@1", "single_reward"] > 0.8
