@@ -1,9 +1,6 @@
 """The published boards of reviews: complete, and saying what docs/results.md says of them."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from prefbench import registry
@@ -11,13 +8,9 @@ from prefbench.boards.compare import Side, compare_rows, matched
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.ranks import roles
 from prefbench.boards.rows import load_rows
-from prefbench.boards.table import frame_of
-from prefbench.record.files import find_records
-from prefbench.spec import digest
-from prefbench.stats.runs import interval_of, mean_of_figures, two_sided_p
-from prefbench.sweep.file import read_sweep
+from prefbench.stats.runs import interval_of, two_sided_p
+from support.published import PUBLISHED, cells_of, change, check_table, runs_of
 
-PUBLISHED = Path(__file__).parents[2] / "leaderboard"
 REVIEWS = PUBLISHED / "reviews"
 RATIOS = {"1-1": 0.5, "2-1": 0.3333, "6-1": 0.1429, "10-1": 0.0909}
 NOT_TOLD = {("dpo", 0.5), ("single_reward", 0.5)}
@@ -60,17 +53,15 @@ def test_every_aligner_over_ten_seeds_where_the_minority_is_smallest(learned):
 
 def test_every_run_is_a_cell_of_the_sweep():
     registry.load_plugins()
-    cells = {digest(cell.to_dict())[:16] for cell in read_sweep(str(PUBLISHED / "reviews.toml")).expand()}
+    cells = cells_of("reviews.toml")
     for name in RATIOS:
-        runs = {record.spec_hash for _, record in find_records(REVIEWS / f"{name}.zip")}
+        runs = runs_of(f"reviews/{name}.zip")
         assert runs and runs <= cells
 
 
 @pytest.mark.parametrize("name", RATIOS)
 def test_a_board_follows_from_its_records(name):
-    frame, read = frame_of(load_rows(REVIEWS / f"{name}.zip")), read_csv(REVIEWS / f"{name}.csv")
-    columns = [column for column in frame.columns if column != "version"]
-    pd.testing.assert_frame_equal(frame[columns], read[columns], check_dtype=False)
+    check_table(f"reviews/{name}.zip")
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +75,14 @@ def compared(rows):
     return by_name
 
 
-def change(rows, aligner, figure, is_minority):
-    """What a group's figure has at 10:1 less what it has at 1:1, seed by seed."""
-    first, last = (
-        {
-            seed: next(getattr(g, figure) for g in record.groups if g.is_minority == is_minority)
-            for seed, record in rows[aligner, ratio].records.items()
-        }
-        for ratio in (RATIOS["1-1"], RATIOS["10-1"])
-    )
-    return mean_of_figures([last[seed] - first[seed] for seed in sorted(first)])
-
-
 @pytest.mark.parametrize(
     ("aligner", "figure"),
     [("single_reward", "reward_accuracy"), ("single_reward", "win_rate"), ("dpo", "win_rate")],
 )
 def test_the_majority_gains_and_the_minority_loses_as_it_gets_smaller(rows, aligner, figure):
     """T1 and T2 of docs/results.md."""
-    lost, gained = (change(rows, aligner, figure, is_minority) for is_minority in (True, False))
+    ends = [rows[aligner, RATIOS[name]] for name in ("10-1", "1-1")]
+    lost, gained = (change(*ends, figure, is_minority) for is_minority in (True, False))
     assert interval_of(lost, -1.0, 1.0).high < 0 < interval_of(gained, -1.0, 1.0).low
     assert max(two_sided_p(lost), two_sided_p(gained)) < 0.05
 
