@@ -64,9 +64,9 @@ def ends_of(lines: Sequence[FrontierLine]) -> tuple[float, float]:
     return (min(known) / 1.2, max(known) * 1.2) if known else (0.1, 10.0)
 
 
-def gains_of(lines: Sequence[FrontierLine]) -> tuple[float, float]:
-    """The least and the most that a utility or a reward gained, with none among them and some room."""
-    known = [0.0, *(y for line in lines for name in ("utility", "proxy") for _, y in line.points(name))]
+def gains_of(lines: Sequence[FrontierLine], quantity: Quantity) -> tuple[float, float]:
+    """The least and the most that was gained of a quantity, with nothing gained among them and some room."""
+    known = [0.0, *(y for line in lines for _, y in line.points(quantity))]
     room = 0.06 * ((max(known) - min(known)) or 1.0)
     return min(known) - room, max(known) + room
 

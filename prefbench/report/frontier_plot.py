@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def draw_frontier(frontiers: Sequence[Frontier], aligners: Mapping[str, str], width: float) -> Figure:
     """Worst group, true utility and learned reward against KL, a line for each aligner through its strengths.
 
-    Utility and reward have one scale, so that what was optimised is read beside what it stands for. A panel
-    of what no run knows is left out. Panels are below each other in one column of text.
+    Utility and reward have a scale each: a reward that was followed too far gains many times what there is
+    to gain of the truth. A panel of what no run knows is left out. Panels are below each other in one column
+    of text.
 
     Args:
         frontiers: of one board.
@@ -45,7 +46,7 @@ def draw_frontier(frontiers: Sequence[Frontier], aligners: Mapping[str, str], wi
         axes.set_xlim(low, high)
         axes.set_xticks(ticks, [f"{nats:g}" for nats in ticks])
         axes.minorticks_off()
-        axes.set_ylim((0, 1) if rate else gains_of(lines))
+        axes.set_ylim((0, 1) if rate else gains_of(lines, quantity))
         tidy(axes)
     for axes in every[-1:] if down else every:
         axes.set_xlabel("KL (nats per response)")

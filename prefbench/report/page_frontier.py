@@ -74,7 +74,7 @@ def _panel(quantity: Quantity, lines: Sequence[FrontierLine]) -> str:
     """One drawing: a quantity against KL on a logarithmic axis."""
     low, high = ends_of(lines)
     rate = quantity == "worst_group"
-    bottom, top = (0.0, 1.0) if rate else gains_of(lines)
+    bottom, top = (0.0, 1.0) if rate else gains_of(lines, quantity)
     right, floor = WIDTH - _RIGHT, HEIGHT - _BOTTOM
 
     def x(nats: float) -> str:
