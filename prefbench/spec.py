@@ -408,6 +408,11 @@ def _meant(key: str, options: type[BaseModel], section: str, owner: str) -> str:
     return f"{said} {listed} says more." if "Did you mean" in said else f" {listed} lists those it has."
 
 
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return typing.get_args(annotation) or (annotation,)
+
+
 def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, owner: str) -> dict[str, Any]:
     """`given` checked and coerced by the option types, with defaults filled in, as plain JSON values."""
     for key in given:
@@ -422,9 +427,7 @@ def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, ow
             )
     # There is no none in TOML, and the command line gives text.
     values = {
-        key: None
-        if value == "none" and type(None) in typing.get_args(options.model_fields[key].annotation)
-        else value
+        key: None if value == "none" and type(None) in _kinds(options.model_fields[key].annotation) else value
         for key, value in given.items()
     }
     try:
@@ -434,6 +437,8 @@ def resolve(options: type[BaseModel], given: Mapping[str, Any], section: str, ow
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise UserError(f"option {section}.{name} of '{owner}' has no default: set it.") from None
+        if first["type"] == "none_required":
+            raise UserError(f"option {section}.{name}: '{owner}' makes no use of it: leave it out.") from None
         raise UserError(f"option {section}.{name}={first['input']!r}: {first['msg']}.") from None
     unwritten: frozenset[str] = getattr(options, "unwritten", frozenset())
     usual = {name: options.model_fields[name].get_default(call_default_factory=True) for name in unwritten}

@@ -105,6 +105,10 @@ def test_a_ratio_and_its_share_are_the_same_run(majority, minority):
             "option model.width=7: Input should be greater than or equal to 8.",
         ),
         ({"sets": {"aligner": {"welfare": "max"}}}, "option aligner.welfare='max': Input should be"),
+        (
+            {"aligner": "em_dpo", "sets": {"aligner": {"select_clusters": 3}}},
+            "option aligner.select_clusters: 'em_dpo' makes no use of it: leave it out.",
+        ),
         ({"sets": {"task": {"annotators": "many"}}}, "option task.annotators='many': "),
         ({"seed": -1}, "seed '-1' is not a whole number from 0 up"),
         ({"seed": True}, "seed 'True' is not a whole number from 0 up"),
@@ -126,6 +130,13 @@ def test_defaults_are_filled_in_so_that_saying_one_changes_nothing():
     assert plain.hash == said.hash
     assert plain.task_options["annotators"] == 40
     assert plain.evaluate_options == {"samples": 1}
+
+
+def test_an_option_that_can_only_be_none_may_be_said_to_be():
+    options = {"aligner": {"select_clusters": "none"}}
+    assert make_spec(**TASK | {"aligner": "em_dpo"}, sets=options) == make_spec(
+        **TASK | {"aligner": "em_dpo"}
+    )
 
 
 def test_text_and_typed_values_are_the_same_options():

@@ -70,9 +70,11 @@ def _type_name(annotation: Any) -> str:
     if origin is Literal:
         return " | ".join(str(part) for part in parts)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join("none" if part is type(None) else _type_name(part) for part in parts)
+        return " or ".join(map(_type_name, parts))
     if origin is Annotated:
         return _type_name(parts[0])
+    if annotation is type(None):
+        return "none"
     return annotation.__name__ if isinstance(annotation, type) and not parts else str(annotation)
 
 

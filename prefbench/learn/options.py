@@ -310,6 +310,10 @@ class EMDPOOptions(EMOptions, PairwiseOptions):
 
     em_iterations: int = Field(5, ge=1)
     """Most E- and M-steps; each M-step fits a policy per cluster."""
+    em_unit: Literal["annotator"] = "annotator"
+    """Annotators are placed in clusters, not single pairs."""
+    select_clusters: None = None
+    """No number of clusters is chosen: `clusters` says it."""
     regret_prompts: int = Field(256, ge=1)
     """Prompts that the clusters' regrets are estimated on; where responses are listed, all of them."""
 

@@ -49,6 +49,8 @@ def test_list_and_show():
     assert "task.annotators" in shown
     assert "Annotators in all." in shown
     assert typed("show", "reference").out.endswith("no options\n")
+    (entry,) = json.loads(typed("show", "em_dpo", "--json").out)
+    assert {each["name"]: each["type"] for each in entry["options"]}["select_clusters"] == "none"
     wrong = typed("show", "maxmn")
     assert (wrong.code, wrong.error) == (
         2,

@@ -123,6 +123,16 @@ def test_what_knowing_the_groups_is_worth_is_not_told(versus):
         assert "*" not in versus["maxmin", "maxmin_known_groups", name]
 
 
+def test_three_groups_are_found_by_who_is_told_that_there_are_three(contests):
+    """Held-out pairs tell maxmin of two on four seeds of five."""
+    em = {
+        name: [record.em for record in contests["3 groups"][name, 0.0909].records.values()]
+        for name in ("em_dpo", "maxmin")
+    }
+    assert sorted(round(each.adjusted_rand_index, 2) for each in em["em_dpo"]) == [0.94, 0.94, 1, 1, 1]
+    assert sorted(each.clusters for each in em["maxmin"]) == [2, 2, 2, 2, 3]
+
+
 def test_one_word_for_everybody_is_no_answer(contests):
     for task in OPPOSITES:
         assert mean_worst(contests[f"`{task}`"]["best_constant", 0.0909]) < 0.475
