@@ -21,6 +21,7 @@ import pandas as pd
 from claims import against_floor, duels, has_single_labels, trends
 from conditions import table as conditions_table
 from costs import costs
+from frontiers import leads, reached
 from groups import agreement, difference
 from personal import table as personal_table
 from personas import across, by_contest, clusters, versus, with_floor
@@ -32,6 +33,7 @@ from tuned import moved, order, with_kept
 
 from prefbench import registry
 from prefbench.boards.columns import PROMPTED
+from prefbench.boards.frontier import frontiers_of
 from prefbench.boards.rows import Row, load_rows
 from prefbench.boards.table import build
 from prefbench.record.files import find_records
@@ -96,6 +98,7 @@ def published() -> dict[str, Callable[[], str]]:
     tuned = functools.cache(
         lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
     )
+    frontiers = functools.cache(lambda: frontiers_of(load_rows(PUBLISHED / "reviews-frontier.zip")))
     placed = functools.cache(lambda: [record for _, record in find_records(PUBLISHED / "em.zip")])
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
@@ -110,6 +113,8 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),
         "reviews-tuned": lambda: moved(rows(SMALLEST), tuned()),
         "reviews-order": lambda: order({"by default": rows(SMALLEST), "tuned": tuned()}, DPO_FAMILY),
+        "frontier-reached": lambda: reached(frontiers()),
+        "frontier-leads": lambda: leads(frontiers()),
         **{
             f"{task}-trends": lambda task=task: trends(by_contest(personas())[f"`{task}`"])
             for task in PERSONAS
