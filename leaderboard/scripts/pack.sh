@@ -11,8 +11,8 @@ part=$(mktemp -d)
 trap 'rm -rf "$part"' EXIT
 mkdir -p "$(dirname "$board")"
 ln -s "$runs/boards" "$part"
-for run in "$runs"/$3; do
-    ln -s "$run" "$part"
+for run in "$runs"/$3/; do
+    [[ -e $run/record.json ]] && ln -s "${run%/}" "$part"
 done
 prefbench leaderboard pack "$part" "$board.zip"
 prefbench leaderboard build --runs-dir "$board.zip" --out "$board.csv"

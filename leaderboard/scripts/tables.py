@@ -99,6 +99,7 @@ def published() -> dict[str, Callable[[], str]]:
         lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
     )
     frontiers = functools.cache(lambda: frontiers_of(load_rows(PUBLISHED / "reviews-frontier.zip")))
+    movies = functools.cache(lambda: load_rows(PUBLISHED / "movie-reviews.zip"))
     placed = functools.cache(lambda: [record for _, record in find_records(PUBLISHED / "em.zip")])
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
     return {
@@ -126,6 +127,9 @@ def published() -> dict[str, Callable[[], str]]:
         "personas-clusters": lambda: clusters(personas()),
         "groups": lambda: agreement(placed()),
         "groups-difference": lambda: difference(placed()),
+        "movies-ranking": lambda: ranking(read(PUBLISHED, ["movie-reviews"])),
+        "movies-duels": lambda: duels(movies()),
+        "movies-groups": lambda: agreement([record for row in movies() for record in row.records.values()]),
         "costs": lambda: costs(PUBLISHED),
         "regret-one-question": lambda: regrets_table(PUBLISHED / "worlds", "worst_case_two_group"),
         "regret-three-groups": lambda: regrets_table(PUBLISHED / "worlds", "bandit_k_group"),
