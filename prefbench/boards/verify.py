@@ -201,7 +201,8 @@ def _kind(one: Checked, other: Checked) -> str | None:
     """The oddity of two runs that say the same; None if they well may.
 
     What an aligner learns depends on the seed, and on the ratio unless it sees no labels. Different aligners
-    may do the same thing where their code is the same, and in a world where both are exact.
+    may do the same thing where their code is the same, and in a world where both are exact. Policies for each
+    person may have one default in common, and are the same only if they say the same to people.
     """
     ours, theirs = _record(one), _record(other)
     if all(_is_still(record) for record in (ours, theirs)):
@@ -209,11 +210,22 @@ def _kind(one: Checked, other: Checked) -> str | None:
     if ours.seed != theirs.seed:
         return "seed"
     if ours.aligner != theirs.aligner:
+        if _tell_people_apart(one, other):
+            return None
         return "options" if _is_exact(ours) or _share_code(ours, theirs) else "aligner"
     if ours.minority_ratio != theirs.minority_ratio:
         blind = registry.role_of(ours.aligner, ours.needs) is not None
         return None if blind else "options" if _is_exact(ours) else "ratio"
     return "options"
+
+
+def _tell_people_apart(one: Checked, other: Checked) -> bool:
+    """True of two policies for each person that say different things to people."""
+    if one.people_words is None or other.people_words is None:
+        return False
+    if one.people_words.shape != other.people_words.shape:
+        return True
+    return agreement(one.people_words, other.people_words) < COPIED
 
 
 def _is_exact(record: Record) -> bool:

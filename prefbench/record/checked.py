@@ -34,6 +34,8 @@ class Checked:
     """Items in order, and the other evidence, while the run is being checked."""
     words: npt.NDArray[np.uint64] | None = None
     """Hash of each response's words."""
+    people_words: npt.NDArray[np.uint64] | None = None
+    """The same of the responses to people; None where everybody is answered alike."""
     references: npt.NDArray[np.uint64] | None = None
     """Hash of each reference response's text."""
 

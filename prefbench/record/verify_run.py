@@ -25,6 +25,7 @@ from prefbench.text import lower_words, message_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
 COPIED = 0.9
 """Agreement of two runs' responses beyond chance (Cohen's kappa over rows) that is a copy. Of the published
@@ -63,7 +64,9 @@ def check_run(checked: Checked, problems: Problems, build: bool) -> None:
         if record.regret is not None:
             checked.tables["distribution"] = read_items(checked.folder, DISTRIBUTION_FILE)
         theirs = items["reference_response"].tolist()
-        checked.words = _hashes([" ".join(lower_words(text)) for text in items["response"].tolist()])
+        checked.words = _of_words(items)
+        if record.people is not None and record.sees:
+            checked.people_words = _of_words(checked.tables["people"])
         checked.references = _hashes(theirs)
         if agreement(checked.words, _hashes([" ".join(lower_words(text)) for text in theirs])) >= COPIED:
             checked.wrong.append("its responses are its reference responses, which are drawn apart from them")
@@ -88,6 +91,11 @@ def agreement(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     chance = float(counts[0] @ counts[1])
     equal = float((one == other).mean())
     return 0.0 if chance > MONOTONE else (equal - chance) / (1 - chance)
+
+
+def _of_words(table: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """Hash of each response's words."""
+    return _hashes([" ".join(lower_words(text)) for text in table["response"].tolist()])
 
 
 def _hashes(texts: list[str]) -> npt.NDArray[np.uint64]:
