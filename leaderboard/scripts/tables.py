@@ -23,6 +23,7 @@ from conditions import table as conditions_table
 from costs import costs
 from frontiers import leads, reached
 from groups import agreement, difference
+from people import tables as people_tables
 from personal import table as personal_table
 from personas import across, by_contest, clusters, versus, with_floor
 from regrets import table as regrets_table
@@ -99,6 +100,7 @@ def published() -> dict[str, Callable[[], str]]:
         lambda: with_kept(rows(SMALLEST), moved_rows(), read_tuned(PUBLISHED / "reviews.tuned.json"))
     )
     frontiers = functools.cache(lambda: frontiers_of(load_rows(PUBLISHED / "reviews-frontier.zip")))
+    people = functools.cache(lambda: people_tables(load_rows(PUBLISHED / "people.zip")))
     movies = functools.cache(lambda: load_rows(PUBLISHED / "movie-reviews.zip"))
     placed = functools.cache(lambda: [record for _, record in find_records(PUBLISHED / "em.zip")])
     strategy, unreliable = (pd.read_csv(PUBLISHED / f"{name}.csv") for name in ("strategy", "unreliable"))
@@ -140,6 +142,10 @@ def published() -> dict[str, Callable[[], str]]:
         "conditions-one-question": lambda: conditions_table(PUBLISHED, "worst_case_two_group"),
         "conditions-responses": lambda: conditions_table(PUBLISHED, "response_pool"),
         "personal": lambda: personal_table(pd.read_csv(PUBLISHED / "personal.csv")),
+        **{
+            f"people-{name}": lambda place=place: people()[place]
+            for place, name in enumerate(("known", "controls", "evenly"))
+        },
         "routers": lambda: routers_table(pd.read_csv(PUBLISHED / "routers.csv", dtype={"known": str})),
         "strategy-one-question": lambda: gains_of(strategy, "one question"),
         "strategy-two-groups": lambda: gains_of(strategy, "two groups"),
