@@ -115,6 +115,7 @@ def published() -> dict[str, Callable[[], str]]:
         "reviews-beyond": lambda: beyond(board()),
         "reviews-answers": lambda: answers(REVIEWS / f"{SMALLEST}.zip", seed=1),
         "reviews-tuned": lambda: moved(rows(SMALLEST), tuned()),
+        "reviews-tuned-duels": lambda: duels(tuned()),
         "reviews-order": lambda: order({"by default": rows(SMALLEST), "tuned": tuned()}, DPO_FAMILY),
         "frontier-reached": lambda: reached(frontiers()),
         "frontier-leads": lambda: leads(frontiers()),

@@ -34,7 +34,7 @@ def test_runs_are_of_todays_numerics(board):
 @pytest.mark.slow
 @every_board
 def test_every_record_and_row_follows_from_the_evidence(board):
-    found = verify_board(runs_in(board))
+    found = verify_board(runs_in(board), fetch=True)
     assert found and [(run.folder.name, run.wrong) for run in found if run.wrong] == []
     assert not any(run.absent or run.too_large or run.unbuilt for run in found)
     if board.with_suffix(".csv").exists():
@@ -45,7 +45,7 @@ def test_every_record_and_row_follows_from_the_evidence(board):
 @pytest.mark.slow
 @every_board
 def test_five_runs_drawn_at_random_are_the_same_computed_anew(board):
-    found = verify_board(runs_in(board), sample=0)
+    found = verify_board(runs_in(board), sample=0, fetch=True)
     drawn, passed = draw(found, 5, seed=2026)
     again = list(rerun(drawn, found))
     assert passed == [] and len(again) == 5
