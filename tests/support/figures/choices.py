@@ -40,7 +40,7 @@ def variants(options: Any, besides: Sequence[Any] = ()) -> Iterator[dict[str, An
     for name, field in options.model_fields.items():
         if any(name in other.model_fields for other in besides):
             continue
-        if name in ELSEWHERE:
+        if name in ELSEWHERE and field.annotation is not type(None):
             yield {name: ELSEWHERE[name]}
         for value in _choices(field.annotation):
             if value != field.default:
