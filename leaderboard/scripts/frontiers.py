@@ -13,6 +13,8 @@ from prefbench.stats.runs import Mean, interval_of, mean_of_figures
 
 AT = [f"at {nats:g} nats" for nats in NATS]
 AREA = "mean, 1 to 8 nats"
+COLUMNS = [*AT, AREA]
+"""What is read off a frontier, in the order of `_readings`."""
 
 
 def reached(frontiers: Sequence[Frontier]) -> str:
@@ -29,7 +31,7 @@ def reached(frontiers: Sequence[Frontier]) -> str:
                 "needs": ", ".join(found.record.needs) or "nothing",
                 "strength": f"`{found.option}`",
                 "KL": f"{min(divergences):.1f} to {max(divergences):.1f}",
-                **dict(zip([*AT, AREA], map(_shown, _readings(found)), strict=True)),
+                **dict(zip(COLUMNS, map(_shown, _readings(found)), strict=True)),
             }
         )
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
@@ -46,12 +48,12 @@ def leads(frontiers: Sequence[Frontier], first: str = "maxmin") -> str:
         (name, column): mean
         for name, other in by_name.items()
         if name != first
-        for column, mean in zip([*AT, AREA], _differences(mine, other), strict=True)
+        for column, mean in zip(COLUMNS, _differences(mine, other), strict=True)
         if mean is not None
     }
     shown = dict(zip(found, marked(list(found.values())), strict=True))
     names = sorted({name for name, _ in found}, key=lambda name: _largest(found, name))
-    columns = [column for column in [*AT, AREA] if any(each == column for _, each in found)]
+    columns = [column for column in COLUMNS if any(each == column for _, each in found)]
     lines = [
         {f"`{first}` less": f"`{name}`", **{column: shown.get((name, column), "") for column in columns}}
         for name in names

@@ -5,7 +5,7 @@ import pytest
 from prefbench import registry
 from prefbench.boards.frontier import frontiers_of, points_frame
 from prefbench.boards.rows import load_rows
-from support.published import PUBLISHED, cells_of, runs_of
+from support.published import PUBLISHED, cells_of, lines_of, runs_of
 
 BEHIND = ("dpo", "gr_ipo", "is_dpo", "pecan")
 
@@ -19,10 +19,7 @@ def frontiers():
 @pytest.fixture(scope="module")
 def leads(frontiers, script):
     """Cells of the table of leads, by aligner and column."""
-    head, _, *lines = (
-        [cell.strip(" `") for cell in line.strip("|").split("|")]
-        for line in script("frontiers").leads(frontiers).splitlines()
-    )
+    head, *lines = lines_of(script("frontiers").leads(frontiers))
     return {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
 
 
@@ -65,9 +62,7 @@ def test_gold_is_a_ceiling_at_equal_divergence(leads, frontiers):
 def test_a_reward_that_was_followed_too_far_rises_while_the_truth_falls(points):
     weak, strong = (points.loc[("single_reward", strength)] for strength in (0.03, 1.0))
     assert weak["proxy"] > 16 > 1 > strong["proxy"] and weak["utility"] < -1.7 < 0.2 < strong["utility"]
-    assert (
-        points.loc["dpo"]["worst_group"].max() < 0.41
-        and points.loc["single_reward"]["worst_group"].max() < 0.57
-    )
+    assert points.loc["dpo"]["worst_group"].max() < 0.41
+    assert points.loc["single_reward"]["worst_group"].max() < 0.57
     driven, best = (points.loc[("maxmin", strength)] for strength in (0.03, 0.0605))
     assert driven["worst_group"] < 0.75 < 0.8 < best["worst_group"] and driven["proxy"] > best["proxy"]

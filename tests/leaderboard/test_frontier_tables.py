@@ -7,6 +7,7 @@ import pytest
 
 from prefbench.boards.frontier import frontiers_of
 from prefbench.boards.rows import load_rows
+from support.published import lines_of
 from support.records import make_run
 
 DRAWS = (np.arange(100) + 0.5) / 100
@@ -42,24 +43,24 @@ def frontiers(tmp_path):
 
 
 def cells(table):
-    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    head, *lines = lines_of(table)
     return {line[0]: dict(zip(head, line, strict=True)) for line in lines}
 
 
 def test_readings_stand_where_every_seed_was_measured(tables, frontiers):
     found = cells(tables.reached(frontiers))
-    assert list(found) == ["`maxmin`", "`dpo`", "`single_reward`"]
-    assert found["`maxmin`"]["KL"] == "1.0 to 8.0" and found["`maxmin`"]["strength"] == "`kl_coefficient`"
-    means = [float(found["`maxmin`"][f"at {nats} nats"].partition(" ")[0]) for nats in (1, 2, 4, 8)]
+    assert list(found) == ["maxmin", "dpo", "single_reward"]
+    assert found["maxmin"]["KL"] == "1.0 to 8.0" and found["maxmin"]["strength"] == "kl_coefficient"
+    means = [float(found["maxmin"][f"at {nats} nats"].partition(" ")[0]) for nats in (1, 2, 4, 8)]
     assert means == pytest.approx([0.63, 0.68, 0.73, 0.78], abs=0.011)
-    assert found["`dpo`"]["at 1 nats"] and found["`dpo`"]["at 4 nats"] == ""
-    assert found["`dpo`"]["mean, 1 to 8 nats"] == ""
+    assert found["dpo"]["at 1 nats"] and found["dpo"]["at 4 nats"] == ""
+    assert found["dpo"]["mean, 1 to 8 nats"] == ""
 
 
 def test_a_lead_is_paired_by_seed_and_marked_where_it_is_sure(tables, frontiers):
     found = cells(tables.leads(frontiers))
-    assert list(found) == ["`dpo`", "`single_reward`"]
-    surely = [found["`single_reward`"][column] for column in tables.AT]
+    assert list(found) == ["dpo", "single_reward"]
+    surely = [found["single_reward"][column] for column in tables.AT]
     assert all(cell.startswith("**+0.3") and cell.endswith("**") for cell in surely)
-    assert found["`dpo`"]["at 8 nats"] == "" and not found["`dpo`"]["at 1 nats"].startswith("**")
-    assert found["`single_reward`"][tables.AREA].startswith("**+0.3")
+    assert found["dpo"]["at 8 nats"] == "" and not found["dpo"]["at 1 nats"].startswith("**")
+    assert found["single_reward"][tables.AREA].startswith("**+0.3")

@@ -3,18 +3,15 @@
 import numpy as np
 import pytest
 
-from prefbench import registry
 from prefbench.boards.compare import Side, compare_rows, matched
-from prefbench.boards.rows import load_rows
-from support.published import PUBLISHED, cells_of, check_table, runs_of
+from support.published import by_aligner, cells_of, check_table, mean_worst, runs_of
 
 WORST = "worst_group_win_rate"
 
 
 @pytest.fixture(scope="module")
 def rows():
-    registry.load_plugins()
-    return {row.first.aligner: row for row in load_rows(PUBLISHED / "movie-reviews.zip")}
+    return by_aligner("movie-reviews.zip")
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +23,6 @@ def differs(rows):
         return next(measure for measure in match.measures if measure.measure == WORST)
 
     return of
-
-
-def worst(row):
-    return float(np.mean([scores.mean() for scores in row.metric_scores(WORST)]))
 
 
 def test_every_cell_of_the_sweep_was_run_once(rows):
@@ -63,5 +56,5 @@ def test_the_groups_are_not_found_on_every_seed(rows):
 
 
 def test_a_constant_answer_is_above_everybody(rows):
-    best = worst(rows["best_constant"])
-    assert best > 0.9 and all(worst(row) < 0.75 for name, row in rows.items() if name != "best_constant")
+    best = mean_worst(rows["best_constant"])
+    assert best > 0.9 and all(mean_worst(row) < 0.75 for name, row in rows.items() if name != "best_constant")

@@ -1,6 +1,5 @@
 """Persona groups: the published board is complete, and says what docs/results.md says of it."""
 
-import numpy as np
 import pytest
 
 from prefbench import registry
@@ -9,7 +8,7 @@ from prefbench.boards.rows import load_rows
 from prefbench.stats.runs import two_sided_p
 from prefbench.sweep.file import read_sweep
 from prefbench.sweep.tuned import read_tuned
-from support.published import PUBLISHED, cells_of, change, check_table, runs_of
+from support.published import PUBLISHED, cells_of, change, check_table, lines_of, mean_worst, runs_of
 
 TASKS = ("tulu_style", "tulu_expertise", "tulu_informativeness", "tulu_personas")
 OPPOSITES = TASKS[:3]
@@ -37,10 +36,7 @@ def versus(rows, script):
     personas = script("personas")
     found = {}
     for pairs in (personas.DUELS, personas.with_floor(rows)):
-        head, _, *lines = (
-            [cell.strip(" `") for cell in line.strip("|").split("|")]
-            for line in personas.versus(rows, pairs).splitlines()
-        )
+        head, *lines = lines_of(personas.versus(rows, pairs))
         for first, second, *cells in lines:
             found |= {(first, second, name): cell for name, cell in zip(head[2:], cells, strict=True)}
     return found
@@ -68,10 +64,6 @@ def test_the_table_follows_from_the_records():
 
 
 # --- what docs/results.md says ------------------------------------------------------------------------------
-
-
-def mean_worst(row):
-    return float(np.mean([scores.mean() for scores in row.metric_scores("worst_group_win_rate")]))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -2,22 +2,20 @@
 
 import pytest
 
-from prefbench import registry
 from prefbench.boards.ranks import compare, ranked, roles
 from prefbench.boards.rows import load_rows
 from prefbench.stats.comparisons import holm
 from prefbench.stats.runs import two_sided_p
 from prefbench.sweep.tuned import read_tuned
 from support.pages import ROOT
-from support.published import PUBLISHED, cells_of, check_table, runs_of
+from support.published import PUBLISHED, by_aligner, cells_of, check_table, runs_of
 
 WORST = "worst_group_win_rate"
 
 
 @pytest.fixture(scope="module")
 def moved():
-    registry.load_plugins()
-    return {row.first.aligner: row for row in load_rows(PUBLISHED / "reviews-tuned.zip")}
+    return by_aligner("reviews-tuned.zip")
 
 
 @pytest.fixture(scope="module")

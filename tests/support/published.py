@@ -1,7 +1,9 @@
 """What holds of every published board, and what changes from one of its rows to another."""
 
+import numpy as np
 import pandas as pd
 
+from prefbench import registry
 from prefbench.boards.csv_file import read_csv
 from prefbench.boards.rows import load_rows
 from prefbench.boards.table import frame_of
@@ -12,6 +14,25 @@ from prefbench.sweep.file import read_sweep
 from support.pages import ROOT
 
 PUBLISHED = ROOT / "leaderboard"
+
+
+def by_aligner(board):
+    """Rows of a packed board that has each aligner once."""
+    registry.load_plugins()
+    return {row.first.aligner: row for row in load_rows(PUBLISHED / board)}
+
+
+def mean_worst(row):
+    """The mean over runs of each run's own worst group's win rate."""
+    return float(np.mean([scores.mean() for scores in row.metric_scores("worst_group_win_rate")]))
+
+
+def lines_of(table):
+    """The cells of a markdown table's lines, its head first, without what marks names as code."""
+    head, _, *lines = (
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines()
+    )
+    return [head, *lines]
 
 
 def cells_of(sweep):
