@@ -55,6 +55,7 @@ def moved(default: Sequence[Row], tuned: Sequence[Row]) -> str:
     lines = []
     for row, rank in found:
         name = row.first.aligner
+        both = [before[name], row] if name in changes else [row]
         lines.append(
             {
                 "aligner": f"`{name}`",
@@ -63,7 +64,7 @@ def moved(default: Sequence[Row], tuned: Sequence[Row]) -> str:
                 "chosen": chosen(before[name], row) or "the defaults",
                 "default": f"{_worst(before[name]):.2f}",
                 "tuned": f"{_worst(row):.2f}",
-                "KL": f"{_kl(before[name])} to {_kl(row)}" if name in changes else _kl(row),
+                "KL": " to ".join(filter(None, map(_kl, both))),
                 "change [95%]": shown.get(name, ""),
             }
         )
