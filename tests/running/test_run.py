@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from prefbench import registry
 from prefbench.errors import UserError
 from prefbench.record.files import read_record
 from prefbench.record.verify import verify
+from prefbench.running.measure import measure
 from prefbench.running.run import run
 from prefbench.spec import make_spec, parse_sets, run_name
 from support.runs import evidence, spec_of
@@ -210,6 +212,19 @@ def test_killed_at_random_moments_and_run_again_it_ends_with_the_same_bytes(runs
     assert killed > 0
     subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
     assert evidence(tmp_path, spec) == evidence(runs, spec)
+
+
+def test_linear_algebra_is_rounded_the_same_on_any_number_of_cores(tmp_path, monkeypatch):
+    threads = set()
+
+    def looking(*given):
+        threads.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return measure(*given)
+
+    monkeypatch.setattr(sys.modules[run.__module__], "measure", looking)
+    with threadpool_limits(limits=2, user_api="blas"):
+        run(make_spec(task="worst_case_two_group", aligner="maxmin"), tmp_path)
+    assert threads == {1}
 
 
 def test_hostile_names_stay_in_the_runs_folder(tmp_path):
