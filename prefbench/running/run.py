@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from prefbench import registry
 from prefbench.backbone.options import ModelRequest
 from prefbench.backbone.outside.interface import Outside
 from prefbench.consent import without_keys
-from prefbench.errors import Diverged, JudgeFailed, UserError, without_exit
+from prefbench.errors import Diverged, Given, JudgeFailed, Made, UserError, without_exit
 from prefbench.estimate.advice import check_memory
 from prefbench.identity import Identity, identity_of
 from prefbench.learn.interface import Backbone
@@ -47,7 +48,14 @@ from prefbench.store.stages import Store
 from prefbench.team import team
 
 
+def _rounding_alike(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """The function on one thread of linear algebra: how many share a sum decides how it is rounded."""
+    limited: Callable[Given, Made] = threadpool_limits.wrap(limits=1, user_api="blas")(function)
+    return limited
+
+
 @without_exit
+@_rounding_alike
 def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tuple[Path, Record]:
     """Run a specification, continuing whatever of it is already stored.
 
@@ -63,12 +71,6 @@ def run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None) -> tupl
     Raises:
         UserError: the data or the model cannot be used. Nothing was written.
     """
-    # A sum is rounded by how many threads share it, and some aligners carry the last digits far.
-    with threadpool_limits(limits=1, user_api="blas"):
-        return _run(spec, runs_dir, reporter)
-
-
-def _run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Path, Record]:
     started = datetime.now(UTC)
     entry = registry.get("task", spec.task)
     identity = identity_of(spec)
@@ -93,6 +95,7 @@ def _run(spec: RunSpec, runs_dir: Path, reporter: Reporter | None) -> tuple[Path
 
 
 @without_exit
+@_rounding_alike
 def labelled_pairs(
     spec: RunSpec, runs_dir: Path, reporter: Reporter | None = None
 ) -> tuple[Problem, pd.DataFrame]:

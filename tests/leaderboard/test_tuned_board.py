@@ -29,6 +29,11 @@ def default():
 
 
 @pytest.fixture(scope="module")
+def tuned():
+    return {each.name: each for each in read_tuned(PUBLISHED / "reviews.tuned.json").aligners}
+
+
+@pytest.fixture(scope="module")
 def places(default, moved, script):
     """Ranks of the family of docs/results.md among itself, by default and tuned."""
     family = script("tables").DPO_FAMILY
@@ -46,9 +51,8 @@ def test_every_run_is_a_cell_of_the_sweep(monkeypatch, moved):
     assert all(len(row.records) == 10 and row.status == "ok" for row in moved.values())
 
 
-def test_the_sweep_has_those_whose_options_tuning_moved(moved):
-    tuned = read_tuned(PUBLISHED / "reviews.tuned.json")
-    assert set(moved) == {each.name for each in tuned.aligners if each.chosen[each.rule] != 0}
+def test_the_sweep_has_those_whose_options_tuning_moved(moved, tuned):
+    assert set(moved) == {name for name, each in tuned.items() if each.chosen[each.rule] != 0}
 
 
 def test_the_table_follows_from_the_records():
@@ -76,25 +80,22 @@ def test_tuning_is_better_for_the_worst_off_of_who_may_know_the_groups(default, 
     assert {name for name, told in found.items() if told == -1} == {"welfare", "population_proportional"}
 
 
-def test_a_rule_of_annotators_chose_against_the_worst_group():
+def test_a_rule_of_annotators_chose_against_the_worst_group(tuned):
     """What `welfare`'s rule saw of two weights of clusters, and what the worst group had."""
-    tuned = read_tuned(PUBLISHED / "reviews.tuned.json")
-    (welfare,) = (each for each in tuned.aligners if each.name == "welfare")
     seen = {
         configuration.options["weights"]: {
             rule: round(sum(trial.scores[rule] for trial in configuration.trials) / 3, 2)
             for rule in ("S1", "S2")
         }
-        for configuration in welfare.tried
+        for configuration in tuned["welfare"].tried
         if len(configuration.trials) == 3
     }
     assert seen == {"shares": {"S1": 0.75, "S2": 0.67}, "equal": {"S1": 0.72, "S2": 0.73}}
 
 
-def test_more_candidates_and_not_the_groups_part_rmod_from_what_knows_them(default, moved):
+def test_more_candidates_and_not_the_groups_part_rmod_from_what_knows_them(default, moved, tuned):
     change = compare(moved["rmod"], default["rmod_known_groups"], WORST)[0]
     assert change.estimate > 0.1 and two_sided_p(change) < 0.001
-    tuned = {each.name: each for each in read_tuned(PUBLISHED / "reviews.tuned.json").aligners}
     drawn = {
         name: {configuration.options.get("candidates") for configuration in tuned[name].tried}
         for name in ("rmod", "rmod_known_groups")
@@ -114,9 +115,8 @@ def test_what_knows_who_labelled_is_better_than_one_reward(moved):
     }
 
 
-def test_seven_may_be_first_after_tuning(default, moved):
-    names = {each.name for each in read_tuned(PUBLISHED / "reviews.tuned.json").aligners}
-    rows = [(default | moved)[name] for name in names]
+def test_seven_may_be_first_after_tuning(default, moved, tuned):
+    rows = [(default | moved)[name] for name in tuned]
     found = {row.first.aligner: rank for row, rank in ranked(rows, roles(rows))}
     assert found["maxmin"].rank == 1
     first = {name for name, rank in found.items() if rank.low == 1}
