@@ -130,6 +130,8 @@ class Recipe:
     """Number of models that are multiplied token by token."""
     shared: bool = False
     """The samples that a response is chosen from, and what is said of them, are the same for every person."""
+    fits_heads: bool = False
+    """Every reward begins with a head that is fitted to the states of its pairs (`model.reward_head`)."""
     readers: int = 0
     """Models that each response in a person's pairs goes through when the policy adapts to her, and where
     samples are shared each of these."""
@@ -160,7 +162,7 @@ class Recipe:
         """
         batch = 2 * self.options["reward_batch"]
         more = {"held": held, "vocabulary": False}
-        if adapts:
+        if adapts or self.fits_heads:
             self.score(stage, 2 * pairs, least, **more)
         if self.options["reward_checkpoint"] == "best":
             more["held"] += 1

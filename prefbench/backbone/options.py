@@ -96,6 +96,9 @@ class PretrainedOptions(ModelOptions):
     """Default for reward models."""
     reward_pooling: Literal["last", "sum"] = "last"
     """Tokens that a reward model's head reads: the last one, or every response token, summed."""
+    reward_head: Literal["random", "fitted"] = "random"
+    """Beginning of a reward model's head: random weights, or those fitted to the pairs on the model's own
+    states."""
 
 
 class PresetOptions(PretrainedOptions):

@@ -14,13 +14,13 @@ from prefbench import registry
 from prefbench.backbone.shapes import Shape
 from prefbench.estimate.hardware import HARDWARE, UTILISATION_SHARE, Hardware
 from prefbench.estimate.memory import CONTEXT_BYTES, FRAGMENT_SHARE, lengths, memory
-from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, sizes_of, with_people, works_of
+from prefbench.estimate.passes import CHARACTERS_PER_TOKEN, recipe_of, sizes_of, with_people, works_of
 from prefbench.estimate.setting import ModelSetting, setting_of, shape_of
 from prefbench.estimate.time import BANDWIDTH_SHARE, LAUNCH_SECONDS, flops, seconds
 from prefbench.problem.people import refuse_lacking_people
 from prefbench.problem.problem import Problem, without_test
 from prefbench.spec import RunSpec, get_model, make_spec
-from prefbench.work import Passes, Recipe, Sizes
+from prefbench.work import Passes, Sizes
 
 Fit = Literal["fits", "fits in parts", "does not fit"]
 
@@ -209,7 +209,7 @@ def aligner_tokens(spec: RunSpec, problem: Problem) -> Tokens | None:
     if shape is None or declared is None:
         return None
     sizes = sizes_of(problem)
-    recipe = Recipe(spec.aligner_options, sizes)
+    recipe = recipe_of(spec, sizes)
     declared(recipe)
     stages = list(_stages(recipe.works, setting_of(spec, shape), sizes))
     each = (sum(getattr(stage, name) for stage in stages) for name in ("sampled", "scored", "trained"))

@@ -107,9 +107,14 @@ def _proxies(recipe: Recipe, samples: int) -> None:
         recipe.score("proxies", rows, held=held, vocabulary=False)
 
 
+def recipe_of(spec: RunSpec, sizes: Sizes) -> Recipe:
+    """What a specification's aligner may put its work together from."""
+    return Recipe(spec.aligner_options, sizes, fits_heads=spec.model_options.get("reward_head") == "fitted")
+
+
 def works_of(spec: RunSpec, sizes: Sizes) -> list[Passes]:
     """All passes of a run: the reference's training, pairs, the aligner's work, and the evaluation."""
-    recipe = Recipe(spec.aligner_options, sizes)
+    recipe = recipe_of(spec, sizes)
     _reference_training(recipe, spec)
     _gold(recipe)
     begun = len(recipe.works)

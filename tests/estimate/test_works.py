@@ -170,6 +170,31 @@ def test_rows_are_those_that_an_aligner_really_takes(tiny_backbone, name, change
     labels = 3 if "votes" in entry.needs else 1
     recipe = Recipe(entry.options(**chosen).model_dump(), sizes(validation=6, labels=labels))
     entry.work(recipe)
+    held(counted, recipe, exact)
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [
+        ("single_reward", True),
+        ("maxmin_known_groups", True),
+        ("maxmin", False),
+        ("group_dro_reward", True),
+        ("pairwise_calibrated", False),
+    ],
+)
+def test_heads_that_are_fitted_first_are_counted(tiny_backbone, name, exact):
+    entry = registry.get("aligner", name)
+    chosen = {key: value for key, value in SMALL.items() if key in entry.options.model_fields}
+    backbone = tiny_backbone("llama", lora={"r": 2, "lora_alpha": 4}, reward_head="fitted")
+    stated = spec(by=name, model={"reward_head": "fitted"}, aligner=chosen)
+    recipe = workload.recipe_of(stated, sizes(validation=6))
+    entry.work(recipe)
+    held(count(backbone, name, chosen), recipe, exact)
+
+
+def held(counted, recipe, exact):
+    """What is counted is what was declared; where that is a range, within it."""
     for kind in ("sample", "score", "train"):
         mine = [work for work in recipe.works if work.kind == kind and work.stage != "evaluation"]
         least, most = sum(work.fewest for work in mine), sum(work.rows for work in mine)

@@ -35,7 +35,7 @@ from prefbench.backbone.language.forward import response_states
 from prefbench.backbone.language.gpt2 import fuse_activations
 from prefbench.backbone.language.log_linear import LogLinear
 from prefbench.backbone.language.memory import TOKENS_AT_ONCE, Limits, in_batches, is_out_of_memory
-from prefbench.backbone.language.networks import Pooling, RewardModel
+from prefbench.backbone.language.networks import Head, Pooling, RewardModel
 from prefbench.backbone.language.policies import LMPolicy, LMReward, instructed, model_of
 from prefbench.backbone.language.tokens import Batch, collate
 from prefbench.backbone.language.training import trainable_state
@@ -78,6 +78,7 @@ class CausalLM:
         policy_learning_rate: float,
         reward_learning_rate: float,
         reward_pooling: Pooling,
+        reward_head: Head = "random",
         gradient_checkpointing: bool = False,
         tokens_at_once: int = TOKENS_AT_ONCE,
         train_tokens_at_once: int = TOKENS_AT_ONCE,
@@ -94,6 +95,7 @@ class CausalLM:
             policy_learning_rate: default of aligners that train the policy.
             reward_learning_rate: default of reward models.
             reward_pooling: what a reward model's head reads.
+            reward_head: what it begins with, where it does not begin with another's.
             gradient_checkpointing: compute activations again in the backward pass rather than keep them.
             tokens_at_once: in a pass without gradients, padding included.
             train_tokens_at_once: in a pass with gradients; a larger batch goes through in parts.
@@ -107,11 +109,13 @@ class CausalLM:
         self.policy_learning_rate = policy_learning_rate
         self.reward_learning_rate = reward_learning_rate
         self.reward_pooling: Pooling = reward_pooling
+        self.reward_head: Head = reward_head
         self.training: Mapping[str, Any] = {
             "lora": lora,
             "policy_learning_rate": policy_learning_rate,
             "reward_learning_rate": reward_learning_rate,
             "reward_pooling": reward_pooling,
+            "reward_head": reward_head,
         }
         self.gradient_checkpointing = gradient_checkpointing
         self.notes: list[str] = []

@@ -67,6 +67,7 @@ def backbone_of(
         policy_learning_rate=options.policy_learning_rate,
         reward_learning_rate=options.reward_learning_rate,
         reward_pooling=options.reward_pooling,
+        reward_head=options.reward_head if isinstance(options, PretrainedOptions) else "random",
         gradient_checkpointing=isinstance(options, PretrainedOptions) and options.gradient_checkpointing,
         work=Work("reference", store.root),
     )

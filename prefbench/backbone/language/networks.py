@@ -11,6 +11,7 @@ from prefbench.backbone.language.forward import last_states, response_states
 from prefbench.backbone.language.tokens import Batch
 
 Pooling = Literal["last", "sum"]
+Head = Literal["random", "fitted"]
 
 
 class RewardModel(nn.Module):

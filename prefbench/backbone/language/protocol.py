@@ -10,7 +10,7 @@ import torch
 
 from prefbench.backbone.language.codec import Codec
 from prefbench.backbone.language.memory import Limits
-from prefbench.backbone.language.networks import RewardModel
+from prefbench.backbone.language.networks import Head, RewardModel
 from prefbench.backbone.language.tokens import Batch
 from prefbench.learn.interface import Policy
 
@@ -63,6 +63,10 @@ class LanguageModel(Protocol):
     @property
     def reward_learning_rate(self) -> float:
         """Default of reward models."""
+
+    @property
+    def reward_head(self) -> Head:
+        """What the head of a reward model begins with, where it does not begin with another's."""
 
     @property
     def adapted_digest(self) -> str | None:

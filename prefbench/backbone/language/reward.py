@@ -33,7 +33,7 @@ def fit(backbone: LanguageModel, request: RewardRequest) -> LMReward:
     if request.start is not None:
         assert isinstance(request.start, LMReward)
         model.load_state_dict(request.start.model.state_dict())
-    if request.adapts:
+    if request.adapts or (request.start is None and backbone.reward_head == "fitted"):
         fit_head(backbone, model, request.pairs)
     order = PairBatches(
         backbone, request.pairs, options.reward_batch, options.reward_epochs, seed, "reward", name

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from prefbench.backbone.language.reward import fit_head
 from prefbench.learn.em import LINEAR_PRIOR_VARIANCE
@@ -50,19 +51,32 @@ def test_the_fitted_head_is_where_the_penalised_likelihood_is_flat(tmp_path, tin
     assert np.abs(head).max() > 0.01
 
 
+def trained(backbone, pairs, name, rate, **more):
+    options = RewardOptions(reward_epochs=4, reward_batch=4, reward_learning_rate=rate)
+    folder = backbone.store.root / name
+    folder.mkdir(parents=True)
+    return backbone.at(Work("rewards", folder)).fit_reward(pairs, options, seed=0, name=name, **more)
+
+
+def margin(reward):
+    return float(reward.score(["the film"] * 2, [JOY, DULL]) @ [1, -1])
+
+
 def test_few_pairs_turn_a_reward_before_its_first_step(tmp_path, tiny_backbone):
     backbone = tiny_backbone(folder=tmp_path)
-
-    def fitted(pairs, name, rate, **more):
-        options = RewardOptions(reward_epochs=4, reward_batch=4, reward_learning_rate=rate)
-        (tmp_path / name).mkdir()
-        bound = backbone.at(Work("rewards", tmp_path / name))
-        return bound.fit_reward(pairs, options, seed=0, name=name, **more)
-
-    def margin(reward):
-        return float(reward.score(["the film"] * 2, [JOY, DULL]) @ [1, -1])
-
-    start = fitted(AGREED, "start", 1e-3)
+    start = trained(backbone, AGREED, "start", 1e-3)
     assert margin(start) > 0
-    assert margin(fitted(OPPOSED, "warm", 1e-12, start=start)) == pytest.approx(margin(start), abs=1e-6)
-    assert margin(fitted(OPPOSED, "adapted", 1e-12, start=start, adapts=True)) < 0
+    warm = trained(backbone, OPPOSED, "warm", 1e-12, start=start)
+    assert margin(warm) == pytest.approx(margin(start), abs=1e-6)
+    assert margin(trained(backbone, OPPOSED, "adapted", 1e-12, start=start, adapts=True)) < 0
+
+
+def test_everybodys_reward_may_begin_with_a_fitted_head(tmp_path, tiny_backbone):
+    backbone = tiny_backbone(folder=tmp_path, reward_head="fitted")
+    by_hand = backbone.new_reward(0)
+    fit_head(backbone, by_hand, AGREED)
+    start = trained(backbone, AGREED, "start", 1e-12)
+    assert torch.allclose(start.model.head.weight, by_hand.head.weight, atol=1e-6)
+    # What begins with another reward and does not adapt it keeps its head.
+    warm = trained(backbone, OPPOSED, "warm", 1e-12, start=start)
+    assert margin(warm) == pytest.approx(margin(start), abs=1e-6) and margin(start) > 0

@@ -48,6 +48,11 @@ def test_gpt2s_activation_is_one_kernel_and_saved_under_its_name(tmp_path):
     assert again.model.config.activation_function == "gelu_new"
 
 
+@pytest.mark.parametrize("head", ["random", "fitted"])
+def test_a_model_has_the_head_that_is_asked_for(model_folder, tmp_path, head):
+    assert loaded(model_folder, tmp_path, plain_problem(), reward_head=head).reward_head == head
+
+
 @pytest.mark.parametrize("sets", [["model.lora=true"], ["model.lora=false"]], ids=["lora", "full"])
 def test_a_model_folder_runs_and_runs_again_from_its_stages(model_folder, tmp_path, sets):
     folder, record = run_with(str(model_folder), tmp_path, [*PPO, *sets])
