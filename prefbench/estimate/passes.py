@@ -108,7 +108,7 @@ def _proxies(recipe: Recipe, samples: int) -> None:
 
 
 def recipe_of(spec: RunSpec, sizes: Sizes) -> Recipe:
-    """What a specification's aligner may put its work together from."""
+    """A recipe for the aligner of a specification, without any work so far."""
     return Recipe(spec.aligner_options, sizes, fits_heads=spec.model_options.get("reward_head") == "fitted")
 
 

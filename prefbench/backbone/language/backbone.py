@@ -95,7 +95,7 @@ class CausalLM:
             policy_learning_rate: default of aligners that train the policy.
             reward_learning_rate: default of reward models.
             reward_pooling: what a reward model's head reads.
-            reward_head: what it begins with, where it does not begin with another's.
+            reward_head: its beginning, where a reward does not begin with another.
             gradient_checkpointing: compute activations again in the backward pass rather than keep them.
             tokens_at_once: in a pass without gradients, padding included.
             train_tokens_at_once: in a pass with gradients; a larger batch goes through in parts.

@@ -66,7 +66,7 @@ class LanguageModel(Protocol):
 
     @property
     def reward_head(self) -> Head:
-        """What the head of a reward model begins with, where it does not begin with another's."""
+        """Beginning of the head of a reward model that does not begin with another."""
 
     @property
     def adapted_digest(self) -> str | None:
