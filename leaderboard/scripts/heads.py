@@ -9,8 +9,6 @@ pairs of real reviews at 10:1, and the mean size of the margins that it gives th
 from __future__ import annotations
 
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,8 @@ from few_pairs import margins_of, ordered_as, pairs_for
 
 from prefbench import registry
 from prefbench.learn.options import RewardOptions
-from prefbench.learn.rewards import pairs_of
+from prefbench.learn.rewards import fit_everybody, pairs_of
 from prefbench.spec import make_spec
-from prefbench.store.stages import Work
 
 PAIRS, PROMPTS = 16, 200
 OPTIONS = RewardOptions(reward_epochs=1)
@@ -43,10 +40,7 @@ def main(runs_dir: Path, model: str, seed: int, pooling: str) -> None:
             sets={"model": options, "task": {"pairs_per_annotator": PAIRS, "test_prompts": PROMPTS}},
         )
         backbone, view, rows = pairs_for(spec, runs_dir)
-        everybody = replace(pairs_of(view.preferences["train"]), user_id=None, group=None)
-        with tempfile.TemporaryDirectory() as folder:
-            bound = backbone.at(Work("rewards", Path(folder)))
-            reward = bound.fit_reward(everybody, OPTIONS, seed=seed, name="everybody")
+        reward = fit_everybody(backbone, pairs_of(view.preferences["train"]), OPTIONS, seed).models[0]
         held_out = rows[rows["split"] != "train"]
         margins = margins_of(reward, held_out)
         shares = [ordered_as(margins, held_out, group) for group in view.shares]
